@@ -1,0 +1,82 @@
+//! An invented alphabet.
+
+use super::chance::Chance;
+use super::character::Character;
+use super::likeness::Likeness;
+use super::style::Style;
+use crate::{DataError, Result};
+
+/// Attempts at one character before the alphabet counts as full.
+const ATTEMPTS: usize = 2000;
+
+/// An invented alphabet: a style, and characters no two of which are alike.
+#[derive(Debug)]
+pub(super) struct Alphabet {
+    pub(super) style: Style,
+    pub(super) characters: Vec<Character>,
+}
+
+impl Alphabet {
+    /// The alphabet with this place; its first characters don't depend on how many are asked.
+    ///
+    /// Errs when the style has no room for so many different characters.
+    pub(super) fn invent(seed: u64, place: usize, characters: usize) -> Result<Self> {
+        Self::within(ATTEMPTS, seed, place, characters)
+    }
+
+    fn within(attempts: usize, seed: u64, place: usize, characters: usize) -> Result<Self> {
+        let style = Style::invent(&mut Chance::new(seed, "glyphs alphabet", [place]));
+        let mut alphabet = Self { style, characters: Vec::with_capacity(characters) };
+        let mut known: Vec<Likeness> = Vec::with_capacity(characters);
+        for number in 0..characters {
+            let chance = &mut Chance::new(seed, "glyphs character", [place, number]);
+            let found = (0..attempts).find_map(|_| {
+                let character = alphabet.attempt(chance);
+                let likeness = character.is_writable().then(|| Likeness::of(&character))?;
+                (!known.iter().any(|known| known.is_alike(&likeness))).then_some((character, likeness))
+            });
+            let Some((character, likeness)) = found else {
+                return Err(DataError::Invalid(format!(
+                    "an invented alphabet has room for {number} different characters, not for {characters}; \
+                     ask for fewer characters and more alphabets"
+                )));
+            };
+            alphabet.characters.push(character);
+            known.push(likeness);
+        }
+        Ok(alphabet)
+    }
+
+    /// A new character, or an earlier one with an edit or two.
+    fn attempt(&self, chance: &mut Chance) -> Character {
+        if self.characters.is_empty() || !chance.coin(self.style.varied) {
+            return Character::invent(&self.style, chance);
+        }
+        let model = &self.characters[chance.below(self.characters.len())];
+        let varied = model.varied(&self.style, chance);
+        if chance.coin(0.25) { varied.varied(&self.style, chance) } else { varied }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_characters_of_an_alphabet_are_alike() {
+        for place in 0..5 {
+            let alphabet = Alphabet::invent(3, place, 40).unwrap();
+            let known: Vec<Likeness> = alphabet.characters.iter().map(Likeness::of).collect();
+            for (number, one) in known.iter().enumerate() {
+                assert!(one.is_alike(one));
+                assert!(known[..number].iter().all(|other| !one.is_alike(other)), "character {number} of {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_alphabet_that_is_full_says_how_many_characters_it_has_room_for() {
+        let error = Alphabet::within(3, 3, 0, 1000).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("has room for") && error.ends_with("more alphabets"), "{error}");
+    }
+}

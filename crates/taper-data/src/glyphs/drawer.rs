@@ -1,0 +1,49 @@
+//! Somebody who draws characters, always with the same habits.
+
+use super::chance::Chance;
+use super::point::Point;
+
+/// The habits of one who draws characters. Lengths are in pixels.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Drawer {
+    /// How carelessly: multiplies every slip.
+    pub(super) slips: f64,
+    /// Shear: x per y.
+    pub(super) slant: f64,
+    /// Turn of the whole character, radians.
+    pub(super) turn: f64,
+    /// Size, a factor around 1.
+    pub(super) scale: f64,
+    /// Width over height, a factor around 1.
+    pub(super) aspect: f64,
+    /// Where on the sheet, from its middle.
+    pub(super) place: Point,
+    /// Half the pen's width.
+    pub(super) pen: f64,
+    /// Points to either side that a corner is rounded over.
+    pub(super) rounding: usize,
+    /// How much the hand trembles.
+    pub(super) tremor: f64,
+    /// Strokes that run against this direction are drawn from their other end.
+    pub(super) way: Point,
+    /// How often a stroke ends in a small flick, as the mouse leaves the paper.
+    pub(super) flick: f64,
+}
+
+impl Drawer {
+    pub(super) fn invent(chance: &mut Chance) -> Self {
+        Self {
+            slips: chance.factor(0.28),
+            slant: chance.normal(0.09),
+            turn: chance.normal(0.04),
+            scale: chance.factor(0.11),
+            aspect: chance.factor(0.075),
+            place: Point::new(chance.normal(3.5) - 1.5, chance.normal(3.5) - 1.5),
+            pen: chance.within(2.15, 2.45),
+            rounding: (5.0 * chance.unit() * chance.unit()) as usize,
+            tremor: chance.within(0.1, 0.8),
+            way: Point::towards(0.8 + chance.normal(0.7), 1.0),
+            flick: chance.unit() * chance.unit() * 0.5,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! One drawing of a character by a drawer.
+
+use super::chance::{Chance, sine};
+use super::character::Character;
+use super::drawer::Drawer;
+use super::point::{Frame, Path, Point};
+use super::raster::{SIDE, raster};
+use super::stroke::Slips;
+use super::style::Style;
+use crate::Image;
+use std::f64::consts::TAU;
+
+/// Free pixels at the sheet's edges.
+const MARGIN: f64 = 3.0;
+
+/// A drawing: black ink on a white sheet.
+pub(super) fn draw(character: &Character, style: &Style, drawer: &Drawer, chance: &mut Chance) -> Image {
+    let care = drawer.slips * chance.factor(0.15);
+    let mut paths = character.paths(&mut Slips::of(chance, care));
+    put_on_sheet(&mut paths, style, drawer, chance);
+    warp(&mut paths, 1.6 * care, chance);
+    for path in &mut paths {
+        move_hand(path, drawer, chance);
+    }
+    fit_in(&mut paths);
+    raster(&paths, drawer.pen)
+}
+
+/// From the character's units to pixels: size, aspect, slant, turn and place.
+fn put_on_sheet(paths: &mut [Path], style: &Style, drawer: &Drawer, chance: &mut Chance) {
+    let frame = Frame::around(paths);
+    let extent = frame.extent();
+    // Small characters are drawn less small than they are.
+    let pixels = style.size * (0.3 + 0.7 * extent.sqrt()) * drawer.scale * chance.factor(0.08);
+    let scale = pixels.min(86.0) / extent;
+    let aspect = (style.aspect * drawer.aspect * chance.factor(0.08)).sqrt();
+    let slant = drawer.slant + chance.normal(0.04);
+    let turn = Point::towards(drawer.turn + chance.normal(0.04), 1.0);
+    let middle = (SIDE - 1) as f64 / 2.0;
+    let place = drawer.place + Point::new(middle + chance.normal(4.5), middle + chance.normal(4.5));
+    for point in paths.iter_mut().flatten() {
+        let step = (*point - frame.centre()) * scale;
+        let shaped = Point::new(step.x * aspect - slant * step.y, step.y / aspect);
+        *point = place + shaped.turned(turn);
+    }
+}
+
+/// Long waves across the sheet, a few pixels high.
+fn warp(paths: &mut [Path], height: f64, chance: &mut Chance) {
+    let mut wave = || {
+        let along = Point::towards(chance.within(0.0, TAU), chance.within(0.04, 0.09));
+        (along, chance.within(0.0, TAU), Point::new(chance.normal(height), chance.normal(height)))
+    };
+    let waves = [wave(), wave(), wave()];
+    for point in paths.iter_mut().flatten() {
+        let from = *point;
+        for (along, phase, shift) in waves {
+            *point = *point + shift * sine(along.dot(from) + phase);
+        }
+    }
+}
+
+/// Direction of the stroke, rounded corners, tremor, and a flick at the end.
+fn move_hand(path: &mut Path, drawer: &Drawer, chance: &mut Chance) {
+    if let [first, .., last] = path[..]
+        && (last - first).dot(drawer.way) < 0.0
+    {
+        path.reverse();
+    }
+    if drawer.rounding > 0 {
+        *path = rounded(path, drawer.rounding);
+    }
+    let mut off = Point::ORIGIN;
+    for point in path.iter_mut() {
+        off = off * 0.93 + Point::new(chance.normal(0.18), chance.normal(0.18)) * drawer.tremor;
+        *point = *point + off;
+    }
+    if chance.coin(drawer.flick)
+        && let [.., before, last] = path[..]
+    {
+        let turned = (last - before).turned(Point::towards(chance.sign() * chance.within(1.0, 2.6), 1.0));
+        let length = turned.length().max(0.1);
+        let flick = turned * (chance.within(2.0, 5.0) / length);
+        path.extend((1..=3).map(|k| last + flick * (f64::from(k) / 3.0)));
+    }
+}
+
+/// Each point the mean of its neighbours, as many on either side; the ends stay.
+fn rounded(path: &[Point], reach: usize) -> Path {
+    let last = path.len() - 1;
+    let mean = |k: usize| {
+        let reach = reach.min(k).min(last - k);
+        let sum = path[k - reach..=k + reach].iter().fold(Point::ORIGIN, |sum, &point| sum + point);
+        sum * (1.0 / (2 * reach + 1) as f64)
+    };
+    (0..=last).map(mean).collect()
+}
+
+/// Shrinks and moves the ink to lie on the sheet.
+fn fit_in(paths: &mut [Path]) {
+    let frame = Frame::around(paths);
+    let room = SIDE as f64 - 1.0 - 2.0 * MARGIN;
+    let scale = (room / frame.extent()).min(1.0);
+    let half = frame.size() * (scale / 2.0);
+    let inside = |middle: f64, half: f64| middle.max(MARGIN + half).min(MARGIN + room - half);
+    let middle = Point::new(inside(frame.centre().x, half.x), inside(frame.centre().y, half.y));
+    for point in paths.iter_mut().flatten() {
+        *point = middle + (*point - frame.centre()) * scale;
+    }
+}

@@ -1,0 +1,162 @@
+//! The pieces that strokes are made of.
+
+use super::chance::{Chance, cosine, sine};
+use super::point::Point;
+use std::f64::consts::{PI, TAU};
+
+/// A kind of piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Line,
+    Arc,
+    Loop,
+    Curve,
+    Wave,
+    Corner,
+    Hook,
+}
+
+/// All kinds, in the order of a style's weights.
+pub(super) const KINDS: [Kind; 7] =
+    [Kind::Line, Kind::Arc, Kind::Loop, Kind::Curve, Kind::Wave, Kind::Corner, Kind::Hook];
+
+/// A piece of a stroke: control points from the origin on.
+#[derive(Debug, Clone)]
+pub(super) struct Shape {
+    pub(super) points: Vec<Point>,
+    /// Does the pen run smoothly through the inner points?
+    pub(super) smooth: bool,
+}
+
+impl Shape {
+    /// A piece that leaves towards `angle` and spans about `length`. Corners turn to one of
+    /// `directions`.
+    pub(super) fn invent(kind: Kind, angle: f64, length: f64, directions: &[f64], chance: &mut Chance) -> Self {
+        match kind {
+            Kind::Line => Self::line(angle, length),
+            Kind::Arc => {
+                let side = chance.sign();
+                if chance.coin(0.65) {
+                    Self::bow(angle, length, side * chance.within(0.35, 1.25))
+                } else {
+                    Self::horseshoe(angle, length, side, chance.within(3.4, 4.6))
+                }
+            }
+            Kind::Loop => Self::ring(angle, length.min(0.7) * chance.within(0.55, 0.95), chance),
+            Kind::Curve => Self::curve(angle, length, chance),
+            Kind::Wave => Self::wave(angle, length, chance),
+            Kind::Corner => Self::corner(angle, length, directions, chance),
+            Kind::Hook => Self::hook(angle, length, chance),
+        }
+    }
+
+    pub(super) fn line(angle: f64, length: f64) -> Self {
+        Self { points: vec![Point::ORIGIN, Point::towards(angle, length)], smooth: false }
+    }
+
+    /// Half an ellipse over a chord; `bulge` is its height in half chords, its sign the side.
+    pub(super) fn bow(angle: f64, length: f64, bulge: f64) -> Self {
+        let heading = Point::towards(angle, length / 2.0);
+        let points = (0..=6).map(|k| f64::from(k) * PI / 6.0);
+        let points = points.map(|t| Point::new(1.0 - cosine(t), bulge * sine(t)).turned(heading)).collect();
+        Self { points, smooth: true }
+    }
+
+    /// More than half of a circle, open by a chord towards `angle`.
+    fn horseshoe(angle: f64, length: f64, side: f64, sweep: f64) -> Self {
+        let radius = length / 2.2;
+        let heading = Point::towards(angle, radius);
+        let from = sweep / 2.0;
+        let points = (0..=8).map(|k| from - sweep * f64::from(k) / 8.0);
+        let points: Vec<Point> = points.map(|t| Point::new(-sine(t), side * cosine(t)).turned(heading)).collect();
+        let start = points[0];
+        Self { points: points.into_iter().map(|point| point - start).collect(), smooth: true }
+    }
+
+    /// A closed ellipse, its first point on it, its long axis towards `angle`.
+    fn ring(angle: f64, length: f64, chance: &mut Chance) -> Self {
+        let (narrow, side) = (chance.within(0.6, 1.0), chance.sign());
+        let heading = Point::towards(angle, length / 2.0);
+        let points = (0..=10).map(|k| f64::from(k) * TAU / 10.0);
+        let points = points.map(|t| Point::new(1.0 - cosine(t), side * narrow * sine(t)).turned(heading)).collect();
+        Self { points, smooth: true }
+    }
+
+    /// A smooth run whose curvature wanders.
+    fn curve(angle: f64, length: f64, chance: &mut Chance) -> Self {
+        let pieces = 3 + chance.below(3);
+        let (mut at, mut heading, mut turn) = (Point::ORIGIN, angle, chance.normal(0.8));
+        let mut points = vec![at];
+        for _ in 0..pieces {
+            at = at + Point::towards(heading, 1.3 * length / pieces as f64);
+            points.push(at);
+            turn = 0.7 * turn + chance.normal(0.6);
+            heading += turn;
+        }
+        Self { points, smooth: true }
+    }
+
+    /// An S: two bows to different sides.
+    fn wave(angle: f64, length: f64, chance: &mut Chance) -> Self {
+        let (height, side) = (chance.within(0.3, 0.9), chance.sign());
+        let heading = Point::towards(angle, length);
+        let points = (0..=8).map(|k| f64::from(k) / 8.0);
+        let points = points.map(|t| Point::new(t, side * 0.35 * height * sine(TAU * t)).turned(heading)).collect();
+        Self { points, smooth: true }
+    }
+
+    /// Two or three straight runs.
+    fn corner(angle: f64, length: f64, directions: &[f64], chance: &mut Chance) -> Self {
+        let (mut at, mut heading) = (Point::ORIGIN, angle);
+        let mut points = vec![at];
+        for _ in 0..if chance.coin(0.7) { 2 } else { 3 } {
+            at = at + Point::towards(heading, length * chance.choose(&[0.5, 0.8, 1.0]));
+            points.push(at);
+            heading = other_direction(heading, directions, chance);
+        }
+        Self { points, smooth: false }
+    }
+
+    /// A straight run that ends, or begins, in a tight bend.
+    fn hook(angle: f64, length: f64, chance: &mut Chance) -> Self {
+        let (radius, side) = (chance.within(0.1, 0.2), chance.sign());
+        let sweep = chance.within(1.8, 3.8);
+        let heading = Point::towards(angle, length);
+        let mut points = vec![Point::ORIGIN, Point::new(0.4, 0.0), Point::new(0.8, 0.0)];
+        points.extend((1..=4).map(|k| {
+            let turned = sweep * f64::from(k) / 4.0;
+            Point::new(0.8 + radius * sine(turned), side * radius * (1.0 - cosine(turned)))
+        }));
+        let points: Vec<Point> = points.into_iter().map(|point| point.turned(heading)).collect();
+        let shape = Self { points, smooth: true };
+        if chance.coin(0.4) { shape.reversed() } else { shape }
+    }
+
+    /// The same ink from its other end.
+    fn reversed(self) -> Self {
+        let end = self.points.last().copied().unwrap_or(Point::ORIGIN);
+        Self { points: self.points.into_iter().rev().map(|point| point - end).collect(), smooth: self.smooth }
+    }
+
+    /// The same with a straight way back to the start.
+    pub(super) fn closed(mut self) -> Self {
+        self.points.push(Point::ORIGIN);
+        self
+    }
+
+    /// Every point through `map`, which keeps the origin.
+    pub(super) fn mapped(&self, map: impl Fn(Point) -> Point) -> Self {
+        Self { points: self.points.iter().copied().map(map).collect(), smooth: self.smooth }
+    }
+}
+
+/// A direction that neither goes on along `heading` nor straight back, where there is one.
+pub(super) fn other_direction(heading: f64, directions: &[f64], chance: &mut Chance) -> f64 {
+    for _ in 0..8 {
+        let next = chance.choose(directions) + if chance.coin(0.5) { PI } else { 0.0 };
+        if cosine(next - heading) < 0.85 && cosine(next - heading) > -0.8 {
+            return next;
+        }
+    }
+    heading + chance.sign() * PI / 2.0
+}

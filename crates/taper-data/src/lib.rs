@@ -1,0 +1,33 @@
+//! Data sets of labelled images, and the tasks drawn from them.
+//!
+//! A [`Dataset`] gives single decoded images; tasks are drawn by an [`EpisodeSampler`] from a
+//! seed, as indices; whatever gives [`Inputs`] for indices turns them into an [`Episode`].
+//! Nothing here knows a network.
+
+mod batch;
+mod dataset;
+mod error;
+mod glyphs;
+mod image;
+mod mixture;
+mod open;
+mod readers;
+mod sampler;
+mod split;
+mod task;
+mod transform;
+mod view;
+
+pub use batch::{Batch, Episode, Inputs};
+pub use dataset::{Class, Dataset, Hash, images_by_class};
+pub use error::{DataError, Result};
+pub use glyphs::{Glyphs, GlyphsSize};
+pub use image::Image;
+pub use mixture::Mixture;
+pub use open::open;
+pub use readers::{is_image_name, read_image};
+pub use sampler::{EpisodeIndices, EpisodeSampler, Scope};
+pub use split::{Split, split_classes};
+pub use task::{Count, TaskShape};
+pub use transform::{Affine, Filter, Middle, Planes, Step, Transform};
+pub use view::View;

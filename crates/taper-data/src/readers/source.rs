@@ -1,0 +1,102 @@
+//! Where the bytes of image files come from: a folder, or a zip that stays packed.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use zip::ZipArchive;
+
+/// Larger files are no images of a data set.
+const LARGEST_FILE: u64 = 256 << 20;
+
+/// An image file that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listed {
+    /// Its path inside the data set, parts joined by `/`.
+    pub(super) name: String,
+    /// Its place in the source.
+    pub(super) place: usize,
+    /// Its length.
+    pub(super) bytes: u64,
+}
+
+/// What gives the bytes of listed files; many threads may ask at once.
+pub(super) enum Source {
+    /// Paths of files.
+    Folder(Vec<PathBuf>),
+    /// Entries of a zip.
+    Archive(ZipArchive<SharedFile>),
+}
+
+impl Source {
+    /// Gives `f` the file's bytes to read from.
+    pub(super) fn reading<T>(&self, file: &Listed, f: impl FnOnce(&mut dyn Read) -> T) -> io::Result<T> {
+        match self {
+            Self::Folder(paths) => Ok(f(&mut File::open(&paths[file.place])?)),
+            Self::Archive(archive) => {
+                let mut archive = archive.clone();
+                let mut entry = archive.by_index(file.place).map_err(io::Error::from)?;
+                Ok(f(&mut entry))
+            }
+        }
+    }
+
+    /// The file's bytes. The error says what is wrong and what to do; a file of another length
+    /// than listed is one.
+    pub(super) fn bytes(&self, file: &Listed) -> Result<Vec<u8>, String> {
+        if file.bytes > LARGEST_FILE {
+            return Err(format!("is larger than {} MiB, scale it down", LARGEST_FILE >> 20));
+        }
+        let mut bytes = Vec::new();
+        self.reading(file, |source| source.take(file.bytes + 1).read_to_end(&mut bytes))
+            .and_then(|read| read)
+            .map_err(|error| unread(&error))?;
+        if bytes.len() as u64 != file.bytes {
+            return Err("has another length than it was listed with, open the data set again".to_string());
+        }
+        Ok(bytes)
+    }
+}
+
+/// A reading error, and what to do.
+pub(super) fn unread(error: &io::Error) -> String {
+    format!("can't be read ({error}), copy it again or remove it")
+}
+
+/// An open file that many readers share, each at its own place.
+#[derive(Clone)]
+pub(super) struct SharedFile {
+    file: Arc<Mutex<File>>,
+    at: u64,
+}
+
+impl SharedFile {
+    pub(super) fn new(file: File) -> Self {
+        Self { file: Arc::new(Mutex::new(file)), at: 0 }
+    }
+}
+
+impl Read for SharedFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(self.at))?;
+        let read = file.read(buffer)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for SharedFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => {
+                let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+                file.metadata()?.len().checked_add_signed(by)
+            }
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}

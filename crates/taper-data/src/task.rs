@@ -1,0 +1,118 @@
+//! The shape of a task.
+
+use crate::{DataError, Result};
+use std::fmt;
+use std::str::FromStr;
+
+/// A number, or a range of numbers to draw from: `5`, or `5-20` (both ends included).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    low: usize,
+    high: usize,
+}
+
+impl Count {
+    /// Always `n`.
+    pub fn fixed(n: usize) -> Self {
+        Self { low: n, high: n }
+    }
+
+    /// The smallest number drawn.
+    pub fn low(self) -> usize {
+        self.low
+    }
+
+    /// The largest number drawn.
+    pub fn high(self) -> usize {
+        self.high
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.low == self.high { write!(f, "{}", self.low) } else { write!(f, "{}-{}", self.low, self.high) }
+    }
+}
+
+impl FromStr for Count {
+    type Err = DataError;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = || DataError::Invalid(format!("`{text}` is no number or range, write 5 or 5-20"));
+        let number = |part: &str| part.trim().parse::<usize>().map_err(|_| wrong());
+        let (low, high) = match text.split_once('-') {
+            Some((low, high)) => (number(low)?, number(high)?),
+            None => (number(text)?, number(text)?),
+        };
+        if low > high { Err(wrong()) } else { Ok(Self { low, high }) }
+    }
+}
+
+/// How large tasks are: classes, support images a class, query images a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskShape {
+    ways: Count,
+    shots: Count,
+    queries: Count,
+}
+
+impl TaskShape {
+    /// Errs when a task would have fewer than two classes, or no image to learn from or to be
+    /// scored on.
+    pub fn new(ways: Count, shots: Count, queries: Count) -> Result<Self> {
+        for (what, count, least) in [("ways", ways, 2), ("shots", shots, 1), ("queries", queries, 1)] {
+            if count.low < least {
+                return Err(DataError::Invalid(format!("{what} is {count}, it must be at least {least}")));
+            }
+        }
+        Ok(Self { ways, shots, queries })
+    }
+
+    /// A shape of fixed numbers.
+    pub fn fixed(ways: usize, shots: usize, queries: usize) -> Result<Self> {
+        Self::new(Count::fixed(ways), Count::fixed(shots), Count::fixed(queries))
+    }
+
+    /// Classes a task.
+    pub fn ways(&self) -> Count {
+        self.ways
+    }
+
+    /// Support images a class.
+    pub fn shots(&self) -> Count {
+        self.shots
+    }
+
+    /// Query images a class.
+    pub fn queries(&self) -> Count {
+        self.queries
+    }
+
+    /// The least images that a class needs.
+    pub fn images_a_class(&self) -> usize {
+        self.shots.low + self.queries.low
+    }
+}
+
+impl fmt::Display for TaskShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-way {}-shot with {} queries a class", self.ways, self.shots, self.queries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_numbers_or_ranges() {
+        assert_eq!("5".parse::<Count>().unwrap(), Count::fixed(5));
+        assert_eq!("5-20".parse::<Count>().unwrap().high(), 20);
+        assert!("20-5".parse::<Count>().is_err() && "five".parse::<Count>().is_err());
+    }
+
+    #[test]
+    fn a_task_needs_two_classes() {
+        assert!(TaskShape::fixed(1, 1, 1).unwrap_err().to_string().contains("at least 2"));
+    }
+}

@@ -1,0 +1,189 @@
+//! What is done to an image before a network sees it: a checked list of steps with a text form,
+//! `centre-crop(200) resize(32x32) grey normalise(mean=0.5,std=0.25)`.
+
+mod centre;
+mod planes;
+mod resize;
+mod step;
+mod text;
+mod warp;
+
+pub use centre::Middle;
+pub use planes::Planes;
+pub use resize::Filter;
+pub use step::Step;
+pub use warp::Affine;
+
+use crate::{DataError, Image, Result};
+use taper_ops::Rng;
+
+/// Steps done one after the other. Its text form (`Display`, `FromStr`) is canonical: equal
+/// transforms have equal texts, and reading a text back gives the same transform.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transform {
+    steps: Vec<Step>,
+}
+
+impl Transform {
+    /// A transform of these steps; none leave the image as it is.
+    ///
+    /// Errs when a step's numbers make no sense, or anything comes after `normalise`: the other
+    /// steps take samples of 0 to 1.
+    pub fn new(steps: Vec<Step>) -> Result<Self> {
+        steps.iter().try_for_each(Step::check)?;
+        if let Some(place) = steps.iter().position(|step| matches!(step, Step::Normalise { .. }))
+            && place + 1 < steps.len()
+        {
+            let next = &steps[place + 1];
+            return Err(DataError::Invalid(format!("`{next}` follows normalise, put normalise last and only once")));
+        }
+        Ok(Self { steps })
+    }
+
+    /// The steps.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Does it draw from chance?
+    pub fn is_random(&self) -> bool {
+        self.steps.iter().any(Step::is_random)
+    }
+
+    /// The size `(c, h, w)` that an image of size `(c, h, w)` gets.
+    ///
+    /// Errs when a step can't be done on it: a crop larger than the image, a normalisation of
+    /// three channels on one.
+    pub fn shape(&self, image: (usize, usize, usize)) -> Result<(usize, usize, usize)> {
+        self.steps.iter().try_fold(image, |shape, step| step.shape(shape))
+    }
+
+    /// The transformed image, from samples divided by 255. Random steps draw from `chance`;
+    /// without it crops take the centre and other random steps do nothing.
+    ///
+    /// Errs where [`Transform::shape`] does, and on an image without pixels.
+    pub fn apply(&self, image: &Image, mut chance: Option<&mut Rng>) -> Result<Planes> {
+        if image.pixels.is_empty() {
+            return Err(DataError::Invalid("the image has no pixels, leave it out".to_string()));
+        }
+        self.steps.iter().try_fold(Planes::of(image), |planes, step| step.apply(planes, chance.as_deref_mut()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use taper_ops::rng;
+
+    /// Sample = column + 10 · row + 100 · channel.
+    fn numbered(channels: usize, height: usize, width: usize) -> Image {
+        let mut pixels = Vec::new();
+        for row in 0..height {
+            for column in 0..width {
+                pixels.extend((0..channels).map(|channel| (column + 10 * row + 100 * channel) as u8));
+            }
+        }
+        Image { width, height, channels, pixels }
+    }
+
+    fn apply(text: &str, image: &Image) -> Planes {
+        text.parse::<Transform>().unwrap().apply(image, None).unwrap()
+    }
+
+    fn levels(planes: &Planes) -> Vec<u32> {
+        planes.values.iter().map(|value| (value * 255.0).round() as u32).collect()
+    }
+
+    #[test]
+    fn samples_become_planes_from_0_to_1() {
+        let planes = apply("", &numbered(3, 1, 2));
+        assert_eq!((planes.shape(), levels(&planes)), ((3, 1, 2), vec![0, 1, 100, 101, 200, 201]));
+        assert_eq!(planes.values[5], 201.0 / 255.0);
+    }
+
+    #[test]
+    fn crops_take_the_centre_as_torchvision_does() {
+        assert_eq!(levels(&apply("centre-crop(2)", &numbered(1, 4, 6))), [12, 13, 22, 23]);
+        // Half a pixel is rounded to the even neighbour: (5 − 2) / 2 to 2, (7 − 2) / 2 to 2.
+        assert_eq!(levels(&apply("centre-crop(2)", &numbered(1, 5, 7))), [22, 23, 32, 33]);
+    }
+
+    #[test]
+    fn the_short_side_is_resized_and_the_other_follows() {
+        let shape = |text: &str, image| text.parse::<Transform>().unwrap().shape(image).unwrap();
+        assert_eq!(shape("resize-short(256)", (3, 512, 384)), (3, 341, 256));
+        assert_eq!(shape("resize-short(256,bicubic) centre-crop(224)", (3, 100, 300)), (3, 224, 224));
+        assert_eq!(apply("resize-short(2)", &numbered(1, 4, 8)).shape(), (1, 2, 4));
+        assert_eq!(apply("resize(3x5)", &numbered(1, 4, 8)).shape(), (1, 5, 3));
+    }
+
+    #[test]
+    fn grey_is_rec_601_luma_and_colour_repeats_it() {
+        let pixel = Image { width: 1, height: 1, channels: 3, pixels: vec![200, 100, 50] };
+        let luma = (0.299 * 200.0 + 0.587 * 100.0 + 0.114 * 50.0) / 255.0;
+        assert!((apply("grey", &pixel).values[0] - luma).abs() < 1e-4);
+        let colour = apply("grey colour", &pixel);
+        assert!(colour.channels == 3 && colour.values.iter().all(|value| (value - luma).abs() < 1e-4));
+        assert_eq!(apply("colour", &pixel), apply("", &pixel));
+    }
+
+    #[test]
+    fn invert_and_normalise_are_done_a_channel() {
+        let pixel = Image { width: 1, height: 1, channels: 3, pixels: vec![0, 255, 51] };
+        assert_eq!(apply("invert", &pixel).values, [1.0, 0.0, 0.8]);
+        let values = apply("normalise(mean=0,1,0.1,std=1,2,0.5)", &pixel).values;
+        assert!(values.iter().zip([0.0, 0.0, 0.2]).all(|(value, right)| (value - right).abs() < 1e-6), "{values:?}");
+        assert_eq!(apply("normalise(mean=0.5,std=0.25)", &pixel).values[..2], [-2.0, 2.0]);
+    }
+
+    #[test]
+    fn random_steps_without_chance_are_fixed() {
+        let image = numbered(1, 6, 6);
+        let fixed = apply("random-crop(4,2) random-flip random-rotate(20) random-affine(5,0.1,0.1,5)", &image);
+        assert_eq!(fixed, apply("centre-crop(4)", &image));
+        assert_eq!(
+            apply("random-resized-crop(3)", &numbered(1, 6, 9)),
+            apply("resize-short(3) centre-crop(3)", &numbered(1, 6, 9))
+        );
+        assert_eq!(levels(&apply("random-crop(3,1)", &numbered(1, 1, 1))), [0; 9]);
+    }
+
+    #[test]
+    fn random_steps_depend_on_chance_alone() {
+        let image = numbered(3, 12, 10);
+        for text in ["random-crop(8,3)", "random-resized-crop(5)", "random-flip", "random-rotate(30)"] {
+            let transform: Transform = text.parse().unwrap();
+            assert!(transform.is_random());
+            let draw = |index| transform.apply(&image, Some(&mut rng(4, "test", index))).unwrap();
+            assert_eq!(draw(0), draw(0));
+            assert!((1..9).any(|index| draw(index) != draw(0)), "{text} never differs");
+            assert!((0..9).all(|index| draw(index).shape() == transform.shape((3, 12, 10)).unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_flip_mirrors_and_a_random_crop_is_a_part_of_the_image() {
+        let image = numbered(1, 5, 5);
+        let flip: Transform = "random-flip".parse().unwrap();
+        let crop: Transform = "random-crop(3,0)".parse().unwrap();
+        let mut flips = 0;
+        for index in 0..40 {
+            let flipped = levels(&flip.apply(&image, Some(&mut rng(0, "flip", index))).unwrap());
+            assert!(flipped[..5] == [0, 1, 2, 3, 4] || flipped[..5] == [4, 3, 2, 1, 0]);
+            flips += usize::from(flipped[0] == 4);
+            let part = levels(&crop.apply(&image, Some(&mut rng(0, "crop", index))).unwrap());
+            let corner = part[0];
+            assert_eq!(part, [0, 1, 2, 10, 11, 12, 20, 21, 22].map(|step| corner + step));
+        }
+        assert!((10..=30).contains(&flips), "{flips} of 40");
+    }
+
+    #[test]
+    fn what_cannot_be_done_says_what_to_change() {
+        let error = |text: &str, shape| text.parse::<Transform>().unwrap().shape(shape).unwrap_err().to_string();
+        assert!(error("centre-crop(200)", (1, 100, 300)).ends_with("put resize before it"));
+        assert!(error("grey normalise(mean=0,0,0,std=1,1,1)", (3, 9, 9)).contains("1 channel"));
+        let order = "normalise(mean=0,std=1) grey".parse::<Transform>().unwrap_err().to_string();
+        assert!(order.ends_with("put normalise last and only once"), "{order}");
+    }
+}

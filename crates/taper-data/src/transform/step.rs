@@ -1,0 +1,243 @@
+//! One step of a transform.
+
+use super::{Affine, Filter, Middle, Planes, centre::centre, resize::resize, warp::warp};
+use crate::{DataError, Result};
+use rand::Rng as _;
+use taper_ops::Rng;
+
+/// Sides of an image that a transform may ask for.
+const LARGEST_SIDE: usize = 4096;
+
+/// One step of a [`Transform`](crate::Transform); its text form stands behind each.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// To a size, whatever the proportions; `resize(32x24)` is 32 wide and 24 high, `resize(32)` square.
+    Resize {
+        /// Pixels across.
+        width: usize,
+        /// Pixels down.
+        height: usize,
+    },
+    /// The shorter side to a length, proportions kept; `resize-short(256,bilinear)`.
+    ResizeShort {
+        /// The shorter side's pixels.
+        side: usize,
+        /// How pixels are weighted.
+        filter: Filter,
+    },
+    /// The square of this side in the middle; `centre-crop(224)`.
+    CentreCrop(usize),
+    /// A line drawing moved to the middle; `centre(mass)` or `centre(box)`.
+    Centre(Middle),
+    /// One channel: ITU-R 601 luma, with the weights of Pillow's `L`; `grey`.
+    Grey,
+    /// Three channels; a grey image is repeated; `colour`.
+    Colour,
+    /// Black to white and white to black; `invert`.
+    Invert,
+    /// Less the mean, divided by the deviation; `normalise(mean=0.5,std=0.25)`, or three numbers
+    /// each, a channel each.
+    Normalise {
+        /// One number, or one a channel.
+        mean: Vec<f32>,
+        /// One number, or one a channel.
+        std: Vec<f32>,
+    },
+    /// A square anywhere in the image, after its edge was continued on all sides;
+    /// `random-crop(32,4)`.
+    RandomCrop {
+        /// Pixels down and across.
+        side: usize,
+        /// Pixels that the edge is continued by.
+        padding: usize,
+    },
+    /// A part of 8 to 100 % of the area, of proportions from 3:4 to 4:3, resized to a square
+    /// (Szegedy et al. 2015, section 6); `random-resized-crop(224)`.
+    RandomResizedCrop(usize),
+    /// Mirrored left to right, every other time; `random-flip`.
+    RandomFlip,
+    /// Turned by up to so many degrees to either side; `random-rotate(15)`.
+    RandomRotate(f32),
+    /// Turned, shifted, scaled and slanted; `random-affine(degrees=10,shift=0.1,scale=0.1,shear=5)`.
+    RandomAffine(Affine),
+}
+
+impl Step {
+    /// Does it draw from chance?
+    pub(crate) fn is_random(&self) -> bool {
+        use Step::{RandomAffine, RandomCrop, RandomFlip, RandomResizedCrop, RandomRotate};
+        matches!(self, RandomCrop { .. } | RandomResizedCrop(_) | RandomFlip | RandomRotate(_) | RandomAffine(_))
+    }
+
+    /// Errs when its numbers make no sense for any image.
+    pub(crate) fn check(&self) -> Result<()> {
+        let side = |pixels: usize| {
+            within(self, "a side", pixels as f64, 1.0, LARGEST_SIDE as f64)?;
+            Ok(())
+        };
+        match self {
+            Self::Resize { width, height } => side(*width).and_then(|()| side(*height)),
+            Self::ResizeShort { side: pixels, .. } | Self::CentreCrop(pixels) | Self::RandomResizedCrop(pixels) => {
+                side(*pixels)
+            }
+            Self::RandomCrop { side: pixels, padding } => {
+                side(*pixels)?;
+                within(self, "the padding", *padding as f64, 0.0, LARGEST_SIDE as f64)
+            }
+            Self::Normalise { mean, std } => {
+                for numbers in [mean, std] {
+                    if ![1, 3].contains(&numbers.len()) {
+                        let count = numbers.len();
+                        return Err(DataError::Invalid(format!("`{self}` has {count} numbers, give one or three")));
+                    }
+                }
+                mean.iter().try_for_each(|&mean| within(self, "mean", mean.into(), -1e6, 1e6))?;
+                std.iter().try_for_each(|&std| within(self, "std", std.into(), 1e-6, 1e6))
+            }
+            Self::RandomRotate(degrees) => within(self, "degrees", (*degrees).into(), 0.0, 180.0),
+            Self::RandomAffine(most) => {
+                within(self, "degrees", most.degrees.into(), 0.0, 180.0)?;
+                within(self, "shift", most.shift.into(), 0.0, 1.0)?;
+                within(self, "scale", most.scale.into(), 0.0, 0.9)?;
+                within(self, "shear", most.shear.into(), 0.0, 80.0)
+            }
+            Self::Centre(_) | Self::Grey | Self::Colour | Self::Invert | Self::RandomFlip => Ok(()),
+        }
+    }
+
+    /// The size `(c, h, w)` that it makes of a size.
+    pub(crate) fn shape(&self, (channels, height, width): (usize, usize, usize)) -> Result<(usize, usize, usize)> {
+        match *self {
+            Self::Resize { width, height } => Ok((channels, height, width)),
+            Self::ResizeShort { side, .. } => {
+                let (height, width) = short_side(height, width, side);
+                Ok((channels, height, width))
+            }
+            Self::CentreCrop(side) => {
+                self.fits(side, 0, height, width)?;
+                Ok((channels, side, side))
+            }
+            Self::RandomCrop { side, padding } => {
+                self.fits(side, padding, height, width)?;
+                Ok((channels, side, side))
+            }
+            Self::RandomResizedCrop(side) => Ok((channels, side, side)),
+            Self::Grey => Ok((1, height, width)),
+            Self::Colour => Ok((3, height, width)),
+            Self::Normalise { ref mean, ref std } if channels != 3 && mean.len().max(std.len()) == 3 => {
+                Err(DataError::Invalid(format!(
+                    "`{self}` has numbers for 3 channels but the image has {channels} channel, put colour before it or give one number"
+                )))
+            }
+            _ => Ok((channels, height, width)),
+        }
+    }
+
+    fn fits(&self, side: usize, padding: usize, height: usize, width: usize) -> Result<()> {
+        if height.min(width) + 2 * padding < side {
+            return Err(DataError::Invalid(format!(
+                "`{self}` is larger than an image of {width}x{height}, put resize before it"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The step done to `planes`.
+    pub(crate) fn apply(&self, planes: Planes, chance: Option<&mut Rng>) -> Result<Planes> {
+        let (_, height, width) = self.shape(planes.shape())?;
+        Ok(match (self, chance) {
+            (Self::Resize { .. }, _) => resize(&planes, height, width, Filter::Bilinear),
+            (Self::ResizeShort { filter, .. }, _) => resize(&planes, height, width, *filter),
+            (Self::CentreCrop(side), _) | (Self::RandomCrop { side, .. }, None) => centre_crop(&planes, *side),
+            (Self::Centre(middle), _) => centre(&planes, *middle),
+            (Self::Grey, _) => grey(planes),
+            (Self::Colour, _) if planes.channels == 1 => {
+                Planes { channels: 3, values: planes.values.repeat(3), ..planes }
+            }
+            (Self::Invert, _) => planes.map(|value| 1.0 - value),
+            (Self::Normalise { mean, std }, _) => normalise(planes, mean, std),
+            (Self::RandomCrop { side, padding }, Some(chance)) => {
+                let mut corner =
+                    |size: usize| chance.random_range(0..=size + 2 * padding - side) as isize - *padding as isize;
+                let (top, left) = (corner(planes.height), corner(planes.width));
+                planes.window(top, left, *side, *side)
+            }
+            (Self::RandomResizedCrop(side), Some(chance)) => {
+                resize(&random_part(&planes, chance), *side, *side, Filter::Bilinear)
+            }
+            (Self::RandomResizedCrop(side), None) => {
+                let (height, width) = short_side(planes.height, planes.width, *side);
+                centre_crop(&resize(&planes, height, width, Filter::Bilinear), *side)
+            }
+            (Self::RandomFlip, Some(chance)) => {
+                let mirrored = chance.random::<bool>();
+                planes.draw(height, width, |plane, row, column| {
+                    plane[row * width + if mirrored { width - 1 - column } else { column }]
+                })
+            }
+            (Self::RandomRotate(degrees), Some(chance)) => {
+                warp(&planes, Affine { degrees: *degrees, shift: 0.0, scale: 0.0, shear: 0.0 }, chance)
+            }
+            (Self::RandomAffine(most), Some(chance)) => warp(&planes, *most, chance),
+            (Self::Colour | Self::RandomFlip | Self::RandomRotate(_) | Self::RandomAffine(_), _) => planes,
+        })
+    }
+}
+
+fn within(step: &Step, what: &str, value: f64, least: f64, most: f64) -> Result<()> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(DataError::Invalid(format!("{what} of `{step}` is {value}, it must be from {least} to {most}")))
+}
+
+/// Height and width with the shorter one `side`; the other is rounded down, as torchvision does.
+fn short_side(height: usize, width: usize, side: usize) -> (usize, usize) {
+    if height <= width { (side, side * width / height) } else { (side * height / width, side) }
+}
+
+/// The square in the middle. Half a pixel goes to the even neighbour, as torchvision does.
+fn centre_crop(planes: &Planes, side: usize) -> Planes {
+    let corner = |size: usize| ((size as f64 - side as f64) / 2.0).round_ties_even() as isize;
+    planes.window(corner(planes.height), corner(planes.width), side, side)
+}
+
+fn grey(planes: Planes) -> Planes {
+    if planes.channels == 1 {
+        return planes;
+    }
+    // Pillow's integers, in parts of 2^16.
+    let weights = [19595.0, 38470.0, 7471.0].map(|weight: f32| weight / 65536.0);
+    let mut values = vec![0.0; planes.height * planes.width];
+    for (plane, weight) in planes.each().zip(weights) {
+        values.iter_mut().zip(plane).for_each(|(sum, value)| *sum += weight * value);
+    }
+    Planes { channels: 1, values, ..planes }
+}
+
+fn normalise(mut planes: Planes, mean: &[f32], std: &[f32]) -> Planes {
+    let size = planes.height * planes.width;
+    for (channel, plane) in planes.values.chunks_exact_mut(size).enumerate() {
+        let (mean, std) = (mean[channel % mean.len()], std[channel % std.len()]);
+        plane.iter_mut().for_each(|value| *value = (*value - mean) / std);
+    }
+    planes
+}
+
+/// A part of random area, proportions and place; the largest square in the middle where ten
+/// draws don't fit.
+fn random_part(planes: &Planes, chance: &mut Rng) -> Planes {
+    let area = (planes.height * planes.width) as f64;
+    for _ in 0..10 {
+        let part = area * chance.random_range(0.08..=1.0);
+        let proportion = chance.random_range((3.0f64 / 4.0).ln()..=(4.0f64 / 3.0).ln()).exp();
+        let (width, height) =
+            ((part * proportion).sqrt().round() as usize, (part / proportion).sqrt().round() as usize);
+        if (1..=planes.width).contains(&width) && (1..=planes.height).contains(&height) {
+            let top = chance.random_range(0..=planes.height - height);
+            let left = chance.random_range(0..=planes.width - width);
+            return planes.window(top as isize, left as isize, height, width);
+        }
+    }
+    centre_crop(planes, planes.height.min(planes.width))
+}

@@ -1,0 +1,223 @@
+//! Transforms as text, `resize(32x32) grey normalise(mean=0.5,std=0.25)`.
+
+use super::{Affine, Filter, Middle, Step, Transform};
+use crate::{DataError, Result};
+use std::fmt;
+use std::str::FromStr;
+
+const STEPS: &str = "resize, resize-short, centre-crop, centre, grey, colour, invert, normalise, random-crop, \
+                     random-resized-crop, random-flip, random-rotate and random-affine";
+
+impl fmt::Display for Transform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, step) in self.steps.iter().enumerate() {
+            write!(f, "{}{step}", if place == 0 { "" } else { " " })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resize { width, height } => write!(f, "resize({width}x{height})"),
+            Self::ResizeShort { side, filter } => {
+                let filter = if *filter == Filter::Bilinear { "bilinear" } else { "bicubic" };
+                write!(f, "resize-short({side},{filter})")
+            }
+            Self::CentreCrop(side) => write!(f, "centre-crop({side})"),
+            Self::Centre(Middle::Mass) => write!(f, "centre(mass)"),
+            Self::Centre(Middle::Box) => write!(f, "centre(box)"),
+            Self::Grey => write!(f, "grey"),
+            Self::Colour => write!(f, "colour"),
+            Self::Invert => write!(f, "invert"),
+            Self::Normalise { mean, std } => write!(f, "normalise(mean={},std={})", list(mean), list(std)),
+            Self::RandomCrop { side, padding } => write!(f, "random-crop({side},{padding})"),
+            Self::RandomResizedCrop(side) => write!(f, "random-resized-crop({side})"),
+            Self::RandomFlip => write!(f, "random-flip"),
+            Self::RandomRotate(degrees) => write!(f, "random-rotate({degrees})"),
+            Self::RandomAffine(Affine { degrees, shift, scale, shear }) => {
+                write!(f, "random-affine(degrees={degrees},shift={shift},scale={scale},shear={shear})")
+            }
+        }
+    }
+}
+
+fn list(numbers: &[f32]) -> String {
+    numbers.iter().map(f32::to_string).collect::<Vec<_>>().join(",")
+}
+
+impl FromStr for Transform {
+    type Err = DataError;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let mut steps = Vec::new();
+        let mut rest = text.trim_start();
+        while !rest.is_empty() {
+            let name = rest.find(|c: char| c.is_whitespace() || c == '(').unwrap_or(rest.len());
+            let end = if rest[name..].starts_with('(') {
+                let unclosed = || DataError::Invalid(format!("`{rest}` lacks its closing bracket, add it"));
+                rest.find(')').ok_or_else(unclosed)? + 1
+            } else {
+                name
+            };
+            steps.push(rest[..end].parse()?);
+            rest = rest[end..].trim_start();
+        }
+        Self::new(steps)
+    }
+}
+
+impl FromStr for Step {
+    type Err = DataError;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (name, values) = match text.split_once('(') {
+            Some((name, values)) => (name, values.strip_suffix(')').unwrap_or(values)),
+            None => (text, ""),
+        };
+        let values: Vec<&str> = values.split(',').map(str::trim).filter(|value| !value.is_empty()).collect();
+        let step = match (name, values.as_slice()) {
+            ("resize", [size]) => {
+                let (width, height) = size.split_once('x').unwrap_or((size, size));
+                Self::Resize { width: number(text, width)?, height: number(text, height)? }
+            }
+            ("resize-short", [side]) | ("resize-short", [side, "bilinear"]) => {
+                Self::ResizeShort { side: number(text, side)?, filter: Filter::Bilinear }
+            }
+            ("resize-short", [side, "bicubic"]) => {
+                Self::ResizeShort { side: number(text, side)?, filter: Filter::Bicubic }
+            }
+            ("centre-crop", [side]) => Self::CentreCrop(number(text, side)?),
+            ("centre", [] | ["mass"]) => Self::Centre(Middle::Mass),
+            ("centre", ["box"]) => Self::Centre(Middle::Box),
+            ("grey", []) => Self::Grey,
+            ("colour", []) => Self::Colour,
+            ("invert", []) => Self::Invert,
+            ("normalise", values) => {
+                let [mean, std] = named(text, values, ["mean", "std"])?;
+                Self::Normalise { mean, std }
+            }
+            ("random-crop", [side]) => Self::RandomCrop { side: number(text, side)?, padding: 0 },
+            ("random-crop", [side, padding]) => {
+                Self::RandomCrop { side: number(text, side)?, padding: number(text, padding)? }
+            }
+            ("random-resized-crop", [side]) => Self::RandomResizedCrop(number(text, side)?),
+            ("random-flip", []) => Self::RandomFlip,
+            ("random-rotate", [degrees]) => Self::RandomRotate(number(text, degrees)?),
+            ("random-affine", values) => {
+                let numbers = named(text, values, ["degrees", "shift", "scale", "shear"])?;
+                let [degrees, shift, scale, shear] = numbers.map(|numbers| numbers.first().copied().unwrap_or(0.0));
+                Self::RandomAffine(Affine { degrees, shift, scale, shear })
+            }
+            _ => return Err(DataError::Invalid(explain(text, name))),
+        };
+        step.check()?;
+        Ok(step)
+    }
+}
+
+fn number<T: FromStr>(step: &str, text: &str) -> Result<T> {
+    text.trim()
+        .parse()
+        .map_err(|_| DataError::Invalid(format!("`{text}` in `{step}` is not a number that fits, correct it")))
+}
+
+/// The numbers of each name: `mean=0.1,0.2,0.3,std=1`, or in the names' order without any.
+fn named<const N: usize>(step: &str, values: &[&str], names: [&str; N]) -> Result<[Vec<f32>; N]> {
+    let mut numbers: [Vec<f32>; N] = std::array::from_fn(|_| Vec::new());
+    let mut current = None;
+    for (place, value) in values.iter().enumerate() {
+        let value = match value.split_once('=') {
+            Some((name, value)) => {
+                let known = names.iter().position(|known| *known == name.trim());
+                current = known.filter(|&known| numbers[known].is_empty());
+                if current.is_none() {
+                    let names = names.join(" and ");
+                    return Err(DataError::Invalid(format!(
+                        "`{name}` in `{step}` is unknown or there twice, give {names}"
+                    )));
+                }
+                value
+            }
+            None => value,
+        };
+        let Some(numbers) = numbers.get_mut(current.unwrap_or(place)) else {
+            return Err(DataError::Invalid(explain(step, step.split('(').next().unwrap_or(step))));
+        };
+        numbers.push(number(step, value)?);
+    }
+    Ok(numbers)
+}
+
+fn explain(step: &str, name: &str) -> String {
+    let example = match name {
+        "resize" => "resize(32x32)",
+        "resize-short" => "resize-short(256,bicubic)",
+        "centre-crop" => "centre-crop(224)",
+        "centre" => "centre(mass) or centre(box)",
+        "normalise" => "normalise(mean=0.5,std=0.25)",
+        "random-crop" => "random-crop(32,4)",
+        "random-resized-crop" => "random-resized-crop(224)",
+        "random-rotate" => "random-rotate(15)",
+        "random-affine" => "random-affine(degrees=10,shift=0.1,scale=0.1,shear=5)",
+        "grey" | "colour" | "invert" | "random-flip" => name,
+        _ => return format!("`{step}` is no step of a transform, use {STEPS}"),
+    };
+    format!("`{step}` is not understood, write {example}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canonical_texts_are_read_and_written_unchanged() {
+        let text = "centre-crop(200) resize(32x24) resize-short(256,bicubic) centre(box) grey colour invert \
+                    random-crop(32,4) random-resized-crop(16) random-flip random-rotate(7.5) \
+                    random-affine(degrees=10,shift=0.1,scale=0,shear=5) normalise(mean=0.485,0.456,0.406,std=0.25)";
+        let transform: Transform = text.parse().unwrap();
+        assert_eq!(transform.steps().len(), 13);
+        assert_eq!(transform.to_string(), text);
+        assert_eq!("".parse::<Transform>().unwrap().to_string(), "");
+    }
+
+    #[test]
+    fn short_forms_mean_their_canonical_ones() {
+        for (short, canonical) in [
+            ("resize(28)", "resize(28x28)"),
+            ("  resize( 28 )grey ", "resize(28x28) grey"),
+            ("resize-short(64)", "resize-short(64,bilinear)"),
+            ("centre", "centre(mass)"),
+            ("random-crop(9)", "random-crop(9,0)"),
+            ("normalise( 0.5, 0.25 )", "normalise(mean=0.5,std=0.25)"),
+            ("normalise(std=1,mean=.5)", "normalise(mean=0.5,std=1)"),
+            ("random-affine(5,0.2)", "random-affine(degrees=5,shift=0.2,scale=0,shear=0)"),
+        ] {
+            assert_eq!(short.parse::<Transform>().unwrap().to_string(), canonical);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_what_would_be_right() {
+        for (text, part) in [
+            ("resize", "write resize(32x32)"),
+            ("resize(0)", "from 1 to 4096"),
+            ("resize(-3)", "`-3` in `resize(-3)`"),
+            ("resize(99999999999999999999)", "not a number"),
+            ("gray", "use resize"),
+            ("grey(1)", "write grey"),
+            ("resize(3", "closing bracket"),
+            ("grey )", "`)` is no step"),
+            ("normalise(mean=0.5)", "has 0 numbers"),
+            ("normalise(mean=0,std=0)", "std of"),
+            ("normalise(mean=0,mean=1,std=1)", "there twice"),
+            ("normalise(mean=NaN,std=1)", "mean of"),
+            ("random-affine(1,2,3,4,5)", "not understood"),
+            ("random-rotate(200)", "0 to 180"),
+        ] {
+            let error = text.parse::<Transform>().unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! A frozen network as a map from inputs to features.
+
+use crate::{LearnError, Result, TaskNorm};
+use candle_core::Tensor;
+use taper_models::{Buffers, Head, Network, Params, State};
+
+/// A frozen network's features, normalised as the task's norm says. Inputs that are features
+/// already, `(n, d)`, pass through.
+#[derive(Debug, Clone)]
+pub struct Embedding {
+    network: Network,
+    state: State,
+    norm: TaskNorm,
+}
+
+impl Embedding {
+    /// The features of `network` with `state`.
+    pub fn new(network: Network, state: State, norm: TaskNorm) -> Self {
+        Self { network, state, norm }
+    }
+
+    /// Whose statistics it uses.
+    pub fn norm(&self) -> TaskNorm {
+        self.norm
+    }
+
+    /// Features of a support set, and the map for this task's queries.
+    pub fn support(&self, inputs: &Tensor) -> Result<(Tensor, TaskEmbedding)> {
+        let (forward, statistics) =
+            self.norm.support(&self.network, &self.state.params, &self.state.buffers, inputs, None)?;
+        let task = TaskEmbedding { embedding: self.clone(), statistics: statistics.detached() };
+        Ok((forward.features.detach(), task))
+    }
+}
+
+/// An [`Embedding`] bound to one task's statistics.
+#[derive(Debug, Clone)]
+pub struct TaskEmbedding {
+    embedding: Embedding,
+    statistics: Buffers,
+}
+
+impl TaskEmbedding {
+    /// Features `(n, d)` of queries.
+    pub fn query(&self, inputs: &Tensor) -> Result<Tensor> {
+        let Embedding { network, state, norm } = &self.embedding;
+        Ok(norm.query(network, &state.params, &self.statistics, inputs, None)?.features.detach())
+    }
+
+    /// The network with a linear head of `weight (ways, d)` and `bias (ways)` on these features.
+    ///
+    /// Errs for transductive features: no network does the same to a single image.
+    pub(crate) fn with_linear_head(&self, weight: &Tensor, bias: &Tensor) -> Result<(Network, State)> {
+        let Embedding { network, state, norm } = &self.embedding;
+        if norm.transductive() {
+            return Err(LearnError::Invalid(
+                "a transductive learner can't be kept as a classifier of single images: train with --norm support"
+                    .into(),
+            ));
+        }
+        let name = network.backbone().head_name();
+        let head: Params = [(format!("{name}.weight"), weight.detach()), (format!("{name}.bias"), bias.detach())]
+            .into_iter()
+            .collect();
+        let params = state.params.filter(|name| !network.in_head(name)).merged(&head);
+        let network = network.with_head(Head::Linear { outputs: weight.dim(0)? });
+        Ok((network, State { params, buffers: self.statistics.clone() }))
+    }
+}

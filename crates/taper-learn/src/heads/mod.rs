@@ -1,0 +1,12 @@
+//! Classifiers made from features in closed form, or by convex optimisation: both kinds of
+//! learning use them.
+
+mod embedding;
+mod logistic;
+mod nearest_mean;
+mod nearest_neighbour;
+
+pub use embedding::Embedding;
+pub use logistic::{LogisticRegression, fit_logistic};
+pub use nearest_mean::{NearestMean, class_means, squared_distances};
+pub use nearest_neighbour::NearestNeighbour;

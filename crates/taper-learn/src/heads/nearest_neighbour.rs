@@ -1,0 +1,35 @@
+//! The nearest support image by its pixels: the floor that every learner has to beat.
+
+use crate::{Adapt, Classifier, Result, heads::squared_distances};
+use candle_core::{D, Tensor};
+use taper_data::Batch;
+use taper_ops::one_hot;
+
+/// Classifies by the nearest support image, pixels against pixels; learns nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NearestNeighbour;
+
+impl Adapt for NearestNeighbour {
+    fn adapt(&self, support: &Batch, _seed: u64) -> Result<Box<dyn Classifier>> {
+        let inputs = support.inputs.flatten_from(1)?;
+        let members = one_hot(&support.labels, support.ways, inputs.dtype())?;
+        Ok(Box::new(Neighbours { inputs, members }))
+    }
+}
+
+struct Neighbours {
+    /// `(n, d)`.
+    inputs: Tensor,
+    /// `(n, ways)`, one-hot.
+    members: Tensor,
+}
+
+impl Classifier for Neighbours {
+    /// For each class, minus the squared distance to its nearest support image.
+    fn logits(&self, inputs: &Tensor) -> Result<Tensor> {
+        let distances = squared_distances(&inputs.flatten_from(1)?, &self.inputs)?;
+        let far = (self.members.affine(-1.0, 1.0)? * 1e30)?;
+        let by_class = distances.unsqueeze(2)?.broadcast_add(&far.unsqueeze(0)?)?;
+        Ok(by_class.transpose(1, 2)?.contiguous()?.min(D::Minus1)?.neg()?)
+    }
+}

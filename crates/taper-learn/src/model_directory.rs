@@ -1,0 +1,175 @@
+//! A model on disk, in the Hugging Face layout: `model.safetensors` (torchvision's key names),
+//! `config.json` (architecture, `id2label`, how it was trained) and `preprocessor_config.json`.
+
+use crate::{LearnError, Result, write_directory};
+use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::Path;
+use taper_models::{Architecture, Head, Network, State};
+
+/// How a model came to be, and so how it is used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trained {
+    /// The method's name, as `meta-train --method` takes it; `classifier` for a network whose head
+    /// names the classes.
+    pub method: String,
+    /// What it was trained on, in words.
+    pub on: String,
+    /// Classes that it was trained on, by full name: no fair test uses them.
+    pub classes: Vec<String>,
+    /// The method's settings, such as `inner-lr`.
+    pub settings: BTreeMap<String, f64>,
+    /// Whose statistics normalise a task: `support`, `batch` or `stored`.
+    pub norm: String,
+}
+
+/// A network with its numbers, its classes and the way images reach it.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// The arithmetic.
+    pub network: Network,
+    /// The numbers.
+    pub state: State,
+    /// Names of the head's outputs; for a learner, those it was trained with.
+    pub labels: Vec<String>,
+    /// How images become inputs, in `taper-data`'s words.
+    pub transform: String,
+    /// How it came to be.
+    pub trained: Trained,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Config {
+    model_type: String,
+    architectures: Vec<String>,
+    input: (usize, usize, usize),
+    head: HeadConfig,
+    id2label: BTreeMap<usize, String>,
+    label2id: BTreeMap<String, usize>,
+    trained: Trained,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HeadConfig {
+    outputs: usize,
+    hidden: Option<usize>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Preprocessor {
+    transform: String,
+}
+
+const MODEL_TYPE: &str = "taper";
+
+impl Model {
+    /// Writes the directory; it appears under its name when it is whole.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let (outputs, hidden) = match self.network.head() {
+            Head::Identity => (0, None),
+            Head::Linear { outputs } => (outputs, None),
+            Head::Mlp { hidden, outputs } => (outputs, Some(hidden)),
+        };
+        let config = Config {
+            model_type: MODEL_TYPE.into(),
+            architectures: vec![self.network.backbone().name()],
+            input: self.network.backbone().input(),
+            head: HeadConfig { outputs, hidden },
+            id2label: self.labels.iter().cloned().enumerate().collect(),
+            label2id: self.labels.iter().cloned().enumerate().map(|(id, label)| (label, id)).collect(),
+            trained: self.trained.clone(),
+        };
+        let json = |value: serde_json::Result<String>| {
+            value.map(String::into_bytes).map_err(|error| LearnError::Invalid(error.to_string()))
+        };
+        let tensors: Vec<(&str, &Tensor)> = self.state.params.iter().chain(self.state.buffers.iter()).collect();
+        let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+        let weights = safetensors::serialize(tensors, Some(metadata))
+            .map_err(|error| LearnError::Run { path: path.to_path_buf(), problem: error.to_string() })?;
+        write_directory(
+            path,
+            &[
+                ("model.safetensors", weights),
+                ("config.json", json(serde_json::to_string_pretty(&config))?),
+                (
+                    "preprocessor_config.json",
+                    json(serde_json::to_string_pretty(&Preprocessor { transform: self.transform.clone() }))?,
+                ),
+            ],
+        )
+    }
+
+    /// Reads a directory: a model's own, or a run's, whose `model/` is meant.
+    ///
+    /// Errs when a file is missing or broken, or the weights are another architecture's.
+    pub fn load(path: &Path) -> Result<Self> {
+        let nested = path.join("model");
+        let path = if !path.join("config.json").exists() && nested.is_dir() { nested.as_path() } else { path };
+        let text = |name: &str| {
+            let file = path.join(name);
+            fs::read_to_string(&file).map_err(|_| LearnError::Run {
+                path: file,
+                problem: "is missing: give a model directory or the --out directory of a finished run".into(),
+            })
+        };
+        let broken = |name: &str, error: String| LearnError::Run {
+            path: path.join(name),
+            problem: format!("can't be read as a model of taper ({error})"),
+        };
+        let config: Config =
+            serde_json::from_str(&text("config.json")?).map_err(|error| broken("config.json", error.to_string()))?;
+        let preprocessor: Preprocessor = serde_json::from_str(&text("preprocessor_config.json")?)
+            .map_err(|error| broken("preprocessor_config.json", error.to_string()))?;
+        let name = config.architectures.first().cloned().unwrap_or_default();
+        let backbone = name.parse::<Architecture>()?.backbone(config.input)?;
+        let HeadConfig { outputs, hidden } = config.head;
+        let head = match hidden {
+            Some(hidden) => Head::Mlp { hidden, outputs },
+            None if outputs == 0 => Head::Identity,
+            None => Head::Linear { outputs },
+        };
+        let network = Network::new(backbone, head);
+        let file = path.join("model.safetensors");
+        let bytes = fs::read(&file).map_err(|source| LearnError::File { path: file, source })?;
+        let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)
+            .map_err(|error| broken("model.safetensors", error.to_string()))?;
+        let (buffers, params): (Vec<_>, Vec<_>) =
+            tensors.into_iter().partition(|(name, _)| name.ends_with("running_mean") || name.ends_with("running_var"));
+        let state = State { params: params.into_iter().collect(), buffers: buffers.into_iter().collect() };
+        network.check(&state)?;
+        let labels = config.id2label.into_values().collect();
+        Ok(Self { network, state, labels, transform: preprocessor.transform, trained: config.trained })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_saved_and_loaded_gives_the_same_logits() {
+        let folder = tempfile::tempdir().unwrap();
+        let backbone = "conv4-8".parse::<Architecture>().unwrap().backbone((1, 16, 16)).unwrap();
+        let network = Network::new(backbone, Head::Linear { outputs: 3 });
+        let state = network.init(1).unwrap();
+        let trained = Trained {
+            method: "classifier".into(),
+            on: "noise".into(),
+            classes: vec![],
+            settings: BTreeMap::new(),
+            norm: "stored".into(),
+        };
+        let labels = ["a", "b", "c"].map(String::from).to_vec();
+        let model = Model { network, state, labels, transform: "resize(16)".into(), trained };
+        model.save(&folder.path().join("model")).unwrap();
+        model.save(&folder.path().join("model")).unwrap();
+        let back = Model::load(folder.path()).unwrap();
+        let x = taper_ops::uniform(&mut taper_ops::rng(0, "x", 0), (2, 1, 16, 16), 0.0, 1.0).unwrap();
+        let logits = |model: &Model| model.network.logits(&model.state, &x).unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(logits(&model), logits(&back));
+        assert_eq!(back.labels, model.labels);
+        assert!(Model::load(&folder.path().join("nothing")).unwrap_err().to_string().contains("is missing"));
+    }
+}

@@ -1,0 +1,47 @@
+//! What a training step differentiates.
+
+use crate::Result;
+use std::collections::BTreeMap;
+use taper_models::{Buffers, Params, State};
+use taper_ops::Rng;
+
+/// Which item of which step this is: the address of its chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draw {
+    /// The run's seed.
+    pub seed: u64,
+    /// The step, from 0.
+    pub step: u64,
+    /// The item's number in the whole run, from 0.
+    pub number: u64,
+}
+
+impl Draw {
+    /// The item's own generator for one purpose.
+    pub fn rng(&self, stream: &str) -> Rng {
+        taper_ops::rng(self.seed, stream, self.number)
+    }
+}
+
+/// What one item says about how to change.
+#[derive(Debug, Clone)]
+pub struct Gradient {
+    /// The loss, in nats where it is a cross-entropy.
+    pub loss: f64,
+    /// Other figures by name, such as `accuracy`.
+    pub metrics: BTreeMap<&'static str, f64>,
+    /// Direction of steepest ascent, for the parameters that are learned; others stay as they are.
+    pub params: Params,
+    /// Running statistics after this item.
+    pub buffers: Buffers,
+}
+
+/// What a training step differentiates: a mini-batch's loss, an episode's meta-loss. Any update
+/// direction may stand for the gradient.
+pub trait Objective: Sync {
+    /// What one gradient is taken over.
+    type Item: Send + Sync;
+
+    /// The gradient at `state` over one item.
+    fn gradient(&self, state: &State, item: &Self::Item, at: Draw) -> Result<Gradient>;
+}

@@ -1,0 +1,78 @@
+//! Whose statistics normalise a task.
+
+use crate::{LearnError, Result};
+use candle_core::Tensor;
+use std::fmt;
+use std::str::FromStr;
+use taper_models::{Buffers, Forward, Mode, Network, Norm, Params};
+use taper_ops::Rng;
+
+/// Whose statistics batch norm uses inside a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskNorm {
+    /// The support set's, for support and queries: every query is classified alone.
+    Support,
+    /// Each batch's own: queries see each other (transductive).
+    Batch,
+    /// The stored ones.
+    Stored,
+}
+
+impl TaskNorm {
+    /// Do queries see each other?
+    pub fn transductive(self) -> bool {
+        self == Self::Batch
+    }
+
+    /// A forward pass over the support set, and the statistics that queries are to be normalised
+    /// by, tracked (see [`TaskNorm::query`]).
+    pub fn support(
+        self,
+        network: &Network,
+        params: &Params,
+        buffers: &Buffers,
+        inputs: &Tensor,
+        dropout: Option<Rng>,
+    ) -> Result<(Forward, Buffers)> {
+        let norm = if self == Self::Stored { Norm::Stored } else { Norm::Batch };
+        let forward = network.forward(params, buffers, inputs, Mode { norm, dropout })?;
+        let statistics = buffers.merged(&forward.statistics.buffers);
+        Ok((forward, statistics))
+    }
+
+    /// A forward pass over queries, normalised by what [`TaskNorm::support`] gave.
+    pub fn query(
+        self,
+        network: &Network,
+        params: &Params,
+        statistics: &Buffers,
+        inputs: &Tensor,
+        dropout: Option<Rng>,
+    ) -> Result<Forward> {
+        let norm = if self == Self::Batch { Norm::Batch } else { Norm::Stored };
+        Ok(network.forward(params, statistics, inputs, Mode { norm, dropout })?)
+    }
+}
+
+impl fmt::Display for TaskNorm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Support => "support",
+            Self::Batch => "batch",
+            Self::Stored => "stored",
+        })
+    }
+}
+
+impl FromStr for TaskNorm {
+    type Err = LearnError;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "support" => Ok(Self::Support),
+            "batch" => Ok(Self::Batch),
+            "stored" => Ok(Self::Stored),
+            other => Err(LearnError::Invalid(format!("`{other}` is no norm, use support, batch or stored"))),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Learning to learn: one file a method, each an `Objective` to train with and an `Adapt` to use.
+
+mod maml;
+mod multitask;
+mod protonet;
+
+pub use maml::{AdaptedMaml, Maml, Order};
+pub use multitask::SharedTasks;
+pub use protonet::ProtoNet;

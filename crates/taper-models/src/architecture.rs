@@ -1,0 +1,70 @@
+//! Architectures by the names that people give them.
+
+use crate::{Backbone, Conv4, ModelError, ResNet, ResNetDepth, Result, SmallCnn};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// A network's name, before the image size is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    /// `small-cnn`: the seed recipe's network.
+    SmallCnn,
+    /// `conv4-64`, `conv4-32`: the few-shot standard, by its width.
+    Conv4(usize),
+    /// `resnet18` to `resnet152`, `cifar-resnet20` to `cifar-resnet56`.
+    ResNet(ResNetDepth),
+}
+
+impl Architecture {
+    /// The backbone for images of `(channels, height, width)`.
+    ///
+    /// Errs when the images are too small for it.
+    pub fn backbone(&self, input: (usize, usize, usize)) -> Result<Arc<dyn Backbone>> {
+        Ok(match *self {
+            Self::SmallCnn => Arc::new(SmallCnn::new(input)?),
+            Self::Conv4(width) => Arc::new(Conv4::new(width, input)?),
+            Self::ResNet(depth) => Arc::new(ResNet::new(depth, input)?),
+        })
+    }
+
+    /// The image side it is usually given.
+    pub fn usual_side(&self) -> usize {
+        match self {
+            Self::SmallCnn => 14,
+            Self::Conv4(_) => 28,
+            Self::ResNet(depth) if depth.is_cifar() => 32,
+            Self::ResNet(_) => 224,
+        }
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SmallCnn => write!(f, "small-cnn"),
+            Self::Conv4(width) => write!(f, "conv4-{width}"),
+            Self::ResNet(depth) => write!(f, "{}", depth.name()),
+        }
+    }
+}
+
+impl FromStr for Architecture {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self> {
+        if name == "small-cnn" {
+            return Ok(Self::SmallCnn);
+        }
+        if let Some(depth) = ResNetDepth::ALL.into_iter().find(|depth| depth.name() == name) {
+            return Ok(Self::ResNet(depth));
+        }
+        match name.strip_prefix("conv4-").and_then(|width| width.parse::<usize>().ok()).filter(|&width| width > 0) {
+            Some(width) => Ok(Self::Conv4(width)),
+            None => Err(ModelError::Invalid(format!(
+                "`{name}` is no architecture, use small-cnn, conv4-64 (or another width), resnet18, 34, 50, 101 or 152, \
+                 cifar-resnet20, 32, 44 or 56"
+            ))),
+        }
+    }
+}

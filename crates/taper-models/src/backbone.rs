@@ -1,0 +1,84 @@
+//! Feature extractors, and how a forward pass runs.
+
+use crate::{BatchStatistics, Buffers, Params, Result, Slot, State, slot};
+use candle_core::Tensor;
+use std::fmt;
+use taper_ops::Rng;
+
+/// Which statistics batch normalisation uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Norm {
+    /// Those of the batch at hand: its images see each other.
+    Batch,
+    /// The stored ones.
+    Stored,
+}
+
+/// How a forward pass runs: what differs between training and use is an argument.
+#[derive(Debug, Clone)]
+pub struct Mode {
+    /// Which statistics batch normalisation uses.
+    pub norm: Norm,
+    /// Dropout's chance; none switches dropout off.
+    pub dropout: Option<Rng>,
+}
+
+impl Mode {
+    /// For use: stored statistics, no dropout.
+    pub fn evaluate() -> Self {
+        Self { norm: Norm::Stored, dropout: None }
+    }
+
+    /// For training: the batch's statistics, dropout drawn from `chance`.
+    pub fn train(chance: Rng) -> Self {
+        Self { norm: Norm::Batch, dropout: Some(chance) }
+    }
+
+    /// The batch's statistics, no dropout: how few-shot learners run.
+    pub fn batch_statistics() -> Self {
+        Self { norm: Norm::Batch, dropout: None }
+    }
+}
+
+/// What a backbone makes of images.
+#[derive(Debug, Clone)]
+pub struct Features {
+    /// `(n, d)`.
+    pub features: Tensor,
+    /// With [`Norm::Batch`], the statistics of this batch, tracked; else empty.
+    pub statistics: BatchStatistics,
+}
+
+/// A feature extractor: images `(n, c, h, w)` to features `(n, d)`.
+pub trait Backbone: Send + Sync + fmt::Debug {
+    /// The architecture's name, as `--backbone` takes it (`"conv4-64"`).
+    fn name(&self) -> String;
+
+    /// Width d of the features.
+    fn width(&self) -> usize;
+
+    /// Channels, height and width of the images it takes.
+    fn input(&self) -> (usize, usize, usize);
+
+    /// Key prefix of the head that its published weights have (`"fc"` in torchvision's ResNets).
+    fn head_name(&self) -> &str {
+        "fc"
+    }
+
+    /// Its parameters and statistics, without numbers.
+    fn slots(&self) -> Vec<Slot>;
+
+    /// Fresh parameters and statistics from a seed, f32.
+    fn init(&self, seed: u64) -> Result<State> {
+        slot::draw(&self.slots(), seed)
+    }
+
+    /// The features of `inputs (n, c, h, w)`.
+    ///
+    /// Errs when the inputs' shape or the parameters don't fit.
+    fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features>;
+
+    /// The names of parameters, from the input to the features, grouped in stages that can be
+    /// frozen or trained as one (`"layer4"`).
+    fn stages(&self) -> Vec<String>;
+}

@@ -1,0 +1,75 @@
+//! Conv4: four blocks of convolution, batch norm, ReLU and max pooling (Vinyals et al. 2016,
+//! section 4.1.1), the standard small network of few-shot learning.
+
+use crate::layers::{self, Pass};
+use crate::{Backbone, Buffers, Features, Mode, ModelError, Params, Result, Slot, Start};
+use candle_core::Tensor;
+use taper_ops::{Convolution, Window, channels_last, max_pool2d, relu};
+
+/// Four blocks of `width` channels. 28x28 images give features of `width`, 84x84 of 25 · `width`.
+///
+/// Convolutions have no bias: batch norm takes it out again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conv4 {
+    width: usize,
+    input: (usize, usize, usize),
+}
+
+const BLOCKS: usize = 4;
+
+impl Conv4 {
+    /// A network of `width` channels for images of `(channels, height, width)`.
+    ///
+    /// Errs for images under 16 pixels a side: four times halved, nothing is left.
+    pub fn new(width: usize, input: (usize, usize, usize)) -> Result<Self> {
+        let (c, h, w) = input;
+        if width == 0 || c == 0 || h < 16 || w < 16 {
+            return Err(ModelError::Invalid(format!(
+                "conv4 takes images of at least 16x16, not {h}x{w} with {c} channels: use a larger --image-size"
+            )));
+        }
+        Ok(Self { width, input })
+    }
+}
+
+impl Backbone for Conv4 {
+    fn name(&self) -> String {
+        format!("conv4-{}", self.width)
+    }
+
+    fn width(&self) -> usize {
+        let (_, h, w) = self.input;
+        self.width * (h >> BLOCKS) * (w >> BLOCKS)
+    }
+
+    fn input(&self) -> (usize, usize, usize) {
+        self.input
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        let mut slots = Vec::new();
+        for block in 0..BLOCKS {
+            let inputs = if block == 0 { self.input.0 } else { self.width };
+            let shape = [self.width, inputs, 3, 3];
+            slots.push(Slot::weight(&format!("block{block}.conv"), &shape, Start::XavierUniform));
+            slots.extend(Slot::norm(&format!("block{block}.norm"), self.width));
+        }
+        slots
+    }
+
+    fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
+        let mut pass = Pass::new(params, buffers, mode.norm);
+        let mut x = channels_last(inputs)?;
+        for block in 0..BLOCKS {
+            let how = Convolution { padding: 1, ..Convolution::default() };
+            x = pass.convolution(&format!("block{block}.conv"), &x, how)?;
+            x = pass.norm(&format!("block{block}.norm"), &x)?;
+            x = max_pool2d(&relu(&x)?, Window::tiled(2))?;
+        }
+        Ok(pass.into_features(layers::flatten(&x)?))
+    }
+
+    fn stages(&self) -> Vec<String> {
+        (0..BLOCKS).map(|block| format!("block{block}")).collect()
+    }
+}

@@ -1,0 +1,37 @@
+//! What can go wrong with networks and their weights.
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, ModelError>;
+
+/// What can go wrong with networks and their weights.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A parameter that the network needs is not there.
+    #[error("parameter `{0}` is missing: these are not the weights of this network")]
+    Missing(String),
+    /// A loss did not depend on a parameter that was to be learned.
+    #[error("the loss does not depend on `{0}`: freeze it or use it")]
+    NoGradient(String),
+    /// Weights that don't fit the network; lists every key that is wrong.
+    #[error("the weights do not fit {network}: {problems}")]
+    Misfit {
+        /// The network.
+        network: String,
+        /// Missing, unexpected and misshapen keys.
+        problems: String,
+    },
+    /// A file that is no weight file, or a broken one.
+    #[error("{path}: {problem}")]
+    BadFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// A value that makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}

@@ -1,0 +1,78 @@
+//! What maps features to logits.
+
+use crate::{Mode, Params, Result, Slot, layers, slot};
+use candle_core::Tensor;
+use taper_ops::relu;
+
+/// What maps features `(n, d)` to logits `(n, outputs)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// None: the features are the output.
+    Identity,
+    /// One linear layer.
+    Linear {
+        /// Number of classes.
+        outputs: usize,
+    },
+    /// Linear to `hidden`, ReLU, dropout 0.5, linear to `outputs`: the seed recipe's.
+    Mlp {
+        /// Hidden units.
+        hidden: usize,
+        /// Number of classes.
+        outputs: usize,
+    },
+}
+
+impl Head {
+    /// Number of classes; 0 where there is no head.
+    pub fn outputs(&self) -> usize {
+        match *self {
+            Self::Identity => 0,
+            Self::Linear { outputs } | Self::Mlp { outputs, .. } => outputs,
+        }
+    }
+
+    /// The same head for another number of classes.
+    pub fn with_outputs(self, outputs: usize) -> Self {
+        match self {
+            Self::Identity => Self::Identity,
+            Self::Linear { .. } => Self::Linear { outputs },
+            Self::Mlp { hidden, .. } => Self::Mlp { hidden, outputs },
+        }
+    }
+
+    /// Names and widths of the layers, input and output.
+    fn layers(&self, name: &str, width: usize) -> Vec<(String, usize, usize)> {
+        match *self {
+            Self::Identity => Vec::new(),
+            Self::Linear { outputs } => vec![(name.to_string(), width, outputs)],
+            Self::Mlp { hidden, outputs } => {
+                vec![(format!("{name}.0"), width, hidden), (format!("{name}.3"), hidden, outputs)]
+            }
+        }
+    }
+
+    /// Its parameters under `name`, without numbers, for features of `width`.
+    pub fn slots(&self, name: &str, width: usize) -> Vec<Slot> {
+        let layers = self.layers(name, width).into_iter();
+        layers.flat_map(|(layer, inputs, outputs)| Slot::torch_default(&layer, &[outputs, inputs])).collect()
+    }
+
+    /// Fresh parameters under `name`, PyTorch's default, for features of `width`.
+    pub fn init(&self, name: &str, width: usize, seed: u64) -> Result<Params> {
+        Ok(slot::draw(&self.slots(name, width), seed)?.params)
+    }
+
+    /// Logits `(n, outputs)` of `features (n, d)`.
+    pub fn logits(&self, params: &Params, name: &str, features: &Tensor, mode: &mut Mode) -> Result<Tensor> {
+        match self {
+            Self::Identity => Ok(features.clone()),
+            Self::Linear { .. } => layers::linear(params, name, features),
+            Self::Mlp { .. } => {
+                let hidden = relu(&layers::linear(params, &format!("{name}.0"), features)?)?;
+                let hidden = layers::dropout(&hidden, 0.5, layers::Drop::Elements, mode)?;
+                layers::linear(params, &format!("{name}.3"), &hidden)
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Networks as values: a [`Network`] describes the arithmetic, its [`State`] (parameters and
+//! running statistics) is passed in, and a forward pass changes nothing.
+//!
+//! Images come in as `(n, c, h, w)`; inside, activations are channels-last (see `taper-ops`).
+//! Parameters keep torchvision's key names and shapes.
+
+mod architecture;
+mod backbone;
+mod conv4;
+mod error;
+mod head;
+mod init;
+mod layers;
+mod leaves;
+mod names;
+mod network;
+mod params;
+mod pickle;
+mod pretrained;
+mod resnet;
+mod slot;
+mod small_cnn;
+mod weights;
+
+pub use architecture::Architecture;
+pub use backbone::{Backbone, Features, Mode, Norm};
+pub use conv4::Conv4;
+pub use error::{ModelError, Result};
+pub use head::Head;
+pub use leaves::Leaves;
+pub use network::{Forward, Network};
+pub use params::{BatchStatistics, Buffers, Params, State};
+pub use pretrained::{HeadPolicy, identify};
+pub use resnet::{ResNet, ResNetDepth};
+pub use slot::{Slot, Start};
+pub use small_cnn::SmallCnn;
+pub use weights::{read_stored_weights, read_weights, write_weights};

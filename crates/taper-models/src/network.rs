@@ -1,0 +1,131 @@
+//! A backbone with a head.
+
+use crate::{Backbone, BatchStatistics, Buffers, Head, Mode, ModelError, Params, Result, Slot, State};
+use candle_core::Tensor;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What a network makes of images.
+#[derive(Debug, Clone)]
+pub struct Forward {
+    /// Logits `(n, outputs)`.
+    pub output: Tensor,
+    /// Features `(n, d)`.
+    pub features: Tensor,
+    /// With batch statistics, those of this batch, tracked; else empty.
+    pub statistics: BatchStatistics,
+}
+
+/// A backbone with a head: arithmetic without numbers, which the [`State`] brings.
+#[derive(Debug, Clone)]
+pub struct Network {
+    backbone: Arc<dyn Backbone>,
+    head: Head,
+}
+
+impl Network {
+    /// A backbone with a head.
+    pub fn new(backbone: Arc<dyn Backbone>, head: Head) -> Self {
+        Self { backbone, head }
+    }
+
+    /// The feature extractor.
+    pub fn backbone(&self) -> &Arc<dyn Backbone> {
+        &self.backbone
+    }
+
+    /// The head.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// The same backbone with another head.
+    pub fn with_head(&self, head: Head) -> Self {
+        Self { backbone: self.backbone.clone(), head }
+    }
+
+    /// Does the parameter of this name belong to the head?
+    pub fn in_head(&self, name: &str) -> bool {
+        name.strip_prefix(self.backbone.head_name()).is_some_and(|rest| rest.starts_with('.'))
+    }
+
+    /// Its parameters and statistics, without numbers: the backbone's, then the head's.
+    pub fn slots(&self) -> Vec<Slot> {
+        let mut slots = self.backbone.slots();
+        slots.extend(self.head.slots(self.backbone.head_name(), self.backbone.width()));
+        slots
+    }
+
+    /// Fresh parameters of the head alone.
+    pub fn init_head(&self, seed: u64) -> Result<Params> {
+        self.head.init(self.backbone.head_name(), self.backbone.width(), seed)
+    }
+
+    /// Fresh parameters and statistics from a seed.
+    pub fn init(&self, seed: u64) -> Result<State> {
+        let state = self.backbone.init(seed)?;
+        Ok(State { params: state.params.merged(&self.init_head(seed)?), buffers: state.buffers })
+    }
+
+    /// The state with a fresh head of this network's kind in place of any other.
+    pub fn replace_head(&self, state: &State, seed: u64) -> Result<State> {
+        let backbone = state.params.filter(|name| !self.in_head(name));
+        Ok(State { params: backbone.merged(&self.init_head(seed)?), buffers: state.buffers.clone() })
+    }
+
+    /// Logits and features of `inputs (n, c, h, w)`; or, for inputs `(n, d)` that are features
+    /// already, the head alone.
+    pub fn forward(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mut mode: Mode) -> Result<Forward> {
+        let (features, statistics) = match inputs.rank() {
+            2 => (inputs.clone(), BatchStatistics::default()),
+            _ => {
+                let made = self.backbone.features(params, buffers, inputs, &mut mode)?;
+                (made.features, made.statistics)
+            }
+        };
+        let output = self.head.logits(params, self.backbone.head_name(), &features, &mut mode)?;
+        Ok(Forward { output, features, statistics })
+    }
+
+    /// Logits of `inputs`, for use.
+    pub fn logits(&self, state: &State, inputs: &Tensor) -> Result<Tensor> {
+        Ok(self.forward(&state.params, &state.buffers, inputs, Mode::evaluate())?.output)
+    }
+
+    /// Errs, listing every key, unless the state has exactly this network's keys and shapes.
+    pub fn check(&self, state: &State) -> Result<()> {
+        self.check_tensors(state.params.iter().chain(state.buffers.iter()))
+    }
+
+    /// The same for named tensors.
+    pub(crate) fn check_tensors<'a>(&self, found: impl Iterator<Item = (&'a str, &'a Tensor)>) -> Result<()> {
+        let mut problems = compare(&self.slots(), found.collect());
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let count = problems.len();
+        if count > 12 {
+            problems.truncate(12);
+            problems.push(format!("and {} more", count - 12));
+        }
+        Err(ModelError::Misfit { network: self.backbone.name(), problems: problems.join(", ") })
+    }
+}
+
+fn compare(expected: &[Slot], found: BTreeMap<&str, &Tensor>) -> Vec<String> {
+    let mut problems = Vec::new();
+    for slot in expected {
+        let (name, shape) = (&slot.name, &slot.shape);
+        match found.get(name.as_str()) {
+            None => problems.push(format!("missing `{name}` {shape:?}")),
+            Some(other) if other.dims() != shape => {
+                problems.push(format!("`{name}` is {:?} and should be {shape:?}", other.dims()));
+            }
+            Some(_) => {}
+        }
+    }
+    let known: BTreeSet<&str> = expected.iter().map(|slot| slot.name.as_str()).collect();
+    let unknown = found.keys().filter(|name| !known.contains(*name));
+    problems.extend(unknown.map(|name| format!("unexpected `{name}`")));
+    problems
+}

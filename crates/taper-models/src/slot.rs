@@ -1,0 +1,86 @@
+//! What tensors a network has: their keys, shapes and beginnings, without any numbers.
+
+use crate::{Result, State, init};
+use candle_core::Tensor;
+use taper_ops::rng;
+
+/// How a tensor begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Start {
+    /// PyTorch's default of `Conv2d` and `Linear`: uniform within ±1/√inputs, where `inputs` is
+    /// what one output sums over.
+    TorchDefault {
+        /// Summands of one output.
+        inputs: usize,
+    },
+    /// `xavier_uniform_` (Glorot and Bengio 2010, eq. 16).
+    XavierUniform,
+    /// `kaiming_normal_`, fan out, for rectifiers (He et al. 2015).
+    KaimingNormal,
+    /// Ones.
+    Ones,
+    /// Zeros.
+    Zeros,
+}
+
+/// One tensor that a network has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Slot {
+    /// Its key, as published weights have it.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// How it begins.
+    pub start: Start,
+    /// Is it a running statistic, not a parameter?
+    pub buffer: bool,
+}
+
+impl Slot {
+    fn param(name: String, shape: &[usize], start: Start) -> Self {
+        Self { name, shape: shape.to_vec(), start, buffer: false }
+    }
+
+    /// `name.weight`, of a convolution or fully connected layer.
+    pub(crate) fn weight(name: &str, shape: &[usize], start: Start) -> Self {
+        Self::param(format!("{name}.weight"), shape, start)
+    }
+
+    /// `name.weight` and `name.bias` as PyTorch begins them.
+    pub(crate) fn torch_default(name: &str, shape: &[usize]) -> [Self; 2] {
+        let start = Start::TorchDefault { inputs: init::fan_in(shape) };
+        [Self::weight(name, shape, start), Self::param(format!("{name}.bias"), &shape[..1], start)]
+    }
+
+    /// Batch norm of `c` channels: weight 1, bias 0, mean 0, variance 1.
+    pub(crate) fn norm(name: &str, c: usize) -> [Self; 4] {
+        let buffer = |kind: &str, start| Self { buffer: true, ..Self::param(format!("{name}.{kind}"), &[c], start) };
+        [
+            Self::weight(name, &[c], Start::Ones),
+            Self::param(format!("{name}.bias"), &[c], Start::Zeros),
+            buffer("running_mean", Start::Zeros),
+            buffer("running_var", Start::Ones),
+        ]
+    }
+
+    /// The tensor as it begins, f32; its chance depends on the seed and its name alone.
+    pub(crate) fn draw(&self, seed: u64) -> Result<Tensor> {
+        let chance = &mut rng(seed, &self.name, 0);
+        Ok(match self.start {
+            Start::TorchDefault { inputs } => init::torch_default(chance, &self.shape, inputs),
+            Start::XavierUniform => init::xavier_uniform(chance, &self.shape),
+            Start::KaimingNormal => init::kaiming_normal_fan_out(chance, &self.shape),
+            Start::Ones => init::ones(&self.shape),
+            Start::Zeros => init::zeros(&self.shape),
+        }?)
+    }
+}
+
+/// Every slot's tensor as it begins.
+pub(crate) fn draw(slots: &[Slot], seed: u64) -> Result<State> {
+    let mut state = State::default();
+    for slot in slots {
+        state.insert(slot, slot.draw(seed)?);
+    }
+    Ok(state)
+}

@@ -1,0 +1,75 @@
+//! SmallCnn: the seed recipe's network, two convolutions and a hidden layer.
+
+use crate::{Backbone, BatchStatistics, Buffers, Features, Mode, ModelError, Params, Result, Slot, layers};
+use candle_core::Tensor;
+use layers::Drop;
+use taper_ops::{Convolution, Window, channels_last, max_pool2d, relu};
+
+/// conv 32, 3x3; ReLU; conv 64, 3x3; ReLU; max pool 2; channel dropout 0.25; 128 hidden units;
+/// ReLU; dropout 0.5. Features are the hidden units; the head goes on top as `fc2`.
+///
+/// 14x14 images give a flat width of 1600; for others it follows from the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SmallCnn {
+    input: (usize, usize, usize),
+}
+
+const HIDDEN: usize = 128;
+
+impl SmallCnn {
+    /// A network for images of `(channels, height, width)`.
+    ///
+    /// Errs for images under 6 pixels a side.
+    pub fn new(input: (usize, usize, usize)) -> Result<Self> {
+        let (c, h, w) = input;
+        if c == 0 || h < 6 || w < 6 {
+            return Err(ModelError::Invalid(format!(
+                "small-cnn takes images of at least 6x6, not {h}x{w} with {c} channels: use a larger --image-size"
+            )));
+        }
+        Ok(Self { input })
+    }
+
+    /// Width of the flattened activations before the hidden layer.
+    pub fn flat(&self) -> usize {
+        64 * ((self.input.1 - 4) / 2) * ((self.input.2 - 4) / 2)
+    }
+}
+
+impl Backbone for SmallCnn {
+    fn name(&self) -> String {
+        "small-cnn".into()
+    }
+
+    fn width(&self) -> usize {
+        HIDDEN
+    }
+
+    fn input(&self) -> (usize, usize, usize) {
+        self.input
+    }
+
+    fn head_name(&self) -> &str {
+        "fc2"
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        let layers: [(&str, &[usize]); 3] =
+            [("conv1", &[32, self.input.0, 3, 3]), ("conv2", &[64, 32, 3, 3]), ("fc1", &[HIDDEN, self.flat()])];
+        layers.into_iter().flat_map(|(name, shape)| Slot::torch_default(name, shape)).collect()
+    }
+
+    fn features(&self, params: &Params, _buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
+        let x = channels_last(inputs)?;
+        let x = relu(&layers::convolution_with_bias(params, "conv1", &x, Convolution::default())?)?;
+        let x = relu(&layers::convolution_with_bias(params, "conv2", &x, Convolution::default())?)?;
+        let x = layers::dropout(&max_pool2d(&x, Window::tiled(2))?, 0.25, Drop::Channels, mode)?;
+        let x = relu(&layers::linear(params, "fc1", &layers::flatten(&x)?)?)?;
+        let features = layers::dropout(&x, 0.5, Drop::Elements, mode)?;
+        Ok(Features { features, statistics: BatchStatistics::default() })
+    }
+
+    fn stages(&self) -> Vec<String> {
+        ["conv1", "conv2", "fc1"].map(String::from).to_vec()
+    }
+}

@@ -1,0 +1,58 @@
+//! The two element types that operations compute in, and access to a tensor's values.
+
+use candle_core::{CpuStorage, DType, Layout, Result, Shape, WithDType, bail};
+use std::ops::{AddAssign, Mul};
+
+/// f32 (training) or f64 (the reference of tests).
+pub(crate) trait Element:
+    WithDType + Default + Copy + Send + Sync + PartialOrd + AddAssign + Mul<Output = Self> + 'static
+{
+    const ZERO: Self;
+    const ONE: Self;
+    fn of(value: f64) -> Self;
+}
+
+macro_rules! element {
+    ($type:ty) => {
+        impl Element for $type {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            fn of(value: f64) -> Self {
+                value as $type
+            }
+        }
+    };
+}
+element!(f32);
+element!(f64);
+
+/// The values of a contiguous tensor.
+pub(crate) fn values<'a, T: Element>(storage: &'a CpuStorage, layout: &Layout, op: &str) -> Result<&'a [T]> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&T::cpu_storage_as_slice(storage)?[start..end]),
+        None => bail!("{op}: takes contiguous tensors only, call .contiguous() first"),
+    }
+}
+
+pub(crate) fn stored<T: Element>(values: Vec<T>, shape: impl Into<Shape>) -> (CpuStorage, Shape) {
+    (T::to_cpu_storage_owned(values), shape.into())
+}
+
+pub(crate) fn float(dtype: DType, op: &str) -> Result<()> {
+    match dtype {
+        DType::F32 | DType::F64 => Ok(()),
+        other => bail!("{op}: takes f32 or f64, not {other:?}"),
+    }
+}
+
+/// Runs a function that is generic in the element on the type that a storage holds.
+macro_rules! by_type {
+    ($storage:expr, $op:expr, $function:ident ( $($argument:expr),* )) => {
+        match $storage.dtype() {
+            candle_core::DType::F32 => $function::<f32>($($argument),*),
+            candle_core::DType::F64 => $function::<f64>($($argument),*),
+            other => candle_core::bail!("{}: takes f32 or f64, not {:?}", $op, other),
+        }
+    };
+}
+pub(crate) use by_type;

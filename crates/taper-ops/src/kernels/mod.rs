@@ -1,0 +1,11 @@
+//! The arithmetic itself, on slices: nothing here knows tensors or gradients.
+//!
+//! How unsafe code is kept right: every kernel is behind a safe function that checks sizes with
+//! `assert!` in every build; rows that a kernel reads through addresses are checked against their
+//! slice when they are listed ([`tile::Rows`]), and what it writes is a borrowed slice of checked
+//! length. Outputs are not zeroed first ([`buffer::written`]); with debug assertions, as in
+//! tests, they are filled with NaN, so that a value left unwritten shows.
+
+pub(crate) mod buffer;
+pub(crate) mod channels;
+pub(crate) mod simd;

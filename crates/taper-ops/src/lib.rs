@@ -1,0 +1,37 @@
+//! Tensor operations that candle lacks, computes wrongly or computes slowly, closed under
+//! differentiation; seeded chance; and what a process must set before its first thread.
+//!
+//! Activations are channels-last, `(n, h, w, c)`, so that channels are the vector lanes; weights
+//! keep torchvision's `(o, i, kh, kw)`. [`channels_last`] is the one place that converts images.
+//! Every operation's backward pass is made of operations of this crate (or of candle's
+//! elementwise ones), so gradients of gradients are right to any order; f64 works throughout and
+//! is the reference of the tests.
+//!
+//! Nothing here knows about learning.
+
+mod activation;
+mod batch_norm;
+mod chance;
+mod convolution;
+mod element;
+mod kernels;
+mod layout;
+mod loss;
+mod norm;
+mod pooling;
+mod process;
+mod threads;
+
+pub use activation::relu;
+pub use batch_norm::batch_norm_by_batch;
+pub use chance::{Rng, normal, permutation, rng, uniform};
+pub use convolution::{Convolution, conv2d, linear};
+pub use layout::{add_per_channel, channels_last, multiply_per_channel};
+pub use loss::{cross_entropy, log_softmax, one_hot};
+pub use norm::{Statistics, batch_norm, batch_statistics, scale_shift};
+pub use pooling::{Window, avg_pool2d, global_avg_pool, max_pool2d};
+pub use process::{configure_process, second_order_probe};
+pub use threads::{in_pool, map_in_order, on_one_thread};
+
+#[cfg(test)]
+pub(crate) mod test_support;

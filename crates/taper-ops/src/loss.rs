@@ -1,0 +1,69 @@
+//! Log-softmax and cross-entropy, of operations that differentiate to any order.
+
+use candle_core::{D, DType, Result, Tensor, bail};
+
+/// Logarithm of the softmax over the last dimension of `logits (n, ways)`; the largest logit is
+/// taken out first, so that nothing overflows.
+pub fn log_softmax(logits: &Tensor) -> Result<Tensor> {
+    let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
+    let normaliser = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
+    shifted.broadcast_sub(&normaliser)
+}
+
+/// `(n, ways)`, 1 at each label and 0 elsewhere, of the type asked for.
+///
+/// Errs when a label is not below `ways`.
+pub fn one_hot(labels: &Tensor, ways: usize, dtype: DType) -> Result<Tensor> {
+    let labels = labels.to_vec1::<u32>()?;
+    let mut rows = vec![0f32; labels.len() * ways];
+    for (row, &label) in labels.iter().enumerate() {
+        if label as usize >= ways {
+            bail!("label {label} of item {row} does not exist: there are {ways} classes, counted from 0");
+        }
+        rows[row * ways + label as usize] = 1.0;
+    }
+    Tensor::from_vec(rows, (labels.len(), ways), &candle_core::Device::Cpu)?.to_dtype(dtype)
+}
+
+/// Mean cross-entropy of `logits (n, ways)` against `labels (n)` u32, a scalar, in nats.
+///
+/// With `smoothing` ε the target is 1 − ε on the label plus ε / ways everywhere (Szegedy et al.
+/// 2016, section 7), as in PyTorch.
+pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> {
+    let (n, ways) = logits.dims2()?;
+    if labels.dims() != [n] {
+        bail!("cross-entropy: {n} rows of logits do not fit labels of shape {:?}", labels.dims());
+    }
+    if n == 0 {
+        bail!("cross-entropy: an empty batch has no mean loss");
+    }
+    let hard = one_hot(labels, ways, logits.dtype())?.to_device(logits.device())?;
+    let target = if smoothing == 0.0 { hard } else { hard.affine(1.0 - smoothing, smoothing / ways as f64)? };
+    log_softmax(logits)?.mul(&target)?.sum_all()?.affine(-1.0 / n as f64, 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{check_gradients, random};
+    use candle_core::Device;
+
+    #[test]
+    fn cross_entropy_has_right_derivatives() {
+        let labels = Tensor::new(&[2u32, 0, 1], &Device::Cpu).unwrap();
+        check_gradients(&[random("logits", (3, 4))], |v| cross_entropy(&v[0], &labels, 0.1));
+    }
+
+    #[test]
+    fn large_logits_do_not_overflow() {
+        let logits = Tensor::new(&[[1e4f32, 0.0], [0.0, 1e4]], &Device::Cpu).unwrap();
+        let labels = Tensor::new(&[0u32, 1], &Device::Cpu).unwrap();
+        assert_eq!(cross_entropy(&logits, &labels, 0.0).unwrap().to_scalar::<f32>().unwrap(), 0.0);
+    }
+
+    #[test]
+    fn a_label_that_no_class_has_is_an_error() {
+        let labels = Tensor::new(&[3u32], &Device::Cpu).unwrap();
+        assert!(one_hot(&labels, 3, DType::F32).unwrap_err().to_string().contains("label 3"));
+    }
+}

@@ -1,0 +1,76 @@
+//! Finite differences in f64, first and second order.
+
+use candle_core::{DType, Device, Result, Shape, Tensor, Var};
+
+/// Values in (-1, 1) that depend on the name alone, f64.
+pub(crate) fn random(name: &str, shape: impl Into<Shape>) -> Tensor {
+    crate::uniform(&mut crate::rng(7, name, 0), shape, -1.0, 1.0).unwrap().to_dtype(DType::F64).unwrap()
+}
+
+fn dot(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    a.mul(b)?.sum_all()
+}
+
+/// ∂⟨f(v), r⟩/∂v along `directions`, for a fixed random r, as a tracked scalar.
+fn slope(vars: &[Var], directions: &[Tensor], f: &dyn Fn(&[Tensor]) -> Result<Tensor>) -> Result<Tensor> {
+    let tensors: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
+    let y = f(&tensors)?;
+    let grads = dot(&y, &random("covector", y.shape().clone()))?.backward()?;
+    let mut total = Tensor::new(0f64, &Device::Cpu)?;
+    for (var, direction) in vars.iter().zip(directions) {
+        if let Some(gradient) = grads.get(var) {
+            total = (total + dot(gradient, direction)?)?;
+        }
+    }
+    Ok(total)
+}
+
+/// First and second directional derivatives of `f` against central differences, relative to 1e-6.
+pub(crate) fn check_gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    let directions: Vec<Tensor> =
+        inputs.iter().enumerate().map(|(i, t)| random(&format!("direction {i}"), t.shape().clone())).collect();
+    let moved = |step: f64| -> Vec<Var> {
+        inputs
+            .iter()
+            .zip(&directions)
+            .map(|(x, d)| Var::from_tensor(&(x + (d * step).unwrap()).unwrap()).unwrap())
+            .collect()
+    };
+    let value = |step: f64| {
+        let tensors: Vec<Tensor> = moved(step).iter().map(|v| v.as_tensor().clone()).collect();
+        let y = f(&tensors).unwrap();
+        dot(&y, &random("covector", y.shape().clone())).unwrap().to_scalar::<f64>().unwrap()
+    };
+    let slope_at = |step: f64| slope(&moved(step), &directions, &f).unwrap().to_scalar::<f64>().unwrap();
+    let h = 1e-5;
+    let close = |name: &str, ours: f64, theirs: f64| {
+        let scale = 1e-2 + theirs.abs();
+        assert!((ours - theirs).abs() / scale < 1e-6, "{name}: analytic {ours}, finite differences {theirs}");
+    };
+    close("first derivative", slope_at(0.0), (value(h) - value(-h)) / (2.0 * h));
+
+    let vars = moved(0.0);
+    let second = slope(&vars, &directions, &f).unwrap().backward().unwrap();
+    let ours: f64 = vars
+        .iter()
+        .zip(&directions)
+        .filter_map(|(v, d)| second.get(v).map(|g| dot(g, d).unwrap().to_scalar::<f64>().unwrap()))
+        .sum();
+    close("second derivative", ours, (slope_at(h) - slope_at(-h)) / (2.0 * h));
+}
+
+/// f32 values in (-1, 1) that depend on the name alone.
+pub(crate) fn numbers(name: &str, len: usize) -> Vec<f32> {
+    crate::uniform(&mut crate::rng(7, name, 0), len, -1.0, 1.0).unwrap().to_vec1().unwrap()
+}
+
+/// Largest error over largest magnitude of `right` within `tolerance`; NaN is never near.
+#[track_caller]
+pub(crate) fn near<A: Copy + Into<f64>, B: Copy + Into<f64>>(ours: &[A], right: &[B], tolerance: f64) {
+    assert_eq!(ours.len(), right.len(), "lengths differ");
+    let scale = right.iter().fold(1e-30, |largest: f64, &b| largest.max(b.into().abs()));
+    for (index, (&a, &b)) in ours.iter().zip(right).enumerate() {
+        let (a, b) = (a.into(), b.into());
+        assert!((a - b).abs() <= tolerance * scale, "element {index}: {a} for {b}, largest {scale}");
+    }
+}

@@ -1,0 +1,104 @@
+//! A frozen backbone's features of a data set, computed once.
+
+use crate::FeatureCache;
+use candle_core::{Device, Tensor};
+use taper_data::{DataError, Hash, Inputs, View};
+use taper_learn::Result;
+use taper_models::{Mode, Network, State};
+use taper_ops::Rng;
+
+/// Features `(n, d)` of images: [`Inputs`] like the images themselves, without the backbone's cost.
+#[derive(Debug, Clone)]
+pub struct Features {
+    rows: Tensor,
+    /// For each image, its row.
+    row_of: Vec<Option<u32>>,
+}
+
+/// Images a forward pass.
+const BATCH: usize = 16;
+
+impl Features {
+    /// The features of the images `indices` of `view`, whose transform must not be random. Those
+    /// that `cache` holds are read, the others computed and added to it.
+    pub fn compute(
+        view: &View,
+        indices: &[usize],
+        network: &Network,
+        state: &State,
+        cache: Option<&FeatureCache>,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Self> {
+        if view.transform().is_random() {
+            return Err(DataError::Invalid(
+                "features of randomly changed images can't be kept: leave out random transforms".into(),
+            )
+            .into());
+        }
+        let width = network.backbone().width();
+        let key = format!("{} {} {}", fingerprint(network, state)?, view.transform(), width);
+        let mut store = cache.map(|cache| cache.open(&key, width)).transpose()?;
+        let hashes: Vec<Hash> = match &store {
+            Some(_) => {
+                indices.iter().map(|&index| view.dataset().content_hash(index)).collect::<taper_data::Result<_>>()?
+            }
+            None => Vec::new(),
+        };
+        let mut values = vec![0f32; indices.len() * width];
+        let mut missing = Vec::new();
+        for place in 0..indices.len() {
+            match store.as_ref().and_then(|store| store.get(&hashes[place])) {
+                Some(row) => values[place * width..(place + 1) * width].copy_from_slice(row),
+                None => missing.push(place),
+            }
+        }
+        for (batch, places) in missing.chunks(BATCH).enumerate() {
+            let images: Vec<usize> = places.iter().map(|&place| indices[place]).collect();
+            let inputs = view.inputs(&images, None)?;
+            let made = network.backbone().features(&state.params, &state.buffers, &inputs, &mut Mode::evaluate())?;
+            let rows = made.features.to_vec2::<f32>()?;
+            for (&place, row) in places.iter().zip(&rows) {
+                values[place * width..(place + 1) * width].copy_from_slice(row);
+            }
+            if let Some(store) = &mut store {
+                store.add(places.iter().map(|&place| hashes[place]).zip(rows.iter().map(Vec::as_slice)))?;
+            }
+            progress((batch * BATCH + places.len()).min(missing.len()), missing.len());
+        }
+        let mut row_of = vec![None; view.dataset().labels().len()];
+        for (row, &index) in indices.iter().enumerate() {
+            row_of[index] = Some(row as u32);
+        }
+        Ok(Self { rows: Tensor::from_vec(values, (indices.len(), width), &Device::Cpu)?, row_of })
+    }
+}
+
+impl Inputs for Features {
+    fn inputs(&self, indices: &[usize], _chance: Option<&mut Rng>) -> taper_data::Result<Tensor> {
+        let rows: Vec<u32> = indices
+            .iter()
+            .map(|&index| {
+                let row = self.row_of.get(index).copied().flatten();
+                row.ok_or_else(|| DataError::Invalid(format!("image {index} has no features: compute them first")))
+            })
+            .collect::<taper_data::Result<_>>()?;
+        let rows = Tensor::from_slice(&rows, rows.len(), &Device::Cpu)?;
+        Ok(self.rows.index_select(&rows, 0)?)
+    }
+}
+
+/// Fingerprint of a network with its numbers, the head left out.
+pub fn fingerprint(network: &Network, state: &State) -> Result<Hash> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(network.backbone().name().as_bytes());
+    for (name, tensor) in state.params.iter().chain(state.buffers.iter()) {
+        if network.in_head(name) {
+            continue;
+        }
+        hasher.update(name.as_bytes());
+        for value in tensor.flatten_all()?.to_vec1::<f32>()? {
+            hasher.update(&value.to_le_bytes());
+        }
+    }
+    Ok(Hash(*hasher.finalize().as_bytes()))
+}

@@ -1,0 +1,13 @@
+//! Options of `taper inspect`.
+
+use super::shared::CommonOptions;
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Args, Clone)]
+pub(crate) struct Inspect {
+    /// A data set, a model directory, a weight file or a run's directory; without one, glyphs
+    pub(crate) path: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) common: CommonOptions,
+}

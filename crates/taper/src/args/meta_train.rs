@@ -1,0 +1,75 @@
+//! Options of `taper meta-train`.
+
+use super::shared::{ImageOptions, InnerOptions, RunOptions, TaskOptions};
+use clap::{Args, ValueEnum};
+use std::fmt;
+use std::path::PathBuf;
+use taper_models::Architecture;
+
+#[derive(Args, Clone)]
+pub(crate) struct MetaTrain {
+    /// A data set; without one, glyphs
+    #[arg(value_name = "DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// How to learn
+    #[arg(long, value_enum, default_value_t = MethodName::Protonet)]
+    pub(crate) method: MethodName,
+    #[command(flatten)]
+    pub(crate) tasks: TaskOptions,
+    /// Steps [default: 60000 tasks' worth; for multitask, --epochs times the tasks]
+    #[arg(long)]
+    pub(crate) steps: Option<u64>,
+    /// multitask: passes over the tasks
+    #[arg(long, default_value_t = 10)]
+    pub(crate) epochs: u64,
+    /// multitask: training images a step
+    #[arg(long, default_value_t = 20)]
+    pub(crate) batch_size: usize,
+    /// The network
+    #[arg(long, default_value = "conv4-64")]
+    pub(crate) backbone: Architecture,
+    #[command(flatten)]
+    pub(crate) image: ImageOptions,
+    #[command(flatten)]
+    pub(crate) inner: InnerOptions,
+    /// Learning rate of the outer loop
+    #[arg(long, default_value_t = 1e-3)]
+    pub(crate) meta_lr: f64,
+    /// Tasks a step
+    #[arg(long, default_value_t = 8)]
+    pub(crate) meta_batch_size: usize,
+    /// Steps between validations on classes of their own [default: a twentieth of the steps]
+    #[arg(long)]
+    pub(crate) validate_every: Option<u64>,
+    /// Validation episodes
+    #[arg(long, default_value_t = 100)]
+    pub(crate) validation_episodes: u64,
+    /// Steps between checkpoints
+    #[arg(long, default_value_t = 50)]
+    pub(crate) save_every: u64,
+    #[command(flatten)]
+    pub(crate) run: RunOptions,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum MethodName {
+    /// Exact MAML (Finn et al. 2017)
+    Maml,
+    /// MAML without second derivatives
+    FirstOrderMaml,
+    /// Prototypical networks (Snell et al. 2017)
+    Protonet,
+    /// One network with a shared head over all tasks: the baseline
+    Multitask,
+}
+
+impl fmt::Display for MethodName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Maml => "maml",
+            Self::FirstOrderMaml => "first-order-maml",
+            Self::Protonet => "protonet",
+            Self::Multitask => "multitask",
+        })
+    }
+}

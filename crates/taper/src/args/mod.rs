@@ -1,0 +1,69 @@
+//! The words of the command line, one file a command. Every long flag is also a key of a
+//! `--config` file.
+
+mod adapt;
+mod compare;
+mod evaluate;
+mod inspect;
+mod meta_train;
+mod predict;
+mod shared;
+mod train;
+
+pub(crate) use adapt::AdaptTo;
+pub(crate) use compare::Compare;
+pub(crate) use evaluate::Evaluate;
+pub(crate) use inspect::Inspect;
+pub(crate) use meta_train::{MetaTrain, MethodName};
+pub(crate) use predict::Predict;
+pub(crate) use shared::{CommonOptions, DeviceName, ImageOptions, InnerOptions, RunOptions, ScopeName};
+pub(crate) use train::{Freeze, Train};
+
+use clap::{Parser, Subcommand};
+use std::fmt;
+
+/// Transfer learning and meta-learning for images, on the same tasks, with an honest verdict.
+#[derive(Parser)]
+#[command(
+    version,
+    args_override_self = true,
+    after_help = "Examples:\n  \
+    taper compare                                compare both kinds of learning on invented handwriting\n  \
+    taper compare PHOTOS --weights resnet18.safetensors\n  \
+    taper train PHOTOS --backbone resnet18 --weights resnet18.safetensors --out classifier\n  \
+    taper predict classifier picture.jpg"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Train both kinds of learning, score them on the same tasks, say which wins
+    Compare(Compare),
+    /// Fit a classifier to a folder of labelled images, from pretrained weights or from scratch
+    Train(Train),
+    /// Train a learner on many small tasks
+    MetaTrain(MetaTrain),
+    /// Turn a learner and a few labelled images into a classifier
+    Adapt(AdaptTo),
+    /// Score a learner on tasks, or a classifier on labelled images
+    Evaluate(Evaluate),
+    /// Classify images
+    Predict(Predict),
+    /// Explain a data set, a model, a weight file or a run
+    Inspect(Inspect),
+}
+
+/// Options that don't go together.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}

@@ -1,0 +1,16 @@
+//! Options of `taper predict`.
+
+use super::shared::CommonOptions;
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Args, Clone)]
+pub(crate) struct Predict {
+    /// A classifier: what train or adapt wrote
+    pub(crate) model: PathBuf,
+    /// Images, or folders of images
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) common: CommonOptions,
+}

@@ -1,0 +1,59 @@
+//! Options of `taper train`.
+
+use super::shared::{ImageOptions, RunOptions};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use taper_models::Architecture;
+
+#[derive(Args, Clone)]
+pub(crate) struct Train {
+    /// A folder of class folders, or another data set; without one, glyphs
+    #[arg(value_name = "DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// Weights to start from; without them, from scratch
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: Option<PathBuf>,
+    /// The network
+    #[arg(long, default_value = "conv4-64")]
+    pub(crate) backbone: Architecture,
+    /// What replaces the head: linear, or mlp:1024
+    #[arg(long, default_value = "linear")]
+    pub(crate) head: String,
+    /// What stays as it is [default: backbone with --weights, nothing without]
+    #[arg(long, value_enum)]
+    pub(crate) freeze: Option<Freeze>,
+    #[command(flatten)]
+    pub(crate) image: ImageOptions,
+    /// Passes over the training images
+    #[arg(long, default_value_t = 10)]
+    pub(crate) epochs: u64,
+    /// Learning rate
+    #[arg(long, default_value_t = 1e-3)]
+    pub(crate) lr: f64,
+    /// Images a step
+    #[arg(long, default_value_t = 32)]
+    pub(crate) batch_size: usize,
+    /// AdamW's decay of weights
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) weight_decay: f64,
+    /// Share of the images kept for validation where DATA has no val/ part
+    #[arg(long, default_value_t = 0.2)]
+    pub(crate) validation: f64,
+    /// As the recipe was published: dropout and batch statistics stay on in validation, frozen
+    /// norms' running statistics move, nothing is cached
+    #[arg(long)]
+    pub(crate) as_published: bool,
+    /// Where features of frozen networks are kept; "none" keeps none [default: the user's cache]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<String>,
+    #[command(flatten)]
+    pub(crate) run: RunOptions,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Freeze {
+    /// All but the head
+    Backbone,
+    /// Nothing: train the whole network
+    Nothing,
+}

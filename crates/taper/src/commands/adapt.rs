@@ -1,0 +1,58 @@
+//! `taper adapt`: a learner and a few labelled images become a classifier.
+
+use crate::args::{AdaptTo, Usage};
+use crate::data;
+use crate::learner::{CLASSIFIER, learner};
+use crate::output::Output;
+use anyhow::{Context, Result};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Instant;
+use taper_data::{Batch, Inputs};
+use taper_learn::{Model, TaskNorm, Trained};
+
+pub(crate) fn run(options: &AdaptTo, output: &Output) -> Result<()> {
+    let start = Instant::now();
+    if options.out.exists() && !options.force {
+        return Err(Usage(format!(
+            "{} exists, overwrite it with --force or choose another --out",
+            options.out.display()
+        ))
+        .into());
+    }
+    if options.out.exists() && !options.out.join("config.json").is_file() {
+        return Err(Usage(format!("{} exists and holds no model, choose another --out", options.out.display())).into());
+    }
+    let model = Model::load(&options.model)?;
+    let method = learner(&model).with_context(|| options.model.display().to_string())?;
+    let dataset = data::dataset(Some(&options.support))?;
+    if let Some(note) = data::skipped(dataset.as_ref()) {
+        output.note(note);
+    }
+    let view = data::view(dataset.clone(), model.transform.parse()?)?;
+    let images: Vec<usize> = (0..dataset.labels().len()).collect();
+    let support = Batch::new(view.inputs(&images, None)?, dataset.labels(), dataset.classes().len())?;
+    let classifier = method.adapt(&support, options.common.seed)?;
+    let (network, state) = classifier.network()?;
+    let labels: Vec<String> = dataset.classes().iter().map(|class| class.full_name()).collect();
+    let trained = Trained {
+        method: CLASSIFIER.into(),
+        on: format!("{} by {}", dataset.name(), model.trained.method),
+        classes: labels.clone(),
+        settings: BTreeMap::new(),
+        norm: TaskNorm::Stored.to_string(),
+    };
+    Model { network, state, labels, transform: model.transform, trained }.save(&options.out)?;
+    let seconds = start.elapsed().as_secs_f64();
+    output.line(format!(
+        "{} images of {} classes, adapted by {} in {}: the classifier is in {}",
+        images.len(),
+        dataset.classes().len(),
+        model.trained.method,
+        crate::table::duration(seconds),
+        options.out.display()
+    ));
+    output
+        .event(&json!({"event": "result", "command": "adapt", "seconds": seconds, "methods": [], "out": options.out}));
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! `taper predict`: class names with probabilities.
+
+use crate::args::Predict;
+use crate::learner::CLASSIFIER;
+use crate::output::Output;
+use crate::table::table;
+use anyhow::{Context, Result, bail};
+use candle_core::{Device, Tensor};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use taper_data::{Transform, read_image};
+use taper_learn::Model;
+use taper_ops::log_softmax;
+
+/// How many classes a row of the table names.
+const SHOWN: usize = 3;
+
+pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
+    let start = Instant::now();
+    let model = Model::load(&options.model)?;
+    if model.trained.method != CLASSIFIER {
+        bail!(
+            "{}: is a learner ({}), not a classifier: run `taper adapt {} SUPPORT_FOLDER --out DIR` first",
+            options.model.display(),
+            model.trained.method,
+            options.model.display()
+        );
+    }
+    let transform: Transform = model.transform.parse()?;
+    let files = files(&options.images)?;
+    let mut rows = Vec::new();
+    let mut failed = 0;
+    for file in &files {
+        let probabilities = match classify(&model, &transform, file) {
+            Ok(probabilities) => probabilities,
+            Err(error) if files.len() > 1 => {
+                output.note(format!("skipped: {error:#}"));
+                failed += 1;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let mut ranked: Vec<(&String, f32)> = model.labels.iter().zip(probabilities).collect();
+        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let all: Vec<_> = ranked.iter().map(|(name, p)| json!({"class": name, "probability": p})).collect();
+        output.event(&json!({"event": "prediction", "image": file, "class": ranked[0].0, "probability": ranked[0].1, "classes": all}));
+        let shown = ranked.iter().take(SHOWN).map(|(name, p)| format!("{name} {:.1} %", p * 100.0));
+        rows.push(vec![file.display().to_string(), shown.collect::<Vec<_>>().join(", ")]);
+    }
+    if rows.is_empty() {
+        bail!("none of the {failed} images could be read, see above");
+    }
+    output.line(table(&["image", "classes"], &rows));
+    output.event(&json!({"event": "result", "command": "predict", "seconds": start.elapsed().as_secs_f64(), "methods": [], "out": null,
+        "images": rows.len(), "skipped": failed}));
+    Ok(())
+}
+
+fn classify(model: &Model, transform: &Transform, file: &Path) -> Result<Vec<f32>> {
+    let planes = transform.apply(&read_image(file)?, None).with_context(|| file.display().to_string())?;
+    let (c, h, w) = planes.shape();
+    let expected = model.network.backbone().input();
+    if (c, h, w) != expected {
+        bail!("{}: becomes {c}x{h}x{w} by the model's transform, the network takes {expected:?}", file.display());
+    }
+    let input = Tensor::from_vec(planes.values, (1, c, h, w), &Device::Cpu)?;
+    let logits = model.network.logits(&model.state, &input)?;
+    Ok(log_softmax(&logits)?.exp()?.get(0)?.to_vec1()?)
+}
+
+/// The images named, and those inside the folders named.
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let mut inside = Vec::new();
+            collect(path, &mut inside)?;
+            if inside.is_empty() {
+                bail!("{}: holds no image, give images or folders of images", path.display());
+            }
+            inside.sort();
+            files.extend(inside);
+        } else if path.exists() {
+            files.push(path.clone());
+        } else {
+            bail!("{}: no such file or folder, check the path", path.display());
+        }
+    }
+    Ok(files)
+}
+
+fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, into)?;
+        } else if taper_data::is_image_name(&path) {
+            into.push(path);
+        }
+    }
+    Ok(())
+}

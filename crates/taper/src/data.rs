@@ -1,0 +1,108 @@
+//! Data sets by path or by name, and how their images reach a network.
+
+use crate::args::{ImageOptions, ScopeName};
+use anyhow::{Result, bail};
+use std::path::Path;
+use std::sync::Arc;
+use taper_data::{Dataset, Glyphs, GlyphsSize, Scope, Split, Transform, View, images_by_class, open, split_classes};
+use taper_models::Architecture;
+
+/// The embedded data set's name.
+pub(crate) const GLYPHS: &str = "glyphs";
+
+/// Alphabets, characters and drawings of the embedded data set, as `compare` uses it.
+const GLYPHS_SIZE: GlyphsSize = GlyphsSize { alphabets: 40, characters: 20, drawings: 20 };
+
+/// Glyphs are the same for every run's seed: the seed picks tasks, not the world.
+const GLYPHS_SEED: u64 = 0;
+
+/// The data set at a path; without one, the embedded glyphs.
+pub(crate) fn dataset(path: Option<&Path>) -> Result<Arc<dyn Dataset>> {
+    match path {
+        Some(path) if path != Path::new(GLYPHS) || path.exists() => {
+            let dataset = open(path)?;
+            if dataset.classes().len() < 2 {
+                bail!("{}: has one class only, learning to tell classes apart takes at least two", path.display());
+            }
+            Ok(dataset)
+        }
+        _ => Ok(Arc::new(Glyphs::new(GLYPHS_SEED, GLYPHS_SIZE)?)),
+    }
+}
+
+/// One line about files that were left out, if there are any.
+pub(crate) fn skipped(dataset: &dyn Dataset) -> Option<String> {
+    let skipped = dataset.skipped();
+    let (path, reason) = skipped.first()?;
+    Some(format!("{} file(s) skipped, such as {path} ({reason}); `taper inspect` lists them", skipped.len()))
+}
+
+/// How the classes of a data set serve training, validation and test.
+pub(crate) fn split(dataset: &dyn Dataset, seed: u64, ways: usize) -> Option<Split> {
+    let split = split_classes(dataset, seed);
+    let enough = [&split.train, &split.validation, &split.test].iter().all(|part| part.len() >= ways);
+    enough.then_some(split)
+}
+
+pub(crate) fn scope(asked: Option<ScopeName>, dataset: &dyn Dataset) -> Scope {
+    match asked {
+        Some(ScopeName::All) => Scope::All,
+        Some(ScopeName::Group) => Scope::Group,
+        None if dataset.classes().iter().all(|class| class.group.is_empty()) => Scope::All,
+        None => Scope::Group,
+    }
+}
+
+/// What a data set's images look like.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// 1 or 3.
+    pub(crate) channels: usize,
+    /// Dark on a light ground?
+    dark_on_light: bool,
+}
+
+/// Looks at a few images, one of each of some classes.
+pub(crate) fn look(dataset: &dyn Dataset) -> Result<Look> {
+    let (mut channels, mut light, mut seen) = (1, 0, 0);
+    let classes = images_by_class(dataset);
+    let firsts: Vec<usize> = classes.iter().filter_map(|images| images.first().copied()).collect();
+    for &index in firsts.iter().step_by((firsts.len() / 10).max(1)) {
+        let image = dataset.image(index)?;
+        channels = channels.max(image.channels);
+        let mean = image.pixels.iter().map(|&v| f64::from(v)).sum::<f64>() / image.pixels.len() as f64;
+        light += usize::from(mean > 127.5);
+        seen += 1;
+    }
+    Ok(Look { channels, dark_on_light: 2 * light > seen })
+}
+
+/// The steps from image to input: as asked, or by the look of the images. Drawings become light
+/// on dark; photographs are cropped to squares and brought to zero mean.
+pub(crate) fn transform(
+    options: &ImageOptions,
+    backbone: Architecture,
+    look: Look,
+    channels: usize,
+) -> Result<Transform> {
+    if let Some(text) = &options.transform {
+        return Ok(text.parse()?);
+    }
+    let side = options.image_size.unwrap_or(match backbone {
+        Architecture::Conv4(_) if channels == 3 => 42,
+        other => other.usual_side(),
+    });
+    let text = match (channels, look.channels) {
+        (1, _) => format!("grey resize({side}x{side}){}", if look.dark_on_light { " invert" } else { "" }),
+        (_, 1) => format!("resize({side}x{side}) colour{}", if look.dark_on_light { " invert" } else { "" }),
+        _ => format!(
+            "colour resize-short({side}) centre-crop({side}) normalise(mean=0.485,0.456,0.406,std=0.229,0.224,0.225)"
+        ),
+    };
+    Ok(text.parse()?)
+}
+
+/// A view of a data set by a transform.
+pub(crate) fn view(dataset: Arc<dyn Dataset>, transform: Transform) -> Result<Arc<View>> {
+    Ok(Arc::new(View::new(dataset, transform)?))
+}

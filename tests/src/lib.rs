@@ -1,0 +1,3 @@
+//! What several tests of whole runs and outside oracles share.
+
+pub mod formula;

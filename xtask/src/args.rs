@@ -1,0 +1,144 @@
+//! The command line of `cargo xtask`.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Developers' chores: fetch pretrained weights and data sets, check the workspace
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Chore {
+    /// Format, lints and docs, warnings denied
+    Ci,
+    FetchWeights(FetchWeights),
+    FetchData(FetchData),
+}
+
+/// Fetch pretrained weights from the Hugging Face hub by the names in data/weights.toml
+///
+/// Files land in the hub's shared cache, so nothing that `transformers` or `timm` has fetched is
+/// fetched again. A file takes its final name only after its length and SHA-256 are right; a
+/// wrong one is kept aside as `….rejected`, which nothing loads. A broken transfer goes on where
+/// it stopped, in this run or the next. Where data/weights.toml has no hash, the file is reported
+/// as unverified, with the lines that pin it.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  cargo xtask fetch-weights --list
+  cargo xtask fetch-weights resnet18 efficientnet-lite0
+  cargo xtask fetch-weights resnet50.tv_in1k --pin
+  cargo xtask fetch-weights dinov2-small --to weights
+  HF_HUB_OFFLINE=1 cargo xtask fetch-weights --all
+
+Environment:
+  HF_ENDPOINT      another hub, such as a mirror [default: https://huggingface.co]
+  HF_TOKEN         for repositories that ask for one; HF_TOKEN_PATH and $HF_HOME/token work too
+  HF_HOME          [default: ~/.cache/huggingface]
+  HF_HUB_CACHE     [default: $HF_HOME/hub]
+  HF_HUB_OFFLINE   1: look into the cache only, never at the network")]
+pub(crate) struct FetchWeights {
+    /// Names as --list prints them, such as resnet18 or dinov2-small
+    #[arg(value_name = "NAME", required_unless_present_any = ["list", "all"])]
+    pub(crate) names: Vec<String>,
+    /// Show every name with its size and licence, and whether it is here already
+    #[arg(long, conflicts_with_all = ["all", "pin", "to"])]
+    pub(crate) list: bool,
+    /// Fetch every name that lies on the hub
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) all: bool,
+    /// A branch, tag or commit instead of the one in data/weights.toml, whose hashes then don't count
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) revision: Option<String>,
+    /// Copy the files into DIR/NAME as well
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+    /// Write commit, length and SHA-256 of what was fetched into data/weights.toml
+    #[arg(long)]
+    pub(crate) pin: bool,
+    /// The list of weights
+    #[arg(long, value_name = "FILE", default_value_os_t = in_workspace("data/weights.toml"), hide = true)]
+    pub(crate) manifest: PathBuf,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+}
+
+/// Fetch a data set over HTTPS, its SHA-256 checked
+///
+/// The file takes its final name only after its length and hash are right; a wrong one is kept
+/// aside as `….rejected`, which nothing loads. A broken transfer goes on where it stopped.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  cargo xtask fetch-data omniglot
+  cargo xtask fetch-data omniglot --to ~/data
+  cargo xtask fetch-data omniglot --from https://mirror.example/images_background_small1.zip
+
+A zip is used as it is: cargo run --release -- compare data/downloads/images_background_small1.zip")]
+pub(crate) struct FetchData {
+    /// Which data set
+    pub(crate) name: DataName,
+    /// Another address of the same file; its hash is checked all the same
+    #[arg(long, value_name = "URL")]
+    pub(crate) from: Option<String>,
+    /// The folder to put it in [default: data/downloads]
+    #[arg(long, value_name = "DIR", default_value_os_t = in_workspace("data/downloads"), hide_default_value = true)]
+    pub(crate) to: PathBuf,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+}
+
+/// Data sets that can be fetched.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum DataName {
+    /// Omniglot's small background set 1: 5 alphabets, 146 characters, 2,920 drawings, 1.3 MB
+    Omniglot,
+}
+
+/// How long to wait for a server, and how often to ask again.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Patience {
+    /// Seconds without a byte after which a connection is given up
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+    /// How often to try again after a broken, silent or overloaded connection
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) retries: u32,
+    /// Seconds before the first retry, doubled before each further one
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds, hide = true)]
+    pub(crate) backoff: Duration,
+}
+
+/// A path below the workspace's root, wherever the program was called.
+fn in_workspace(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(path)
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{text}` is no number of seconds"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn weights_are_fetched_only_by_name_or_all() {
+        assert!(Arguments::try_parse_from(["xtask", "fetch-weights"]).is_err());
+        assert!(Arguments::try_parse_from(["xtask", "fetch-weights", "--all", "resnet18"]).is_err());
+        assert!(Arguments::try_parse_from(["xtask", "fetch-weights", "resnet18"]).is_ok());
+        assert!(Arguments::try_parse_from(["xtask", "fetch-weights", "resnet18", "--timeout", "-1"]).is_err());
+    }
+}

@@ -1,0 +1,34 @@
+//! Developers' chores: `cargo xtask --help`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks to people")]
+
+mod args;
+mod cache;
+mod ci;
+mod data;
+mod digest;
+mod fault;
+mod fetch;
+mod hub;
+mod manifest;
+mod progress;
+mod source;
+mod weights;
+
+use args::{Arguments, Chore};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().chore {
+        Chore::Ci => ci::run(),
+        Chore::FetchWeights(asked) => weights::run(&asked),
+        Chore::FetchData(asked) => data::run(&asked),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("error: {problem:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
