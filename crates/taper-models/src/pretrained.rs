@@ -70,6 +70,6 @@ fn outputs(architecture: Architecture, weights: &BTreeMap<String, Tensor>) -> Op
     let all = slots.iter().all(|slot| weights.get(&slot.name).is_some_and(|t| fits(t, &slot.shape, &slot.name)));
     let head = format!("{}.", backbone.head_name());
     let others = weights.keys().filter(|name| !name.starts_with(&head)).count();
-    let last = weights.iter().filter(|(name, tensor)| name.starts_with(&head) && tensor.rank() == 2).next_back()?;
+    let last = weights.iter().rfind(|(name, tensor)| name.starts_with(&head) && tensor.rank() == 2)?;
     (all && others == slots.len()).then(|| last.1.dims()[0])
 }

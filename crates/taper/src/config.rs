@@ -2,7 +2,7 @@
 //! before the user's own, which therefore win. And the other way round: all options as TOML.
 
 use crate::args::{Cli, Usage};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{ArgMatches, CommandFactory};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,33 +12,30 @@ const NOT_CONFIGURATION: [&str; 7] = ["out", "force", "resume", "config", "threa
 
 /// The arguments with a configuration file's keys in front.
 pub(crate) fn expand(arguments: Vec<OsString>) -> Result<Vec<OsString>> {
-    let file = match (value_of(&arguments, "--config"), value_of(&arguments, "--resume")) {
+    let (file, missing) = match (value_of(&arguments, "--config"), value_of(&arguments, "--resume")) {
         (Some(_), Some(_)) => {
             return Err(Usage("--resume goes on with a run's own options: leave out --config".into()).into());
         }
-        (Some(file), None) => PathBuf::from(file),
-        (None, Some(run)) => Path::new(&run).join("config.toml"),
+        (Some(file), None) => (PathBuf::from(file), "give an existing file to --config"),
+        (None, Some(run)) => {
+            (Path::new(&run).join("config.toml"), "give the --out directory of an earlier run to --resume")
+        }
         (None, None) => return Ok(arguments),
     };
     let cli = Cli::command();
     let Some(command) = arguments.get(1).and_then(|name| cli.find_subcommand(name)) else { return Ok(arguments) };
-    let text = std::fs::read_to_string(&file)
-        .map_err(|error| Usage(format!("{}: {error}, give an existing file", file.display())))?;
-    let table: toml::Table = text
-        .parse()
-        .map_err(|error: toml::de::Error| Usage(format!("{}: {}", file.display(), error.message())))
-        .context("reading options")?;
+    let text =
+        std::fs::read_to_string(&file).map_err(|_| Usage(format!("{}: can't be read, {missing}", file.display())))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        Usage(format!("{}: is no TOML ({}), correct it", file.display(), error.message()))
+    })?;
     let mut flags = Vec::new();
     let mut positional = Vec::new();
     for (key, value) in table {
         if key == "command" {
             if value.as_str() != Some(command.get_name()) {
-                return Err(Usage(format!(
-                    "{}: is for `taper {value}`, not for {}",
-                    file.display(),
-                    command.get_name()
-                ))
-                .into());
+                let meant = value.as_str().unwrap_or("another command");
+                return Err(Usage(format!("{}: is for another command, use `taper {meant}`", file.display())).into());
             }
             continue;
         }

@@ -85,8 +85,8 @@ pub(crate) fn transform(
     look: Look,
     channels: usize,
 ) -> Result<Transform> {
-    if let Some(text) = &options.transform {
-        return Ok(text.parse()?);
+    if let Some(transform) = &options.transform {
+        return Ok(transform.clone());
     }
     let side = options.image_size.unwrap_or(match backbone {
         Architecture::Conv4(_) if channels == 3 => 42,

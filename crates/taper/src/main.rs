@@ -1,5 +1,7 @@
 //! The command line: arguments in, library calls, words out.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // words are this program's output
+
 mod args;
 mod commands;
 mod config;
@@ -26,12 +28,17 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return fail(&error, 2),
     };
-    let matches = args::Cli::command().get_matches_from(arguments);
-    let cli = match args::Cli::from_arg_matches(&matches) {
-        Ok(cli) => cli,
-        Err(error) => error.exit(),
+    let parsed = args::Cli::command().try_get_matches_from(arguments).and_then(|matches| {
+        let cli = args::Cli::from_arg_matches(&matches)?;
+        Ok((cli, config::text(&matches)))
+    });
+    let (cli, config) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => match args::one_line(&error) {
+            Some(line) => return fail(&args::Usage(line).into(), 2),
+            None => error.exit(),
+        },
     };
-    let config = config::text(&matches);
     match commands::run(cli, config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<output::Stopped>() => fail(&error, 130),

@@ -10,6 +10,14 @@ use taper_learn::{
 };
 use taper_models::State;
 
+/// Training that has a name, and a checkpoint of that name where there is a run directory.
+#[derive(Clone, Copy)]
+pub(crate) struct Stage<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) run: Option<&'a RunDirectory>,
+    pub(crate) output: &'a Output,
+}
+
 /// A stage's end.
 pub(crate) struct Trained {
     pub(crate) progress: Progress,
@@ -17,45 +25,51 @@ pub(crate) struct Trained {
     pub(crate) seconds: f64,
 }
 
-/// Trains a stage called `name` to its end, from where the run directory says it stands.
-pub(crate) fn train<O: Objective>(
-    run: Option<&RunDirectory>,
-    name: &str,
-    output: &Output,
-    plan: &Plan,
-    start: State,
-    objective: &O,
-    items: impl Fn(Draw) -> taper_learn::Result<O::Item> + Sync,
-    validate: impl FnMut(&State) -> taper_learn::Result<f64>,
-) -> Result<Trained> {
-    let saved = match run {
-        Some(run) => run.load(name)?,
-        None => None,
-    };
-    let before = run.map_or(0.0, |run| seconds_so_far(run, name, saved.as_ref().map_or(0, |saved| saved.step)));
-    if let Some(run) = run {
-        run.rewind_log(name, saved.as_ref().map_or(0, |saved| saved.step))?;
-    }
-    let bar = output.bar(name, plan.steps)?;
-    if let Some(saved) = &saved {
-        bar.set_position(saved.step);
-        if saved.step < plan.steps {
-            output.note(format!("{name}: going on after step {} of {}", saved.step, plan.steps));
+impl Stage<'_> {
+    /// Trains to the plan's end, from where the run directory says the stage stands.
+    ///
+    /// Errs with [`Stopped`] when the user asked to stop; everything is saved by then.
+    pub(crate) fn train<O: Objective>(
+        &self,
+        plan: &Plan,
+        start: State,
+        objective: &O,
+        items: impl Fn(Draw) -> taper_learn::Result<O::Item> + Sync,
+        validate: impl FnMut(&State) -> taper_learn::Result<f64>,
+    ) -> Result<Trained> {
+        let Self { run, name, output } = *self;
+        let saved = match run {
+            Some(run) => run.load(name)?,
+            None => None,
+        };
+        let done = saved.as_ref().map_or(0, |saved| saved.step);
+        let before = run.map_or(0.0, |run| seconds_so_far(run, name, done));
+        if let Some(run) = run {
+            run.rewind_log(name, done)?;
         }
+        let bar = output.bar(name, plan.steps)?;
+        bar.set_position(done);
+        if saved.is_some() && done < plan.steps {
+            output.note(format!("{name}: going on after step {done} of {}", plan.steps));
+        }
+        let mut watcher = Watcher { run, name, output, bar, start: Instant::now(), before, steps: plan.steps };
+        let start = saved.unwrap_or_else(|| Progress::new(start));
+        let Fit { progress, outcome } =
+            fit(start, plan, objective, items, validate, &mut watcher).with_context(|| format!("training {name}"))?;
+        watcher.bar.finish_and_clear();
+        if outcome == Outcome::Stopped {
+            return Err(self.stopped(progress.step, plan.steps).into());
+        }
+        Ok(Trained { progress, seconds: watcher.seconds() })
     }
-    let mut watcher = Watcher { run, name, output, bar, start: Instant::now(), before, steps: plan.steps };
-    let start = saved.unwrap_or_else(|| Progress::new(start));
-    let Fit { progress, outcome } =
-        fit(start, plan, objective, items, validate, &mut watcher).with_context(|| format!("training {name}"))?;
-    watcher.bar.finish_and_clear();
-    if outcome == Outcome::Stopped {
-        let hint = match run {
+
+    fn stopped(&self, step: u64, steps: u64) -> Stopped {
+        let hint = match self.run {
             Some(run) => format!("saved; go on with --resume {}", run.path().display()),
             None => "nothing was kept: use --out next time".to_string(),
         };
-        return Err(Stopped(format!("stopped after step {} of {} of {name}, {hint}", progress.step, plan.steps)).into());
+        Stopped(format!("stopped after step {step} of {steps} of {}, {hint}", self.name))
     }
-    Ok(Trained { progress, seconds: watcher.seconds() })
 }
 
 struct Watcher<'a> {

@@ -53,7 +53,7 @@ fn sum_chunks<T: Element>(
 vectorised! {
     fn scale_rows<T: Element>(x: &[T], scale: &[T], shift: &[T], y: &mut [MaybeUninit<T>]) {
         let c = scale.len();
-        assert!(shift.len() == c && x.len() == y.len() && x.len() % c == 0, "rows of wrong length");
+        assert!(shift.len() == c && x.len() == y.len() && x.len().is_multiple_of(c), "rows of wrong length");
         for (x, y) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)) {
             for k in 0..c {
                 y[k].write(x[k] * scale[k] + shift[k]);
@@ -66,7 +66,7 @@ vectorised! {
     ) {
         let c = scale.len();
         let (mean, other_scale, shift) = (&mean[..c], &other_scale[..c], &shift[..c]);
-        assert!(x.len() == y.len() && x.len() == other.len() && x.len() % c == 0, "rows of wrong length");
+        assert!(x.len() == y.len() && x.len() == other.len() && x.len().is_multiple_of(c), "rows of wrong length");
         for ((x, other), y) in x.chunks_exact(c).zip(other.chunks_exact(c)).zip(y.chunks_exact_mut(c)) {
             for k in 0..c {
                 y[k].write((x[k] - mean[k]) * scale[k] + other[k] * other_scale[k] + shift[k]);
@@ -80,7 +80,7 @@ vectorised! {
     ) {
         let c = scale.len();
         let (mean, a_scale, b_scale, shift) = (&mean[..c], &a_scale[..c], &b_scale[..c], &shift[..c]);
-        assert!(x.len() == y.len() && x.len() == a.len() && x.len() == b.len() && x.len() % c == 0, "rows of wrong length");
+        assert!(x.len() == y.len() && x.len() == a.len() && x.len() == b.len() && x.len().is_multiple_of(c), "rows of wrong length");
         for (((x, a), b), y) in x.chunks_exact(c).zip(a.chunks_exact(c)).zip(b.chunks_exact(c)).zip(y.chunks_exact_mut(c)) {
             for k in 0..c {
                 y[k].write((x[k] - mean[k]) * scale[k] + a[k] * a_scale[k] + b[k] * b_scale[k] + shift[k]);
@@ -279,7 +279,7 @@ pub(crate) fn mean_variance<T: Element>(set: InstructionSet, x: &[T], c: usize) 
         sum_rows(set, x, mean);
         let share = T::of(c as f64 / x.len() as f64);
         for mean in mean.iter_mut() {
-            *mean = *mean * share;
+            *mean *= share;
         }
         sum_squares(set, x, mean, squares);
     });

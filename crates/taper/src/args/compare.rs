@@ -1,6 +1,7 @@
 //! Options of `taper compare`.
 
 use super::shared::{ImageOptions, InnerOptions, RunOptions, TaskOptions};
+use super::values::{positive, rate};
 use clap::Args;
 use std::path::PathBuf;
 use taper_models::Architecture;
@@ -13,10 +14,10 @@ pub(crate) struct Compare {
     #[command(flatten)]
     pub(crate) tasks: TaskOptions,
     /// Test episodes, the same for every method
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = positive::<u64>)]
     pub(crate) episodes: u64,
     /// Images that each method sees in training
-    #[arg(long, default_value_t = 240_000)]
+    #[arg(long, default_value_t = 240_000, value_parser = positive::<u64>)]
     pub(crate) images: u64,
     /// Backbone of every method
     #[arg(long, default_value = "conv4-32")]
@@ -32,19 +33,19 @@ pub(crate) struct Compare {
     #[command(flatten)]
     pub(crate) inner: InnerOptions,
     /// Learning rate of pretraining and meta-training
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, default_value_t = 1e-3, value_parser = rate, allow_negative_numbers = true)]
     pub(crate) meta_lr: f64,
     /// Tasks a meta-training step
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = positive::<usize>)]
     pub(crate) meta_batch_size: usize,
     /// Images a pretraining step
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = positive::<usize>)]
     pub(crate) batch_size: usize,
     /// Steps of fine-tuning on a support set
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 40, value_parser = positive::<u64>)]
     pub(crate) tune_steps: u64,
     /// Learning rate of fine-tuning on a support set
-    #[arg(long, default_value_t = 3e-3)]
+    #[arg(long, default_value_t = 3e-3, value_parser = rate, allow_negative_numbers = true)]
     pub(crate) lr: f64,
     #[command(flatten)]
     pub(crate) run: RunOptions,

@@ -1,6 +1,7 @@
 //! Options of `taper evaluate`.
 
 use super::shared::{CommonOptions, TaskOptions};
+use super::values::positive;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -13,7 +14,7 @@ pub(crate) struct Evaluate {
     #[command(flatten)]
     pub(crate) tasks: TaskOptions,
     /// Episodes to score a learner on
-    #[arg(long, default_value_t = 600)]
+    #[arg(long, default_value_t = 600, value_parser = positive::<u64>)]
     pub(crate) episodes: u64,
     #[command(flatten)]
     pub(crate) common: CommonOptions,

@@ -1,6 +1,7 @@
 //! Options of `taper meta-train`.
 
 use super::shared::{ImageOptions, InnerOptions, RunOptions, TaskOptions};
+use super::values::{positive, rate};
 use clap::{Args, ValueEnum};
 use std::fmt;
 use std::path::PathBuf;
@@ -17,13 +18,13 @@ pub(crate) struct MetaTrain {
     #[command(flatten)]
     pub(crate) tasks: TaskOptions,
     /// Steps [default: 60000 tasks' worth; for multitask, --epochs times the tasks]
-    #[arg(long)]
+    #[arg(long, value_parser = positive::<u64>)]
     pub(crate) steps: Option<u64>,
     /// multitask: passes over the tasks
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = positive::<u64>)]
     pub(crate) epochs: u64,
     /// multitask: training images a step
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = positive::<usize>)]
     pub(crate) batch_size: usize,
     /// The network
     #[arg(long, default_value = "conv4-64")]
@@ -33,19 +34,19 @@ pub(crate) struct MetaTrain {
     #[command(flatten)]
     pub(crate) inner: InnerOptions,
     /// Learning rate of the outer loop
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, default_value_t = 1e-3, value_parser = rate, allow_negative_numbers = true)]
     pub(crate) meta_lr: f64,
     /// Tasks a step
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = positive::<usize>)]
     pub(crate) meta_batch_size: usize,
     /// Steps between validations on classes of their own [default: a twentieth of the steps]
-    #[arg(long)]
+    #[arg(long, value_parser = positive::<u64>)]
     pub(crate) validate_every: Option<u64>,
     /// Validation episodes
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = positive::<u64>)]
     pub(crate) validation_episodes: u64,
     /// Steps between checkpoints
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = positive::<u64>)]
     pub(crate) save_every: u64,
     #[command(flatten)]
     pub(crate) run: RunOptions,

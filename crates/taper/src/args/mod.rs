@@ -9,6 +9,7 @@ mod meta_train;
 mod predict;
 mod shared;
 mod train;
+mod values;
 
 pub(crate) use adapt::AdaptTo;
 pub(crate) use compare::Compare;
@@ -19,6 +20,7 @@ pub(crate) use predict::Predict;
 pub(crate) use shared::{CommonOptions, DeviceName, ImageOptions, InnerOptions, RunOptions, ScopeName};
 pub(crate) use train::{Freeze, Train};
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::fmt;
 
@@ -67,3 +69,46 @@ impl fmt::Display for Usage {
 }
 
 impl std::error::Error for Usage {}
+
+/// What clap found wrong, in one line; none where it shows help instead.
+pub(crate) fn one_line(error: &clap::Error) -> Option<String> {
+    let help = [ErrorKind::DisplayHelp, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, ErrorKind::DisplayVersion];
+    if help.contains(&error.kind()) {
+        return None;
+    }
+    let text = error.render().to_string();
+    let mut paragraphs = text.split("\n\n").map(|paragraph| {
+        let lines: Vec<&str> = paragraph.lines().map(str::trim).collect();
+        lines.join(" ")
+    });
+    let problem = paragraphs.next()?;
+    let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ").map(String::from));
+    let what_to_do = tip.unwrap_or_else(|| "see --help".into());
+    Some(format!("{}; {what_to_do}", problem.trim_start_matches("error: ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(arguments: &[&str]) -> Option<String> {
+        one_line(&Cli::try_parse_from(arguments).err()?)
+    }
+
+    #[test]
+    fn the_words_hold_together() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_call_gets_one_line_that_says_what_to_do() {
+        let missing = line(&["taper", "predict", "model"]).unwrap();
+        assert_eq!(missing, "the following required arguments were not provided: <IMAGE>...; see --help");
+        let unknown = line(&["taper", "compare", "--episode", "3"]).unwrap();
+        assert!(unknown.contains("'--episode'") && unknown.contains("'--episodes'"), "{unknown}");
+        let wrong = line(&["taper", "compare", "--episodes", "0"]).unwrap();
+        assert!(wrong.ends_with("give a whole number of at least 1; see --help"), "{wrong}");
+        assert!(line(&["taper", "--help"]).is_none());
+    }
+}

@@ -1,8 +1,10 @@
 //! Options that several commands have.
 
+use super::Usage;
+use super::values::{positive, rate};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
-use taper_data::{Count, TaskShape};
+use taper_data::{Count, TaskShape, Transform};
 use taper_learn::TaskNorm;
 
 /// What every run has.
@@ -31,7 +33,7 @@ pub(crate) struct CommonOptions {
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// Threads to use [default: all cores]
-    #[arg(long)]
+    #[arg(long, value_parser = positive::<usize>)]
     pub(crate) threads: Option<usize>,
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
@@ -66,8 +68,9 @@ pub(crate) struct TaskOptions {
 }
 
 impl TaskOptions {
-    pub(crate) fn shape(&self) -> taper_data::Result<TaskShape> {
-        TaskShape::new(self.ways, self.shots, self.queries)
+    /// Errs when such tasks would have nothing to learn or nothing to score.
+    pub(crate) fn shape(&self) -> Result<TaskShape, Usage> {
+        TaskShape::new(self.ways, self.shots, self.queries).map_err(|error| Usage(format!("--{error}")))
     }
 }
 
@@ -83,24 +86,24 @@ pub(crate) enum ScopeName {
 #[derive(Args, Clone)]
 pub(crate) struct ImageOptions {
     /// Side of the images that networks see [default: the backbone's usual one]
-    #[arg(long)]
+    #[arg(long, value_parser = positive::<usize>)]
     pub(crate) image_size: Option<usize>,
     /// Steps from image to input, such as "resize(28x28) grey invert" [default: by looking at the images]
     #[arg(long)]
-    pub(crate) transform: Option<String>,
+    pub(crate) transform: Option<Transform>,
 }
 
 /// The inner loop of MAML.
 #[derive(Args, Clone)]
 pub(crate) struct InnerOptions {
     /// Learning rate inside a task
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, default_value_t = 0.1, value_parser = rate, allow_negative_numbers = true)]
     pub(crate) inner_lr: f64,
     /// Gradient steps inside a task, in training
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = positive::<usize>)]
     pub(crate) inner_steps: usize,
     /// Gradient steps inside a task, in use
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = positive::<usize>)]
     pub(crate) adapt_steps: usize,
     /// Whose statistics normalise a task: support, batch (queries see each other) or stored
     #[arg(long, default_value = "support")]

@@ -1,6 +1,7 @@
 //! Options of `taper train`.
 
 use super::shared::{ImageOptions, RunOptions};
+use super::values::{amount, positive, rate, share};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use taper_models::Architecture;
@@ -25,19 +26,19 @@ pub(crate) struct Train {
     #[command(flatten)]
     pub(crate) image: ImageOptions,
     /// Passes over the training images
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = positive::<u64>)]
     pub(crate) epochs: u64,
     /// Learning rate
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, default_value_t = 1e-3, value_parser = rate, allow_negative_numbers = true)]
     pub(crate) lr: f64,
     /// Images a step
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = positive::<usize>)]
     pub(crate) batch_size: usize,
     /// AdamW's decay of weights
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = amount, allow_negative_numbers = true)]
     pub(crate) weight_decay: f64,
     /// Share of the images kept for validation where DATA has no val/ part
-    #[arg(long, default_value_t = 0.2)]
+    #[arg(long, default_value_t = 0.2, value_parser = share, allow_negative_numbers = true)]
     pub(crate) validation: f64,
     /// As the recipe was published: dropout and batch statistics stay on in validation, frozen
     /// norms' running statistics move, nothing is cached

@@ -6,7 +6,7 @@ use crate::args::{Compare, MethodName, Usage};
 use crate::data::{self, Look};
 use crate::learner::{CLASSIFIER, PROBE_C, learner, settings};
 use crate::output::Output;
-use crate::stage;
+use crate::stage::{self, Stage};
 use crate::table::{duration, table};
 use crate::verdict::{Scored, verdict};
 use anyhow::{Context, Result};
@@ -308,7 +308,7 @@ fn pretrain(
         Ok(Batch::new(setting.train.inputs(&indices, Some(&mut at.rng("transform")))?, &labels, ways)?)
     };
     let start = network.init(options.run.common.seed)?;
-    let trained = stage::train(run, "pretrained", output, &plan, start, &objective, items, |_| Ok(0.0))?;
+    let trained = Stage { name: "pretrained", run, output }.train(&plan, start, &objective, items, |_| Ok(0.0))?;
     Ok((network, trained))
 }
 
@@ -325,7 +325,8 @@ fn multitask(
     let objective = Supervised { network: network.clone(), head_only: false, norm: Norm::Batch, smoothing: 0.0 };
     let plan = plan(options, 1, options.batch_size);
     let items = |at: Draw| tasks.batch(setting.train.as_ref(), at.step as usize, options.batch_size, at);
-    let trained = stage::train(run, "multitask", output, &plan, network.init(seed)?, &objective, items, |_| Ok(0.0))?;
+    let trained =
+        Stage { name: "multitask", run, output }.train(&plan, network.init(seed)?, &objective, items, |_| Ok(0.0))?;
     Ok((network, trained))
 }
 

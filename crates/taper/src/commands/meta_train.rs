@@ -2,9 +2,10 @@
 
 use super::{method_json, percent, result_json, run_directory};
 use crate::args::{MetaTrain, MethodName};
+use crate::data;
 use crate::learner::{learner, settings};
 use crate::output::Output;
-use crate::{data, stage};
+use crate::stage::{self, Stage};
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -180,9 +181,9 @@ pub(crate) fn train_learner(
     match spec.method {
         MethodName::Protonet => {
             let objective = ProtoNet::new(network.clone(), spec.inner.norm);
-            stage::train(run, &name, output, plan, start, &objective, items, validate)
+            Stage { name: &name, run, output }.train(plan, start, &objective, items, validate)
         }
-        _ => stage::train(run, &name, output, plan, start, &spec.maml(network)?, items, validate),
+        _ => Stage { name: &name, run, output }.train(plan, start, &spec.maml(network)?, items, validate),
     }
 }
 
@@ -228,7 +229,8 @@ fn multitask(
         step += 1;
         Ok(right)
     };
-    let trained = stage::train(run, "multitask", output, &plan, network.init(seed)?, &objective, items, score)?;
+    let trained =
+        Stage { name: "multitask", run, output }.train(&plan, network.init(seed)?, &objective, items, score)?;
     let classes = all.iter().map(|&class| dataset.classes()[class as usize].full_name()).collect();
     let model = Model {
         network: network.clone(),

@@ -42,9 +42,6 @@ pub(crate) fn run(cli: Cli, config: String) -> Result<()> {
 }
 
 fn check(common: &CommonOptions) -> Result<()> {
-    if common.threads == Some(0) {
-        return Err(Usage("--threads 0 computes nothing, use 1 or more".into()).into());
-    }
     if common.device != DeviceName::Cpu {
         return Err(Usage("this build computes on the CPU alone, leave out --device".into()).into());
     }

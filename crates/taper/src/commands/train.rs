@@ -2,9 +2,10 @@
 
 use super::{result_json, run_directory};
 use crate::args::{Freeze, Train, Usage};
+use crate::data;
 use crate::learner::CLASSIFIER;
 use crate::output::Output;
-use crate::{data, stage};
+use crate::stage::Stage;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -85,7 +86,8 @@ pub(crate) fn run(options: &Train, config: &str, output: &Output) -> Result<()> 
         output.line(format!("Epoch: {epoch}, Validation Accuracy: {:.1} %", share * 100.0));
         Ok(share)
     };
-    let trained = stage::train(run.as_ref(), "classifier", output, &plan, state, &objective, items, validate)?;
+    let trained =
+        Stage { name: "classifier", run: run.as_ref(), output }.train(&plan, state, &objective, items, validate)?;
     // the last state is kept, chosen by nothing: the validation figure stays honest
     let labels: Vec<String> = dataset.classes().iter().map(|class| class.full_name()).collect();
     let model = Model {

@@ -1,0 +1,49 @@
+//! Values that flags take, checked where they are read.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+/// A whole number of at least 1.
+pub(crate) fn positive<N: FromStr + PartialOrd + From<u8>>(text: &str) -> Result<N, String> {
+    match text.parse::<N>() {
+        Ok(number) if number >= N::from(1) => Ok(number),
+        _ => Err("give a whole number of at least 1".into()),
+    }
+}
+
+/// A learning rate: above 0, and finite.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    real(text, |rate| rate > 0.0, "give a number above 0, such as 0.001")
+}
+
+/// A decay or another amount: 0 or more, and finite.
+pub(crate) fn amount(text: &str) -> Result<f64, String> {
+    real(text, |amount| amount >= 0.0, "give a number of at least 0, such as 0.01")
+}
+
+/// A share: above 0 and below 1.
+pub(crate) fn share(text: &str) -> Result<f64, String> {
+    real(text, |share| share > 0.0 && share < 1.0, "give a number between 0 and 1, such as 0.2")
+}
+
+fn real(text: &str, fits: impl Fn(f64) -> bool, otherwise: impl Display) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && fits(number) => Ok(number),
+        _ => Err(otherwise.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_learns_nothing_is_no_value() {
+        assert_eq!(positive::<usize>("3"), Ok(3));
+        assert!(["0", "-1", "1.5", "x", ""].iter().all(|text| positive::<usize>(text).is_err()));
+        assert_eq!(rate("1e-3"), Ok(1e-3));
+        assert!(["0", "-1", "nan", "inf", "x"].iter().all(|text| rate(text).is_err()));
+        assert!(amount("0").is_ok() && amount("-0.1").is_err());
+        assert!(share("0.2").is_ok() && share("1").is_err() && share("0").is_err());
+    }
+}
