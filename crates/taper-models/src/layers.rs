@@ -3,7 +3,7 @@
 use crate::{BatchStatistics, Buffers, Features, Mode, Norm, Params, Result};
 use candle_core::{Device, Tensor};
 use rand::Rng as _;
-use taper_ops::{Convolution, Statistics, batch_norm, batch_statistics, conv2d};
+use taper_ops::{Convolution, Statistics, batch_norm, batch_norm_by_batch, conv2d};
 
 /// One pass through a network with batch norm: where its tensors come from, and the statistics it
 /// gathers on the way.
@@ -28,20 +28,22 @@ impl<'a> Pass<'a> {
 
     /// Batch norm of `x (…, c)`, by the batch's statistics (recorded) or the stored ones.
     pub(crate) fn norm(&mut self, name: &str, x: &Tensor) -> Result<Tensor> {
-        let statistics = match self.norm {
-            Norm::Batch => {
-                let statistics = batch_statistics(x)?;
-                let rows = x.elem_count() / statistics.mean.elem_count();
-                self.statistics.record(name, &statistics, rows);
-                statistics
-            }
-            Norm::Stored => Statistics {
-                mean: self.buffers.get(&format!("{name}.running_mean"))?.clone(),
-                variance: self.buffers.get(&format!("{name}.running_var"))?.clone(),
-            },
-        };
         let (weight, bias) = (self.params.get(&format!("{name}.weight"))?, self.params.get(&format!("{name}.bias"))?);
-        Ok(batch_norm(x, &statistics, weight, bias, self.eps)?)
+        match self.norm {
+            Norm::Batch => {
+                let (y, statistics) = batch_norm_by_batch(x, weight, bias, self.eps)?;
+                let rows = x.elem_count() / weight.elem_count();
+                self.statistics.record(name, &statistics, rows);
+                Ok(y)
+            }
+            Norm::Stored => {
+                let statistics = Statistics {
+                    mean: self.buffers.get(&format!("{name}.running_mean"))?.clone(),
+                    variance: self.buffers.get(&format!("{name}.running_var"))?.clone(),
+                };
+                Ok(batch_norm(x, &statistics, weight, bias, self.eps)?)
+            }
+        }
     }
 
     /// What the pass has made.

@@ -80,13 +80,9 @@ impl Normalise {
         let name = self.name();
         let (x, w, b) = (values::<T>(x, lx, name)?, values::<T>(w, lw, name)?, values::<T>(b, lb, name)?);
         let known = &self.0;
-        let (mut scale, mut shift) = (Vec::with_capacity(w.len()), Vec::with_capacity(w.len()));
-        for k in 0..known.mean.len() {
-            let by = w[k].to_f64() * known.inverse[k];
-            scale.push(T::of(by));
-            shift.push(T::of(b[k].to_f64() - known.mean[k] * by));
-        }
-        Ok(stored::<T>(channels::scale_shift(InstructionSet::best(), x, &scale, &shift), lx.shape().clone()))
+        let scale: Vec<f64> = w.iter().zip(&known.inverse).map(|(w, inverse)| w.to_f64() * inverse).collect();
+        let y = channels::normalise(InstructionSet::best(), x, &known.mean, &scale, b);
+        Ok(stored::<T>(y, lx.shape().clone()))
     }
 }
 

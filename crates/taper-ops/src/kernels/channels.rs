@@ -61,6 +61,17 @@ vectorised! {
         }
     }
 
+    fn normalise_rows<T: Element>(x: &[T], mean: &[T], scale: &[T], shift: &[T], y: &mut [MaybeUninit<T>]) {
+        let c = scale.len();
+        let (mean, shift) = (&mean[..c], &shift[..c]);
+        assert!(x.len() == y.len() && x.len() % c == 0, "rows of wrong length");
+        for (x, y) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)) {
+            for k in 0..c {
+                y[k].write((x[k] - mean[k]) * scale[k] + shift[k]);
+            }
+        }
+    }
+
     fn mix_two_rows<T: Element>(
         x: &[T], mean: &[T], scale: &[T], other: &[T], other_scale: &[T], shift: &[T], y: &mut [MaybeUninit<T>],
     ) {
@@ -197,6 +208,12 @@ fn halves<T>(rows: &[T]) -> (Pair<'_, T>, Pair<'_, T>) {
 /// `x · scale + shift`.
 pub(crate) fn scale_shift<T: Element>(set: InstructionSet, x: &[T], scale: &[T], shift: &[T]) -> Vec<T> {
     in_chunks(x.len(), scale.len(), |at, y| scale_rows(set, &x[at..at + y.len()], scale, shift, y))
+}
+
+/// `(x − mean) · scale + shift`: subtracting first loses nothing where the mean is large.
+pub(crate) fn normalise<T: Element>(set: InstructionSet, x: &[T], mean: &[f64], scale: &[f64], shift: &[T]) -> Vec<T> {
+    let (mean, scale) = (narrow(mean), narrow(scale));
+    in_chunks(x.len(), scale.len(), |at, y| normalise_rows(set, &x[at..at + y.len()], &mean, &scale, shift, y))
 }
 
 /// A tensor and its weights by channel.
