@@ -1,5 +1,11 @@
 //! Our networks against PyTorch's: logits, loss, gradients and running statistics over ten
 //! training steps, on weights that both sides compute. `golden/training.py` wrote the numbers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may fail, and say why it was skipped"
+)]
 
 use candle_core::{DType, Tensor};
 use serde_json::Value;

@@ -1,5 +1,11 @@
 //! Weight files as others write them: what loads, what is refused, and that nothing panics.
 //! `golden/state_dicts.py` wrote the small files, `golden/cifar_resnet20.py` the logits.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may fail, and say why it was skipped"
+)]
 
 use candle_core::{DType, Tensor};
 use rand::Rng as _;

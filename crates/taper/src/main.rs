@@ -47,6 +47,7 @@ fn main() -> ExitCode {
 }
 
 /// One line, the whole chain of causes.
+#[allow(clippy::print_stderr, reason = "where there may be no Output yet")]
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
     eprintln!("error: {}", format!("{error:#}").replace('\n', " "));
     ExitCode::from(code)

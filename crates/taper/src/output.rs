@@ -1,5 +1,7 @@
 //! Words out: lines for people, JSON for programs, bars on a terminal; and Ctrl-C.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the one place where the program speaks")]
+
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;

@@ -64,7 +64,7 @@ vectorised! {
     fn normalise_rows<T: Element>(x: &[T], mean: &[T], scale: &[T], shift: &[T], y: &mut [MaybeUninit<T>]) {
         let c = scale.len();
         let (mean, shift) = (&mean[..c], &shift[..c]);
-        assert!(x.len() == y.len() && x.len() % c == 0, "rows of wrong length");
+        assert!(x.len() == y.len() && x.len().is_multiple_of(c), "rows of wrong length");
         for (x, y) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)) {
             for k in 0..c {
                 y[k].write((x[k] - mean[k]) * scale[k] + shift[k]);
