@@ -115,7 +115,7 @@ pub struct Fit {
 /// (higher is better) every `plan.validate_every` steps.
 ///
 /// Errs at the first loss that is no number, leaving checkpoints as they were.
-pub fn fit<O: Objective>(
+pub fn fit<O: Objective + ?Sized>(
     start: Progress,
     plan: &Plan,
     objective: &O,

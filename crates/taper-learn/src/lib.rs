@@ -8,6 +8,7 @@ mod evaluation;
 mod fit;
 pub mod heads;
 mod interval;
+mod method;
 mod model_directory;
 mod objective;
 mod observer;
@@ -23,6 +24,9 @@ pub use error::{LearnError, Result};
 pub use evaluation::{Cost, Evaluation, evaluate};
 pub use fit::{Best, Fit, Outcome, Plan, Progress, fit};
 pub use interval::{Interval, mean_interval, paired_difference, share_interval};
+pub use method::{
+    Episodic, Kind, Method, OWN, Setting, Settings, Setup, Training, is_own, network_part, nothing_beside, own_params,
+};
 pub use model_directory::{Model, Trained};
 pub use objective::{Draw, Gradient, Objective};
 pub use observer::{Event, Flow, Observer, Quiet};

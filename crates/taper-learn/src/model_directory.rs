@@ -1,7 +1,7 @@
 //! A model on disk, in the Hugging Face layout: `model.safetensors` (torchvision's key names),
 //! `config.json` (architecture, `id2label`, how it was trained) and `preprocessor_config.json`.
 
-use crate::{LearnError, Result, write_directory};
+use crate::{LearnError, Result, network_part, write_directory};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -138,7 +138,7 @@ impl Model {
         let (buffers, params): (Vec<_>, Vec<_>) =
             tensors.into_iter().partition(|(name, _)| name.ends_with("running_mean") || name.ends_with("running_var"));
         let state = State { params: params.into_iter().collect(), buffers: buffers.into_iter().collect() };
-        network.check(&state)?;
+        network.check(&network_part(&state))?;
         let labels = config.id2label.into_values().collect();
         Ok(Self { network, state, labels, transform: preprocessor.transform, trained: config.trained })
     }

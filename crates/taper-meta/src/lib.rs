@@ -4,6 +4,6 @@ mod maml;
 mod multitask;
 mod protonet;
 
-pub use maml::{AdaptedMaml, Maml, Order};
+pub use maml::{AdaptedMaml, FIRST_ORDER_MAML, MAML, Maml, Order};
 pub use multitask::SharedTasks;
-pub use protonet::ProtoNet;
+pub use protonet::{PROTONET, ProtoNet};

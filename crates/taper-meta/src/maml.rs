@@ -8,9 +8,52 @@
 use candle_core::Tensor;
 use std::collections::BTreeMap;
 use taper_data::{Batch, Episode};
-use taper_learn::{Adapt, Classifier, Draw, Gradient, LearnError, Objective, Result, TaskNorm, accuracy};
-use taper_models::{Buffers, Forward, Leaves, Network, Params, State};
+use taper_learn::{
+    Adapt, Classifier, Draw, Episodic, Gradient, Kind, LearnError, Method, Objective, Result, Setting, Setup, TaskNorm,
+    Training, accuracy, nothing_beside,
+};
+use taper_models::{Buffers, Forward, Head, Leaves, Network, Params, State};
 use taper_ops::{cross_entropy, second_order_probe};
+
+/// The settings of every inner loop of gradient steps.
+pub(crate) const INNER: &[Setting] = &[
+    Setting { name: "inner-lr", default: 0.1, about: "learning rate inside a task" },
+    Setting { name: "inner-steps", default: 3.0, about: "gradient steps inside a task, in training" },
+    Setting { name: "adapt-steps", default: 10.0, about: "gradient steps inside a task, in use" },
+];
+
+/// Exact MAML in the registry.
+pub const MAML: Method = Method {
+    name: "maml",
+    title: "MAML",
+    kind: Kind::Meta,
+    paper: "Finn et al. 2017",
+    transductive: false,
+    norm: TaskNorm::Support,
+    settings: INNER,
+    training: Training::Episodes(Episodic {
+        pretrained: false,
+        head: |ways| Head::Linear { outputs: ways },
+        own: nothing_beside,
+        objective: |setup| Ok(Box::new(Maml::of(setup, Order::Second)?)),
+    }),
+    learner: |setup, state| {
+        Ok(Box::new(Maml::of(setup, Order::First)?.learner(state, setup.settings.count("adapt-steps")?)))
+    },
+};
+
+/// First-order MAML in the registry.
+pub const FIRST_ORDER_MAML: Method = Method {
+    name: "first-order-maml",
+    title: "MAML, first order",
+    training: Training::Episodes(Episodic {
+        pretrained: false,
+        head: |ways| Head::Linear { outputs: ways },
+        own: nothing_beside,
+        objective: |setup| Ok(Box::new(Maml::of(setup, Order::First)?)),
+    }),
+    ..MAML
+};
 
 /// Which derivative the meta-gradient is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +83,12 @@ impl Maml {
             second_order_probe()?;
         }
         Ok(Self { network, inner_lr, inner_steps, order, norm })
+    }
+
+    fn of(setup: &Setup, order: Order) -> Result<Self> {
+        let settings = &setup.settings;
+        let (rate, steps) = (settings.get("inner-lr")?, settings.count("inner-steps")?);
+        Self::new(setup.network.clone(), rate, steps, order, setup.norm)
     }
 
     /// The learner that a trained state is; `inner_steps` may be more than in training.

@@ -4,9 +4,29 @@
 use std::collections::BTreeMap;
 use taper_data::Episode;
 use taper_learn::heads::{Embedding, NearestMean, class_means, squared_distances};
-use taper_learn::{Draw, Gradient, Objective, Result, TaskNorm, accuracy};
-use taper_models::{Leaves, Network, State};
+use taper_learn::{
+    Draw, Episodic, Gradient, Kind, Method, Objective, Result, TaskNorm, Training, accuracy, nothing_beside,
+};
+use taper_models::{Head, Leaves, Network, State};
 use taper_ops::cross_entropy;
+
+/// Prototypical networks in the registry.
+pub const PROTONET: Method = Method {
+    name: "protonet",
+    title: "ProtoNet",
+    kind: Kind::Meta,
+    paper: "Snell et al. 2017",
+    transductive: false,
+    norm: TaskNorm::Support,
+    settings: &[],
+    training: Training::Episodes(Episodic {
+        pretrained: false,
+        head: |_| Head::Identity,
+        own: nothing_beside,
+        objective: |setup| Ok(Box::new(ProtoNet::new(setup.network.clone(), setup.norm))),
+    }),
+    learner: |setup, state| Ok(Box::new(ProtoNet::new(setup.network.clone(), setup.norm).learner(state))),
+};
 
 /// Learns an embedding f in which the mean of a class's support is its prototype.
 #[derive(Debug, Clone)]

@@ -3,9 +3,58 @@
 use candle_core::Tensor;
 use taper_data::Batch;
 use taper_learn::{
-    Adapt, Classifier, LearnError, Optimizer, Plan, Progress, Quiet, Result, Schedule, Supervised, TaskNorm, fit,
+    Adapt, Classifier, Kind, LearnError, Method, Optimizer, Plan, Progress, Quiet, Result, Schedule, Setting, Setup,
+    Supervised, TaskNorm, Training, fit,
 };
 use taper_models::{Buffers, Head, Network, Norm, State};
+
+const SETTINGS: &[Setting] = &[
+    Setting { name: "steps", default: 40.0, about: "steps over the support set" },
+    Setting { name: "lr", default: 3e-3, about: "AdamW's learning rate" },
+];
+
+/// Fine-tuning of an ordinary classifier.
+pub const FINE_TUNE: Method = Method {
+    name: "fine-tune",
+    title: "pretrained + fine-tune",
+    kind: Kind::Transfer,
+    paper: "Yosinski et al. 2014",
+    transductive: false,
+    norm: TaskNorm::Stored,
+    settings: SETTINGS,
+    training: Training::Pretraining,
+    learner,
+};
+
+/// The same from an untrained network.
+pub const SCRATCH: Method = Method {
+    name: "scratch",
+    title: "from scratch",
+    kind: Kind::Scratch,
+    norm: TaskNorm::Support,
+    training: Training::Nothing,
+    ..FINE_TUNE
+};
+
+/// The same from one network trained over many tasks: the baseline of learning to learn.
+pub const MULTITASK: Method = Method {
+    name: "multitask",
+    title: "multitask + fine-tune",
+    paper: "Caruana 1997",
+    training: Training::SharedTasks,
+    ..FINE_TUNE
+};
+
+fn learner(setup: &Setup, state: State) -> Result<Box<dyn Adapt>> {
+    Ok(Box::new(FineTune {
+        network: setup.network.clone(),
+        state,
+        head_only: false,
+        steps: setup.settings.count("steps")? as u64,
+        learning_rate: setup.settings.get("lr")?,
+        norm: setup.norm,
+    }))
+}
 
 /// Fine-tunes on the whole support set at every step. With fresh weights instead of pretrained
 /// ones, this is training from scratch.

@@ -6,4 +6,4 @@ mod fine_tune;
 
 pub use feature_cache::FeatureCache;
 pub use features::{Features, fingerprint};
-pub use fine_tune::{FineTune, FineTuned};
+pub use fine_tune::{FINE_TUNE, FineTune, FineTuned, MULTITASK, SCRATCH};

@@ -101,7 +101,15 @@ pub(crate) fn text(matches: &ArgMatches) -> String {
         }
         let Some(raw) = matches.get_raw(id) else { continue };
         let values: Vec<String> = raw.map(|value| value.to_string_lossy().into_owned()).collect();
-        let Some(value) = values.last() else { continue };
+        let joined;
+        let value = match (argument.get_value_delimiter(), values.last()) {
+            (_, None) => continue,
+            (Some(comma), _) => {
+                joined = values.join(&comma.to_string());
+                &joined
+            }
+            (None, Some(last)) => last,
+        };
         let value = match value.parse::<i64>() {
             Ok(number) => number.into(),
             Err(_) => match (value.parse::<f64>(), value.parse::<bool>()) {

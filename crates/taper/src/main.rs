@@ -5,9 +5,10 @@
 mod args;
 mod commands;
 mod config;
+mod course;
 mod data;
-mod learner;
 mod output;
+mod registry;
 mod stage;
 mod table;
 mod verdict;

@@ -29,7 +29,7 @@ impl Stage<'_> {
     /// Trains to the plan's end, from where the run directory says the stage stands.
     ///
     /// Errs with [`Stopped`] when the user asked to stop; everything is saved by then.
-    pub(crate) fn train<O: Objective>(
+    pub(crate) fn train<O: Objective + ?Sized>(
         &self,
         plan: &Plan,
         start: State,

@@ -1,6 +1,6 @@
 //! A frozen network as a map from inputs to features.
 
-use crate::{LearnError, Result, TaskNorm};
+use crate::{LearnError, Result, Setup, TaskNorm, network_part};
 use candle_core::Tensor;
 use taper_models::{Buffers, Head, Network, Params, State};
 
@@ -17,6 +17,11 @@ impl Embedding {
     /// The features of `network` with `state`.
     pub fn new(network: Network, state: State, norm: TaskNorm) -> Self {
         Self { network, state, norm }
+    }
+
+    /// The features of a method's trained network.
+    pub fn of(setup: &Setup, state: State) -> Self {
+        Self::new(setup.network.clone(), network_part(&state), setup.norm)
     }
 
     /// Whose statistics it uses.
@@ -50,7 +55,7 @@ impl TaskEmbedding {
     /// The network with a linear head of `weight (ways, d)` and `bias (ways)` on these features.
     ///
     /// Errs for transductive features: no network does the same to a single image.
-    pub(crate) fn with_linear_head(&self, weight: &Tensor, bias: &Tensor) -> Result<(Network, State)> {
+    pub fn with_linear_head(&self, weight: &Tensor, bias: &Tensor) -> Result<(Network, State)> {
         let Embedding { network, state, norm } = &self.embedding;
         if norm.transductive() {
             return Err(LearnError::Invalid(

@@ -2,11 +2,26 @@
 //! the linear probe. The objective is scikit-learn's: C · Σ loss + ½‖W‖², biases unpenalised.
 
 use super::embedding::{Embedding, TaskEmbedding};
-use crate::{Adapt, Classifier, LearnError, Result};
+use crate::{Adapt, Classifier, Kind, LearnError, Method, Result, Setting, TaskNorm, Training};
 use candle_core::{DType, Device, Tensor};
 use std::collections::VecDeque;
 use taper_data::Batch;
 use taper_models::{Network, State};
+
+/// Logistic regression on the features of an ordinary classifier.
+pub const LINEAR_PROBE: Method = Method {
+    name: "linear-probe",
+    title: "pretrained + linear probe",
+    kind: Kind::Transfer,
+    paper: "Alain and Bengio 2016",
+    transductive: false,
+    norm: TaskNorm::Stored,
+    settings: &[Setting { name: "c", default: 10.0, about: "inverse strength of the penalty" }],
+    training: Training::Pretraining,
+    learner: |setup, state| {
+        Ok(Box::new(LogisticRegression::new(Embedding::of(setup, state), setup.settings.get("c")?)))
+    },
+};
 
 /// A linear probe: logistic regression on a frozen network's features, scaled so that the support's
 /// have unit length on average.

@@ -6,7 +6,7 @@ mod logistic;
 mod nearest_mean;
 mod nearest_neighbour;
 
-pub use embedding::Embedding;
-pub use logistic::{LogisticRegression, fit_logistic};
-pub use nearest_mean::{NearestMean, class_means, squared_distances};
-pub use nearest_neighbour::NearestNeighbour;
+pub use embedding::{Embedding, TaskEmbedding};
+pub use logistic::{LINEAR_PROBE, LogisticRegression, fit_logistic};
+pub use nearest_mean::{NEAREST_MEAN, NearestMean, class_means, squared_distances};
+pub use nearest_neighbour::{NearestNeighbour, PIXELS};

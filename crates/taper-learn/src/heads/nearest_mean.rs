@@ -2,11 +2,24 @@
 //! plainest head on any features.
 
 use super::embedding::{Embedding, TaskEmbedding};
-use crate::{Adapt, Classifier, Result};
+use crate::{Adapt, Classifier, Kind, Method, Result, TaskNorm, Training};
 use candle_core::Tensor;
 use taper_data::Batch;
 use taper_models::{Network, State};
 use taper_ops::one_hot;
+
+/// Nearest class mean on the features of an ordinary classifier.
+pub const NEAREST_MEAN: Method = Method {
+    name: "nearest-mean",
+    title: "pretrained + nearest mean",
+    kind: Kind::Transfer,
+    paper: "Mensink et al. 2013",
+    transductive: false,
+    norm: TaskNorm::Stored,
+    settings: &[],
+    training: Training::Pretraining,
+    learner: |setup, state| Ok(Box::new(NearestMean::new(Embedding::of(setup, state)))),
+};
 
 /// Classifies by squared distance to the means of the classes' support features.
 #[derive(Debug, Clone)]

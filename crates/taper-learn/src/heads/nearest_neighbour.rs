@@ -1,9 +1,22 @@
 //! The nearest support image by its pixels: the floor that every learner has to beat.
 
-use crate::{Adapt, Classifier, Result, heads::squared_distances};
+use crate::{Adapt, Classifier, Kind, Method, Result, TaskNorm, Training, heads::squared_distances};
 use candle_core::{D, Tensor};
 use taper_data::Batch;
 use taper_ops::one_hot;
+
+/// The nearest support image by its pixels.
+pub const PIXELS: Method = Method {
+    name: "pixels",
+    title: "pixels, nearest neighbour",
+    kind: Kind::Floor,
+    paper: "Cover and Hart 1967",
+    transductive: false,
+    norm: TaskNorm::Stored,
+    settings: &[],
+    training: Training::Nothing,
+    learner: |_, _| Ok(Box::new(NearestNeighbour)),
+};
 
 /// Classifies by the nearest support image, pixels against pixels; learns nothing.
 #[derive(Debug, Clone, Copy, Default)]

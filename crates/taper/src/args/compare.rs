@@ -1,7 +1,8 @@
 //! Options of `taper compare`.
 
-use super::shared::{ImageOptions, InnerOptions, RunOptions, TaskOptions};
+use super::shared::{ImageOptions, MethodOptions, RunOptions, TaskOptions};
 use super::values::{positive, rate};
+use crate::registry::{Named, any_method};
 use clap::Args;
 use std::path::PathBuf;
 use taper_models::Architecture;
@@ -11,6 +12,14 @@ pub(crate) struct Compare {
     /// A data set; without one, invented handwriting (glyphs)
     #[arg(value_name = "DATA")]
     pub(crate) data: Option<PathBuf>,
+    /// Methods to compare, by name: any that `taper meta-train --help` lists, pixels and scratch
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_parser = any_method(),
+        default_value = "pixels,scratch,nearest-mean,linear-probe,fine-tune,multitask,protonet,maml"
+    )]
+    pub(crate) methods: Vec<Named>,
     #[command(flatten)]
     pub(crate) tasks: TaskOptions,
     /// Test episodes, the same for every method
@@ -31,7 +40,7 @@ pub(crate) struct Compare {
     #[command(flatten)]
     pub(crate) image: ImageOptions,
     #[command(flatten)]
-    pub(crate) inner: InnerOptions,
+    pub(crate) settings: MethodOptions,
     /// Learning rate of pretraining and meta-training
     #[arg(long, default_value_t = 1e-3, value_parser = rate, allow_negative_numbers = true)]
     pub(crate) meta_lr: f64,

@@ -1,9 +1,9 @@
 //! Options of `taper meta-train`.
 
-use super::shared::{ImageOptions, InnerOptions, RunOptions, TaskOptions};
+use super::shared::{ImageOptions, MethodOptions, RunOptions, TaskOptions};
 use super::values::{positive, rate};
-use clap::{Args, ValueEnum};
-use std::fmt;
+use crate::registry::{Named, trained_method};
+use clap::Args;
 use std::path::PathBuf;
 use taper_models::Architecture;
 
@@ -13,17 +13,17 @@ pub(crate) struct MetaTrain {
     #[arg(value_name = "DATA")]
     pub(crate) data: Option<PathBuf>,
     /// How to learn
-    #[arg(long, value_enum, default_value_t = MethodName::Protonet)]
-    pub(crate) method: MethodName,
+    #[arg(long, value_parser = trained_method(), default_value = "protonet")]
+    pub(crate) method: Named,
     #[command(flatten)]
     pub(crate) tasks: TaskOptions,
-    /// Steps [default: 60000 tasks' worth; for multitask, --epochs times the tasks]
+    /// Steps [default: 60000 tasks' worth; for multitask, --epochs times the tasks; for pretraining, --epochs times the images]
     #[arg(long, value_parser = positive::<u64>)]
     pub(crate) steps: Option<u64>,
     /// multitask: passes over the tasks
     #[arg(long, default_value_t = 10, value_parser = positive::<u64>)]
     pub(crate) epochs: u64,
-    /// multitask: training images a step
+    /// Images a step of pretraining or of multitask
     #[arg(long, default_value_t = 20, value_parser = positive::<usize>)]
     pub(crate) batch_size: usize,
     /// The network
@@ -32,7 +32,7 @@ pub(crate) struct MetaTrain {
     #[command(flatten)]
     pub(crate) image: ImageOptions,
     #[command(flatten)]
-    pub(crate) inner: InnerOptions,
+    pub(crate) settings: MethodOptions,
     /// Learning rate of the outer loop
     #[arg(long, default_value_t = 1e-3, value_parser = rate, allow_negative_numbers = true)]
     pub(crate) meta_lr: f64,
@@ -50,27 +50,4 @@ pub(crate) struct MetaTrain {
     pub(crate) save_every: u64,
     #[command(flatten)]
     pub(crate) run: RunOptions,
-}
-
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum MethodName {
-    /// Exact MAML (Finn et al. 2017)
-    Maml,
-    /// MAML without second derivatives
-    FirstOrderMaml,
-    /// Prototypical networks (Snell et al. 2017)
-    Protonet,
-    /// One network with a shared head over all tasks: the baseline
-    Multitask,
-}
-
-impl fmt::Display for MethodName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Maml => "maml",
-            Self::FirstOrderMaml => "first-order-maml",
-            Self::Protonet => "protonet",
-            Self::Multitask => "multitask",
-        })
-    }
 }

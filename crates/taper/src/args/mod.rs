@@ -15,9 +15,9 @@ pub(crate) use adapt::AdaptTo;
 pub(crate) use compare::Compare;
 pub(crate) use evaluate::Evaluate;
 pub(crate) use inspect::Inspect;
-pub(crate) use meta_train::{MetaTrain, MethodName};
+pub(crate) use meta_train::MetaTrain;
 pub(crate) use predict::Predict;
-pub(crate) use shared::{CommonOptions, DeviceName, ImageOptions, InnerOptions, RunOptions, ScopeName};
+pub(crate) use shared::{CommonOptions, DeviceName, ImageOptions, RunOptions, ScopeName};
 pub(crate) use train::{Freeze, Train};
 
 use clap::error::ErrorKind;

@@ -3,9 +3,11 @@
 use super::Usage;
 use super::values::{positive, rate};
 use clap::{Args, ValueEnum};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::str::FromStr;
 use taper_data::{Count, TaskShape, Transform};
-use taper_learn::TaskNorm;
+use taper_learn::{Method, TaskNorm};
 
 /// What every run has.
 #[derive(Args, Clone)]
@@ -93,19 +95,66 @@ pub(crate) struct ImageOptions {
     pub(crate) transform: Option<Transform>,
 }
 
-/// The inner loop of MAML.
+/// A method's settings.
 #[derive(Args, Clone)]
-pub(crate) struct InnerOptions {
+pub(crate) struct MethodOptions {
     /// Learning rate inside a task
-    #[arg(long, default_value_t = 0.1, value_parser = rate, allow_negative_numbers = true)]
-    pub(crate) inner_lr: f64,
+    #[arg(long, value_parser = rate, allow_negative_numbers = true)]
+    pub(crate) inner_lr: Option<f64>,
     /// Gradient steps inside a task, in training
-    #[arg(long, default_value_t = 3, value_parser = positive::<usize>)]
-    pub(crate) inner_steps: usize,
+    #[arg(long, value_parser = positive::<usize>)]
+    pub(crate) inner_steps: Option<usize>,
     /// Gradient steps inside a task, in use
-    #[arg(long, default_value_t = 10, value_parser = positive::<usize>)]
-    pub(crate) adapt_steps: usize,
-    /// Whose statistics normalise a task: support, batch (queries see each other) or stored
-    #[arg(long, default_value = "support")]
-    pub(crate) norm: TaskNorm,
+    #[arg(long, value_parser = positive::<usize>)]
+    pub(crate) adapt_steps: Option<usize>,
+    /// Settings of the method, such as "inner-lr=0.4,inner-steps=5"; of one of several methods, "maml:inner-lr=0.4"
+    #[arg(long, default_value = "")]
+    pub(crate) set: Told,
+    /// Whose statistics normalise a task: support, batch (queries see each other) or stored [default: the method's own]
+    #[arg(long)]
+    pub(crate) norm: Option<TaskNorm>,
+}
+
+impl MethodOptions {
+    /// Settings that were told to `method`: by flags of their own, where it has them, and by --set.
+    pub(crate) fn told(&self, method: &Method) -> BTreeMap<String, f64> {
+        let flags = [
+            ("inner-lr", self.inner_lr),
+            ("inner-steps", self.inner_steps.map(|steps| steps as f64)),
+            ("adapt-steps", self.adapt_steps.map(|steps| steps as f64)),
+        ];
+        let has = |name: &str| method.settings.iter().any(|setting| setting.name == name);
+        let flags = flags.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?)));
+        let said = self.set.0.iter().filter(|said| said.method.as_ref().is_none_or(|name| name == method.name));
+        flags.filter(|(name, _)| has(name)).chain(said.map(|said| (said.setting.clone(), said.value))).collect()
+    }
+}
+
+/// Settings told by `--set`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Told(Vec<Said>);
+
+#[derive(Debug, Clone)]
+struct Said {
+    method: Option<String>,
+    setting: String,
+    value: f64,
+}
+
+impl FromStr for Told {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let said = text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| {
+            let wrong = || format!("`{part}` is no setting, write inner-lr=0.4 or maml:inner-lr=0.4");
+            let (name, value) = part.split_once('=').ok_or_else(wrong)?;
+            let value = value.trim().parse().map_err(|_| wrong())?;
+            let (method, setting) = match name.split_once(':') {
+                Some((method, setting)) => (Some(method.trim().to_string()), setting),
+                None => (None, name),
+            };
+            Ok(Said { method, setting: setting.trim().to_string(), value })
+        });
+        Ok(Self(said.collect::<Result<_, String>>()?))
+    }
 }

@@ -2,8 +2,8 @@
 
 use crate::args::{AdaptTo, Usage};
 use crate::data;
-use crate::learner::{CLASSIFIER, learner};
 use crate::output::Output;
+use crate::registry::{CLASSIFIER, learner};
 use anyhow::{Context, Result};
 use serde_json::json;
 use std::collections::BTreeMap;

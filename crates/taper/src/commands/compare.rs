@@ -1,12 +1,13 @@
 //! `taper compare`: both kinds of learning, the same tasks, one table, one verdict.
 
-use super::meta_train::{LearnerSpec, TEST_SEED, train_learner, within};
+use super::meta_train::{TEST_SEED, within};
 use super::{method_json, percent, result_json, run_directory};
-use crate::args::{Compare, MethodName, Usage};
-use crate::data::{self, Look};
-use crate::learner::{CLASSIFIER, PROBE_C, learner, settings};
+use crate::args::{Compare, Usage};
+use crate::course::Course;
+use crate::data;
 use crate::output::Output;
-use crate::stage::{self, Stage};
+use crate::registry::{CLASSIFIER, METHODS, learner};
+use crate::stage;
 use crate::table::{duration, table};
 use crate::verdict::{Scored, verdict};
 use anyhow::{Context, Result};
@@ -15,20 +16,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
-use taper_data::{Batch, EpisodeSampler, Inputs, Scope, TaskShape, View};
-use taper_learn::heads::NearestNeighbour;
+use taper_data::{EpisodeSampler, Inputs, Scope, TaskShape, View};
 use taper_learn::{
-    Adapt, Draw, Evaluation, Model, Plan, RunDirectory, Schedule, Supervised, TaskNorm, Trained, evaluate,
+    Adapt, Evaluation, Kind, Method, Model, Plan, RunDirectory, Schedule, Setup, Trained, Training, evaluate,
     paired_difference,
 };
-use taper_meta::SharedTasks;
-use taper_models::{Architecture, Head, HeadPolicy, Network, Norm, State, identify, read_weights};
-use taper_ops::permutation;
+use taper_models::{Head, HeadPolicy, Network, State, identify, read_weights};
 
 /// A method that is scored.
 struct Row {
     name: String,
-    kind: &'static str,
+    kind: Kind,
     trained_on: String,
     train_seconds: f64,
     method: Box<dyn Adapt>,
@@ -79,7 +77,7 @@ pub(crate) fn run(options: &Compare, config: &str, output: &Output) -> Result<()
         .iter()
         .zip(&scored)
         .map(|(row, evaluation)| {
-            let mut entry = method_json(&row.name, row.kind, evaluation, row.train_seconds);
+            let mut entry = method_json(&row.name, &row.kind.to_string(), evaluation, row.train_seconds);
             entry["trained_on"] = json!(row.trained_on);
             entry["transductive"] = json!(row.method.transductive());
             entry
@@ -149,129 +147,118 @@ fn setting(options: &Compare, output: &Output) -> Result<Setting> {
 
 /// Trains everything; each stage is a checkpoint of the run.
 fn rows(options: &Compare, setting: &Setting, run: Option<&RunDirectory>, output: &Output) -> Result<Vec<Row>> {
-    let mut rows = vec![Row {
-        name: "pixels, nearest neighbour".into(),
-        kind: "floor",
-        trained_on: "nothing".into(),
-        train_seconds: 0.0,
-        method: Box::new(NearestNeighbour),
-        view: setting.test.clone(),
-        model: None,
-    }];
-    let seed = options.run.common.seed;
-    let shape = &setting.shape;
-    let ways = shape.ways().high();
-    let plain = Network::new(options.backbone.backbone(setting.test.shape())?, Head::Linear { outputs: ways });
-    let tune = settings([("steps", options.tune_steps as f64), ("lr", options.lr)]);
-    let probe = settings([("c", PROBE_C)]);
-    let mut add = |name: &str,
-                   kind,
-                   method: &str,
-                   network: &Network,
-                   state: State,
-                   trained: Option<f64>,
-                   norm: TaskNorm,
-                   settings: BTreeMap<String, f64>|
-     -> Result<()> {
-        let on = match trained {
-            Some(_) => setting.train.dataset().name().to_string(),
-            None => "the support set".into(),
-        };
-        let dataset = setting.train.dataset();
-        let classes = match trained {
-            Some(_) => {
-                setting.train_classes.iter().map(|&class| dataset.classes()[class as usize].full_name()).collect()
+    let course = Course {
+        run,
+        output,
+        view: &setting.train,
+        classes: &setting.train_classes,
+        scope: setting.train_scope,
+        shape: setting.shape,
+        backbone: options.backbone,
+    };
+    let mut rows = Vec::new();
+    // trained once, for every method that starts from it
+    let (mut pretrained, mut half_pretrained, mut shared) = (None, None, None);
+    for method in METHODS.iter().filter(|method| asked(options, method)) {
+        let (network, state, seconds) = match &method.training {
+            Training::Nothing => {
+                let network = method.network(&course.classifier(0)?, setting.shape.ways().high());
+                let state = network.init(options.run.common.seed)?;
+                (network, state, None)
             }
-            None => Vec::new(),
+            Training::Pretraining => once(&mut pretrained, || {
+                let plan = plan(options, 1, options.batch_size, 1.0);
+                course.pretrain("pretrained", &plan, options.batch_size)
+            })?,
+            Training::SharedTasks => once(&mut shared, || {
+                course.shared_tasks(&plan(options, 1, options.batch_size, 1.0), options.batch_size)
+            })?,
+            Training::Episodes(episodic) => {
+                // a method of two stages sees as many images as the others, half of them in each
+                let begin = match episodic.pretrained {
+                    true => Some(once(&mut half_pretrained, || {
+                        let plan = plan(options, 1, options.batch_size, 0.5);
+                        course.pretrain("pretrained-half", &plan, options.batch_size)
+                    })?),
+                    false => None,
+                };
+                let shape = &setting.shape;
+                let images_a_task = shape.ways().high() * (shape.shots().high() + shape.queries().high());
+                let share = if begin.is_some() { 0.5 } else { 1.0 };
+                let plan = plan(options, options.meta_batch_size, images_a_task, share);
+                let network = method.network(&course.classifier(0)?, shape.ways().high());
+                let setup = setup(options, method, network.clone(), plan.steps)?;
+                let start = begin.as_ref().map(|(_, state, _)| state);
+                let trained = course.episodes(method.name, episodic, &setup, start, &plan, |_| Ok(0.0))?;
+                let before = begin.and_then(|(_, _, seconds)| seconds).unwrap_or(0.0);
+                (network, trained.progress.state, Some(trained.seconds + before))
+            }
         };
+        let setup = setup(options, method, network.clone(), 0)?;
         let model = Model {
-            network: network.clone(),
+            network,
             state,
             labels: Vec::new(),
             transform: setting.test.transform().to_string(),
-            trained: Trained { method: method.into(), on: on.clone(), classes, settings, norm: norm.to_string() },
+            trained: match seconds {
+                Some(_) => course.trained(method.name, &setup),
+                None => Trained { on: "nothing".into(), classes: Vec::new(), ..course.trained(method.name, &setup) },
+            },
         };
         rows.push(Row {
-            name: name.into(),
-            kind,
-            trained_on: on,
-            train_seconds: trained.unwrap_or(0.0),
+            name: method.title.into(),
+            kind: method.kind,
+            trained_on: match method.kind {
+                Kind::Floor => "nothing".into(),
+                Kind::Scratch => "the support set".into(),
+                Kind::Transfer | Kind::Meta => setting.train.dataset().name().to_string(),
+            },
+            train_seconds: seconds.unwrap_or(0.0),
             method: learner(&model)?,
             view: setting.test.clone(),
-            model: Some(model),
+            model: (method.kind != Kind::Floor).then_some(model),
         });
-        Ok(())
-    };
-
-    add("from scratch", "scratch", "scratch", &plain, plain.init(seed)?, None, TaskNorm::Support, tune.clone())?;
-
-    let pretrained = pretrain(options, setting, run, output)?;
-    for (name, method, settings) in [
-        ("pretrained + nearest mean", "nearest-mean", BTreeMap::new()),
-        ("pretrained + linear probe", "linear-probe", probe.clone()),
-        ("pretrained + fine-tune", "fine-tune", tune.clone()),
-    ] {
-        let stage::Trained { progress, seconds } = &pretrained.1;
-        add(
-            name,
-            "transfer",
-            method,
-            &pretrained.0,
-            progress.state.clone(),
-            Some(*seconds),
-            TaskNorm::Stored,
-            settings,
-        )?;
     }
-
-    let (network, trained) = multitask(options, setting, run, output)?;
-    add(
-        "multitask + fine-tune",
-        "transfer",
-        "multitask",
-        &network,
-        trained.progress.state,
-        Some(trained.seconds),
-        TaskNorm::Stored,
-        tune,
-    )?;
-
-    for method in [MethodName::Protonet, MethodName::Maml] {
-        let spec = LearnerSpec { method, inner: options.inner.clone(), ways };
-        let network = spec.network(options.backbone, setting.train.shape())?;
-        let sampler =
-            EpisodeSampler::new(setting.train.dataset().as_ref(), &setting.train_classes, *shape, setting.train_scope)
-                .with_context(|| setting.train.dataset().name().to_string())?;
-        let images_a_task = ways * (shape.shots().high() + shape.queries().high());
-        let plan = plan(options, options.meta_batch_size, images_a_task);
-        let trained =
-            train_learner(run, &spec, &network, network.init(seed)?, &plan, output, &setting.train, &sampler, |_| {
-                Ok(0.0)
-            })?;
-        let settings = spec.trained(setting.train.dataset().as_ref(), &setting.train_classes).settings;
-        let name = if method == MethodName::Maml { "MAML" } else { "ProtoNet" };
-        add(
-            name,
-            "meta",
-            &method.to_string(),
-            &network,
-            trained.progress.state,
-            Some(trained.seconds),
-            options.inner.norm,
-            settings,
-        )?;
-    }
-
     if let Some(path) = &options.weights {
         rows.extend(foreign(options, setting, path)?);
     }
     Ok(rows)
 }
 
-/// As many steps as the budget of images allows.
-fn plan(options: &Compare, items: usize, images_an_item: usize) -> Plan {
+/// Is the method among those to compare?
+fn asked(options: &Compare, method: &Method) -> bool {
+    options.methods.iter().any(|named| named.0.name == method.name)
+}
+
+/// A network, its state and the seconds that training took.
+type Stage = (Network, State, Option<f64>);
+
+/// The stage, trained when it is first asked for.
+fn once(place: &mut Option<Stage>, train: impl FnOnce() -> Result<(Network, stage::Trained)>) -> Result<Stage> {
+    if place.is_none() {
+        let (network, trained) = train()?;
+        *place = Some((network, trained.progress.state, Some(trained.seconds)));
+    }
+    place.clone().context("the stage was trained a moment ago")
+}
+
+/// A method with the settings that the options tell it.
+fn setup(options: &Compare, method: &Method, network: Network, steps: u64) -> Result<Setup> {
+    let mut told = BTreeMap::from([("steps".to_string(), options.tune_steps as f64), ("lr".to_string(), options.lr)]);
+    told.retain(|name, _| method.settings.iter().any(|setting| setting.name == name));
+    told.extend(options.settings.told(method));
+    let settings = method.settings(&told).map_err(|error| Usage(error.to_string()))?;
+    let norm = match method.training {
+        Training::Episodes(_) => options.settings.norm.unwrap_or(method.norm),
+        _ => method.norm,
+    };
+    Ok(Setup { network, norm, settings, steps })
+}
+
+/// As many steps as a share of the budget of images allows.
+fn plan(options: &Compare, items: usize, images_an_item: usize, share: f64) -> Plan {
     Plan {
-        steps: (options.images / (items * images_an_item) as u64).max(1),
+        steps: ((options.images as f64 * share) as u64 / (items * images_an_item) as u64).max(1),
         items,
         learning_rate: options.meta_lr,
         schedule: Schedule::Cosine { warmup: 0 },
@@ -282,54 +269,6 @@ fn plan(options: &Compare, items: usize, images_an_item: usize) -> Plan {
     }
 }
 
-/// An ordinary classifier of all training classes.
-fn pretrain(
-    options: &Compare,
-    setting: &Setting,
-    run: Option<&RunDirectory>,
-    output: &Output,
-) -> Result<(Network, stage::Trained)> {
-    let dataset = setting.train.dataset();
-    let ways = setting.train_classes.len();
-    let place: BTreeMap<u32, u32> =
-        setting.train_classes.iter().enumerate().map(|(place, &class)| (class, place as u32)).collect();
-    let images: Vec<(usize, u32)> =
-        dataset.labels().iter().enumerate().filter_map(|(image, class)| Some((image, *place.get(class)?))).collect();
-    let network = Network::new(options.backbone.backbone(setting.train.shape())?, Head::Linear { outputs: ways });
-    let objective = Supervised { network: network.clone(), head_only: false, norm: Norm::Batch, smoothing: 0.0 };
-    let size = options.batch_size.min(images.len());
-    let plan = plan(options, 1, size);
-    let steps_an_epoch = (images.len() / size) as u64;
-    let items = |at: Draw| {
-        let order = permutation(&mut taper_ops::rng(at.seed, "epoch", at.step / steps_an_epoch), images.len());
-        let first = (at.step % steps_an_epoch) as usize * size;
-        let chosen: Vec<(usize, u32)> = order[first..first + size].iter().map(|&k| images[k]).collect();
-        let (indices, labels): (Vec<usize>, Vec<u32>) = chosen.into_iter().unzip();
-        Ok(Batch::new(setting.train.inputs(&indices, Some(&mut at.rng("transform")))?, &labels, ways)?)
-    };
-    let start = network.init(options.run.common.seed)?;
-    let trained = Stage { name: "pretrained", run, output }.train(&plan, start, &objective, items, |_| Ok(0.0))?;
-    Ok((network, trained))
-}
-
-/// One shared head over fixed tasks.
-fn multitask(
-    options: &Compare,
-    setting: &Setting,
-    run: Option<&RunDirectory>,
-    output: &Output,
-) -> Result<(Network, stage::Trained)> {
-    let (seed, ways) = (options.run.common.seed, setting.shape.ways().high());
-    let tasks = SharedTasks::new(setting.train.dataset().as_ref(), &setting.train_classes, ways, seed)?;
-    let network = Network::new(options.backbone.backbone(setting.train.shape())?, Head::Linear { outputs: ways });
-    let objective = Supervised { network: network.clone(), head_only: false, norm: Norm::Batch, smoothing: 0.0 };
-    let plan = plan(options, 1, options.batch_size);
-    let items = |at: Draw| tasks.batch(setting.train.as_ref(), at.step as usize, options.batch_size, at);
-    let trained =
-        Stage { name: "multitask", run, output }.train(&plan, network.init(seed)?, &objective, items, |_| Ok(0.0))?;
-    Ok((network, trained))
-}
-
 /// Rows of a network pretrained elsewhere, on images as it likes them.
 fn foreign(options: &Compare, setting: &Setting, path: &Path) -> Result<Vec<Row>> {
     let weights = read_weights(path)?;
@@ -337,7 +276,6 @@ fn foreign(options: &Compare, setting: &Setting, path: &Path) -> Result<Vec<Row>
     let (architecture, _) = identify(&weights)
         .with_context(|| format!("{}: fits no architecture of taper, see `taper inspect`", path.display()))?;
     let dataset = setting.test.dataset().clone();
-    let Look { .. } = data::look(dataset.as_ref())?;
     let image = crate::args::ImageOptions { image_size: None, transform: None };
     let transform = data::transform(&image, architecture, data::look(dataset.as_ref())?, 3)?;
     let view = data::view(dataset, transform)?;
@@ -345,37 +283,32 @@ fn foreign(options: &Compare, setting: &Setting, path: &Path) -> Result<Vec<Row>
         Network::new(architecture.backbone(view.shape())?, Head::Linear { outputs: setting.shape.ways().high() });
     let state = network.load(weights, HeadPolicy::Replace { seed: options.run.common.seed }).with_context(about)?;
     let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let methods = [
-        ("nearest mean", "nearest-mean", BTreeMap::new()),
-        ("linear probe", "linear-probe", settings([("c", PROBE_C)])),
-        ("fine-tune", "fine-tune", settings([("steps", options.tune_steps as f64), ("lr", options.lr * 0.1)])),
-    ];
     let mut rows = Vec::new();
-    for (name, method, settings) in methods {
+    let pretraining = |method: &&&Method| matches!(method.training, Training::Pretraining);
+    for method in METHODS.iter().filter(pretraining).filter(|method| asked(options, method)) {
+        let fine_tunes = method.settings.iter().any(|setting| setting.name == "lr");
         // fine-tuning a large network on every task takes hours on a CPU
-        if method == "fine-tune"
-            && !matches!(architecture, Architecture::Conv4(_) | Architecture::SmallCnn)
-            && !network_is_small(&network)
-        {
+        if fine_tunes && !network_is_small(&network) {
             continue;
         }
-        let trained = Trained {
-            method: method.into(),
-            on: file.clone(),
-            classes: Vec::new(),
-            settings,
-            norm: TaskNorm::Stored.to_string(),
-        };
+        let lower = Compare { lr: options.lr * 0.1, ..options.clone() };
+        let setup = setup(&lower, method, network.clone(), 0)?;
         let model = Model {
             network: network.clone(),
             state: state.clone(),
             labels: Vec::new(),
             transform: view.transform().to_string(),
-            trained,
+            trained: Trained {
+                method: method.name.into(),
+                on: file.clone(),
+                classes: Vec::new(),
+                settings: setup.settings.to_map(),
+                norm: setup.norm.to_string(),
+            },
         };
         rows.push(Row {
-            name: format!("{architecture} + {name}"),
-            kind: "transfer",
+            name: format!("{architecture}, {}", method.title),
+            kind: method.kind,
             trained_on: file.clone(),
             train_seconds: 0.0,
             method: learner(&model)?,

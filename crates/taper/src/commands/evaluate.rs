@@ -3,8 +3,8 @@
 use super::{meta_train::within, method_json, percent, result_json};
 use crate::args::Evaluate;
 use crate::data;
-use crate::learner::{CLASSIFIER, learner};
 use crate::output::Output;
+use crate::registry::{CLASSIFIER, learner};
 use crate::table::{duration, table};
 use anyhow::{Context, Result, bail};
 use serde_json::json;

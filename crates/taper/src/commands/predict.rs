@@ -1,8 +1,8 @@
 //! `taper predict`: class names with probabilities.
 
 use crate::args::Predict;
-use crate::learner::CLASSIFIER;
 use crate::output::Output;
+use crate::registry::CLASSIFIER;
 use crate::table::table;
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};

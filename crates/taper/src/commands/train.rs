@@ -3,8 +3,8 @@
 use super::{result_json, run_directory};
 use crate::args::{Freeze, Train, Usage};
 use crate::data;
-use crate::learner::CLASSIFIER;
 use crate::output::Output;
+use crate::registry::CLASSIFIER;
 use crate::stage::Stage;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
