@@ -1,3 +1,5 @@
-//! What several tests of whole runs and outside oracles share.
+//! What the tests share: formula weights, the built program, and tiny data sets.
 
+pub mod drawings;
 pub mod formula;
+pub mod program;

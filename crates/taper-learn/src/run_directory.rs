@@ -1,6 +1,7 @@
 //! What a run leaves: `config.toml` (enough to run it again), `metrics.jsonl` (one event a line),
 //! `checkpoint/` (the newest whole one of each stage, the best state inside) and `model/`.
 
+use crate::storage::is_unfinished;
 use crate::{Best, LearnError, Moments, Progress, Result, write_atomically};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -35,8 +36,7 @@ impl RunDirectory {
     pub fn create(path: &Path, config: &str, force: bool) -> Result<Self> {
         let problem = |problem: &str| LearnError::Run { path: path.to_path_buf(), problem: problem.into() };
         let failed = |source| LearnError::File { path: path.to_path_buf(), source };
-        let occupied = path.exists() && (!path.is_dir() || fs::read_dir(path).map_err(failed)?.next().is_some());
-        if occupied {
+        if path.exists() && (!path.is_dir() || holds_files(path).map_err(failed)?) {
             if !path.join("config.toml").is_file() {
                 return Err(problem("exists and holds no run of taper, choose another --out"));
             }
@@ -178,6 +178,16 @@ impl RunDirectory {
     }
 }
 
+/// Does the folder hold anything but what a kill left unfinished?
+fn holds_files(folder: &Path) -> std::io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        if !is_unfinished(&entry?.file_name().to_string_lossy()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +224,13 @@ mod tests {
         RunDirectory::create(&path, "", true).unwrap();
         std::fs::write(folder.path().join("letter.txt"), "dear").unwrap();
         assert!(RunDirectory::create(folder.path(), "", true).is_err());
+    }
+
+    #[test]
+    fn what_a_kill_left_unfinished_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(".config.toml.unfinished"), "se").unwrap();
+        RunDirectory::create(folder.path(), "seed = 1\n", false).unwrap();
     }
 
     #[test]

@@ -49,7 +49,14 @@ pub fn write_directory(path: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
     Ok(())
 }
 
+const UNFINISHED: &str = ".unfinished";
+
 fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    path.with_file_name(format!(".{name}.unfinished"))
+    path.with_file_name(format!(".{name}{UNFINISHED}"))
+}
+
+/// Is this the name of something that was being written?
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(UNFINISHED)
 }

@@ -1,10 +1,13 @@
 //! Data sets by path or by name, and how their images reach a network.
 
 use crate::args::{ImageOptions, ScopeName};
+use crate::output::Output;
 use anyhow::{Result, bail};
 use std::path::Path;
 use std::sync::Arc;
-use taper_data::{Dataset, Glyphs, GlyphsSize, Scope, Split, Transform, View, images_by_class, open, split_classes};
+use taper_data::{
+    Dataset, Glyphs, GlyphsSize, Scope, Split, TaskShape, Transform, View, images_by_class, open, split_classes,
+};
 use taper_models::Architecture;
 
 /// The embedded data set's name.
@@ -30,11 +33,48 @@ pub(crate) fn dataset(path: Option<&Path>) -> Result<Arc<dyn Dataset>> {
     }
 }
 
-/// One line about files that were left out, if there are any.
-pub(crate) fn skipped(dataset: &dyn Dataset) -> Option<String> {
+/// Tells what a user should know of a data set: files left out, images of unequal size.
+pub(crate) fn tell(dataset: &dyn Dataset, output: &Output) -> Result<()> {
     let skipped = dataset.skipped();
-    let (path, reason) = skipped.first()?;
-    Some(format!("{} file(s) skipped, such as {path} ({reason}); `taper inspect` lists them", skipped.len()))
+    if let Some((path, reason)) = skipped.first() {
+        output.note(format!(
+            "{}: {} file(s) skipped, such as {path} ({reason}); `taper inspect` lists them",
+            dataset.name(),
+            skipped.len()
+        ));
+    }
+    let first = dataset.size(0)?;
+    for image in 1..dataset.labels().len() {
+        if dataset.size(image)? != first {
+            output.note(format!("{}: images are of unequal size, all are resized", dataset.name()));
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Errs when a class has fewer images than a task takes of it, naming the class and what would fit.
+pub(crate) fn check_classes(dataset: &dyn Dataset, shape: &TaskShape) -> Result<()> {
+    let images = images_by_class(dataset);
+    let fewest = dataset.classes().iter().zip(&images).min_by_key(|(_, images)| images.len());
+    let needed = shape.images_a_class();
+    match fewest {
+        Some((class, images)) if images.len() < needed => {
+            let (name, count) = (class.full_name(), images.len());
+            let fit = match count {
+                0 | 1 => "add images or remove it".to_string(),
+                _ => {
+                    let shots = shape.shots().low().min(count - 1);
+                    format!("--shots {shots} --queries {} would fit, or add images or remove it", count - shots)
+                }
+            };
+            bail!(
+                "{}: class `{name}` has {count} image(s) and tasks take {needed} of each class: {fit}",
+                dataset.name()
+            )
+        }
+        _ => Ok(()),
+    }
 }
 
 /// How the classes of a data set serve training, validation and test.

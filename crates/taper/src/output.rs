@@ -74,6 +74,7 @@ pub(crate) fn catch_interrupts() -> Result<()> {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
+        eprintln!("stopping after this step; Ctrl-C again stops at once");
     })?;
     Ok(())
 }

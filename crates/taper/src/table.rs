@@ -11,8 +11,8 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
         .collect();
     let figures: Vec<bool> = (0..header.len())
         .map(|column| {
-            column > 0
-                && rows.iter().all(|row| row[column].is_empty() || row[column].contains(|c: char| c.is_ascii_digit()))
+            let figure = |cell: &str| cell.trim_start_matches('-').starts_with(|c: char| c.is_ascii_digit());
+            column > 0 && rows.iter().all(|row| row[column].is_empty() || figure(&row[column]))
         })
         .collect();
     let line = |cells: &[String]| {

@@ -7,28 +7,18 @@ use crate::registry::{CLASSIFIER, learner};
 use anyhow::{Context, Result};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 use taper_data::{Batch, Inputs};
 use taper_learn::{Model, TaskNorm, Trained};
 
 pub(crate) fn run(options: &AdaptTo, output: &Output) -> Result<()> {
     let start = Instant::now();
-    if options.out.exists() && !options.force {
-        return Err(Usage(format!(
-            "{} exists, overwrite it with --force or choose another --out",
-            options.out.display()
-        ))
-        .into());
-    }
-    if options.out.exists() && !options.out.join("config.json").is_file() {
-        return Err(Usage(format!("{} exists and holds no model, choose another --out", options.out.display())).into());
-    }
+    check_free(&options.out, options.force)?;
     let model = Model::load(&options.model)?;
     let method = learner(&model).with_context(|| options.model.display().to_string())?;
     let dataset = data::dataset(Some(&options.support))?;
-    if let Some(note) = data::skipped(dataset.as_ref()) {
-        output.note(note);
-    }
+    data::tell(dataset.as_ref(), output)?;
     let view = data::view(dataset.clone(), model.transform.parse()?)?;
     let images: Vec<usize> = (0..dataset.labels().len()).collect();
     let support = Batch::new(view.inputs(&images, None)?, dataset.labels(), dataset.classes().len())?;
@@ -55,4 +45,16 @@ pub(crate) fn run(options: &AdaptTo, output: &Output) -> Result<()> {
     output
         .event(&json!({"event": "result", "command": "adapt", "seconds": seconds, "methods": [], "out": options.out}));
     Ok(())
+}
+
+/// Is nothing at `out`, or a model that may be overwritten?
+fn check_free(out: &Path, force: bool) -> Result<()> {
+    let empty = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_none());
+    let problem = match (out.exists() && !empty, out.join("config.json").is_file()) {
+        (false, _) => return Ok(()),
+        (true, false) => "exists and holds no model, choose another --out",
+        (true, true) if force => return Ok(()),
+        (true, true) => "holds a model already, overwrite it with --force or choose another --out",
+    };
+    Err(Usage(format!("{}: {problem}", out.display())).into())
 }

@@ -5,7 +5,7 @@ use super::{method_json, percent, result_json, run_directory};
 use crate::args::{Compare, Usage};
 use crate::course::Course;
 use crate::data;
-use crate::output::Output;
+use crate::output::{Output, Stopped, interrupted};
 use crate::registry::{CLASSIFIER, METHODS, learner};
 use crate::stage;
 use crate::table::{duration, table};
@@ -63,6 +63,13 @@ pub(crate) fn run(options: &Compare, config: &str, output: &Output) -> Result<()
             .with_context(|| format!("scoring {}", row.name))?;
         output.note(format!("{}: {} %", row.name, percent(evaluation.accuracy())));
         scored.push(evaluation);
+        if interrupted() {
+            return Err(Stopped(match &run {
+                Some(run) => format!("stopped while scoring; go on with --resume {}", run.path().display()),
+                None => "stopped while scoring, nothing was kept: use --out next time".into(),
+            })
+            .into());
+        }
     }
     report(options, &setting, &rows, &scored, output);
     let out = match &run {
@@ -90,10 +97,9 @@ pub(crate) fn run(options: &Compare, config: &str, output: &Output) -> Result<()
 fn setting(options: &Compare, output: &Output) -> Result<Setting> {
     let seed = options.run.common.seed;
     let dataset = data::dataset(options.data.as_deref())?;
-    if let Some(note) = data::skipped(dataset.as_ref()) {
-        output.note(note);
-    }
+    data::tell(dataset.as_ref(), output)?;
     let shape = options.tasks.shape()?;
+    data::check_classes(dataset.as_ref(), &shape)?;
     let look = data::look(dataset.as_ref())?;
     let transform = data::transform(&options.image, options.backbone, look, look.channels)?;
     let test = data::view(dataset.clone(), transform)?;
@@ -128,6 +134,8 @@ fn setting(options: &Compare, output: &Output) -> Result<Setting> {
         .into());
     }
     let other = data::dataset(Some(Path::new(&options.meta_data)))?;
+    data::tell(other.as_ref(), output)?;
+    data::check_classes(other.as_ref(), &shape)?;
     output.line(format!(
         "{} has {classes} classes, too few to split: methods learn from {} and are tested on {}.",
         dataset.name(),
@@ -342,7 +350,7 @@ fn report(options: &Compare, setting: &Setting, rows: &[Row], scored: &[Evaluati
         .zip(scored)
         .map(|(row, evaluation)| {
             let difference = paired_difference(&evaluation.accuracies, &best.accuracies);
-            let behind = if std::ptr::eq(evaluation, best) { "best 0".into() } else { percent(difference) };
+            let behind = if std::ptr::eq(evaluation, best) { "0 (best)".into() } else { percent(difference) };
             vec![
                 format!("{}{}", row.name, if row.method.transductive() { " (transductive)" } else { "" }),
                 row.kind.to_string(),

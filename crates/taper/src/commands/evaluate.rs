@@ -17,9 +17,7 @@ pub(crate) fn run(options: &Evaluate, output: &Output) -> Result<()> {
     let start = Instant::now();
     let model = Model::load(&options.model)?;
     let dataset = data::dataset(options.data.as_deref())?;
-    if let Some(note) = data::skipped(dataset.as_ref()) {
-        output.note(note);
-    }
+    data::tell(dataset.as_ref(), output)?;
     let view = data::view(dataset, model.transform.parse()?)?;
     let method = if model.trained.method == CLASSIFIER {
         classifier(&model, &view, output)?
@@ -34,6 +32,7 @@ pub(crate) fn run(options: &Evaluate, output: &Output) -> Result<()> {
 fn tasks(model: &Model, view: &View, options: &Evaluate, output: &Output) -> Result<serde_json::Value> {
     let dataset = view.dataset().as_ref();
     let shape = options.tasks.shape()?;
+    data::check_classes(dataset, &shape)?;
     let scope = data::scope(options.tasks.scope, dataset);
     let fresh: Vec<u32> = (0..dataset.classes().len() as u32)
         .filter(|&class| !model.trained.classes.contains(&dataset.classes()[class as usize].full_name()))
@@ -77,7 +76,12 @@ fn classifier(model: &Model, view: &View, output: &Output) -> Result<serde_json:
         .map(|class| dataset.classes()[class as usize].full_name())
         .collect();
     if !unknown.is_empty() {
-        bail!("the model does not know {}: it knows {}", unknown.join(", "), model.labels.join(", "));
+        bail!(
+            "{}: the model does not know class {}, it knows {}; give images of its classes, or make a classifier of these with `taper adapt`",
+            dataset.name(),
+            few(&unknown),
+            few(&model.labels)
+        );
     }
     let images: Vec<usize> =
         if dataset.held_out().is_empty() { (0..dataset.labels().len()).collect() } else { dataset.held_out().to_vec() };
@@ -109,4 +113,11 @@ fn classifier(model: &Model, view: &View, output: &Output) -> Result<serde_json:
         json!({"name": model.trained.on, "kind": "transfer", "accuracy": accuracy.mean, "ci95": [accuracy.low, accuracy.high],
         "train_seconds": 0.0, "adapt_seconds": 0.0, "predict_seconds": seconds, "images": images.len()}),
     )
+}
+
+/// The first few names.
+fn few(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+    format!("{}{more}", names[..names.len().min(SHOWN)].join(", "))
 }

@@ -26,9 +26,7 @@ pub(crate) fn run(options: &MetaTrain, config: &str, output: &Output) -> Result<
     let method = options.method.0;
     let settings = settings(options, method)?;
     let dataset = data::dataset(options.data.as_deref())?;
-    if let Some(note) = data::skipped(dataset.as_ref()) {
-        output.note(note);
-    }
+    data::tell(dataset.as_ref(), output)?;
     let look = data::look(dataset.as_ref())?;
     let transform = data::transform(&options.image, options.backbone, look, look.channels)?;
     let view = data::view(dataset.clone(), transform)?;
@@ -43,6 +41,7 @@ pub(crate) fn run(options: &MetaTrain, config: &str, output: &Output) -> Result<
         return multitask(options, settings, output, run.as_ref(), &view, start);
     }
     // a shape that nothing fills is told before anything is written
+    data::check_classes(dataset.as_ref(), &shape)?;
     EpisodeSampler::new(dataset.as_ref(), &split.train, shape, scope)?;
     let validation = EpisodeSampler::new(dataset.as_ref(), &split.validation, shape, scope).ok();
     let run = run_directory(&options.run, config)?;

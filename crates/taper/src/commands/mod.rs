@@ -29,7 +29,9 @@ pub(crate) fn run(cli: Cli, config: String) -> Result<()> {
     check(common)?;
     let output = Output::new(common.json);
     let threads = common.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    catch_interrupts()?;
+    if matches!(cli.command, Command::Compare(_) | Command::Train(_) | Command::MetaTrain(_)) {
+        catch_interrupts()?;
+    }
     taper_ops::in_pool(threads, || match cli.command {
         Command::Compare(options) => compare::run(&options, &config, &output),
         Command::Train(options) => train::run(&options, &config, &output),

@@ -13,8 +13,8 @@ use taper_data::{Transform, read_image};
 use taper_learn::Model;
 use taper_ops::log_softmax;
 
-/// How many classes a row of the table names.
-const SHOWN: usize = 3;
+/// How many classes a row of the table names beside the likeliest.
+const OTHERS_SHOWN: usize = 2;
 
 pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
     let start = Instant::now();
@@ -45,13 +45,15 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
         let all: Vec<_> = ranked.iter().map(|(name, p)| json!({"class": name, "probability": p})).collect();
         output.event(&json!({"event": "prediction", "image": file, "class": ranked[0].0, "probability": ranked[0].1, "classes": all}));
-        let shown = ranked.iter().take(SHOWN).map(|(name, p)| format!("{name} {:.1} %", p * 100.0));
-        rows.push(vec![file.display().to_string(), shown.collect::<Vec<_>>().join(", ")]);
+        let likely = |(name, p): &(&String, f32)| format!("{name} {:.1} %", p * 100.0);
+        let others: Vec<String> = ranked.iter().skip(1).take(OTHERS_SHOWN).map(likely).collect();
+        let (class, p) = ranked[0];
+        rows.push(vec![file.display().to_string(), class.clone(), format!("{:.1} %", p * 100.0), others.join(", ")]);
     }
     if rows.is_empty() {
         bail!("none of the {failed} images could be read, see above");
     }
-    output.line(table(&["image", "classes"], &rows));
+    output.line(table(&["image", "class", "probability", "then"], &rows));
     output.event(&json!({"event": "result", "command": "predict", "seconds": start.elapsed().as_secs_f64(), "methods": [], "out": null,
         "images": rows.len(), "skipped": failed}));
     Ok(())

@@ -22,9 +22,7 @@ pub(crate) fn run(options: &Train, config: &str, output: &Output) -> Result<()> 
     let start = Instant::now();
     let seed = options.run.common.seed;
     let dataset = data::dataset(options.data.as_deref())?;
-    if let Some(note) = data::skipped(dataset.as_ref()) {
-        output.note(note);
-    }
+    data::tell(dataset.as_ref(), output)?;
     let (training, validation) = parts(dataset.as_ref(), options.validation, seed)?;
     let look = data::look(dataset.as_ref())?;
     let channels = if options.weights.is_some() { 3 } else { look.channels };
