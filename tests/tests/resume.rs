@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use taper_tests::drawings::Drawings;
 use taper_tests::program::{command, finished, taper_ok};
 
-const STEPS: u64 = 100;
+const STEPS: u64 = 60;
 
 /// An exact MAML run that logs every step and saves every third.
 fn run_line(out: &str) -> String {
