@@ -8,7 +8,6 @@ pub(crate) trait Element:
     WithDType + Default + Copy + Send + Sync + PartialOrd + AddAssign + Mul<Output = Self> + 'static
 {
     const ZERO: Self;
-    const ONE: Self;
     fn of(value: f64) -> Self;
 }
 
@@ -16,7 +15,6 @@ macro_rules! element {
     ($type:ty) => {
         impl Element for $type {
             const ZERO: Self = 0.0;
-            const ONE: Self = 1.0;
             fn of(value: f64) -> Self {
                 value as $type
             }

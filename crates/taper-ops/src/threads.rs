@@ -58,6 +58,24 @@ pub(crate) fn for_each_chunk<T: Send>(
     }
 }
 
+/// Runs `f` over parts of `out` of the given lengths, likewise.
+pub(crate) fn for_each_part<T: Send>(
+    out: &mut [T],
+    lengths: &[usize],
+    operations: usize,
+    f: impl Fn(usize, &mut [T]) + Sync + Send,
+) {
+    let mut parts = Vec::with_capacity(lengths.len());
+    let mut rest = out;
+    for &length in lengths {
+        let (part, next) = rest.split_at_mut(length);
+        parts.push(part);
+        rest = next;
+    }
+    assert!(rest.is_empty(), "parts that do not cover their whole");
+    for_each_chunk(&mut parts, 1, operations, |index, part| f(index, part[0]));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

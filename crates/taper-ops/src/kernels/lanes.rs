@@ -2,42 +2,181 @@
 
 #![allow(unsafe_code)]
 
-/// A vector of f32, for kernels that hold their sums in registers.
+/// A vector of f32.
 ///
 /// # Safety
 /// Every function needs the instructions that the type stands for, and must be inlined into a
 /// function compiled for them. Loads and stores touch [`Lanes::WIDTH`] values at the address, or
-/// the first `count` of them.
-
+/// the first `count` of them alone.
 pub(crate) trait Lanes: Copy {
     /// Values in a vector.
     const WIDTH: usize;
-    /// Vectors side by side in a tile of sums.
-    const VECTORS: usize;
 
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn load_first(from: *const f32, count: usize) -> Self;
     unsafe fn store(self, to: *mut f32);
     unsafe fn store_first(self, to: *mut f32, count: usize);
-    unsafe fn add(self, other: Self) -> Self;
-    unsafe fn subtract(self, other: Self) -> Self;
-    unsafe fn multiply(self, other: Self) -> Self;
-    /// `self + a * b`, rounded once.
-    unsafe fn add_product(self, a: Self, b: Self) -> Self;
+    unsafe fn plus(self, other: Self) -> Self;
+    unsafe fn minus(self, other: Self) -> Self;
+    unsafe fn times(self, other: Self) -> Self;
+    /// `self + a * b`.
+    unsafe fn plus_product(self, a: Self, b: Self) -> Self;
+    /// Negative values become 0; NaN stays NaN.
+    unsafe fn rectified(self) -> Self;
 }
 
+/// What every machine of the target has: NEON on aarch64, four values in an array elsewhere.
+#[cfg(target_arch = "aarch64")]
+pub(crate) type Baseline = std::arch::aarch64::float32x4_t;
+/// What every machine of the target has: NEON on aarch64, four values in an array elsewhere.
+#[cfg(not(target_arch = "aarch64"))]
+pub(crate) type Baseline = portable::Four;
 
+#[cfg(not(target_arch = "aarch64"))]
+mod portable {
+    use super::Lanes;
+
+    /// Four values, which compilers turn into one vector where there are any.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Four([f32; 4]);
+
+    // SAFETY (of every block below): the trait's contract, the caller's to keep.
+    impl Lanes for Four {
+        const WIDTH: usize = 4;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            Self([value; 4])
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            Self(unsafe { from.cast::<[f32; 4]>().read_unaligned() })
+        }
+        #[inline(always)]
+        unsafe fn load_first(from: *const f32, count: usize) -> Self {
+            let mut values = [0.0; 4];
+            unsafe { std::ptr::copy_nonoverlapping(from, values.as_mut_ptr(), count) };
+            Self(values)
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { to.cast::<[f32; 4]>().write_unaligned(self.0) }
+        }
+        #[inline(always)]
+        unsafe fn store_first(self, to: *mut f32, count: usize) {
+            unsafe { std::ptr::copy_nonoverlapping(self.0.as_ptr(), to, count) }
+        }
+        #[inline(always)]
+        unsafe fn plus(self, other: Self) -> Self {
+            let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+            Self([a + e, b + f, c + g, d + h])
+        }
+        #[inline(always)]
+        unsafe fn minus(self, other: Self) -> Self {
+            let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+            Self([a - e, b - f, c - g, d - h])
+        }
+        #[inline(always)]
+        unsafe fn times(self, other: Self) -> Self {
+            let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+            Self([a * e, b * f, c * g, d * h])
+        }
+        #[inline(always)]
+        unsafe fn plus_product(self, a: Self, b: Self) -> Self {
+            unsafe { self.plus(a.times(b)) }
+        }
+        #[inline(always)]
+        unsafe fn rectified(self) -> Self {
+            let [a, b, c, d] = self.0;
+            let rectify = |v: f32| if v < 0.0 { 0.0 } else { v };
+            Self([rectify(a), rectify(b), rectify(c), rectify(d)])
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod neon {
+    use super::Lanes;
+    use std::arch::aarch64::*;
+
+    // SAFETY (of every block below): every aarch64 machine has NEON; the rest is the trait's
+    // contract, the caller's to keep.
+    impl Lanes for float32x4_t {
+        const WIDTH: usize = 4;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            unsafe { vdupq_n_f32(value) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { vld1q_f32(from) }
+        }
+        #[inline(always)]
+        unsafe fn load_first(from: *const f32, count: usize) -> Self {
+            let mut values = [0.0f32; 4];
+            unsafe {
+                std::ptr::copy_nonoverlapping(from, values.as_mut_ptr(), count);
+                vld1q_f32(values.as_ptr())
+            }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { vst1q_f32(to, self) }
+        }
+        #[inline(always)]
+        unsafe fn store_first(self, to: *mut f32, count: usize) {
+            let mut values = [0.0f32; 4];
+            unsafe {
+                vst1q_f32(values.as_mut_ptr(), self);
+                std::ptr::copy_nonoverlapping(values.as_ptr(), to, count);
+            }
+        }
+        #[inline(always)]
+        unsafe fn plus(self, other: Self) -> Self {
+            unsafe { vaddq_f32(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn minus(self, other: Self) -> Self {
+            unsafe { vsubq_f32(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn times(self, other: Self) -> Self {
+            unsafe { vmulq_f32(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn plus_product(self, a: Self, b: Self) -> Self {
+            unsafe { vfmaq_f32(self, a, b) }
+        }
+        #[inline(always)]
+        unsafe fn rectified(self) -> Self {
+            unsafe { vmaxq_f32(self, vdupq_n_f32(0.0)) }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::Lanes;
     use std::arch::x86_64::*;
 
-    // SAFETY (of every block below): the trait's contract, the caller's to keep: the instructions
-    // exist, and the addresses are good for the values touched. Masked-out lanes touch nothing.
+    /// The first `count` of 16 lanes.
+    #[inline(always)]
+    fn first(count: usize) -> __mmask16 {
+        ((1u32 << count) - 1) as __mmask16
+    }
 
+    /// The first `count` of 8 lanes.
+    #[inline(always)]
+    unsafe fn mask(count: usize) -> __m256i {
+        unsafe { _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)) }
+    }
+
+    // SAFETY (of every block below): the trait's contract, the caller's to keep. Lanes that are
+    // masked out touch no memory. A maximum returns its second operand where one is NaN.
     impl Lanes for __m512 {
         const WIDTH: usize = 16;
-        const VECTORS: usize = 4;
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
@@ -49,7 +188,7 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn load_first(from: *const f32, count: usize) -> Self {
-            unsafe { _mm512_maskz_loadu_ps(((1u32 << count) - 1) as u16, from) }
+            unsafe { _mm512_maskz_loadu_ps(first(count), from) }
         }
         #[inline(always)]
         unsafe fn store(self, to: *mut f32) {
@@ -57,37 +196,32 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn store_first(self, to: *mut f32, count: usize) {
-            unsafe { _mm512_mask_storeu_ps(to, ((1u32 << count) - 1) as u16, self) }
+            unsafe { _mm512_mask_storeu_ps(to, first(count), self) }
         }
         #[inline(always)]
-        unsafe fn add(self, other: Self) -> Self {
+        unsafe fn plus(self, other: Self) -> Self {
             unsafe { _mm512_add_ps(self, other) }
         }
         #[inline(always)]
-        unsafe fn subtract(self, other: Self) -> Self {
+        unsafe fn minus(self, other: Self) -> Self {
             unsafe { _mm512_sub_ps(self, other) }
         }
         #[inline(always)]
-        unsafe fn multiply(self, other: Self) -> Self {
+        unsafe fn times(self, other: Self) -> Self {
             unsafe { _mm512_mul_ps(self, other) }
         }
         #[inline(always)]
-        unsafe fn add_product(self, a: Self, b: Self) -> Self {
+        unsafe fn plus_product(self, a: Self, b: Self) -> Self {
             unsafe { _mm512_fmadd_ps(a, b, self) }
         }
-    }
-
-    /// Lanes below `count` on.
-    #[inline(always)]
-    unsafe fn mask(count: usize) -> __m256i {
-        unsafe {
-            _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+        #[inline(always)]
+        unsafe fn rectified(self) -> Self {
+            unsafe { _mm512_max_ps(_mm512_setzero_ps(), self) }
         }
     }
 
     impl Lanes for __m256 {
         const WIDTH: usize = 8;
-        const VECTORS: usize = 2;
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
@@ -110,20 +244,24 @@ mod x86 {
             unsafe { _mm256_maskstore_ps(to, mask(count), self) }
         }
         #[inline(always)]
-        unsafe fn add(self, other: Self) -> Self {
+        unsafe fn plus(self, other: Self) -> Self {
             unsafe { _mm256_add_ps(self, other) }
         }
         #[inline(always)]
-        unsafe fn subtract(self, other: Self) -> Self {
+        unsafe fn minus(self, other: Self) -> Self {
             unsafe { _mm256_sub_ps(self, other) }
         }
         #[inline(always)]
-        unsafe fn multiply(self, other: Self) -> Self {
+        unsafe fn times(self, other: Self) -> Self {
             unsafe { _mm256_mul_ps(self, other) }
         }
         #[inline(always)]
-        unsafe fn add_product(self, a: Self, b: Self) -> Self {
+        unsafe fn plus_product(self, a: Self, b: Self) -> Self {
             unsafe { _mm256_fmadd_ps(a, b, self) }
+        }
+        #[inline(always)]
+        unsafe fn rectified(self) -> Self {
+            unsafe { _mm256_max_ps(_mm256_setzero_ps(), self) }
         }
     }
 }

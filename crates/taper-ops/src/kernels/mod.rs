@@ -2,10 +2,16 @@
 //!
 //! How unsafe code is kept right: every kernel is behind a safe function that checks sizes with
 //! `assert!` in every build; rows that a kernel reads through addresses are checked against their
-//! slice when they are listed ([`tile::Rows`]), and what it writes is a borrowed slice of checked
+//! slice when they are listed ([`tile::List`]), and what it writes is a borrowed slice of checked
 //! length. Outputs are not zeroed first ([`buffer::written`]); with debug assertions, as in
 //! tests, they are filled with NaN, so that a value left unwritten shows.
 
 pub(crate) mod buffer;
 pub(crate) mod channels;
+pub(crate) mod depthwise;
+pub(crate) mod direct;
+pub(crate) mod lanes;
+pub(crate) mod pack;
 pub(crate) mod simd;
+pub(crate) mod tile;
+pub(crate) mod winograd;

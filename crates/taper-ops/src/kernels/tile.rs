@@ -1,182 +1,290 @@
-//! The two inner products of convolutions, in registers: a tile of output pixels by output
+//! The two inner products of convolutions, held in registers: a tile of output pixels by output
 //! channels, and a tile of weight gradients.
 //!
 //! Input pixels are reached through a list of addresses (an indirection list, Dukhan 2019,
-//! arXiv:1907.02129), so that padding, strides and tails of rows cost nothing inside.
+//! arXiv:1907.02129), so that padding, strides and the ends of image rows cost nothing inside.
 
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop, reason = "tiles are indexed in two directions, as on paper")]
 
-use super::lanes::Lanes;
+use super::lanes::{Baseline, Lanes};
 use super::simd::InstructionSet;
-use std::arch::x86_64::{__m256, __m512};
+use std::mem::MaybeUninit;
+use std::ops::Range;
 
-/// Pixels in a tile of outputs, and channels in a tile of weight gradients.
-pub(crate) const PIXELS: usize = 6;
-
-/// Values in a vector.
-pub(crate) fn width(set: InstructionSet) -> usize {
-    if set == InstructionSet::Avx512 { <__m512 as Lanes>::WIDTH } else { <__m256 as Lanes>::WIDTH }
+/// Values in a vector, and vectors side by side in a tile.
+const fn shape(set: InstructionSet) -> (usize, usize) {
+    match set {
+        InstructionSet::Avx512 => (16, 4),
+        InstructionSet::Avx2 => (8, 2),
+        InstructionSet::Portable => (Baseline::WIDTH, 2),
+    }
 }
 
 /// Output channels that one tile covers.
 pub(crate) fn block(set: InstructionSet) -> usize {
-    let vectors = if set == InstructionSet::Avx512 { <__m512 as Lanes>::VECTORS } else { <__m256 as Lanes>::VECTORS };
-    width(set) * vectors
+    let (width, vectors) = shape(set);
+    width * vectors
 }
 
-/// Addresses of rows of `width` values, each checked against its slice when it is listed.
-pub(crate) struct Rows<'a> {
+/// `channels` rounded up to whole vectors.
+pub(crate) fn padded(set: InstructionSet, channels: usize) -> usize {
+    channels.next_multiple_of(shape(set).0)
+}
+
+/// Where the rows of a product's left side lie, each of `width` values.
+pub(crate) enum Rows<'a> {
+    /// `taps` lists of `pixels` addresses, each checked against its slice when it was listed.
+    Listed(List<'a>),
+    /// One row a pixel, `stride` apart.
+    Strided { values: &'a [f32], stride: usize, width: usize },
+}
+
+/// Addresses of rows of `width` values.
+pub(crate) struct List<'a> {
     addresses: Vec<*const f32>,
     source: &'a [f32],
     zeros: &'a [f32],
     width: usize,
 }
 
-impl<'a> Rows<'a> {
-    /// An empty list of rows of `source`, or of `zeros`, which holds one row.
-    pub(crate) fn new(source: &'a [f32], zeros: &'a [f32], width: usize) -> Self {
+impl<'a> List<'a> {
+    /// An empty list, with room for some rows of `source`, or of `zeros`, which holds one row.
+    pub(crate) fn new(source: &'a [f32], zeros: &'a [f32], width: usize, room: usize) -> Self {
         assert!(zeros.len() >= width, "a row of zeros is too short");
+        Self { addresses: Vec::with_capacity(room), source, zeros, width }
     }
 
-    /// Lists the row that starts at `source[offset]`, or zeros.
-    #[inline]
-    pub(crate) fn push(&mut self, offset: Option<usize>) {
-        let row = match offset {
-            Some(offset) => &self.source[offset..offset + self.width],
-            None => self.zeros,
-        };
-        self.addresses.push(row.as_ptr());
+    /// Lists `count` rows, the first at `source[offset]`, the others `step` further on each.
+    pub(crate) fn push(&mut self, offset: usize, step: usize, count: usize) {
+        if count == 0 {
+            return;
+        }
+        assert!(offset + (count - 1) * step + self.width <= self.source.len(), "rows outside their slice");
+        let first = self.source[offset..].as_ptr();
+        // SAFETY: the last row ends inside the slice, as just checked.
+        self.addresses.extend((0..count).map(|index| unsafe { first.add(index * step) }));
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.addresses.clear();
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.addresses.len()
+    /// Lists zeros `count` times.
+    pub(crate) fn push_zeros(&mut self, count: usize) {
+        self.addresses.extend(std::iter::repeat_n(self.zeros.as_ptr(), count));
     }
 }
 
-/// Weights of one block of output channels, `(taps, inputs, columns)`; columns is a whole number
-/// of vectors, zeros past the last channel.
+impl Rows<'_> {
+    fn width(&self) -> usize {
+        match self {
+            Self::Listed(list) => list.width,
+            Self::Strided { width, .. } => *width,
+        }
+    }
+
+    /// Are there `taps` rows for each of `pixels` pixels?
+    fn cover(&self, taps: usize, pixels: usize) -> bool {
+        match self {
+            Self::Listed(list) => list.addresses.len() == taps * pixels,
+            Self::Strided { values, stride, width } => {
+                taps == 1 && (pixels == 0 || (pixels - 1) * stride + width <= values.len())
+            }
+        }
+    }
+
+    fn source(&self) -> Source {
+        match self {
+            Self::Listed(list) => Source::Listed(list.addresses.as_ptr()),
+            Self::Strided { values, stride, .. } => Source::Strided(values.as_ptr(), *stride),
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
-pub(crate) struct Panel<'a> {
-    pub(crate) values: &'a [f32],
-    pub(crate) inputs: usize,
-    pub(crate) columns: usize,
+enum Source {
+    Listed(*const *const f32),
+    Strided(*const f32, usize),
 }
 
-/// Where a tile's sums go: one offset a pixel, `channels` values there.
-pub(crate) struct Target<'a> {
+impl Source {
+    /// # Safety
+    /// `index` counts the row within what [`Rows::cover`] has checked.
+    #[inline(always)]
+    unsafe fn row(self, index: usize) -> *const f32 {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Self::Listed(list) => *list.add(index),
+                Self::Strided(first, stride) => first.add(index * stride),
+            }
+        }
+    }
+}
+
+/// What follows a sum on its way to memory.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Finish<'a> {
+    /// Added to each pixel: one value a channel of the whole output.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// Added elementwise: another output of the same shape.
+    pub(crate) residual: Option<&'a [f32]>,
+    /// Negative values become 0?
+    pub(crate) relu: bool,
+}
+
+/// For each pixel, `Σ over taps t and inputs i of row(t, pixel)[i] · panel(t, i, ·)`.
+pub(crate) struct Product<'a> {
+    /// Rows, tap by tap.
+    pub(crate) rows: &'a Rows<'a>,
+    /// The part of each row that is summed over.
+    pub(crate) inputs: Range<usize>,
+    /// Taps.
+    pub(crate) taps: &'a [usize],
+    /// Weights `(every tap, all inputs, columns)`, zeros past the last channel; `taps` index them.
+    pub(crate) panel: &'a [f32],
+    /// Inputs of the panel, and the first of them that a row's first value meets.
+    pub(crate) panel_inputs: usize,
+    /// Columns of the panel: whole vectors, one block at most.
+    pub(crate) columns: usize,
+    /// Where each pixel's sums go; `channels` values there.
     pub(crate) offsets: &'a [usize],
+    /// Output channels, at most `columns` and less than a vector below it.
     pub(crate) channels: usize,
     /// Add to what is there?
     pub(crate) add: bool,
+    /// What follows the last sum.
+    pub(crate) finish: Option<Finish<'a>>,
+    /// The first channel, for the finish's bias.
+    pub(crate) first_channel: usize,
 }
 
-/// Memory that tiles write: all of it is written once without `add` before it is read.
-pub(crate) type Output = [std::mem::MaybeUninit<f32>];
-
-/// For each pixel p of the target, `Σ over t and i of row(t, p)[i] · panel(taps[t], i, ·)`, i
-/// running over `inputs`; the list holds the tile's rows from `first` on, tap by tap.
-pub(crate) fn product(
-    set: InstructionSet,
-    (rows, first): (&Rows, usize),
-    taps: &[u32],
-    panel: Panel,
-    inputs: std::ops::Range<usize>,
-    output: &mut Output,
-    target: &Target,
-) {
-    let (pixels, columns) = (target.offsets.len(), panel.columns);
-    assert!((1..=PIXELS).contains(&pixels) && first + taps.len() * pixels <= rows.len(), "a tile outside its list");
-    assert!(inputs.end <= rows.width && inputs.end <= panel.inputs, "a tile with more inputs than its rows");
-    assert!(target.channels > 0 && target.channels <= columns && columns <= block(set), "a tile of wrong width");
-    assert!(columns % width(set) == 0 && columns - target.channels < width(set), "a panel of wrong width");
-    let size = panel.inputs * columns;
-    assert!(taps.iter().all(|&tap| (tap as usize + 1) * size <= panel.values.len()), "a tap outside its panel");
-    let mut to = [std::ptr::null_mut::<f32>(); PIXELS];
-    for (to, &offset) in to.iter_mut().zip(target.offsets) {
-        *to = output[offset..offset + target.channels].as_mut_ptr().cast();
-    }
-    assert!(set != InstructionSet::Portable && set.is_available(), "instructions that this machine lacks");
-    let tile = Tile {
-        rows: &rows.addresses[first..],
-        first_input: inputs.start,
-        inputs: inputs.len(),
-        taps,
-        weights: panel.values[inputs.start * columns..].as_ptr(),
-        tap_size: size,
-        columns,
-        to,
-        last: target.channels - (columns - width(set)),
-        add: target.add,
-    };
-    // SAFETY: the machine has the instructions; every row has `rows.width` values, every panel
-    // and output range was checked above, and the last vector's tail is masked.
-    unsafe {
-        match set {
-            InstructionSet::Avx512 => avx512::product(&tile, pixels, columns / width(set)),
-            _ => avx2::product(&tile, pixels, columns / width(set)),
+impl Product<'_> {
+    /// Runs it.
+    ///
+    /// # Safety
+    /// With `add`, the output must hold values at the offsets.
+    pub(crate) unsafe fn run(&self, set: InstructionSet, output: &mut [MaybeUninit<f32>], base: usize) {
+        let (width, vectors) = shape(set);
+        let (pixels, inputs) = (self.offsets.len(), self.inputs.len());
+        assert!(set.is_available(), "instructions that this machine lacks");
+        assert!(self.rows.cover(self.taps.len(), pixels), "a product without its rows");
+        assert!(self.inputs.end <= self.rows.width() && inputs <= self.panel_inputs, "a product outside its rows");
+        let tap_size = self.panel_inputs * self.columns;
+        let reach = |&tap: &usize| tap * tap_size + inputs * self.columns <= self.panel.len();
+        assert!(self.taps.iter().all(reach), "a product outside its panel");
+        assert!(self.columns.is_multiple_of(width) && self.columns <= width * vectors, "a panel of wrong width");
+        assert!(self.channels <= self.columns && self.columns - self.channels < width, "a panel of wrong width");
+        let end = self.offsets.iter().max().map_or(0, |last| last + self.channels);
+        assert!(end <= output.len(), "a product outside its output");
+        let finish = self.finish.unwrap_or_default();
+        let bias = finish.bias.map_or(std::ptr::null(), |bias| bias[self.first_channel..][..self.channels].as_ptr());
+        let residual = finish.residual.map_or(std::ptr::null(), |residual| residual[base..][..end].as_ptr());
+        let job = Job {
+            source: self.rows.source(),
+            pixels,
+            first_input: self.inputs.start,
+            inputs,
+            taps: self.taps,
+            weights: self.panel.as_ptr(),
+            tap_size,
+            columns: self.columns,
+            offsets: self.offsets,
+            output: output.as_mut_ptr().cast(),
+            last: self.channels + width - self.columns,
+            add: self.add,
+            bias,
+            residual,
+            relu: finish.relu,
+        };
+        // SAFETY: the machine has the instructions; rows were checked when they were listed,
+        // panel, output, bias and residual above, and the last vector's tail is masked.
+        unsafe {
+            match set {
+                #[cfg(target_arch = "x86_64")]
+                InstructionSet::Avx512 => avx512::product(&job, self.columns / width),
+                #[cfg(target_arch = "x86_64")]
+                InstructionSet::Avx2 => avx2::product(&job, self.columns / width),
+                _ => baseline::product(&job, self.columns / width),
+            }
         }
     }
 }
 
-/// `sums(i, ·) += Σ over p of rows(p)[first + i] · gradient(p, ·)`: `inputs` by `channels` sums,
-/// `stride` apart, and gradients of `channels` values, `gradient_stride` apart.
-pub(crate) fn outer(
-    set: InstructionSet,
-    rows: &Rows,
-    (first, inputs): (usize, usize),
-    (gradient, gradient_stride): (&[f32], usize),
-    channels: usize,
-    (sums, stride): (&mut [f32], usize),
-) {
-    let pixels = rows.len();
-    if pixels == 0 {
-        return;
-    }
-    assert!((1..=PIXELS).contains(&inputs) && first + inputs <= rows.width, "a tile with more inputs than its rows");
-    assert!((1..=block(set)).contains(&channels), "a tile of wrong width");
-    assert!((pixels - 1) * gradient_stride + channels <= gradient.len(), "a tile outside its gradients");
-    assert!((inputs - 1) * stride + channels <= sums.len(), "a tile outside its sums");
-    assert!(set != InstructionSet::Portable && set.is_available(), "instructions that this machine lacks");
-    let vectors = channels.div_ceil(width(set));
-    let tile = Outer {
-        rows: &rows.addresses,
-        first,
-        gradient: gradient.as_ptr(),
-        gradient_stride,
-        sums: sums.as_mut_ptr(),
-        stride,
-        last: channels - (vectors - 1) * width(set),
-    };
-    // SAFETY: the machine has the instructions; rows, gradients and sums were checked above, and
-    // the last vector's tail is masked.
-    unsafe {
-        match set {
-            InstructionSet::Avx512 => avx512::outer(&tile, inputs, vectors),
-            _ => avx2::outer(&tile, inputs, vectors),
-        }
-    }
-}
-
-struct Tile<'a> {
-    rows: &'a [*const f32],
+struct Job<'a> {
+    source: Source,
+    pixels: usize,
     first_input: usize,
     inputs: usize,
-    taps: &'a [u32],
+    taps: &'a [usize],
     weights: *const f32,
     tap_size: usize,
     columns: usize,
-    to: [*mut f32; PIXELS],
+    offsets: &'a [usize],
+    output: *mut f32,
     last: usize,
     add: bool,
+    bias: *const f32,
+    residual: *const f32,
+    relu: bool,
 }
 
-struct Outer<'a> {
-    rows: &'a [*const f32],
+/// `sums(i, ·) += Σ over p of row(p)[first + i] · gradient(p, ·)`.
+pub(crate) struct Outer<'a> {
+    /// One row a pixel.
+    pub(crate) rows: &'a Rows<'a>,
+    /// The part of each row that has sums.
+    pub(crate) inputs: Range<usize>,
+    /// Gradients of `channels` values, `gradient_stride` apart.
+    pub(crate) gradient: &'a [f32],
+    /// Distance between pixels' gradients.
+    pub(crate) gradient_stride: usize,
+    /// Pixels.
+    pub(crate) pixels: usize,
+    /// Output channels, one block at most.
+    pub(crate) channels: usize,
+}
+
+impl Outer<'_> {
+    /// Runs it; rows of sums lie `stride` apart.
+    pub(crate) fn run(&self, set: InstructionSet, sums: &mut [f32], stride: usize) {
+        let (pixels, inputs, width) = (self.pixels, self.inputs.len(), shape(set).0);
+        if pixels == 0 || inputs == 0 {
+            return;
+        }
+        assert!(set.is_available(), "instructions that this machine lacks");
+        assert!(self.rows.cover(1, pixels) && self.inputs.end <= self.rows.width(), "a product outside its rows");
+        assert!((1..=block(set)).contains(&self.channels), "a tile of wrong width");
+        assert!((pixels - 1) * self.gradient_stride + self.channels <= self.gradient.len(), "gradients too short");
+        assert!((inputs - 1) * stride + self.channels <= sums.len(), "sums too short");
+        let vectors = self.channels.div_ceil(width);
+        let job = OuterJob {
+            source: self.rows.source(),
+            pixels,
+            first: self.inputs.start,
+            inputs,
+            gradient: self.gradient.as_ptr(),
+            gradient_stride: self.gradient_stride,
+            sums: sums.as_mut_ptr(),
+            stride,
+            last: self.channels - (vectors - 1) * width,
+        };
+        // SAFETY: the machine has the instructions; rows, gradients and sums were checked above,
+        // and the last vector's tail is masked.
+        unsafe {
+            match set {
+                #[cfg(target_arch = "x86_64")]
+                InstructionSet::Avx512 => avx512::outer(&job, vectors),
+                #[cfg(target_arch = "x86_64")]
+                InstructionSet::Avx2 => avx2::outer(&job, vectors),
+                _ => baseline::outer(&job, vectors),
+            }
+        }
+    }
+}
+
+struct OuterJob {
+    source: Source,
+    pixels: usize,
     first: usize,
+    inputs: usize,
     gradient: *const f32,
     gradient_stride: usize,
     sums: *mut f32,
@@ -185,128 +293,173 @@ struct Outer<'a> {
 }
 
 /// # Safety
-/// As [`product`] has checked.
+/// As [`Lanes`] asks; `count` values lie at the address.
 #[inline(always)]
-unsafe fn product_tile<L: Lanes, const P: usize, const V: usize>(tile: &Tile) {
+pub(super) unsafe fn load<L: Lanes>(from: *const f32, count: usize) -> L {
+    // SAFETY: the caller's promise.
+    unsafe { if count == L::WIDTH { L::load(from) } else { L::load_first(from, count) } }
+}
+
+/// # Safety
+/// As [`Lanes`] asks; there is room for `count` values at the address.
+#[inline(always)]
+pub(super) unsafe fn store<L: Lanes>(values: L, to: *mut f32, count: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { if count == L::WIDTH { values.store(to) } else { values.store_first(to, count) } }
+}
+
+/// # Safety
+/// As [`Product::run`] has checked, for the pixels `first..first + P`.
+#[inline(always)]
+unsafe fn product_tile<L: Lanes, const P: usize, const V: usize>(job: &Job, first: usize) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [[L::splat(0.0); V]; P];
-        for (index, &tap) in tile.taps.iter().enumerate() {
-            let list = tile.rows.as_ptr().add(index * P);
+        for (index, &tap) in job.taps.iter().enumerate() {
             let mut rows = [std::ptr::null::<f32>(); P];
-            for (p, row) in rows.iter_mut().enumerate() {
-                *row = (*list.add(p)).add(tile.first_input);
+            for p in 0..P {
+                rows[p] = job.source.row(index * job.pixels + first + p).add(job.first_input);
             }
-            let mut weights = tile.weights.add(tap as usize * tile.tap_size);
-            for i in 0..tile.inputs {
+            let mut weights = job.weights.add(tap * job.tap_size);
+            for i in 0..job.inputs {
                 let mut w = [L::splat(0.0); V];
-                for (v, w) in w.iter_mut().enumerate() {
-                    *w = L::load(weights.add(v * L::WIDTH));
+                for v in 0..V {
+                    w[v] = L::load(weights.add(v * L::WIDTH));
                 }
-                for (sums, row) in sums.iter_mut().zip(&rows) {
-                    let x = L::splat(*row.add(i));
-                    for (sum, &w) in sums.iter_mut().zip(&w) {
-                        *sum = sum.add_product(x, w);
+                for p in 0..P {
+                    let x = L::splat(*rows[p].add(i));
+                    for v in 0..V {
+                        sums[p][v] = sums[p][v].plus_product(x, w[v]);
                     }
                 }
-                weights = weights.add(tile.columns);
+                weights = weights.add(job.columns);
             }
         }
-        for (sums, &to) in sums.iter().zip(&tile.to) {
-            for (v, &sum) in sums.iter().enumerate() {
-                let to = to.add(v * L::WIDTH);
-                if v + 1 < V || tile.last == L::WIDTH {
-                    let sum = if tile.add { sum.add(L::load(to)) } else { sum };
-                    sum.store(to);
-                } else {
-                    let sum = if tile.add { sum.add(L::load_first(to, tile.last)) } else { sum };
-                    sum.store_first(to, tile.last);
+        for p in 0..P {
+            let offset = *job.offsets.get_unchecked(first + p);
+            for v in 0..V {
+                let count = if v + 1 < V { L::WIDTH } else { job.last };
+                let at = v * L::WIDTH;
+                let to = job.output.add(offset + at);
+                let mut sum = sums[p][v];
+                if job.add {
+                    sum = sum.plus(load::<L>(to, count));
                 }
+                if !job.bias.is_null() {
+                    sum = sum.plus(load::<L>(job.bias.add(at), count));
+                }
+                if !job.residual.is_null() {
+                    sum = sum.plus(load::<L>(job.residual.add(offset + at), count));
+                }
+                if job.relu {
+                    sum = sum.rectified();
+                }
+                store(sum, to, count);
             }
         }
     }
 }
 
 /// # Safety
-/// As [`outer`] has checked.
+/// As [`Outer::run`] has checked, for the inputs `first..first + I`.
 #[inline(always)]
-unsafe fn outer_tile<L: Lanes, const I: usize, const V: usize>(tile: &Outer) {
+unsafe fn outer_tile<L: Lanes, const I: usize, const V: usize>(job: &OuterJob, first: usize) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [[L::splat(0.0); V]; I];
-        let mut gradient = tile.gradient;
-        let whole = tile.last == L::WIDTH;
-        for &row in tile.rows {
-            let row = row.add(tile.first);
+        let mut gradient = job.gradient;
+        for pixel in 0..job.pixels {
+            let row = job.source.row(pixel).add(job.first + first);
             let mut g = [L::splat(0.0); V];
-            for (v, g) in g.iter_mut().enumerate() {
-                let from = gradient.add(v * L::WIDTH);
-                *g = if v + 1 < V || whole { L::load(from) } else { L::load_first(from, tile.last) };
+            for v in 0..V {
+                g[v] = load(gradient.add(v * L::WIDTH), if v + 1 < V { L::WIDTH } else { job.last });
             }
-            for (i, sums) in sums.iter_mut().enumerate() {
+            for i in 0..I {
                 let x = L::splat(*row.add(i));
-                for (sum, &g) in sums.iter_mut().zip(&g) {
-                    *sum = sum.add_product(x, g);
+                for v in 0..V {
+                    sums[i][v] = sums[i][v].plus_product(x, g[v]);
                 }
             }
-            gradient = gradient.add(tile.gradient_stride);
+            gradient = gradient.add(job.gradient_stride);
         }
-        for (i, sums) in sums.iter().enumerate() {
-            for (v, &sum) in sums.iter().enumerate() {
-                let to = tile.sums.add(i * tile.stride + v * L::WIDTH);
-                if v + 1 < V || whole {
-                    sum.add(L::load(to)).store(to);
-                } else {
-                    sum.add(L::load_first(to, tile.last)).store_first(to, tile.last);
-                }
+        for i in 0..I {
+            for v in 0..V {
+                let to = job.sums.add((first + i) * job.stride + v * L::WIDTH);
+                let count = if v + 1 < V { L::WIDTH } else { job.last };
+                store(sums[i][v].plus(load::<L>(to, count)), to, count);
             }
         }
     }
 }
 
-/// Compiles both tiles for one instruction set, at every size.
+/// Compiles both tiles for one instruction set: for each number of vectors, the largest number of
+/// pixels (or inputs) whose sums fit the registers, and every number below.
 macro_rules! compiled {
-    ($module:ident, $lanes:ty, $features:literal, [$($vectors:literal),*]) => {
+    ($module:ident, $lanes:ty, [$($features:literal)?], $($vectors:literal: $most:literal [$($count:literal)*]),*) => {
         mod $module {
-            use super::*;
+            use super::{Job, OuterJob, outer_tile, product_tile};
+            #[cfg(target_arch = "x86_64")]
+            #[allow(unused_imports)]
+            use std::arch::x86_64::{__m256, __m512};
 
             /// # Safety
-            /// As [`super::product`] has checked.
-            #[target_feature(enable = $features)]
-            pub(super) unsafe fn product(tile: &Tile, pixels: usize, vectors: usize) {
+            /// As [`super::product_tile`].
+            $(#[target_feature(enable = $features)])?
+            unsafe fn product_sized<const P: usize, const V: usize>(job: &Job, first: usize) {
                 // SAFETY: the caller's promise.
-                unsafe {
-                    match (pixels, vectors) {
-                        $((1, $vectors) => product_tile::<$lanes, 1, $vectors>(tile),
-                        (2, $vectors) => product_tile::<$lanes, 2, $vectors>(tile),
-                        (3, $vectors) => product_tile::<$lanes, 3, $vectors>(tile),
-                        (4, $vectors) => product_tile::<$lanes, 4, $vectors>(tile),
-                        (5, $vectors) => product_tile::<$lanes, 5, $vectors>(tile),
-                        (6, $vectors) => product_tile::<$lanes, 6, $vectors>(tile),)*
-                        _ => unreachable!("tiles have 1 to 6 pixels and at most the block's vectors"),
-                    }
+                unsafe { product_tile::<$lanes, P, V>(job, first) }
+            }
+
+            /// # Safety
+            /// As [`super::outer_tile`].
+            $(#[target_feature(enable = $features)])?
+            unsafe fn outer_sized<const I: usize, const V: usize>(job: &OuterJob, first: usize) {
+                // SAFETY: the caller's promise.
+                unsafe { outer_tile::<$lanes, I, V>(job, first) }
+            }
+
+            /// # Safety
+            /// As [`super::Product::run`] has checked.
+            pub(super) unsafe fn product(job: &Job, vectors: usize) {
+                match vectors {
+                    $($vectors => super::evenly(job.pixels, $most, |first, count| {
+                        // SAFETY: the caller's promise.
+                        match count { $($count => unsafe { product_sized::<$count, $vectors>(job, first) },)* _ => {} }
+                    }),)*
+                    _ => {}
                 }
             }
 
             /// # Safety
-            /// As [`super::outer`] has checked.
-            #[target_feature(enable = $features)]
-            pub(super) unsafe fn outer(tile: &Outer, inputs: usize, vectors: usize) {
-                // SAFETY: the caller's promise.
-                unsafe {
-                    match (inputs, vectors) {
-                        $((1, $vectors) => outer_tile::<$lanes, 1, $vectors>(tile),
-                        (2, $vectors) => outer_tile::<$lanes, 2, $vectors>(tile),
-                        (3, $vectors) => outer_tile::<$lanes, 3, $vectors>(tile),
-                        (4, $vectors) => outer_tile::<$lanes, 4, $vectors>(tile),
-                        (5, $vectors) => outer_tile::<$lanes, 5, $vectors>(tile),
-                        (6, $vectors) => outer_tile::<$lanes, 6, $vectors>(tile),)*
-                        _ => unreachable!("tiles have 1 to 6 inputs and at most the block's vectors"),
-                    }
+            /// As [`super::Outer::run`] has checked.
+            pub(super) unsafe fn outer(job: &OuterJob, vectors: usize) {
+                match vectors {
+                    $($vectors => super::evenly(job.inputs, $most, |first, count| {
+                        // SAFETY: the caller's promise.
+                        match count { $($count => unsafe { outer_sized::<$count, $vectors>(job, first) },)* _ => {} }
+                    }),)*
+                    _ => {}
                 }
             }
         }
     };
 }
-compiled!(avx512, __m512, "avx512f,avx512bw,avx512dq,avx512vl", [1, 2, 3, 4]);
-compiled!(avx2, __m256, "avx2,fma", [1, 2]);
+#[cfg(target_arch = "x86_64")]
+compiled!(
+    avx512, __m512, ["avx512f,avx512bw,avx512dq,avx512vl"],
+    1: 12 [1 2 3 4 5 6 7 8 9 10 11 12], 2: 12 [1 2 3 4 5 6 7 8 9 10 11 12], 3: 8 [1 2 3 4 5 6 7 8], 4: 6 [1 2 3 4 5 6]
+);
+#[cfg(target_arch = "x86_64")]
+compiled!(avx2, __m256, ["avx2,fma"], 1: 8 [1 2 3 4 5 6 7 8], 2: 6 [1 2 3 4 5 6]);
+compiled!(baseline, super::Baseline, [], 1: 8 [1 2 3 4 5 6 7 8], 2: 6 [1 2 3 4 5 6]);
+
+/// Splits `count` into as few parts of at most `most` as it can, of nearly equal size.
+fn evenly(count: usize, most: usize, mut part: impl FnMut(usize, usize)) {
+    let parts = count.div_ceil(most);
+    let mut first = 0;
+    for left in (1..=parts).rev() {
+        let size = (count - first).div_ceil(left);
+        part(first, size);
+        first += size;
+    }
+}

@@ -1,0 +1,241 @@
+//! The convolutions of f32: which kernel runs, on which instructions.
+
+use super::geometry::Geometry;
+use crate::kernels::depthwise;
+use crate::kernels::direct::{self, Axis, Operands, Walk};
+use crate::kernels::pack::{Packed, Strides};
+use crate::kernels::simd::InstructionSet;
+use crate::kernels::tile::Finish;
+use crate::kernels::winograd::{self, Tiling};
+use std::borrow::Cow;
+
+/// Weights in the order in which one kernel reads them.
+pub(super) enum Kernel {
+    /// Each channel by itself.
+    Depthwise(InstructionSet, Vec<f32>),
+    /// 3x3, stride 1, on transformed tiles.
+    Winograd(Packed),
+    /// Anything else.
+    Direct(Packed),
+}
+
+/// `(n, oh, ow, o)`.
+pub(super) fn forward(set: InstructionSet, g: &Geometry, x: &[f32], weight: &[f32]) -> Vec<f32> {
+    Kernel::forward(set, g, weight).run(g, x, Finish::default())
+}
+
+impl Kernel {
+    /// The kernel that convolves such images fastest, with its weights.
+    pub(super) fn forward(set: InstructionSet, g: &Geometry, weight: &[f32]) -> Self {
+        if depthwise(g) {
+            return Self::Depthwise(set, depthwise::transposed(weight, g.c));
+        }
+        let (inputs, outputs, taps) = (g.group_inputs(), g.group_outputs(), g.taps());
+        let strides = Strides { group: outputs * inputs * taps, input: taps, output: inputs * taps };
+        let packed = Packed::new(set, weight, (g.how.groups, taps, inputs, outputs), strides);
+        match tiling(g) {
+            Some(_) => Self::Winograd(winograd::transform_weights(&packed, false)),
+            None if merges(g) => Self::Direct(packed.with_rows_of_taps(g.kw)),
+            None => Self::Direct(packed),
+        }
+    }
+
+    /// The convolution of `x (n, h, w, c)`.
+    pub(super) fn run(&self, g: &Geometry, x: &[f32], finish: Finish) -> Vec<f32> {
+        match self {
+            Self::Depthwise(set, weights) => depthwise::run(*set, &walk(g), x, weights, finish),
+            Self::Winograd(weights) => {
+                let tiling = Tiling { images: g.n, source: (g.h, g.w), output: (g.oh, g.ow), padding: g.how.padding };
+                winograd::run(&tiling, x, weights, finish)
+            }
+            Self::Direct(weights) if merges(g) => {
+                let (walk, source) = merged(g, x);
+                direct::run(&walk, Operands { source: &source, weights, finish })
+            }
+            Self::Direct(weights) => direct::run(&walk(g), Operands { source: x, weights, finish }),
+        }
+    }
+}
+
+/// `(n, h, w, c)`, for `y (n, oh, ow, o)`.
+pub(super) fn input_gradient(set: InstructionSet, g: &Geometry, y: &[f32], weight: &[f32]) -> Vec<f32> {
+    let rows = Axis::adjoint(g.oh, g.h, g.kh, g.how.stride, g.how.padding);
+    let columns = Axis::adjoint(g.ow, g.w, g.kw, g.how.stride, g.how.padding);
+    let walk = Walk { images: g.n, rows, columns, pitch: g.o, width: g.o };
+    let finish = Finish::default();
+    if depthwise(g) {
+        return depthwise::run(set, &walk, y, &depthwise::transposed(weight, g.c), finish);
+    }
+    let (inputs, outputs, taps) = (g.group_inputs(), g.group_outputs(), g.taps());
+    let strides = Strides { group: outputs * inputs * taps, input: inputs * taps, output: taps };
+    let weights = Packed::new(set, weight, (g.how.groups, taps, outputs, inputs), strides);
+    match tiling_back(g) {
+        Some(tiling) => winograd::run(&tiling, y, &winograd::transform_weights(&weights, true), finish),
+        None => direct::run(&walk, Operands { source: y, weights: &weights, finish }),
+    }
+}
+
+/// `(o, i, kh, kw)`, for `x (n, h, w, c)` and `y (n, oh, ow, o)`.
+pub(super) fn weight_gradient(set: InstructionSet, g: &Geometry, x: &[f32], y: &[f32]) -> Vec<f32> {
+    if depthwise(g) {
+        return depthwise::transposed(&depthwise::weight_gradient(set, &walk(g), x, y), g.taps());
+    }
+    let (inputs, outputs, groups) = (g.group_inputs(), g.group_outputs(), g.how.groups);
+    let sums = if merges(g) {
+        let (walk, source) = merged(g, x);
+        direct::weight_gradient(set, &walk, &source, y, (groups, g.kw * inputs, outputs))
+    } else {
+        direct::weight_gradient(set, &walk(g), x, y, (groups, inputs, outputs))
+    };
+    unpack(&sums, g)
+}
+
+fn walk(g: &Geometry) -> Walk {
+    let rows = Axis::forward(g.h, g.oh, g.kh, g.how.stride, g.how.padding);
+    let columns = Axis::forward(g.w, g.ow, g.kw, g.how.stride, g.how.padding);
+    Walk { images: g.n, rows, columns, pitch: g.c, width: g.c }
+}
+
+fn depthwise(g: &Geometry) -> bool {
+    g.how.groups == g.c && g.c == g.o && g.c > 1
+}
+
+/// How Winograd's algorithm would tile the output, where it pays.
+fn tiling(g: &Geometry) -> Option<Tiling> {
+    let tiling = Tiling { images: g.n, source: (g.h, g.w), output: (g.oh, g.ow), padding: g.how.padding };
+    (takes_winograd(g) && tiling.pays(g.c, g.o)).then_some(tiling)
+}
+
+/// The same for the input gradient, itself a convolution of the outputs.
+fn tiling_back(g: &Geometry) -> Option<Tiling> {
+    let padding = 2usize.checked_sub(g.how.padding)?;
+    let tiling = Tiling { images: g.n, source: (g.oh, g.ow), output: (g.h, g.w), padding };
+    (takes_winograd(g) && tiling.pays(g.o, g.c)).then_some(tiling)
+}
+
+fn takes_winograd(g: &Geometry) -> bool {
+    (g.kh, g.kw, g.how.stride, g.how.groups) == (3, 3, 1, 1)
+}
+
+/// Are there so few input channels that a row of the kernel's taps counts as one tap?
+fn merges(g: &Geometry) -> bool {
+    g.how.groups == 1 && g.c <= 4 && g.kw > 1
+}
+
+/// The walk over images whose padding is written out, so that the values under a row of the
+/// kernel lie side by side; and those images.
+fn merged<'a>(g: &Geometry, x: &'a [f32]) -> (Walk, Cow<'a, [f32]>) {
+    let padding = g.how.padding;
+    let (h, w) = (g.h + 2 * padding, g.w + 2 * padding);
+    let rows = Axis::forward(h, g.oh, g.kh, g.how.stride, 0);
+    let columns = Axis::forward(w, g.ow, 1, g.how.stride, 0);
+    let walk = Walk { images: g.n, rows, columns, pitch: g.c, width: g.kw * g.c };
+    if padding == 0 {
+        return (walk, Cow::Borrowed(x));
+    }
+    let mut source = vec![0.0; g.n * h * w * g.c];
+    for (index, row) in x.chunks_exact(g.w * g.c).enumerate() {
+        let start = ((index / g.h * h + index % g.h + padding) * w + padding) * g.c;
+        source[start..start + row.len()].copy_from_slice(row);
+    }
+    (walk, Cow::Owned(source))
+}
+
+/// Sums `(groups, taps, inputs, outputs)` as weights `(o, i, kh, kw)`.
+fn unpack(sums: &[f32], g: &Geometry) -> Vec<f32> {
+    let (inputs, outputs, taps) = (g.group_inputs(), g.group_outputs(), g.taps());
+    let mut weight = vec![0.0; sums.len()];
+    for (group, sums) in sums.chunks_exact(taps * inputs * outputs).enumerate() {
+        for first in (0..outputs).step_by(16) {
+            let last = outputs.min(first + 16);
+            for i in 0..inputs {
+                for tap in 0..taps {
+                    let row = &sums[(tap * inputs + i) * outputs..][first..last];
+                    let to = &mut weight[((group * outputs + first) * inputs + i) * taps + tap..];
+                    for (o, &sum) in row.iter().enumerate() {
+                        to[o * inputs * taps] = sum;
+                    }
+                }
+            }
+        }
+    }
+    weight
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Convolution, reference};
+    use super::*;
+    use crate::test_support::{near, numbers};
+    use proptest::prelude::*;
+
+    fn wide(values: &[f32]) -> Vec<f64> {
+        values.iter().map(|&value| f64::from(value)).collect()
+    }
+
+    /// All three kernels in each instruction set against f64.
+    fn check(x: [usize; 4], [o, kh, kw]: [usize; 3], how: Convolution) {
+        let weight = [o, x[3] / how.groups, kh, kw];
+        let g = Geometry::new(&x, &weight, how).unwrap();
+        let x = numbers("x", x.iter().product());
+        let weight = numbers("weight", weight.iter().product());
+        let y = numbers("y", g.outputs().elem_count());
+        let tolerance = if takes_winograd(&g) { 1e-4 } else { 1e-5 };
+        let (wx, ww, wy) = (wide(&x), wide(&weight), wide(&y));
+        for set in InstructionSet::here() {
+            near(&forward(set, &g, &x, &weight), &reference::forward(&g, &wx, &ww), tolerance);
+            near(&input_gradient(set, &g, &y, &weight), &reference::input_gradient(&g, &wy, &ww), tolerance);
+            near(&weight_gradient(set, &g, &x, &y), &reference::weight_gradient(&g, &wx, &wy), tolerance);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+        #[test]
+        fn every_instruction_set_agrees_with_f64(
+            n in 0usize..4, h in 1usize..11, w in 1usize..11, kh in 1usize..6, kw in 1usize..6,
+            stride in 1usize..4, padding in 0usize..3, groups in 1usize..4, i in 1usize..36, o in 1usize..70
+        ) {
+            let how = Convolution { stride, padding, groups };
+            check([n, h.max(kh), w.max(kw), i * groups], [o * groups, kh, kw], how);
+        }
+
+        #[test]
+        fn winograd_agrees_with_f64(
+            n in 0usize..4, h in 3usize..18, w in 3usize..18, padding in 0usize..3, i in 16usize..36, o in 16usize..70
+        ) {
+            check([n, h, w, i], [o, 3, 3], Convolution { padding, ..Convolution::default() });
+        }
+
+        #[test]
+        fn depthwise_agrees_with_f64(
+            n in 0usize..4, h in 3usize..9, w in 3usize..9, k in 1usize..4, stride in 1usize..3, padding in 0usize..2,
+            c in 2usize..40
+        ) {
+            check([n, h, w, c], [c, k, k], Convolution { stride, padding, groups: c });
+        }
+    }
+
+    #[test]
+    fn many_input_channels_are_summed_block_by_block() {
+        check([2, 3, 3, 300], [20, 3, 3], Convolution { padding: 1, ..Convolution::default() });
+        check([2, 3, 3, 1300], [20, 1, 1], Convolution::default());
+    }
+
+    #[test]
+    fn the_finish_adds_bias_and_residual_and_rectifies_in_every_kernel() {
+        let plain = Convolution { padding: 1, ..Convolution::default() };
+        for (c, o, how) in [(3, 21, plain), (18, 21, plain), (21, 21, Convolution { groups: 21, ..plain })] {
+            let g = Geometry::new(&[2, 9, 9, c], &[o, c / how.groups, 3, 3], how).unwrap();
+            let (x, weight) = (numbers("x", 2 * 81 * c), numbers("w", o * c / how.groups * 9));
+            let (bias, residual) = (numbers("bias", o), numbers("residual", g.outputs().elem_count()));
+            let right = reference::forward(&g, &wide(&x), &wide(&weight));
+            let finished = |(at, y): (usize, &f64)| (y + f64::from(bias[at % o]) + f64::from(residual[at])).max(0.0);
+            let right: Vec<f64> = right.iter().enumerate().map(finished).collect();
+            let finish = Finish { bias: Some(&bias), residual: Some(&residual), relu: true };
+            for set in InstructionSet::here() {
+                near(&Kernel::forward(set, &g, &weight).run(&g, &x, finish), &right, 1e-4);
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Two-dimensional convolution with its two gradients, each the others' derivative.
+//!
+//! With C the convolution, I its input gradient and W its weight gradient:
+//! C(x, w) has gradients I(g, w) and W(x, g); I(y, w) has C(g, w) and W(g, y); W(x, y) has
+//! I(y, g) and C(x, g). So every order of derivative is one of the three.
+//!
+//! f32 runs on the kernels of [`crate::kernels`], f64 on a simple reference.
+
+mod fast;
+mod geometry;
+mod reference;
+
+use crate::element::{float, stored, values};
+use crate::kernels::simd::InstructionSet;
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+use geometry::Geometry;
+
+/// How a convolution moves over its input, the same in both directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Convolution {
+    /// Cells between applications.
+    pub stride: usize,
+    /// Cells of zeros on each side.
+    pub padding: usize,
+    /// Channels are split into this many groups that don't see each other.
+    pub groups: usize,
+}
+
+impl Default for Convolution {
+    fn default() -> Self {
+        Self { stride: 1, padding: 0, groups: 1 }
+    }
+}
+
+/// Cross-correlation, as every network library calls convolution: `x (n, h, w, c)` with
+/// `weight (o, c / groups, kh, kw)` gives `(n, oh, ow, o)`.
+///
+/// Errs, naming both shapes, when they don't fit.
+pub fn conv2d(x: &Tensor, weight: &Tensor, convolution: Convolution) -> Result<Tensor> {
+    float(x.dtype(), "convolution")?;
+    Geometry::new(x.dims(), weight.dims(), convolution)?;
+    x.contiguous()?.apply_op2(&weight.contiguous()?, Forward(convolution))
+}
+
+/// `x (n, d)` through `weight (o, d)` and `bias (o)`, torch's layout: `(n, o)`.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let ((_, d), (o, width)) = (x.dims2()?, weight.dims2()?);
+    if d != width || bias.dims() != [o] {
+        bail!("linear: inputs {:?} do not fit weight {:?} and bias {:?}", x.dims(), weight.dims(), bias.dims());
+    }
+    crate::add_per_channel(&x.matmul(&weight.t()?)?, bias)
+}
+
+struct Forward(Convolution);
+
+impl CustomOp2 for Forward {
+    fn name(&self) -> &'static str {
+        "convolution"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
+        let g = Geometry::new(lx.dims(), lw.dims(), self.0)?;
+        by_precision((x, lx), (w, lw), self.name(), g.outputs(), &g, fast::forward, reference::forward)
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _result: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let dx = if x.track_op() { Some(input_gradient(gradient, weight, x.shape(), self.0)?) } else { None };
+        let dw = if weight.track_op() { Some(weight_gradient(x, gradient, weight.shape(), self.0)?) } else { None };
+        Ok((dx, dw))
+    }
+}
+
+/// ∂⟨conv2d(x, weight), y⟩/∂x for `x` of the given shape; linear in both arguments.
+fn input_gradient(y: &Tensor, weight: &Tensor, inputs: &Shape, how: Convolution) -> Result<Tensor> {
+    y.contiguous()?.apply_op2(&weight.contiguous()?, InputGradient { inputs: inputs.clone(), how })
+}
+
+struct InputGradient {
+    inputs: Shape,
+    how: Convolution,
+}
+
+impl CustomOp2 for InputGradient {
+    fn name(&self) -> &'static str {
+        "convolution-input-gradient"
+    }
+
+    fn cpu_fwd(&self, y: &CpuStorage, ly: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
+        let g = Geometry::new(self.inputs.dims(), lw.dims(), self.how)?;
+        g.check_outputs(ly.dims())?;
+        let shape = self.inputs.clone();
+        by_precision((y, ly), (w, lw), self.name(), shape, &g, fast::input_gradient, reference::input_gradient)
+    }
+
+    fn bwd(
+        &self,
+        y: &Tensor,
+        weight: &Tensor,
+        _result: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let dy = if y.track_op() { Some(conv2d(gradient, weight, self.how)?) } else { None };
+        let dw = if weight.track_op() { Some(weight_gradient(gradient, y, weight.shape(), self.how)?) } else { None };
+        Ok((dy, dw))
+    }
+}
+
+/// ∂⟨conv2d(x, weight), y⟩/∂weight for weights of the given shape; linear in both arguments.
+fn weight_gradient(x: &Tensor, y: &Tensor, weights: &Shape, how: Convolution) -> Result<Tensor> {
+    x.contiguous()?.apply_op2(&y.contiguous()?, WeightGradient { weights: weights.clone(), how })
+}
+
+struct WeightGradient {
+    weights: Shape,
+    how: Convolution,
+}
+
+impl CustomOp2 for WeightGradient {
+    fn name(&self) -> &'static str {
+        "convolution-weight-gradient"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, y: &CpuStorage, ly: &Layout) -> Result<(CpuStorage, Shape)> {
+        let g = Geometry::new(lx.dims(), self.weights.dims(), self.how)?;
+        g.check_outputs(ly.dims())?;
+        let shape = self.weights.clone();
+        by_precision((x, lx), (y, ly), self.name(), shape, &g, fast::weight_gradient, reference::weight_gradient)
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        y: &Tensor,
+        _result: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let dx = if x.track_op() { Some(input_gradient(y, gradient, x.shape(), self.how)?) } else { None };
+        let dy = if y.track_op() { Some(conv2d(x, gradient, self.how)?) } else { None };
+        Ok((dx, dy))
+    }
+}
+
+/// Runs the fast kernel on f32 and the reference on f64.
+fn by_precision(
+    (a, la): (&CpuStorage, &Layout),
+    (b, lb): (&CpuStorage, &Layout),
+    name: &str,
+    shape: Shape,
+    g: &Geometry,
+    fast: impl Fn(InstructionSet, &Geometry, &[f32], &[f32]) -> Vec<f32>,
+    reference: impl Fn(&Geometry, &[f64], &[f64]) -> Vec<f64>,
+) -> Result<(CpuStorage, Shape)> {
+    match a.dtype() {
+        DType::F32 => {
+            let (a, b) = (values::<f32>(a, la, name)?, values::<f32>(b, lb, name)?);
+            Ok(stored::<f32>(fast(InstructionSet::best(), g, a, b), shape))
+        }
+        DType::F64 => Ok(stored::<f64>(reference(g, values::<f64>(a, la, name)?, values::<f64>(b, lb, name)?), shape)),
+        other => bail!("{name}: takes f32 or f64, not {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{check_gradients, random};
+    use candle_core::DType;
+    use proptest::prelude::*;
+
+    /// The definition, in f64.
+    fn by_definition(x: &Tensor, weight: &Tensor, how: Convolution) -> Vec<f64> {
+        let g = Geometry::new(x.dims(), weight.dims(), how).unwrap();
+        let (x, weight) = (
+            x.flatten_all().unwrap().to_vec1::<f64>().unwrap(),
+            weight.flatten_all().unwrap().to_vec1::<f64>().unwrap(),
+        );
+        let (inputs, outputs) = (g.group_inputs(), g.group_outputs());
+        let mut y = Vec::new();
+        for n in 0..g.n {
+            for pixel in 0..g.oh * g.ow {
+                for o in 0..g.o {
+                    let mut sum = 0.0;
+                    g.for_each_cell(pixel / g.ow, pixel % g.ow, |cell, source| {
+                        for i in 0..inputs {
+                            sum += x[(n * g.h * g.w + source) * g.c + o / outputs * inputs + i]
+                                * weight[(o * inputs + i) * g.kh * g.kw + cell];
+                        }
+                    });
+                    y.push(sum);
+                }
+            }
+        }
+        y
+    }
+
+    fn how() -> impl Strategy<Value = (Convolution, usize, usize)> {
+        (1usize..3, 0usize..3, 1usize..4, 1usize..3, 1usize..3).prop_map(|(stride, padding, groups, i, o)| {
+            (Convolution { stride, padding, groups }, i * groups, o * groups)
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(30))]
+        #[test]
+        fn convolution_equals_its_definition_and_has_right_derivatives(
+            n in 0usize..3, h in 3usize..7, w in 3usize..7, k in 1usize..4, (how, c, o) in how()
+        ) {
+            let (x, weight) = (random("x", (n, h, w, c)), random("w", (o, c / how.groups, k, k)));
+            let y = conv2d(&x, &weight, how).unwrap();
+            let right = by_definition(&x, &weight, how);
+            let y32 = conv2d(&x.to_dtype(DType::F32).unwrap(), &weight.to_dtype(DType::F32).unwrap(), how).unwrap();
+            let ours = y.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let ours32 = y32.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            for ((a, b), s) in right.iter().zip(&ours).zip(&ours32) {
+                prop_assert!((a - b).abs() < 1e-12 && (a - f64::from(*s)).abs() < 1e-5);
+            }
+            if n > 0 {
+                check_gradients(&[x, weight], |v| conv2d(&v[0], &v[1], how)?.powf(3.0));
+            }
+        }
+    }
+
+    #[test]
+    fn the_weight_gradient_has_the_same_bits_on_one_and_two_threads() {
+        let x = random("x", (37, 9, 9, 8)).to_dtype(DType::F32).unwrap();
+        let y = random("y", (37, 9, 9, 16)).to_dtype(DType::F32).unwrap();
+        let how = Convolution { padding: 1, ..Default::default() };
+        let run = |threads| {
+            let dw = crate::in_pool(threads, || weight_gradient(&x, &y, &(16, 8, 3, 3).into(), how)).unwrap().unwrap();
+            dw.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        assert_eq!(run(1), run(2));
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_an_error_that_names_both() {
+        let error = conv2d(&random("x", (1, 4, 4, 3)), &random("w", (8, 4, 3, 3)), Convolution::default())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("[1, 4, 4, 3]") && error.contains("[8, 4, 3, 3]"), "{error}");
+    }
+}

@@ -1,0 +1,123 @@
+//! Weights in the order in which products read them.
+
+use super::simd::InstructionSet;
+use super::tile;
+use std::ops::Range;
+
+/// Weights `(groups, blocks of outputs, taps, inputs, columns)`: for each block of output channels
+/// one panel, its columns whole vectors, zeros past the last channel.
+pub(crate) struct Packed {
+    values: Vec<f32>,
+    pub(crate) groups: usize,
+    /// Kernel cells.
+    pub(crate) taps: usize,
+    /// Inputs of a group.
+    pub(crate) inputs: usize,
+    /// Outputs of a group.
+    pub(crate) outputs: usize,
+    pub(crate) set: InstructionSet,
+}
+
+/// One block of output channels.
+pub(crate) struct Panel<'a> {
+    /// `(taps, inputs, columns)`.
+    pub(crate) values: &'a [f32],
+    /// Channels of the group that it makes.
+    pub(crate) channels: Range<usize>,
+    /// Their number in whole vectors.
+    pub(crate) columns: usize,
+}
+
+/// Where the weights of `(tap, input, output)` lie: how far apart neighbours are.
+#[derive(Clone, Copy)]
+pub(crate) struct Strides {
+    pub(crate) group: usize,
+    pub(crate) input: usize,
+    pub(crate) output: usize,
+}
+
+impl Packed {
+    /// Packs weights whose taps lie side by side.
+    pub(crate) fn new(
+        set: InstructionSet,
+        weight: &[f32],
+        (groups, taps, inputs, outputs): (usize, usize, usize, usize),
+        strides: Strides,
+    ) -> Self {
+        let block = tile::block(set);
+        let mut values = vec![0.0; groups * taps * inputs * padded_outputs(set, outputs)];
+        let mut rest = &mut values[..];
+        for group in 0..groups {
+            for first in (0..outputs).step_by(block) {
+                let channels = block.min(outputs - first);
+                let columns = tile::padded(set, channels);
+                let (panel, next) = std::mem::take(&mut rest).split_at_mut(taps * inputs * columns);
+                rest = next;
+                let from = &weight[group * strides.group + first * strides.output..];
+                fill(panel, from, (taps, inputs), (channels, columns), strides);
+            }
+        }
+        Self { values, groups, taps, inputs, outputs, set }
+    }
+
+    /// The same weights, `kw` taps that follow each other counted as one with `kw` times the inputs.
+    pub(crate) fn with_rows_of_taps(self, kw: usize) -> Self {
+        Self { taps: self.taps / kw, inputs: self.inputs * kw, ..self }
+    }
+
+    /// Other weights in the same panels: `cells` groups of one tap, which `transform` fills from a
+    /// panel `(taps, size)`, all groups at once.
+    pub(crate) fn with_taps_as_groups(&self, cells: usize, transform: impl Fn(&[f32], usize, Vec<&mut [f32]>)) -> Self {
+        let size = self.inputs * padded_outputs(self.set, self.outputs);
+        let mut values = vec![0.0; cells * size];
+        let mut start = 0;
+        for panel in self.panels(0) {
+            let size_here = self.inputs * panel.columns;
+            let groups = values.chunks_exact_mut(size).map(|group| &mut group[start..start + size_here]);
+            transform(panel.values, size_here, groups.collect());
+            start += size_here;
+        }
+        Self { values, groups: cells, taps: 1, ..*self }
+    }
+
+    /// A group's panels.
+    pub(crate) fn panels(&self, group: usize) -> impl Iterator<Item = Panel<'_>> {
+        let (size, block) = (self.taps * self.inputs, tile::block(self.set));
+        let mut rest = &self.values[group * size * padded_outputs(self.set, self.outputs)..];
+        (0..self.outputs).step_by(block).map(move |first| {
+            let channels = first..self.outputs.min(first + block);
+            let columns = tile::padded(self.set, channels.len());
+            let (values, next) = rest.split_at(size * columns);
+            rest = next;
+            Panel { values, channels, columns }
+        })
+    }
+}
+
+fn padded_outputs(set: InstructionSet, outputs: usize) -> usize {
+    let whole = outputs / tile::block(set) * tile::block(set);
+    whole + tile::padded(set, outputs - whole)
+}
+
+/// Fills one panel `(taps, inputs, columns)`. Runs along the outputs' own taps, which lie side by
+/// side, so that each cache line is read once.
+fn fill(
+    panel: &mut [f32],
+    from: &[f32],
+    (taps, inputs): (usize, usize),
+    (channels, columns): (usize, usize),
+    strides: Strides,
+) {
+    for i in 0..inputs {
+        for first in (0..channels).step_by(16) {
+            let last = channels.min(first + 16);
+            for tap in 0..taps {
+                let row = &mut panel[(tap * inputs + i) * columns..][first..last];
+                let from = &from[i * strides.input + first * strides.output + tap..];
+                for (column, to) in row.iter_mut().enumerate() {
+                    *to = from[column * strides.output];
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! Convolution by 3x3 kernels with stride 1 in fewer multiplications: Winograd's F(2x2, 3x3) as
+//! Lavin and Gray 2016 (arXiv:1509.09308, section 4.1) write it, Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A.
+//! A tile of 2x2 outputs takes 16 products a channel where the direct sum takes 36.
+
+#![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop, reason = "tiles are indexed in two directions, as on paper")]
+
+use super::buffer::written;
+use super::lanes::{Baseline, Lanes};
+use super::pack::Packed;
+use super::simd::InstructionSet;
+use super::tile::{Finish, Product, Rows, load, store};
+use crate::threads::for_each_part;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+/// Cells of a transformed tile.
+const CELLS: usize = 16;
+
+/// Tiles that one thread transforms at a time: with 64 channels both sides stay in the second cache.
+const TILES: usize = 56;
+
+/// Runs one of the transforms below over the vectors of an instruction set.
+macro_rules! with_lanes {
+    ($set:expr, $function:ident($($argument:expr),*)) => {{
+        assert!($set.is_available(), "instructions that this machine lacks");
+        match $set {
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 => avx512::$function($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => avx2::$function($($argument),*),
+            _ => baseline::$function($($argument),*),
+        }
+    }};
+}
+/// Images and their outputs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tiling {
+    pub(crate) images: usize,
+    /// Height and width of the source.
+    pub(crate) source: (usize, usize),
+    /// Height and width of the output.
+    pub(crate) output: (usize, usize),
+    /// Cells of zeros on each side of the source.
+    pub(crate) padding: usize,
+}
+
+impl Tiling {
+    fn down(&self) -> usize {
+        self.output.0.div_ceil(2)
+    }
+
+    fn across(&self) -> usize {
+        self.output.1.div_ceil(2)
+    }
+
+    /// Is it worth the transforms, with that many channels in and out?
+    pub(crate) fn pays(&self, inputs: usize, outputs: usize) -> bool {
+        let tiles = self.down() * self.across();
+        inputs >= 16 && outputs >= 16 && CELLS * tiles * 5 < 9 * self.output.0 * self.output.1 * 4
+    }
+
+    /// Image rows that the tile rows before `row`, counted through all images, cover.
+    fn rows_before(&self, row: usize) -> usize {
+        row / self.down() * self.output.0 + 2 * (row % self.down())
+    }
+}
+
+/// `G g Gᵀ` of packed 3x3 weights: 16 groups of one tap. `flipped` turns each kernel by 180°.
+pub(crate) fn transform_weights(packed: &Packed, flipped: bool) -> Packed {
+    packed.with_taps_as_groups(CELLS, |panel, size, mut to| {
+        let mut from = [std::ptr::null(); 9];
+        for (tap, from) in from.iter_mut().enumerate() {
+            let tap = if flipped { 8 - tap } else { tap };
+            *from = panel[tap * size..(tap + 1) * size].as_ptr();
+        }
+        let mut cells = [std::ptr::null_mut(); CELLS];
+        for (cell, to) in cells.iter_mut().zip(&mut to) {
+            assert!(to.len() == size, "a transformed panel of wrong size");
+            *cell = to.as_mut_ptr();
+        }
+        // SAFETY: each of the 25 slices holds `size` values.
+        unsafe { with_lanes!(packed.set, weights(&from, &cells, size)) };
+    })
+}
+
+/// The convolution of `source (images, h, w, inputs)`; `weights` are transformed.
+pub(crate) fn run(tiling: &Tiling, source: &[f32], weights: &Packed, finish: Finish) -> Vec<f32> {
+    let (inputs, outputs) = (weights.inputs, weights.outputs);
+    let pixels = tiling.images * tiling.source.0 * tiling.source.1;
+    assert!(source.len() == pixels * inputs, "images of wrong size");
+    assert!(weights.groups == CELLS && weights.taps == 1, "weights that are not transformed");
+    let (rows, row) = (tiling.images * tiling.down(), tiling.output.1 * outputs);
+    let rows_a_part = (TILES / tiling.across().max(1)).clamp(1, rows.div_ceil(4).max(1));
+    let part = |index: usize| index * rows_a_part..rows.min((index + 1) * rows_a_part);
+    let length = |rows: Range<usize>| (tiling.rows_before(rows.end) - tiling.rows_before(rows.start)) * row;
+    let lengths: Vec<usize> = (0..rows.div_ceil(rows_a_part)).map(|index| length(part(index))).collect();
+    let operations = 2 * rows * tiling.across() * CELLS * inputs * outputs;
+    let zeros = vec![0.0; inputs];
+    // SAFETY: each part writes both rows and both columns of all its tiles, where they exist.
+    unsafe {
+        written(tiling.images * tiling.output.0 * row, |y| {
+            for_each_part(y, &lengths, operations, |index, y| {
+                one_part(tiling, (source, &zeros), weights, finish, part(index), y);
+            });
+        })
+    }
+}
+
+/// Makes the tile rows `rows`, counted through all images.
+fn one_part(
+    tiling: &Tiling,
+    (source, zeros): (&[f32], &[f32]),
+    weights: &Packed,
+    finish: Finish,
+    rows: Range<usize>,
+    y: &mut [MaybeUninit<f32>],
+) {
+    let (inputs, outputs, set) = (weights.inputs, weights.outputs, weights.set);
+    let tiles = rows.len() * tiling.across();
+    let transformed = transform_inputs(set, tiling, (source, zeros), inputs, rows.clone());
+    let offsets: Vec<usize> = (0..tiles).map(|tile| tile * outputs).collect();
+    // SAFETY: the panels of each cell write every channel of every tile.
+    let products = unsafe {
+        written(CELLS * tiles * outputs, |products| {
+            for (cell, products) in products.chunks_exact_mut(tiles * outputs).enumerate() {
+                let values = &transformed[cell * tiles * inputs..(cell + 1) * tiles * inputs];
+                for panel in weights.panels(cell) {
+                    let first_channel = panel.channels.start;
+                    let product = Product {
+                        rows: &Rows::Strided { values, stride: inputs, width: inputs },
+                        inputs: 0..inputs,
+                        taps: &[0],
+                        panel: panel.values,
+                        panel_inputs: inputs,
+                        columns: panel.columns,
+                        offsets: &offsets,
+                        channels: panel.channels.len(),
+                        add: false,
+                        finish: None,
+                        first_channel,
+                    };
+                    product.run(set, &mut products[first_channel..], 0);
+                }
+            }
+        })
+    };
+    transform_outputs(set, tiling, &products, outputs, finish, rows, y);
+}
+
+/// `Bᵀ d B` of every tile of some tile rows: `(16, tiles, channels)`.
+fn transform_inputs(
+    set: InstructionSet,
+    tiling: &Tiling,
+    (source, zeros): (&[f32], &[f32]),
+    channels: usize,
+    rows: Range<usize>,
+) -> Vec<f32> {
+    let ((h, w), across) = (tiling.source, tiling.across());
+    let tiles = rows.len() * across;
+    // SAFETY: every tile writes its 16 cells of all channels.
+    unsafe {
+        written(CELLS * tiles * channels, |out: &mut [MaybeUninit<f32>]| {
+            for (index, row) in rows.enumerate() {
+                let (image, row) = (row / tiling.down(), row % tiling.down());
+                let image = &source[image * h * w * channels..(image + 1) * h * w * channels];
+                for column in 0..across {
+                    let mut cells = [zeros.as_ptr(); CELLS];
+                    for (cell, address) in cells.iter_mut().enumerate() {
+                        let i = (2 * row + cell / 4).checked_sub(tiling.padding).filter(|&i| i < h);
+                        let j = (2 * column + cell % 4).checked_sub(tiling.padding).filter(|&j| j < w);
+                        if let (Some(i), Some(j)) = (i, j) {
+                            *address = image[(i * w + j) * channels..][..channels].as_ptr();
+                        }
+                    }
+                    let to = out[(index * across + column) * channels..].as_mut_ptr().cast();
+                    with_lanes!(set, inputs(&cells, channels, to, tiles * channels));
+                }
+            }
+        })
+    }
+}
+
+/// `Aᵀ m A` of every tile of some tile rows, to the rows of `y`.
+fn transform_outputs(
+    set: InstructionSet,
+    tiling: &Tiling,
+    products: &[f32],
+    channels: usize,
+    finish: Finish,
+    rows: Range<usize>,
+    y: &mut [MaybeUninit<f32>],
+) {
+    let ((h, w), across) = (tiling.output, tiling.across());
+    let tiles = rows.len() * across;
+    let begin = tiling.rows_before(rows.start);
+    assert!(products.len() == CELLS * tiles * channels, "products of wrong size");
+    let bias = finish.bias.map_or(std::ptr::null(), |bias| bias[..channels].as_ptr());
+    let residual = finish.residual.map(|residual| &residual[begin * w * channels..][..y.len()]);
+    for (index, row) in rows.enumerate() {
+        let (first, row) = (tiling.rows_before(row) - begin, row % tiling.down());
+        for column in 0..across {
+            let mut to = [(std::ptr::null_mut(), std::ptr::null()); 4];
+            for (cell, to) in to.iter_mut().enumerate() {
+                let (i, j) = (cell / 2, 2 * column + cell % 2);
+                if 2 * row + i < h && j < w {
+                    let at = ((first + i) * w + j) * channels;
+                    let residual = residual.map_or(std::ptr::null(), |residual| residual[at..][..channels].as_ptr());
+                    *to = (y[at..][..channels].as_mut_ptr().cast(), residual);
+                }
+            }
+            let from = products[(index * across + column) * channels..].as_ptr();
+            // SAFETY: the tile's 16 cells lie `tiles · channels` apart in the products, whose size
+            // was checked; each place to write to and its residual hold `channels` values, as
+            // does the bias.
+            unsafe { with_lanes!(set, outputs(from, tiles * channels, channels, &to, bias, finish.relu)) };
+        }
+    }
+}
+
+/// One row of Bᵀ d.
+#[inline(always)]
+unsafe fn difference<L: Lanes>([a, b, c, d]: [L; 4]) -> [L; 4] {
+    // SAFETY: the caller runs the instructions.
+    unsafe { [a.minus(c), b.plus(c), c.minus(b), b.minus(d)] }
+}
+
+/// # Safety
+/// 16 addresses of `channels` values, and room for as many from `to` on, cells `stride` apart.
+#[inline(always)]
+unsafe fn inputs<L: Lanes>(cells: &[*const f32; CELLS], channels: usize, to: *mut f32, stride: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut first = 0;
+        while first < channels {
+            let count = L::WIDTH.min(channels - first);
+            let mut columns = [[L::splat(0.0); 4]; 4];
+            for j in 0..4 {
+                let mut column = [L::splat(0.0); 4];
+                for i in 0..4 {
+                    column[i] = load(cells[4 * i + j].add(first), count);
+                }
+                columns[j] = difference(column);
+            }
+            for i in 0..4 {
+                let row = difference([columns[0][i], columns[1][i], columns[2][i], columns[3][i]]);
+                for j in 0..4 {
+                    store(row[j], to.add((4 * i + j) * stride + first), count);
+                }
+            }
+            first += L::WIDTH;
+        }
+    }
+}
+
+/// One row of Aᵀ m.
+#[inline(always)]
+unsafe fn gathered<L: Lanes>([a, b, c, d]: [L; 4]) -> [L; 2] {
+    // SAFETY: the caller runs the instructions.
+    unsafe { [a.plus(b).plus(c), b.minus(c).minus(d)] }
+}
+
+/// # Safety
+/// 16 cells of `channels` values from `from` on, `stride` apart; each place to write to that is
+/// not null, and each residual and bias that is not, hold `channels` values.
+#[inline(always)]
+unsafe fn outputs<L: Lanes>(
+    from: *const f32,
+    stride: usize,
+    channels: usize,
+    to: &[(*mut f32, *const f32); 4],
+    bias: *const f32,
+    relu: bool,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut first = 0;
+        while first < channels {
+            let count = L::WIDTH.min(channels - first);
+            let mut columns = [[L::splat(0.0); 2]; 4];
+            for j in 0..4 {
+                let mut column = [L::splat(0.0); 4];
+                for i in 0..4 {
+                    column[i] = load(from.add((4 * i + j) * stride + first), count);
+                }
+                columns[j] = gathered(column);
+            }
+            let bias = if bias.is_null() { L::splat(0.0) } else { load(bias.add(first), count) };
+            for i in 0..2 {
+                let row = gathered([columns[0][i], columns[1][i], columns[2][i], columns[3][i]]);
+                for j in 0..2 {
+                    let (to, residual) = to[2 * i + j];
+                    if to.is_null() {
+                        continue;
+                    }
+                    let mut sum = row[j].plus(bias);
+                    if !residual.is_null() {
+                        sum = sum.plus(load(residual.add(first), count));
+                    }
+                    if relu {
+                        sum = sum.rectified();
+                    }
+                    store(sum, to.add(first), count);
+                }
+            }
+            first += L::WIDTH;
+        }
+    }
+}
+
+/// One row of G g.
+#[inline(always)]
+unsafe fn spread<L: Lanes>([a, b, c]: [L; 3]) -> [L; 4] {
+    // SAFETY: the caller runs the instructions.
+    unsafe {
+        let (half, ends) = (L::splat(0.5), a.plus(c));
+        [a, half.times(ends.plus(b)), half.times(ends.minus(b)), c]
+    }
+}
+
+/// # Safety
+/// 9 addresses to read `size` values from and 16 to write as many to.
+#[inline(always)]
+unsafe fn weights<L: Lanes>(from: &[*const f32; 9], to: &[*mut f32; CELLS], size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut first = 0;
+        while first < size {
+            let count = L::WIDTH.min(size - first);
+            let mut columns = [[L::splat(0.0); 4]; 3];
+            for j in 0..3 {
+                let mut column = [L::splat(0.0); 3];
+                for i in 0..3 {
+                    column[i] = load(from[3 * i + j].add(first), count);
+                }
+                columns[j] = spread(column);
+            }
+            for i in 0..4 {
+                let row = spread([columns[0][i], columns[1][i], columns[2][i]]);
+                for j in 0..4 {
+                    store(row[j], to[4 * i + j].add(first), count);
+                }
+            }
+            first += L::WIDTH;
+        }
+    }
+}
+
+/// Compiles the transforms for one instruction set.
+macro_rules! compiled {
+    ($module:ident, $lanes:ty, [$($features:literal)?]) => {
+        mod $module {
+            use super::CELLS;
+            #[cfg(target_arch = "x86_64")]
+            #[allow(unused_imports)]
+            use std::arch::x86_64::{__m256, __m512};
+
+            /// # Safety
+            /// As [`super::inputs`].
+            $(#[target_feature(enable = $features)])?
+            pub(super) unsafe fn inputs(cells: &[*const f32; CELLS], channels: usize, to: *mut f32, stride: usize) {
+                // SAFETY: the caller's promise.
+                unsafe { super::inputs::<$lanes>(cells, channels, to, stride) }
+            }
+
+            /// # Safety
+            /// As [`super::outputs`].
+            $(#[target_feature(enable = $features)])?
+            pub(super) unsafe fn outputs(
+                from: *const f32,
+                stride: usize,
+                channels: usize,
+                to: &[(*mut f32, *const f32); 4],
+                bias: *const f32,
+                relu: bool,
+            ) {
+                // SAFETY: the caller's promise.
+                unsafe { super::outputs::<$lanes>(from, stride, channels, to, bias, relu) }
+            }
+
+            /// # Safety
+            /// As [`super::weights`].
+            $(#[target_feature(enable = $features)])?
+            pub(super) unsafe fn weights(from: &[*const f32; 9], to: &[*mut f32; CELLS], size: usize) {
+                // SAFETY: the caller's promise.
+                unsafe { super::weights::<$lanes>(from, to, size) }
+            }
+        }
+    };
+}
+#[cfg(target_arch = "x86_64")]
+compiled!(avx512, __m512, ["avx512f,avx512bw,avx512dq,avx512vl"]);
+#[cfg(target_arch = "x86_64")]
+compiled!(avx2, __m256, ["avx2,fma"]);
+compiled!(baseline, super::Baseline, []);
