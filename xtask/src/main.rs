@@ -9,6 +9,7 @@ mod digest;
 mod fault;
 mod fetch;
 mod hub;
+mod look_alikes;
 mod manifest;
 mod progress;
 mod source;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         Chore::Ci => ci::run(),
         Chore::FetchWeights(asked) => weights::run(&asked),
         Chore::FetchData(asked) => data::run(&asked),
+        Chore::LookAlikes(asked) => look_alikes::run(&asked),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,10 +5,12 @@
 //! Nothing here knows a network.
 
 mod batch;
+mod copies;
 mod dataset;
 mod error;
 mod glyphs;
 mod image;
+mod lake;
 mod mixture;
 mod open;
 mod readers;
@@ -19,15 +21,17 @@ mod transform;
 mod view;
 
 pub use batch::{Batch, Episode, Inputs};
+pub use copies::{Copies, copies};
 pub use dataset::{Class, Dataset, Hash, images_by_class};
 pub use error::{DataError, Result};
 pub use glyphs::{Glyphs, GlyphsSize};
 pub use image::Image;
+pub use lake::{Drawers, LakeRuns, LookAlike, look_alikes};
 pub use mixture::Mixture;
 pub use open::open;
 pub use readers::{is_image_name, read_image};
 pub use sampler::{EpisodeIndices, EpisodeSampler, Scope};
 pub use split::{Split, split_classes};
 pub use task::{Count, TaskShape};
-pub use transform::{Affine, Filter, Middle, Planes, Step, Transform};
+pub use transform::{Affine, Chances, Filter, Middle, Planes, Step, Transform, Warp};
 pub use view::View;

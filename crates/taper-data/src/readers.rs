@@ -18,6 +18,7 @@ mod tests;
 
 pub(crate) use archive::open_archive;
 pub(crate) use cifar::{holds_cifar, open_cifar};
+pub(crate) use decode::decode;
 pub(crate) use folder::open_folder;
 pub(crate) use idx::{holds_idx, open_idx_file, open_idx_folder, starts_as_idx};
 
@@ -29,7 +30,7 @@ use std::path::Path;
 /// Errs when it can't be read or decoded.
 pub fn read_image(path: &Path) -> Result<Image> {
     let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
-    decode::decode(&bytes).map_err(|problem| bad_file(path, problem))
+    decode(&bytes).map_err(|problem| bad_file(path, problem))
 }
 
 /// Is a file of this name an image, by its ending?

@@ -31,6 +31,16 @@ pub struct EpisodeIndices {
     pub source: String,
 }
 
+impl EpisodeIndices {
+    /// For each query the same task with that query alone: for methods whose queries see each
+    /// other, where each is to be classified by itself.
+    pub fn each_query(&self) -> Vec<Self> {
+        let single =
+            |(&query, &label): (&usize, &u32)| Self { query: vec![query], query_labels: vec![label], ..self.clone() };
+        self.query.iter().zip(&self.query_labels).map(single).collect()
+    }
+}
+
 /// Draws tasks of a shape from some classes of a data set.
 #[derive(Debug, Clone)]
 pub struct EpisodeSampler {

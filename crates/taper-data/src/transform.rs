@@ -2,6 +2,8 @@
 //! `centre-crop(200) resize(32x32) grey normalise(mean=0.5,std=0.25)`.
 
 mod centre;
+mod chances;
+mod distortion;
 mod planes;
 mod resize;
 mod step;
@@ -9,12 +11,15 @@ mod text;
 mod warp;
 
 pub use centre::Middle;
+pub use chances::Chances;
+pub use distortion::Warp;
 pub use planes::Planes;
 pub use resize::Filter;
 pub use step::Step;
 pub use warp::Affine;
 
 use crate::{DataError, Image, Result};
+use distortion::distort;
 use taper_ops::Rng;
 
 /// Steps done one after the other. Its text form (`Display`, `FromStr`) is canonical: equal
@@ -59,14 +64,36 @@ impl Transform {
     }
 
     /// The transformed image, from samples divided by 255. Random steps draw from `chance`;
-    /// without it crops take the centre and other random steps do nothing.
+    /// without it crops take the centre and other random steps do nothing. Steps of tasks and
+    /// classes do nothing either, see [`Transform::apply_in_task`].
     ///
     /// Errs where [`Transform::shape`] does, and on an image without pixels.
-    pub fn apply(&self, image: &Image, mut chance: Option<&mut Rng>) -> Result<Planes> {
+    pub fn apply(&self, image: &Image, chance: Option<&mut Rng>) -> Result<Planes> {
+        self.apply_by(image, &mut Chances::of_image(chance))
+    }
+
+    /// The same for an image of a task: random steps draw from the chances of the task, of the
+    /// image's class in it, and of the image.
+    pub fn apply_in_task(&self, image: &Image, mut chances: Chances) -> Result<Planes> {
+        self.apply_by(image, &mut chances)
+    }
+
+    fn apply_by(&self, image: &Image, chances: &mut Chances) -> Result<Planes> {
         if image.pixels.is_empty() {
             return Err(DataError::Invalid("the image has no pixels, leave it out".to_string()));
         }
-        self.steps.iter().try_fold(Planes::of(image), |planes, step| step.apply(planes, chance.as_deref_mut()))
+        let (mut planes, mut maps) = (Planes::of(image), Vec::new());
+        for step in &self.steps {
+            if let Some(map) = step.map(chances) {
+                maps.extend(map);
+                continue;
+            }
+            if !maps.is_empty() {
+                planes = distort(&planes, &std::mem::take(&mut maps));
+            }
+            planes = step.apply(planes, chances)?;
+        }
+        Ok(if maps.is_empty() { planes } else { distort(&planes, &maps) })
     }
 }
 
@@ -158,6 +185,23 @@ mod tests {
             assert_eq!(draw(0), draw(0));
             assert!((1..9).any(|index| draw(index) != draw(0)), "{text} never differs");
             assert!((0..9).all(|index| draw(index).shape() == transform.shape((3, 12, 10)).unwrap()));
+        }
+    }
+
+    #[test]
+    fn steps_of_tasks_and_classes_are_shared_in_a_task_and_rest_outside_of_one() {
+        let image = numbered(1, 9, 9);
+        let warp = "often=1,degrees=20,scale=0.1,aspect=0.1,slant=0.1,shift=0,bend=0.05";
+        for text in ["task-symmetry".to_string(), format!("class-warp({warp})")] {
+            let transform: Transform = text.parse().unwrap();
+            assert_eq!(transform.apply(&image, Some(&mut rng(0, "test", 0))).unwrap(), apply("", &image));
+            let draw = |task, class, at| {
+                let chances = Chances::in_task(task, class, rng(0, "image", at));
+                transform.apply_in_task(&image, chances).unwrap()
+            };
+            assert_eq!(draw(1, 2, 0), draw(1, 2, 1), "two images of a class");
+            assert!((0..9).any(|other| draw(other, other, 0) != draw(1, 2, 0)), "{text} never differs");
+            assert_eq!(draw(1, 2, 0) == draw(1, 3, 0), text == "task-symmetry", "two classes of a task");
         }
     }
 

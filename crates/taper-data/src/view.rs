@@ -1,6 +1,6 @@
 //! A data set seen through a transform.
 
-use crate::{DataError, Dataset, Inputs, Planes, Result, Transform};
+use crate::{Batch, Chances, DataError, Dataset, Episode, EpisodeIndices, Inputs, Planes, Result, Transform};
 use candle_core::{Device, Tensor};
 use rand::Rng as _;
 use std::collections::BTreeMap;
@@ -68,10 +68,12 @@ impl View {
     }
 
     /// Image number `index`, transformed.
-    fn transformed(&self, index: usize, chance: Option<&mut Rng>) -> Result<Vec<f32>> {
+    fn transformed(&self, index: usize, chances: Chances) -> Result<Vec<f32>> {
         let image = self.dataset.image(index)?;
-        let planes: Planes =
-            self.transform.apply(&image, chance).map_err(|error| about(self.dataset.as_ref(), index, &error))?;
+        let planes: Planes = self
+            .transform
+            .apply_in_task(&image, chances)
+            .map_err(|error| about(self.dataset.as_ref(), index, &error))?;
         if planes.shape() != self.shape {
             let text = differ(self.dataset.as_ref(), (0, self.shape), (index, planes.shape()));
             return Err(DataError::Invalid(text));
@@ -94,8 +96,9 @@ impl Inputs for View {
         match (chance.filter(|_| self.transform.is_random()), &self.kept) {
             (Some(chance), _) => {
                 let rows: Vec<(usize, u64)> = indices.iter().map(|&index| (index, chance.random())).collect();
-                let rows =
-                    map_in_order(&rows, |_, &(index, seed)| self.transformed(index, Some(&mut rng(seed, "view", 0))));
+                let rows = map_in_order(&rows, |_, &(index, seed)| {
+                    self.transformed(index, Chances::of_image(Some(&mut rng(seed, "view", 0))))
+                });
                 for row in rows {
                     values.extend(row?);
                 }
@@ -105,7 +108,7 @@ impl Inputs for View {
                 missing.retain(|&index| kept[index].get().is_none());
                 missing.sort_unstable();
                 missing.dedup();
-                let found = map_in_order(&missing, |_, &index| self.transformed(index, None));
+                let found = map_in_order(&missing, |_, &index| self.transformed(index, Chances::of_image(None)));
                 for (&index, row) in missing.iter().zip(found) {
                     let row = row?;
                     kept[index].get_or_init(|| row);
@@ -113,13 +116,54 @@ impl Inputs for View {
                 values.extend(indices.iter().filter_map(|&index| kept[index].get()).flatten());
             }
             (None, None) => {
-                for row in map_in_order(indices, |_, &index| self.transformed(index, None)) {
+                for row in map_in_order(indices, |_, &index| self.transformed(index, Chances::of_image(None))) {
                     values.extend(row?);
                 }
             }
         }
+        self.tensor(values, indices.len())
+    }
+
+    /// The task that the indices describe. Where the transform is random and there is chance,
+    /// steps of the task and of its classes draw from chances that their images share.
+    fn episode(&self, drawn: &EpisodeIndices, chance: Option<&mut Rng>) -> Result<Episode> {
+        let ways = drawn.classes.len();
+        let Some(chance) = chance.filter(|_| self.transform.is_random()) else {
+            return Ok(Episode {
+                support: Batch::new(self.inputs(&drawn.support, None)?, &drawn.support_labels, ways)?,
+                query: Batch::new(self.inputs(&drawn.query, None)?, &drawn.query_labels, ways)?,
+                classes: drawn.classes.clone(),
+                source: drawn.source.clone(),
+            });
+        };
+        let task: u64 = chance.random();
+        let classes: Vec<u64> = (0..ways).map(|_| chance.random()).collect();
+        let mut part = |indices: &[usize], labels: &[u32]| {
+            let rows: Vec<(usize, u64, u64)> = indices
+                .iter()
+                .zip(labels)
+                .map(|(&index, &label)| (index, classes[label as usize], chance.random()))
+                .collect();
+            let made = map_in_order(&rows, |_, &(index, class, image)| {
+                self.transformed(index, Chances::in_task(task, class, rng(image, "view", 0)))
+            });
+            let values: Vec<Vec<f32>> = made.into_iter().collect::<Result<_>>()?;
+            Batch::new(self.tensor(values.concat(), indices.len())?, labels, ways)
+        };
+        Ok(Episode {
+            support: part(&drawn.support, &drawn.support_labels)?,
+            query: part(&drawn.query, &drawn.query_labels)?,
+            classes: drawn.classes.clone(),
+            source: drawn.source.clone(),
+        })
+    }
+}
+
+impl View {
+    /// Transformed images as `(n, c, h, w)`.
+    fn tensor(&self, values: Vec<f32>, images: usize) -> Result<Tensor> {
         let (channels, height, width) = self.shape;
-        Ok(Tensor::from_vec(values, (indices.len(), channels, height, width), &Device::Cpu)?)
+        Ok(Tensor::from_vec(values, (images, channels, height, width), &Device::Cpu)?)
     }
 }
 

@@ -3,6 +3,7 @@
 //! leaves on disk.
 
 mod adapt;
+mod averaged;
 mod error;
 mod evaluation;
 mod fit;
@@ -20,6 +21,7 @@ mod supervised;
 mod task_norm;
 
 pub use adapt::{Adapt, Classifier};
+pub use averaged::Averaged;
 pub use error::{LearnError, Result};
 pub use evaluation::{Cost, Evaluation, evaluate};
 pub use fit::{Best, Fit, Outcome, Plan, Progress, fit};

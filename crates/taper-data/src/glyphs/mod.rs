@@ -118,6 +118,10 @@ impl Dataset for Glyphs {
         Ok(drawing::draw(&characters[character], style, drawer, chance))
     }
 
+    fn size(&self, _: usize) -> Result<(usize, usize, usize)> {
+        Ok((1, raster::SIDE, raster::SIDE))
+    }
+
     fn content_hash(&self, index: usize) -> Result<Hash> {
         Ok(Hash::of(&self.image(index)?.pixels))
     }

@@ -12,7 +12,7 @@ const MEMORY: u64 = 512 << 20;
 /// 8 bits a sample, over white where it is transparent. Grey files give one channel.
 ///
 /// The error says what is wrong with the file and what to do.
-pub(super) fn decode(file: &[u8]) -> Result<Image, String> {
+pub(crate) fn decode(file: &[u8]) -> Result<Image, String> {
     let header = Header::read(&mut &file[..])?;
     let format = match header.format {
         Format::Png => ImageFormat::Png,

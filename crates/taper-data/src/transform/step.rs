@@ -1,6 +1,7 @@
 //! One step of a transform.
 
-use super::{Affine, Filter, Middle, Planes, centre::centre, resize::resize, warp::warp};
+use super::distortion::{Map, pen};
+use super::{Affine, Chances, Filter, Middle, Planes, Warp, centre::centre, resize::resize, warp::warp};
 use crate::{DataError, Result};
 use rand::Rng as _;
 use taper_ops::Rng;
@@ -60,13 +61,63 @@ pub enum Step {
     RandomRotate(f32),
     /// Turned, shifted, scaled and slanted; `random-affine(degrees=10,shift=0.1,scale=0.1,shear=5)`.
     RandomAffine(Affine),
+    /// One of the eight symmetries of the square, the same for all images of a task: each turns an
+    /// alphabet into another; `task-symmetry`. Outside of tasks, nothing.
+    TaskSymmetry,
+    /// Distorted alike in all images of a class of a task, which makes other classes of them;
+    /// `class-warp(often=0.7,degrees=9,scale=0.1,aspect=0.25,slant=0.2,shift=0,bend=0.05)`.
+    /// Outside of tasks, nothing.
+    ClassWarp {
+        /// The share of classes that are distorted.
+        often: f32,
+        /// How much.
+        warp: Warp,
+    },
+    /// Distorted, each image otherwise;
+    /// `random-warp(degrees=4,scale=0.07,aspect=0.1,slant=0.1,shift=0.02,bend=0.02)`.
+    RandomWarp(Warp),
+    /// Lines redrawn by a thinner or thicker pen: blurred over 5x5 pixels, then black and white by
+    /// a level between the two; `random-pen(0.25,0.55)`.
+    RandomPen {
+        /// The lowest level.
+        low: f32,
+        /// The highest level.
+        high: f32,
+    },
 }
 
 impl Step {
     /// Does it draw from chance?
     pub(crate) fn is_random(&self) -> bool {
-        use Step::{RandomAffine, RandomCrop, RandomFlip, RandomResizedCrop, RandomRotate};
-        matches!(self, RandomCrop { .. } | RandomResizedCrop(_) | RandomFlip | RandomRotate(_) | RandomAffine(_))
+        use Step::{
+            ClassWarp, RandomAffine, RandomCrop, RandomFlip, RandomPen, RandomResizedCrop, RandomRotate, RandomWarp,
+            TaskSymmetry,
+        };
+        matches!(
+            self,
+            RandomCrop { .. }
+                | RandomResizedCrop(_)
+                | RandomFlip
+                | RandomRotate(_)
+                | RandomAffine(_)
+                | TaskSymmetry
+                | ClassWarp { .. }
+                | RandomWarp(_)
+                | RandomPen { .. }
+        )
+    }
+
+    /// Where the target's places come from, for steps that only move places; the steps of one run
+    /// of such steps are resampled together. None where there is no chance to draw it from.
+    pub(crate) fn map(&self, chances: &mut Chances) -> Option<Option<Map>> {
+        Some(match *self {
+            Self::TaskSymmetry => chances.task().map(|mut chance| Map::symmetry(&mut chance)),
+            Self::ClassWarp { often, warp } => chances
+                .class()
+                .and_then(|mut chance| (chance.random::<f32>() < often).then(|| Map::warp(warp, &mut chance))),
+            Self::RandomWarp(warp) => chances.image().map(|chance| Map::warp(warp, chance)),
+            _ => return None,
+        })
     }
 
     /// Errs when its numbers make no sense for any image.
@@ -101,8 +152,26 @@ impl Step {
                 within(self, "scale", most.scale.into(), 0.0, 0.9)?;
                 within(self, "shear", most.shear.into(), 0.0, 80.0)
             }
-            Self::Centre(_) | Self::Grey | Self::Colour | Self::Invert | Self::RandomFlip => Ok(()),
+            Self::ClassWarp { often, warp } => {
+                within(self, "often", (*often).into(), 0.0, 1.0)?;
+                self.check_warp(*warp)
+            }
+            Self::RandomWarp(warp) => self.check_warp(*warp),
+            Self::RandomPen { low, high } => {
+                within(self, "the low level", (*low).into(), 0.01, 0.99)?;
+                within(self, "the high level", (*high).into(), (*low).into(), 0.99)
+            }
+            Self::TaskSymmetry | Self::Centre(_) | Self::Grey | Self::Colour | Self::Invert | Self::RandomFlip => {
+                Ok(())
+            }
         }
+    }
+
+    fn check_warp(&self, warp: Warp) -> Result<()> {
+        within(self, "degrees", warp.degrees.into(), 0.0, 180.0)?;
+        let parts = [("scale", warp.scale), ("aspect", warp.aspect), ("slant", warp.slant)];
+        let lengths = [("shift", warp.shift), ("bend", warp.bend)];
+        parts.iter().chain(&lengths).try_for_each(|&(what, deviation)| within(self, what, deviation.into(), 0.0, 1.0))
     }
 
     /// The size `(c, h, w)` that it makes of a size.
@@ -143,9 +212,9 @@ impl Step {
     }
 
     /// The step done to `planes`.
-    pub(crate) fn apply(&self, planes: Planes, chance: Option<&mut Rng>) -> Result<Planes> {
+    pub(crate) fn apply(&self, planes: Planes, chances: &mut Chances) -> Result<Planes> {
         let (_, height, width) = self.shape(planes.shape())?;
-        Ok(match (self, chance) {
+        Ok(match (self, chances.image()) {
             (Self::Resize { .. }, _) => resize(&planes, height, width, Filter::Bilinear),
             (Self::ResizeShort { filter, .. }, _) => resize(&planes, height, width, *filter),
             (Self::CentreCrop(side), _) | (Self::RandomCrop { side, .. }, None) => centre_crop(&planes, *side),
@@ -179,7 +248,18 @@ impl Step {
                 warp(&planes, Affine { degrees: *degrees, shift: 0.0, scale: 0.0, shear: 0.0 }, chance)
             }
             (Self::RandomAffine(most), Some(chance)) => warp(&planes, *most, chance),
-            (Self::Colour | Self::RandomFlip | Self::RandomRotate(_) | Self::RandomAffine(_), _) => planes,
+            (Self::RandomPen { low, high }, Some(chance)) => pen(&planes, chance.random_range(*low..=*high)),
+            (
+                Self::Colour
+                | Self::RandomFlip
+                | Self::RandomRotate(_)
+                | Self::RandomAffine(_)
+                | Self::RandomPen { .. }
+                | Self::TaskSymmetry
+                | Self::ClassWarp { .. }
+                | Self::RandomWarp(_),
+                _,
+            ) => planes,
         })
     }
 }

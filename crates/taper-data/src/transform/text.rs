@@ -1,12 +1,13 @@
 //! Transforms as text, `resize(32x32) grey normalise(mean=0.5,std=0.25)`.
 
-use super::{Affine, Filter, Middle, Step, Transform};
+use super::{Affine, Filter, Middle, Step, Transform, Warp};
 use crate::{DataError, Result};
 use std::fmt;
 use std::str::FromStr;
 
 const STEPS: &str = "resize, resize-short, centre-crop, centre, grey, colour, invert, normalise, random-crop, \
-                     random-resized-crop, random-flip, random-rotate and random-affine";
+                     random-resized-crop, random-flip, random-rotate, random-affine, task-symmetry, \
+                     class-warp, random-warp and random-pen";
 
 impl fmt::Display for Transform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,7 +40,18 @@ impl fmt::Display for Step {
             Self::RandomAffine(Affine { degrees, shift, scale, shear }) => {
                 write!(f, "random-affine(degrees={degrees},shift={shift},scale={scale},shear={shear})")
             }
+            Self::TaskSymmetry => write!(f, "task-symmetry"),
+            Self::ClassWarp { often, warp } => write!(f, "class-warp(often={often},{warp})"),
+            Self::RandomWarp(warp) => write!(f, "random-warp({warp})"),
+            Self::RandomPen { low, high } => write!(f, "random-pen({low},{high})"),
         }
+    }
+}
+
+impl fmt::Display for Warp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { degrees, scale, aspect, slant, shift, bend } = self;
+        write!(f, "degrees={degrees},scale={scale},aspect={aspect},slant={slant},shift={shift},bend={bend}")
     }
 }
 
@@ -106,10 +118,21 @@ impl FromStr for Step {
             ("random-flip", []) => Self::RandomFlip,
             ("random-rotate", [degrees]) => Self::RandomRotate(number(text, degrees)?),
             ("random-affine", values) => {
-                let numbers = named(text, values, ["degrees", "shift", "scale", "shear"])?;
-                let [degrees, shift, scale, shear] = numbers.map(|numbers| numbers.first().copied().unwrap_or(0.0));
+                let [degrees, shift, scale, shear] = each(text, values, ["degrees", "shift", "scale", "shear"])?;
                 Self::RandomAffine(Affine { degrees, shift, scale, shear })
             }
+            ("task-symmetry", []) => Self::TaskSymmetry,
+            ("class-warp", values) => {
+                let names = ["often", "degrees", "scale", "aspect", "slant", "shift", "bend"];
+                let [often, degrees, scale, aspect, slant, shift, bend] = each(text, values, names)?;
+                Self::ClassWarp { often, warp: Warp { degrees, scale, aspect, slant, shift, bend } }
+            }
+            ("random-warp", values) => {
+                let names = ["degrees", "scale", "aspect", "slant", "shift", "bend"];
+                let [degrees, scale, aspect, slant, shift, bend] = each(text, values, names)?;
+                Self::RandomWarp(Warp { degrees, scale, aspect, slant, shift, bend })
+            }
+            ("random-pen", [low, high]) => Self::RandomPen { low: number(text, low)?, high: number(text, high)? },
             _ => return Err(DataError::Invalid(explain(text, name))),
         };
         step.check()?;
@@ -150,6 +173,11 @@ fn named<const N: usize>(step: &str, values: &[&str], names: [&str; N]) -> Resul
     Ok(numbers)
 }
 
+/// One number of each name, 0 where it is not given.
+fn each<const N: usize>(step: &str, values: &[&str], names: [&str; N]) -> Result<[f32; N]> {
+    Ok(named(step, values, names)?.map(|numbers| numbers.first().copied().unwrap_or(0.0)))
+}
+
 fn explain(step: &str, name: &str) -> String {
     let example = match name {
         "resize" => "resize(32x32)",
@@ -161,7 +189,10 @@ fn explain(step: &str, name: &str) -> String {
         "random-resized-crop" => "random-resized-crop(224)",
         "random-rotate" => "random-rotate(15)",
         "random-affine" => "random-affine(degrees=10,shift=0.1,scale=0.1,shear=5)",
-        "grey" | "colour" | "invert" | "random-flip" => name,
+        "class-warp" => "class-warp(often=0.7,degrees=9,scale=0.1,aspect=0.25,slant=0.2,shift=0,bend=0.05)",
+        "random-warp" => "random-warp(degrees=4,scale=0.07,aspect=0.1,slant=0.1,shift=0.02,bend=0.02)",
+        "random-pen" => "random-pen(0.25,0.55)",
+        "grey" | "colour" | "invert" | "random-flip" | "task-symmetry" => name,
         _ => return format!("`{step}` is no step of a transform, use {STEPS}"),
     };
     format!("`{step}` is not understood, write {example}")
@@ -175,9 +206,12 @@ mod tests {
     fn canonical_texts_are_read_and_written_unchanged() {
         let text = "centre-crop(200) resize(32x24) resize-short(256,bicubic) centre(box) grey colour invert \
                     random-crop(32,4) random-resized-crop(16) random-flip random-rotate(7.5) \
-                    random-affine(degrees=10,shift=0.1,scale=0,shear=5) normalise(mean=0.485,0.456,0.406,std=0.25)";
+                    random-affine(degrees=10,shift=0.1,scale=0,shear=5) task-symmetry \
+                    class-warp(often=0.7,degrees=9,scale=0.1,aspect=0.25,slant=0.2,shift=0,bend=0.05) \
+                    random-warp(degrees=4,scale=0.07,aspect=0.1,slant=0.1,shift=0.02,bend=0.02) random-pen(0.25,0.55) \
+                    normalise(mean=0.485,0.456,0.406,std=0.25)";
         let transform: Transform = text.parse().unwrap();
-        assert_eq!(transform.steps().len(), 13);
+        assert_eq!(transform.steps().len(), 17);
         assert_eq!(transform.to_string(), text);
         assert_eq!("".parse::<Transform>().unwrap().to_string(), "");
     }
@@ -215,6 +249,9 @@ mod tests {
             ("normalise(mean=NaN,std=1)", "mean of"),
             ("random-affine(1,2,3,4,5)", "not understood"),
             ("random-rotate(200)", "0 to 180"),
+            ("class-warp(often=2)", "from 0 to 1"),
+            ("random-pen(0.5,0.2)", "the high level"),
+            ("random-pen(0.5)", "write random-pen(0.25,0.55)"),
         ] {
             let error = text.parse::<Transform>().unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");

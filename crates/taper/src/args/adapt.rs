@@ -1,6 +1,6 @@
 //! Options of `taper adapt`.
 
-use super::shared::CommonOptions;
+use super::shared::{CommonOptions, ViewsOptions};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -16,6 +16,8 @@ pub(crate) struct AdaptTo {
     /// Overwrite what is in --out
     #[arg(long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) views: ViewsOptions,
     #[command(flatten)]
     pub(crate) common: CommonOptions,
 }

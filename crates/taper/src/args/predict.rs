@@ -1,6 +1,6 @@
 //! Options of `taper predict`.
 
-use super::shared::CommonOptions;
+use super::shared::{CommonOptions, ViewsOptions};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -11,6 +11,8 @@ pub(crate) struct Predict {
     /// Images, or folders of images
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) views: ViewsOptions,
     #[command(flatten)]
     pub(crate) common: CommonOptions,
 }

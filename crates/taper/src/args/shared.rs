@@ -95,6 +95,15 @@ pub(crate) struct ImageOptions {
     pub(crate) transform: Option<Transform>,
 }
 
+/// Scores over several copies of an image.
+#[derive(Args, Clone)]
+pub(crate) struct ViewsOptions {
+    /// Views of each image: itself, and copies by the random steps of the model's transform; the
+    /// support set takes them all in, a query's scores are their mean
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = positive::<usize>)]
+    pub(crate) views: usize,
+}
+
 /// A method's settings.
 #[derive(Args, Clone)]
 pub(crate) struct MethodOptions {

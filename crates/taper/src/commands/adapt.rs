@@ -9,8 +9,8 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
-use taper_data::{Batch, Inputs};
-use taper_learn::{Model, TaskNorm, Trained};
+use taper_data::{Batch, Copies, Inputs};
+use taper_learn::{Adapt, Averaged, Model, TaskNorm, Trained};
 
 pub(crate) fn run(options: &AdaptTo, output: &Output) -> Result<()> {
     let start = Instant::now();
@@ -21,8 +21,9 @@ pub(crate) fn run(options: &AdaptTo, output: &Output) -> Result<()> {
     data::tell(dataset.as_ref(), output)?;
     let view = data::view(dataset.clone(), model.transform.parse()?)?;
     let images: Vec<usize> = (0..dataset.labels().len()).collect();
-    let support = Batch::new(view.inputs(&images, None)?, dataset.labels(), dataset.classes().len())?;
-    let classifier = method.adapt(&support, options.common.seed)?;
+    let copies = Copies::new(&view, options.views.views, options.common.seed)?;
+    let support = Batch::new(copies.inputs(&images, None)?, dataset.labels(), dataset.classes().len())?;
+    let classifier = Averaged(method.as_ref()).adapt(&support, options.common.seed)?;
     let (network, state) = classifier.network()?;
     let labels: Vec<String> = dataset.classes().iter().map(|class| class.full_name()).collect();
     let trained = Trained {

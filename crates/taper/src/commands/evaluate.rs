@@ -1,7 +1,7 @@
 //! `taper evaluate`: a learner on tasks, a classifier on labelled images.
 
-use super::{meta_train::within, method_json, percent, result_json};
-use crate::args::Evaluate;
+use super::{lake, meta_train::within, method_json, percent, result_json};
+use crate::args::{Evaluate, Protocol};
 use crate::data;
 use crate::output::Output;
 use crate::registry::{CLASSIFIER, learner};
@@ -10,12 +10,17 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Instant;
-use taper_data::{EpisodeSampler, Inputs, View};
-use taper_learn::{Model, evaluate, mean_interval, share_interval};
+use taper_data::{Copies, EpisodeSampler, Inputs, View};
+use taper_learn::{Averaged, Model, evaluate, mean_interval, share_interval};
 
 pub(crate) fn run(options: &Evaluate, output: &Output) -> Result<()> {
     let start = Instant::now();
     let model = Model::load(&options.model)?;
+    if options.protocol == Some(Protocol::Lake) {
+        let methods = lake::run(&model, options, output)?;
+        output.event(&result_json("evaluate", start.elapsed().as_secs_f64(), methods, None));
+        return Ok(());
+    }
     let dataset = data::dataset(options.data.as_deref())?;
     data::tell(dataset.as_ref(), output)?;
     let view = data::view(dataset, model.transform.parse()?)?;
@@ -44,8 +49,14 @@ fn tasks(model: &Model, view: &View, options: &Evaluate, output: &Output) -> Res
     let sampler = EpisodeSampler::new(dataset, &fresh, shape, scope).with_context(|| dataset.name().to_string())?;
     let method = learner(model)?;
     let seed = options.common.seed;
-    let scored =
-        evaluate(method.as_ref(), options.episodes, seed, |n| Ok(view.episode(&sampler.draw(seed, n), None)?))?;
+    let views = options.views.views;
+    let scored = if views == 1 {
+        evaluate(method.as_ref(), options.episodes, seed, |n| Ok(view.episode(&sampler.draw(seed, n), None)?))?
+    } else {
+        let copies = Copies::new(view, views, seed)?;
+        let averaged = Averaged(method.as_ref());
+        evaluate(&averaged, options.episodes, seed, |n| Ok(copies.episode(&sampler.draw(seed, n), None)?))?
+    };
     output.line(format!("{} tasks of {shape}{}", options.episodes, within(scope)));
     let row = |name: &str, interval| vec![name.to_string(), percent(interval)];
     let mut rows: Vec<Vec<String>> =

@@ -4,6 +4,7 @@ mod adapt;
 mod compare;
 mod evaluate;
 mod inspect;
+mod lake;
 mod meta_train;
 mod predict;
 mod train;

@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use taper_data::{Transform, read_image};
+use taper_data::{Transform, copies, read_image};
 use taper_learn::Model;
 use taper_ops::log_softmax;
 
@@ -32,7 +32,7 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
     let mut rows = Vec::new();
     let mut failed = 0;
     for file in &files {
-        let probabilities = match classify(&model, &transform, file) {
+        let probabilities = match classify(&model, &transform, file, options) {
             Ok(probabilities) => probabilities,
             Err(error) if files.len() > 1 => {
                 output.note(format!("skipped: {error:#}"));
@@ -59,15 +59,18 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
     Ok(())
 }
 
-fn classify(model: &Model, transform: &Transform, file: &Path) -> Result<Vec<f32>> {
-    let planes = transform.apply(&read_image(file)?, None).with_context(|| file.display().to_string())?;
-    let (c, h, w) = planes.shape();
+/// The probability of each of the model's classes, from the mean logits over the views.
+fn classify(model: &Model, transform: &Transform, file: &Path, options: &Predict) -> Result<Vec<f32>> {
+    let about = || file.display().to_string();
+    let views = copies(transform, &read_image(file)?, options.views.views, options.common.seed).with_context(about)?;
+    let (c, h, w) = views[0].shape();
     let expected = model.network.backbone().input();
     if (c, h, w) != expected {
         bail!("{}: becomes {c}x{h}x{w} by the model's transform, the network takes {expected:?}", file.display());
     }
-    let input = Tensor::from_vec(planes.values, (1, c, h, w), &Device::Cpu)?;
-    let logits = model.network.logits(&model.state, &input)?;
+    let values: Vec<f32> = views.iter().flat_map(|view| view.values.iter().copied()).collect();
+    let inputs = Tensor::from_vec(values, (views.len(), c, h, w), &Device::Cpu)?;
+    let logits = model.network.logits(&model.state, &inputs)?.mean_keepdim(0)?;
     Ok(log_softmax(&logits)?.exp()?.get(0)?.to_vec1()?)
 }
 
