@@ -10,14 +10,17 @@ pub(crate) struct Scored<'a> {
     pub(crate) accuracy: Interval,
 }
 
-/// Which kind of learning wins on these tasks, and by how much.
+/// Which kind of learning wins on these tasks, by how much, and what is not shown to beat the floor.
 pub(crate) fn verdict(rows: &[Scored<'_>]) -> String {
+    [winner(rows), floor(rows)].into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// The best of either kind, compared; none where a kind is missing.
+fn winner(rows: &[Scored<'_>]) -> Option<String> {
     let best_of = |kind: Kind| {
         rows.iter().filter(|row| row.kind == kind).max_by(|a, b| a.accuracy.mean.total_cmp(&b.accuracy.mean))
     };
-    let (Some(transfer), Some(meta)) = (best_of(Kind::Transfer), best_of(Kind::Meta)) else {
-        return String::new();
-    };
+    let (transfer, meta) = (best_of(Kind::Transfer)?, best_of(Kind::Meta)?);
     let (first, second, word) = if meta.accuracy.mean >= transfer.accuracy.mean {
         (meta, transfer, "meta-learning")
     } else {
@@ -25,37 +28,31 @@ pub(crate) fn verdict(rows: &[Scored<'_>]) -> String {
     };
     let difference = paired_difference(first.accuracies, second.accuracies);
     let points = |value: f64| format!("{:.1}", value * 100.0);
-    let mut sentence = if difference.low > 0.0 {
+    let (mean, low, high) = (points(difference.mean), points(difference.low), points(difference.high));
+    let (first, second) = (first.name, second.name);
+    Some(if difference.low > 0.0 {
         format!(
-            "On these tasks {word} wins: {} is right {} points more often than {} (95 % interval {} to {}).",
-            first.name,
-            points(difference.mean),
-            second.name,
-            points(difference.low),
-            points(difference.high)
+            "On these tasks {word} wins: {first} is right {mean} points more often than {second} (95 % interval {low} to {high})."
         )
     } else {
         format!(
-            "On these tasks neither kind of learning wins: {} and {} differ by {} points, and the interval ({} to {}) holds 0.",
-            first.name,
-            second.name,
-            points(difference.mean),
-            points(difference.low),
-            points(difference.high)
+            "On these tasks neither kind of learning wins: {first} and {second} differ by {mean} points, and the interval ({low} to {high}) holds 0."
         )
-    };
-    let floor = rows.iter().find(|row| row.kind == Kind::Floor);
-    if let Some(floor) = floor {
-        let not_above: Vec<&str> = rows
-            .iter()
-            .filter(|row| row.kind != Kind::Floor && paired_difference(row.accuracies, floor.accuracies).low <= 0.0)
-            .map(|row| row.name)
-            .collect();
-        if !not_above.is_empty() {
-            sentence += &format!(" Not shown to beat comparing pixels: {}.", not_above.join(", "));
-        }
-    }
-    sentence
+    })
+}
+
+/// Who beats comparing pixels; none where nothing compares pixels.
+fn floor(rows: &[Scored<'_>]) -> Option<String> {
+    let floor = rows.iter().find(|row| row.kind == Kind::Floor)?;
+    let others = rows.iter().filter(|row| row.kind != Kind::Floor);
+    let not_above: Vec<&str> = others
+        .filter(|row| paired_difference(row.accuracies, floor.accuracies).low <= 0.0)
+        .map(|row| row.name)
+        .collect();
+    Some(match not_above.as_slice() {
+        [] => "Every other method beats comparing pixels.".into(),
+        names => format!("Not shown to beat comparing pixels: {}.", names.join(", ")),
+    })
 }
 
 #[cfg(test)]
@@ -72,6 +69,13 @@ mod tests {
         let (a, b) = ([0.5, 0.7, 0.6, 0.8], [0.6, 0.6, 0.7, 0.7]);
         let text = verdict(&[row("probe", Kind::Transfer, &a), row("maml", Kind::Meta, &b)]);
         assert!(text.contains("neither"), "{text}");
+    }
+
+    #[test]
+    fn one_kind_alone_is_compared_with_the_floor() {
+        let (a, b) = ([0.5, 0.6, 0.55, 0.6], [0.7, 0.8, 0.76, 0.8]);
+        let text = verdict(&[row("pixels", Kind::Floor, &a), row("protonet", Kind::Meta, &b)]);
+        assert_eq!(text, "Every other method beats comparing pixels.");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::shared::{ImageOptions, MethodOptions, RunOptions, TaskOptions};
 use super::values::{positive, rate};
 use crate::registry::{Named, any_method};
-use clap::Args;
+use clap::{ArgAction, Args};
 use std::path::PathBuf;
 use taper_models::Architecture;
 
@@ -15,6 +15,7 @@ pub(crate) struct Compare {
     /// Methods to compare, by name: any that `taper meta-train --help` lists, pixels and scratch
     #[arg(
         long,
+        action = ArgAction::Set,
         value_delimiter = ',',
         value_parser = any_method(),
         default_value = "pixels,scratch,nearest-mean,linear-probe,fine-tune,multitask,protonet,maml"
