@@ -20,6 +20,16 @@ pub enum LearnError {
         /// The rate at that step.
         learning_rate: f64,
     },
+    /// An inner loop whose loss is no number any more.
+    #[error("the inner loop of a task from {task} diverges at inner step {step} (loss {loss}): lower --inner-lr")]
+    InnerDiverged {
+        /// Where the task's classes come from; empty where that is not known.
+        task: String,
+        /// The inner step, from 1.
+        step: usize,
+        /// Infinite or NaN.
+        loss: f64,
+    },
     /// A run directory that can't be used as asked.
     #[error("{path}: {problem}")]
     Run {

@@ -130,9 +130,8 @@ pub fn fit<O: Objective + ?Sized>(
             .map(|index| Draw { seed: plan.seed, step, number: step * plan.items as u64 + index })
             .collect();
         let state = &progress.state;
-        let gradients: Vec<Gradient> = map_in_order(&draws, |_, &draw| objective.gradient(state, &items(draw)?, draw))
-            .into_iter()
-            .collect::<Result<_>>()?;
+        let made = map_in_order(&draws, |_, &draw| objective.gradient(state, &items(draw)?, draw));
+        let gradients = without_diverged(made, step, observer)?;
         let learning_rate = plan.learning_rate * plan.schedule.factor(step, plan.steps);
         let mean = mean_gradient(gradients)?;
         let length = if plan.clip.is_some() { mean.params.norm()? } else { 0.0 };
@@ -174,6 +173,28 @@ pub fn fit<O: Objective + ?Sized>(
         }
     }
     Ok(Fit { progress, outcome: Outcome::Finished })
+}
+
+/// The gradients of the items whose inner loops stayed finite; the others are skipped and told.
+///
+/// Errs when none is left.
+fn without_diverged(made: Vec<Result<Gradient>>, step: u64, observer: &mut dyn Observer) -> Result<Vec<Gradient>> {
+    let mut gradients = Vec::with_capacity(made.len());
+    let mut diverged = None;
+    for gradient in made {
+        match gradient {
+            Ok(gradient) => gradients.push(gradient),
+            Err(error @ LearnError::InnerDiverged { .. }) => {
+                observer.on(Event::Warning(format!("step {}: {error}; the task was skipped", step + 1)))?;
+                diverged = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match diverged {
+        Some(error) if gradients.is_empty() => Err(error),
+        _ => Ok(gradients),
+    }
 }
 
 /// The mean over items, summed in their order.

@@ -16,6 +16,8 @@ pub enum TaskNorm {
     Batch,
     /// The stored ones.
     Stored,
+    /// Stored ones of their own for every inner step (MAML++).
+    PerStep,
 }
 
 impl TaskNorm {
@@ -34,7 +36,13 @@ impl TaskNorm {
         inputs: &Tensor,
         dropout: Option<Rng>,
     ) -> Result<(Forward, Buffers)> {
-        let norm = if self == Self::Stored { Norm::Stored } else { Norm::Batch };
+        let norm = match self {
+            Self::Support | Self::Batch => Norm::Batch,
+            Self::Stored => Norm::Stored,
+            Self::PerStep => {
+                return Err(LearnError::Invalid("only maml++ has a norm per step: use --norm support".into()));
+            }
+        };
         let forward = network.forward(params, buffers, inputs, Mode { norm, dropout })?;
         let statistics = buffers.merged(&forward.statistics.buffers);
         Ok((forward, statistics))
@@ -60,6 +68,7 @@ impl fmt::Display for TaskNorm {
             Self::Support => "support",
             Self::Batch => "batch",
             Self::Stored => "stored",
+            Self::PerStep => "per-step",
         })
     }
 }
@@ -72,7 +81,8 @@ impl FromStr for TaskNorm {
             "support" => Ok(Self::Support),
             "batch" => Ok(Self::Batch),
             "stored" => Ok(Self::Stored),
-            other => Err(LearnError::Invalid(format!("`{other}` is no norm, use support, batch or stored"))),
+            "per-step" => Ok(Self::PerStep),
+            other => Err(LearnError::Invalid(format!("`{other}` is no norm, use support, batch, stored or per-step"))),
         }
     }
 }

@@ -1,14 +1,11 @@
 //! Prototypical Networks (Snell, Swersky and Zemel 2017, "Prototypical Networks for Few-shot
 //! Learning").
 
-use std::collections::BTreeMap;
+use crate::embedded::Embedded;
 use taper_data::Episode;
 use taper_learn::heads::{Embedding, NearestMean, class_means, squared_distances};
-use taper_learn::{
-    Draw, Episodic, Gradient, Kind, Method, Objective, Result, TaskNorm, Training, accuracy, nothing_beside,
-};
-use taper_models::{Head, Leaves, Network, State};
-use taper_ops::cross_entropy;
+use taper_learn::{Draw, Episodic, Gradient, Kind, Method, Objective, Result, TaskNorm, Training, nothing_beside};
+use taper_models::{Head, Network, State};
 
 /// Prototypical networks in the registry.
 pub const PROTONET: Method = Method {
@@ -52,20 +49,24 @@ impl Objective for ProtoNet {
 
     /// Eq. 2: −log of the softmax over −d(f(x), cₖ) at the true class, d the squared Euclidean distance.
     fn gradient(&self, state: &State, episode: &Episode, at: Draw) -> Result<Gradient> {
-        let (support, query) = (&episode.support, &episode.query);
-        let leaves = Leaves::new(&state.params.filter(|name| !self.network.in_head(name)))?;
-        let params = state.params.merged(&leaves.params());
-        let chance = |stream| Some(at.rng(stream));
-        let (embedded, statistics) =
-            self.norm.support(&self.network, &params, &state.buffers, &support.inputs, chance("support dropout"))?;
+        let embedded = Embedded::new(&self.network, self.norm, state, episode, at)?;
         // eq. 1: cₖ is the mean of the embedded support of class k
-        let prototypes = class_means(&embedded.features, &support.labels, support.ways)?;
-        let embedded = self.norm.query(&self.network, &params, &statistics, &query.inputs, chance("query dropout"))?;
-        let logits = squared_distances(&embedded.features, &prototypes)?.neg()?;
-        let loss = cross_entropy(&logits, &query.labels, 0.0)?;
-        Ok(Gradient {
-            metrics: BTreeMap::from([("accuracy", accuracy(&logits, &query.labels)?)]),
-            ..Gradient::of(loss.to_dtype(candle_core::DType::F64)?.to_scalar()?, leaves.gradient(&loss)?)
-        })
+        let prototypes = class_means(&embedded.support, &episode.support.labels, episode.support.ways)?;
+        embedded.cross_entropy(&squared_distances(&embedded.query, &prototypes)?.neg()?, episode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{largest_error, objective, start};
+
+    #[test]
+    fn the_gradient_equals_finite_differences_in_every_tensor() {
+        for norm in [TaskNorm::Batch, TaskNorm::Support] {
+            let (setup, state) = start(&PROTONET, norm, &[], 1);
+            let error = largest_error(objective(&PROTONET, &setup).as_ref(), &state);
+            assert!(error < 1e-7, "{norm}: relative error {error:e}");
+        }
     }
 }

@@ -38,14 +38,27 @@ impl Leaves {
     ///
     /// Errs when the loss does not depend on one of the variables.
     pub fn tracked_gradient(&self, loss: &Tensor) -> Result<Params> {
+        self.tracked_gradient_of(loss, |_| true)
+    }
+
+    /// The part of ∇loss whose names satisfy the condition, still tracked.
+    ///
+    /// Errs when the loss does not depend on one of those variables.
+    pub fn tracked_gradient_of(&self, loss: &Tensor, asked: impl Fn(&str) -> bool) -> Result<Params> {
         let grads = loss.backward()?;
         self.vars
             .iter()
+            .filter(|(name, _)| asked(name))
             .map(|(name, var)| match grads.get(var) {
                 Some(gradient) => Ok((name.clone(), gradient.clone())),
                 None => Err(ModelError::NoGradient(name.clone())),
             })
             .collect()
+    }
+
+    /// ∇loss, detached; zeros where the loss does not depend on a variable.
+    pub fn gradient_or_zeros(&self, loss: &Tensor) -> Result<Params> {
+        self.or_zeros(&loss.backward()?)
     }
 
     /// ∇⟨gradient, v⟩, detached: for a `gradient` tracked by [`Leaves::tracked_gradient`], the

@@ -6,7 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::fmt;
 use taper_learn::heads::{Embedding, LINEAR_PROBE, NEAREST_MEAN, NearestMean, PIXELS};
 use taper_learn::{Adapt, Method, Model, Settings, Setup, Training};
-use taper_meta::{FIRST_ORDER_MAML, MAML, PROTONET};
+use taper_meta::{ANIL, FIRST_ORDER_MAML, MAML, MAML_PLUS_PLUS, META_SGD, PROTO_MAML, PROTONET, REPTILE};
 use taper_transfer::{FINE_TUNE, MULTITASK, SCRATCH};
 
 /// All methods, in the order that tables show them.

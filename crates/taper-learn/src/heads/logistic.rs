@@ -1,12 +1,12 @@
 //! Multinomial logistic regression with an L2 penalty, by L-BFGS (Liu and Nocedal 1989), in f64:
 //! the linear probe. The objective is scikit-learn's: C · Σ loss + ½‖W‖², biases unpenalised.
 
-use super::embedding::{Embedding, TaskEmbedding};
+use super::embedding::Embedding;
+use super::linear_on_features::LinearOnFeatures;
 use crate::{Adapt, Classifier, Kind, LearnError, Method, Result, Setting, TaskNorm, Training};
 use candle_core::{DType, Device, Tensor};
 use std::collections::VecDeque;
 use taper_data::Batch;
-use taper_models::{Network, State};
 
 /// Logistic regression on the features of an ordinary classifier.
 pub const LINEAR_PROBE: Method = Method {
@@ -47,27 +47,11 @@ impl Adapt for LogisticRegression {
         let rows = (features / length)?.to_vec2::<f64>()?;
         let labels = support.labels.to_vec1::<u32>()?;
         let (weight, bias) = fit_logistic(&rows, &labels, support.ways, self.c)?;
-        Ok(Box::new(Probe { weight: (weight / length)?, bias, task }))
+        Ok(Box::new(LinearOnFeatures::new(task, (weight / length)?, bias)))
     }
 
     fn transductive(&self) -> bool {
         self.embedding.norm().transductive()
-    }
-}
-
-struct Probe {
-    weight: Tensor,
-    bias: Tensor,
-    task: TaskEmbedding,
-}
-
-impl Classifier for Probe {
-    fn logits(&self, inputs: &Tensor) -> Result<Tensor> {
-        Ok(taper_ops::linear(&self.task.query(inputs)?, &self.weight, &self.bias)?)
-    }
-
-    fn network(&self) -> Result<(Network, State)> {
-        self.task.with_linear_head(&self.weight, &self.bias)
     }
 }
 

@@ -1,0 +1,67 @@
+//! A training episode as features: what every method that compares features starts from.
+
+use candle_core::{DType, Tensor};
+use std::collections::BTreeMap;
+use taper_data::Episode;
+use taper_learn::{Draw, Gradient, Result, TaskNorm, accuracy, is_own};
+use taper_models::{Leaves, Network, Params, State};
+use taper_ops::cross_entropy;
+
+/// The features of an episode's images, tracked, and all that is learned as leaves.
+pub(crate) struct Embedded {
+    /// `(n, d)`.
+    pub(crate) support: Tensor,
+    /// `(m, d)`.
+    pub(crate) query: Tensor,
+    /// The state's parameters, those that are learned tracked.
+    pub(crate) params: Params,
+    leaves: Leaves,
+}
+
+impl Embedded {
+    /// With all parameters but the head's learned.
+    pub(crate) fn new(network: &Network, norm: TaskNorm, state: &State, episode: &Episode, at: Draw) -> Result<Self> {
+        Self::of(network, norm, state, episode, at, |name| is_own(name) || !network.in_head(name))
+    }
+
+    /// With the head's learned too.
+    pub(crate) fn with_head(
+        network: &Network,
+        norm: TaskNorm,
+        state: &State,
+        episode: &Episode,
+        at: Draw,
+    ) -> Result<Self> {
+        Self::of(network, norm, state, episode, at, |_| true)
+    }
+
+    fn of(
+        network: &Network,
+        norm: TaskNorm,
+        state: &State,
+        episode: &Episode,
+        at: Draw,
+        learned: impl Fn(&str) -> bool,
+    ) -> Result<Self> {
+        let leaves = Leaves::new(&state.params.filter(learned))?;
+        let params = state.params.merged(&leaves.params());
+        let chance = |stream| Some(at.rng(stream));
+        let (support, statistics) =
+            norm.support(network, &params, &state.buffers, &episode.support.inputs, chance("support dropout"))?;
+        let query = norm.query(network, &params, &statistics, &episode.query.inputs, chance("query dropout"))?;
+        Ok(Self { support: support.features, query: query.features, params, leaves })
+    }
+
+    /// The gradient of the queries' cross-entropy by their logits `(m, ways)`.
+    pub(crate) fn cross_entropy(&self, logits: &Tensor, episode: &Episode) -> Result<Gradient> {
+        self.loss(&cross_entropy(logits, &episode.query.labels, 0.0)?, logits, episode)
+    }
+
+    /// The gradient of a loss, a scalar.
+    pub(crate) fn loss(&self, loss: &Tensor, logits: &Tensor, episode: &Episode) -> Result<Gradient> {
+        Ok(Gradient {
+            metrics: BTreeMap::from([("accuracy", accuracy(logits, &episode.query.labels)?)]),
+            ..Gradient::of(loss.to_dtype(DType::F64)?.to_scalar()?, self.leaves.gradient(loss)?)
+        })
+    }
+}

@@ -1,0 +1,343 @@
+//! Gradient steps inside a task, and the derivative of what they lead to: what every method that
+//! learns to be fitted is made of.
+//!
+//! φ₀ is where the task starts and φₖ₊₁ = φₖ − αₖ ∘ ∇L_support(φₖ), over the parameters that have a
+//! rate; the others stay. The derivative of Σₖ wₖ L_query(φₖ) needs no graph over the whole loop:
+//! with v = w_K ∇L_query(φ_K), walk back,
+//! v ← v − ∇⟨∇L_support(φₖ), αₖ ∘ v⟩ + wₖ ∇L_query(φₖ), one step's graph alive at a time; on the way
+//! ∂/∂αₖ = −∇L_support(φₖ) ∘ v. Memory is that of one step, plus a copy of the parameters a step.
+
+use candle_core::{DType, Tensor};
+use taper_data::{Batch, Episode};
+use taper_learn::{Classifier, LearnError, Result, TaskNorm, accuracy};
+use taper_models::{BatchStatistics, Buffers, Forward, Leaves, Mode, Network, Norm, Params, State};
+use taper_ops::cross_entropy;
+
+/// Which derivative the meta-gradient is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Second derivatives left out: v stays as the queries gave it.
+    First,
+    /// The derivative itself.
+    Second,
+}
+
+/// The step sizes of one inner step.
+#[derive(Debug, Clone)]
+pub(crate) enum Rate {
+    /// One for all parameters.
+    Same(f64),
+    /// One for each tensor (a scalar) or each number (of the tensor's shape); a parameter that is
+    /// not named is not adapted.
+    Each(Params),
+}
+
+impl Rate {
+    fn is_learned(&self) -> bool {
+        matches!(self, Self::Each(_))
+    }
+
+    fn adapts(&self, name: &str) -> bool {
+        match self {
+            Self::Same(_) => true,
+            Self::Each(rates) => rates.get(name).is_ok(),
+        }
+    }
+
+    /// α ∘ direction, for the adapted part of it.
+    fn times(&self, direction: &Params) -> Result<Params> {
+        Ok(match self {
+            Self::Same(rate) => direction.scaled(*rate)?,
+            Self::Each(rates) => direction
+                .iter()
+                .map(|(name, slope)| Ok((name.to_string(), slope.broadcast_mul(rates.get(name)?)?)))
+                .collect::<Result<_>>()?,
+        })
+    }
+
+    /// ∂/∂α of ⟨−α ∘ slope, v⟩.
+    fn gradient(&self, slope: &Params, v: &Params) -> Result<Params> {
+        let Self::Each(rates) = self else { return Ok(Params::default()) };
+        rates
+            .iter()
+            .map(|(name, rate)| {
+                let product = (slope.get(name)? * v.get(name)?)?.neg()?;
+                let own = if rate.rank() == 0 { product.sum_all()? } else { product };
+                Ok((name.to_string(), own))
+            })
+            .collect()
+    }
+}
+
+/// What differs from one inner step to another.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    /// The step sizes; unused after the last step.
+    pub(crate) rate: Rate,
+    /// Parameters of this step alone, in place of those of the same name.
+    pub(crate) own: Params,
+    /// Running statistics of this step, for [`TaskNorm::PerStep`].
+    pub(crate) buffers: Buffers,
+    /// The weight of the query loss at φₖ.
+    pub(crate) weight: f64,
+}
+
+impl Step {
+    /// A step like all others.
+    pub(crate) fn plain(rate: Rate, buffers: &Buffers) -> Self {
+        Self { rate, own: Params::default(), buffers: buffers.clone(), weight: 0.0 }
+    }
+}
+
+/// The gradient of where an inner loop leads.
+pub(crate) struct Outcome {
+    /// Σ wₖ L_query(φₖ).
+    pub(crate) loss: f64,
+    /// Share of queries that is right at φ_K.
+    pub(crate) accuracy: f64,
+    /// By φ₀.
+    pub(crate) start: Params,
+    /// By what each step has of its own; the last one is where queries are classified.
+    pub(crate) steps: Vec<StepGradient>,
+}
+
+/// The gradient by what one step has of its own.
+#[derive(Default)]
+pub(crate) struct StepGradient {
+    /// By its rates; empty for a rate that is not learned.
+    pub(crate) rate: Params,
+    /// By its own parameters.
+    pub(crate) own: Params,
+    /// The statistics of its batch.
+    pub(crate) statistics: BatchStatistics,
+}
+
+/// A network that is fitted to a task by gradient steps.
+#[derive(Debug, Clone)]
+pub(crate) struct InnerLoop {
+    pub(crate) network: Network,
+    pub(crate) norm: TaskNorm,
+    pub(crate) order: Order,
+}
+
+impl InnerLoop {
+    /// Support logits at φ, and the statistics that queries are normalised by.
+    fn support(&self, params: &Params, step: &Step, inputs: &Tensor, training: bool) -> Result<(Forward, Buffers)> {
+        if self.norm != TaskNorm::PerStep {
+            return self.norm.support(&self.network, params, &step.buffers, inputs, None);
+        }
+        Ok((self.per_step(params, step, inputs, training)?, step.buffers.clone()))
+    }
+
+    /// As batch norm always does, but each step for itself: its batch's statistics in training, its
+    /// running ones in use.
+    fn per_step(&self, params: &Params, step: &Step, inputs: &Tensor, training: bool) -> Result<Forward> {
+        let norm = if training { Norm::Batch } else { Norm::Stored };
+        Ok(self.network.forward(params, &step.buffers, inputs, Mode { norm, dropout: None })?)
+    }
+
+    /// Query logits at φ, the step's own parameters in their places, with φ's graph through the support's statistics too, and the statistics of
+    /// the queries where each step keeps its own.
+    pub(crate) fn query(
+        &self,
+        params: &Params,
+        step: &Step,
+        support: &Batch,
+        inputs: &Tensor,
+        training: bool,
+    ) -> Result<(Tensor, BatchStatistics)> {
+        if self.norm == TaskNorm::PerStep {
+            let forward = self.per_step(params, step, inputs, training)?;
+            return Ok((logits(&forward, support.ways)?, forward.statistics));
+        }
+        let statistics = match self.norm {
+            TaskNorm::Support if !step.buffers.is_empty() => self.support(params, step, &support.inputs, training)?.1,
+            _ => step.buffers.clone(),
+        };
+        let forward = self.norm.query(&self.network, params, &statistics, inputs, None)?;
+        Ok((logits(&forward, support.ways)?, BatchStatistics::default()))
+    }
+
+    /// φ₁ … φ_K without their pasts, φ₀ being `start`.
+    ///
+    /// Errs at the first loss that is no number.
+    pub(crate) fn descend(
+        &self,
+        start: &Params,
+        steps: &[Step],
+        support: &Batch,
+        training: bool,
+        source: &str,
+    ) -> Result<Vec<Params>> {
+        let mut path = vec![start.detached()];
+        for (number, step) in steps.iter().enumerate() {
+            let at = Slope::at(self, &path[path.len() - 1], step, support, training)?;
+            let direction = step.rate.times(&at.gradient.detached())?;
+            let here = &path[path.len() - 1];
+            let moved = here.filter(|name| step.rate.adapts(name)).minus(1.0, &direction)?.detached();
+            if !at.loss.is_finite() || !moved.norm()?.is_finite() {
+                return Err(LearnError::InnerDiverged { task: source.to_string(), step: number + 1, loss: at.loss });
+            }
+            path.push(here.merged(&moved));
+        }
+        Ok(path)
+    }
+
+    /// The gradient of Σ wₖ L_query(φₖ); `last` is where queries are classified, after all `steps`.
+    pub(crate) fn differentiate(
+        &self,
+        start: &Params,
+        steps: &[Step],
+        last: &Step,
+        episode: &Episode,
+    ) -> Result<Outcome> {
+        let mut path = self.descend(start, steps, &episode.support, true, &episode.source)?;
+        let scored = Scored::at(self, &path.pop().unwrap_or_default(), last, episode)?;
+        let mut loss = scored.loss * last.weight;
+        let accuracy = accuracy(&scored.logits, &episode.query.labels)?;
+        let (own, mut v) = last.split(&scored.gradient.scaled(last.weight)?);
+        let mut gradients = vec![StepGradient { own, statistics: scored.statistics, ..StepGradient::default() }];
+        for step in steps.iter().rev() {
+            let params = path.pop().unwrap_or_default();
+            let mut here = StepGradient { own: step.own.zeros()?, ..StepGradient::default() };
+            let adapted = v.filter(|name| step.rate.adapts(name));
+            if self.order == Order::Second || step.rate.is_learned() {
+                let at = Slope::at(self, &params, step, &episode.support, true)?;
+                here.rate = step.rate.gradient(&at.gradient.detached(), &adapted)?.detached();
+                if self.order == Order::Second {
+                    let product = at.leaves.vector_product(&at.gradient, &step.rate.times(&adapted)?.detached())?;
+                    let (own, rest) = step.split(&product);
+                    here.own = here.own.minus(1.0, &own)?;
+                    v = v.merged(&v.filter(|name| rest.get(name).is_ok()).minus(1.0, &rest)?);
+                }
+                here.statistics = at.statistics;
+            }
+            if step.weight != 0.0 {
+                let scored = Scored::at(self, &params, step, episode)?;
+                loss += scored.loss * step.weight;
+                let (own, rest) = step.split(&scored.gradient);
+                here.own = here.own.plus(step.weight, &own)?;
+                v = v.merged(&v.filter(|name| rest.get(name).is_ok()).plus(step.weight, &rest)?);
+            }
+            v = v.detached();
+            gradients.push(here);
+        }
+        gradients.reverse();
+        Ok(Outcome { loss, accuracy, start: v, steps: gradients })
+    }
+}
+
+impl Step {
+    /// A gradient's part by this step's own parameters, and the rest.
+    fn split(&self, gradient: &Params) -> (Params, Params) {
+        let own = |name: &str| self.own.get(name).is_ok();
+        (gradient.filter(own), gradient.filter(|name| !own(name)))
+    }
+}
+
+/// The logits of a task's classes: the head may have more outputs than the task has classes.
+fn logits(forward: &Forward, ways: usize) -> Result<Tensor> {
+    match forward.output.dim(1)? {
+        outputs if outputs == ways => Ok(forward.output.clone()),
+        outputs if outputs > ways => Ok(forward.output.narrow(1, 0, ways)?),
+        outputs => Err(LearnError::Invalid(format!(
+            "this learner's head has {outputs} outputs and can't tell {ways} classes apart: use --ways {outputs} at most"
+        ))),
+    }
+}
+
+/// ∇L_support(φₖ) over the adapted parameters, still tracked.
+struct Slope {
+    leaves: Leaves,
+    gradient: Params,
+    loss: f64,
+    statistics: BatchStatistics,
+}
+
+impl Slope {
+    fn at(inner: &InnerLoop, params: &Params, step: &Step, support: &Batch, training: bool) -> Result<Self> {
+        let leaves = Leaves::new(&params.merged(&step.own))?;
+        let (forward, _) = inner.support(&leaves.params(), step, &support.inputs, training)?;
+        let loss = cross_entropy(&logits(&forward, support.ways)?, &support.labels, 0.0)?;
+        let gradient =
+            leaves.tracked_gradient_of(&loss, |name| step.rate.adapts(name) && step.own.get(name).is_err())?;
+        Ok(Self { leaves, gradient, loss: loss.to_dtype(DType::F64)?.to_scalar()?, statistics: forward.statistics })
+    }
+}
+
+/// L_query(φₖ) and its gradient.
+struct Scored {
+    loss: f64,
+    logits: Tensor,
+    gradient: Params,
+    statistics: BatchStatistics,
+}
+
+impl Scored {
+    fn at(inner: &InnerLoop, params: &Params, step: &Step, episode: &Episode) -> Result<Self> {
+        let leaves = Leaves::new(&params.merged(&step.own))?;
+        let (logits, statistics) =
+            inner.query(&leaves.params(), step, &episode.support, &episode.query.inputs, true)?;
+        let loss = cross_entropy(&logits, &episode.query.labels, 0.0)?;
+        Ok(Self {
+            loss: loss.to_dtype(DType::F64)?.to_scalar()?,
+            gradient: leaves.gradient(&loss)?,
+            logits: logits.detach(),
+            statistics,
+        })
+    }
+}
+
+/// A network fitted to a task.
+pub(crate) struct Fitted {
+    pub(crate) inner: InnerLoop,
+    pub(crate) params: Params,
+    /// Where the inner loop ended.
+    pub(crate) step: Step,
+    pub(crate) support: Batch,
+}
+
+impl Classifier for Fitted {
+    fn logits(&self, inputs: &Tensor) -> Result<Tensor> {
+        Ok(self.inner.query(&self.params.merged(&self.step.own), &self.step, &self.support, inputs, false)?.0.detach())
+    }
+
+    fn network(&self) -> Result<(Network, State)> {
+        let InnerLoop { network, norm, .. } = &self.inner;
+        if norm.transductive() {
+            return Err(LearnError::Invalid(
+                "a transductive learner can't be kept as a classifier of single images: train with --norm support"
+                    .into(),
+            ));
+        }
+        let params = self.params.merged(&self.step.own);
+        let (_, statistics) = self.inner.support(&params, &self.step, &self.support.inputs, false)?;
+        let (outputs, ways) = (network.head().outputs(), self.support.ways);
+        let in_task =
+            |tensor: &Tensor| if tensor.dim(0)? == outputs { tensor.narrow(0, 0, ways) } else { Ok(tensor.clone()) };
+        let head = params.filter(|name| network.in_head(name)).map(in_task)?;
+        let state = State { params: params.merged(&head), buffers: statistics.detached() };
+        Ok((network.with_head(network.head().with_outputs(ways)), state))
+    }
+}
+
+/// A network with its head as wide as `ways`, and its parameters: where a task has more classes
+/// than the head has outputs, the others start as the mean of the learned ones (as Ye and Chao
+/// 2022, "How to Train Your MAML to Excel in Few-Shot Classification", start all of them).
+pub(crate) fn widened(network: &Network, params: &Params, ways: usize) -> Result<(Network, Params)> {
+    let outputs = network.head().outputs();
+    if outputs >= ways {
+        return Ok((network.clone(), params.clone()));
+    }
+    let wider = |tensor: &Tensor| {
+        if tensor.dim(0)? != outputs {
+            return Ok(tensor.clone());
+        }
+        let mean = tensor.mean_keepdim(0)?;
+        let mut rows = vec![tensor.clone()];
+        rows.extend((outputs..ways).map(|_| mean.clone()));
+        Tensor::cat(&rows, 0)
+    };
+    let head = params.filter(|name| network.in_head(name)).map(wider)?;
+    Ok((network.with_head(network.head().with_outputs(ways)), params.merged(&head)))
+}
