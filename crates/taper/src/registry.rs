@@ -10,8 +10,23 @@ use taper_meta::{ANIL, FIRST_ORDER_MAML, MAML, MAML_PLUS_PLUS, META_SGD, PROTO_M
 use taper_transfer::{FINE_TUNE, MULTITASK, SCRATCH};
 
 /// All methods, in the order that tables show them.
-pub(crate) static METHODS: &[&Method] =
-    &[&PIXELS, &SCRATCH, &NEAREST_MEAN, &LINEAR_PROBE, &FINE_TUNE, &MULTITASK, &PROTONET, &MAML, &FIRST_ORDER_MAML];
+#[rustfmt::skip] // a line each
+pub(crate) static METHODS: &[&Method] = &[
+    &PIXELS,
+    &SCRATCH,
+    &NEAREST_MEAN,
+    &LINEAR_PROBE,
+    &FINE_TUNE,
+    &MULTITASK,
+    &PROTONET,
+    &MAML,
+    &FIRST_ORDER_MAML,
+    &ANIL,
+    &META_SGD,
+    &MAML_PLUS_PLUS,
+    &REPTILE,
+    &PROTO_MAML,
+];
 
 /// What a model directory calls a network that names classes itself.
 pub(crate) const CLASSIFIER: &str = "classifier";
