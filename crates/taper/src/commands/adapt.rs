@@ -1,11 +1,11 @@
 //! `taper adapt`: a learner and a few labelled images become a classifier.
 
+use super::result_json;
 use crate::args::{AdaptTo, Usage};
 use crate::data;
 use crate::output::Output;
 use crate::registry::{CLASSIFIER, learner};
 use anyhow::{Context, Result};
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
@@ -43,8 +43,7 @@ pub(crate) fn run(options: &AdaptTo, output: &Output) -> Result<()> {
         crate::table::duration(seconds),
         options.out.display()
     ));
-    output
-        .event(&json!({"event": "result", "command": "adapt", "seconds": seconds, "methods": [], "out": options.out}));
+    output.event(&result_json("adapt", seconds, Vec::new(), Some(&options.out)));
     Ok(())
 }
 

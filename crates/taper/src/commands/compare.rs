@@ -6,7 +6,7 @@ mod rows;
 mod setting;
 
 use super::meta_train::TEST_SEED;
-use super::{method_json, percent, result_json, run_directory};
+use super::{method_json, percent, result_json, run_directory, with};
 use crate::args::Compare;
 use crate::output::{Output, Stopped, interrupted};
 use crate::registry::CLASSIFIER;
@@ -46,9 +46,8 @@ pub(crate) fn run(options: &Compare, config: &str, output: &Output) -> Result<()
     let seconds = start.elapsed().as_secs_f64();
     output.line(format!("{} in all.", duration(seconds)));
     let methods = scored.iter().map(|method| method.json(best)).collect();
-    let mut result = result_json("compare", seconds, methods, run.map(|run| run.path().to_path_buf()).as_ref());
-    result["verdict"] = json!(verdict);
-    output.event(&result);
+    let result = result_json("compare", seconds, methods, run.map(|run| run.path().to_path_buf()).as_ref());
+    output.event(&with(result, json!({"verdict": verdict})));
     Ok(())
 }
 

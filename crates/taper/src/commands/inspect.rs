@@ -1,35 +1,44 @@
 //! `taper inspect`: what a path holds.
 
+use super::{result_json, with};
 use crate::args::Inspect;
 use crate::data;
 use crate::output::Output;
 use crate::table::table;
 use anyhow::{Context, Result};
 use candle_core::Tensor;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 use taper_data::{Dataset, images_by_class};
 use taper_learn::Model;
 
 pub(crate) fn run(options: &Inspect, output: &Output) -> Result<()> {
-    let Some(path) = options.path.as_deref() else {
-        return describe_data(data::dataset(None)?.as_ref(), output);
-    };
+    let start = Instant::now();
+    let (facts, out) = describe(options.path.as_deref(), output)?;
+    let result = result_json("inspect", start.elapsed().as_secs_f64(), Vec::new(), out.as_ref());
+    output.event(&with(result, facts));
+    Ok(())
+}
+
+/// Tells what is there; gives the facts, and the run's directory if it is one.
+fn describe(path: Option<&Path>, output: &Output) -> Result<(Value, Option<PathBuf>)> {
+    let Some(path) = path else { return Ok((describe_data(data::dataset(None)?.as_ref(), output)?, None)) };
     if path.join("config.json").is_file() {
-        return describe_model(&Model::load(path)?, output);
+        return Ok((describe_model(&Model::load(path)?, output)?, None));
     }
     if path.join("config.toml").is_file() {
-        return describe_run(path, output);
+        return Ok((describe_run(path, output)?, Some(path.to_path_buf())));
     }
     let weights = ["safetensors", "pth", "pt", "th", "bin"];
     if path.is_file() && path.extension().is_some_and(|ending| weights.iter().any(|known| ending == *known)) {
-        return describe_weights(path, output);
+        return Ok((describe_weights(path, output)?, None));
     }
-    describe_data(data::dataset(Some(path))?.as_ref(), output)
+    Ok((describe_data(data::dataset(Some(path))?.as_ref(), output)?, None))
 }
 
-fn describe_data(dataset: &dyn Dataset, output: &Output) -> Result<()> {
+fn describe_data(dataset: &dyn Dataset, output: &Output) -> Result<Value> {
     let images = images_by_class(dataset);
     let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (class, images) in dataset.classes().iter().zip(&images) {
@@ -70,11 +79,10 @@ fn describe_data(dataset: &dyn Dataset, output: &Output) -> Result<()> {
     for (path, reason) in dataset.skipped() {
         output.line(format!("unreadable: {path}: {reason}"));
     }
-    output.event(&json!({"event": "result", "command": "inspect", "what": "data", "name": dataset.name(), "images": total,
+    Ok(json!({"what": "data", "name": dataset.name(), "images": total,
         "classes": dataset.classes().iter().map(|class| class.full_name()).collect::<Vec<_>>(),
         "skipped": dataset.skipped().iter().map(|(path, reason)| json!({"path": path, "reason": reason})).collect::<Vec<_>>(),
-        "held_out": dataset.held_out().len(), "methods": [], "out": null}));
-    Ok(())
+        "held_out": dataset.held_out().len()}))
 }
 
 fn tensors<'a>(named: impl Iterator<Item = (&'a str, &'a Tensor)>, what: &str) -> Vec<Vec<String>> {
@@ -88,7 +96,7 @@ fn tensors<'a>(named: impl Iterator<Item = (&'a str, &'a Tensor)>, what: &str) -
 
 const TENSORS: [&str; 4] = ["name", "shape", "numbers", ""];
 
-fn describe_model(model: &Model, output: &Output) -> Result<()> {
+fn describe_model(model: &Model, output: &Output) -> Result<Value> {
     let backbone = model.network.backbone();
     let (c, h, w) = backbone.input();
     output.line(format!(
@@ -114,13 +122,12 @@ fn describe_model(model: &Model, output: &Output) -> Result<()> {
     rows.extend(tensors(model.state.buffers.iter(), "statistics"));
     output.line(table(&TENSORS, &rows));
     output.line(format!("{} parameters, {} statistics", model.state.params.count(), model.state.buffers.count()));
-    output.event(&json!({"event": "result", "command": "inspect", "what": "model", "architecture": backbone.name(),
+    Ok(json!({"what": "model", "architecture": backbone.name(),
         "method": model.trained.method, "on": model.trained.on, "classes": model.labels, "settings": model.trained.settings,
-        "norm": model.trained.norm, "parameters": model.state.params.count(), "methods": [], "out": null}));
-    Ok(())
+        "norm": model.trained.norm, "parameters": model.state.params.count()}))
 }
 
-fn describe_weights(path: &Path, output: &Output) -> Result<()> {
+fn describe_weights(path: &Path, output: &Output) -> Result<Value> {
     let weights = taper_models::read_weights(path)?;
     let named = weights.iter().map(|(name, tensor)| (name.as_str(), tensor));
     output.line(table(&TENSORS, &tensors(named, "")));
@@ -132,14 +139,11 @@ fn describe_weights(path: &Path, output: &Output) -> Result<()> {
         }
         None => output.line(format!("{count} numbers; fits no architecture of taper")),
     }
-    output.event(
-        &json!({"event": "result", "command": "inspect", "what": "weights", "tensors": weights.len(), "numbers": count,
-        "architecture": fits.map(|(architecture, _)| architecture.to_string()), "methods": [], "out": null}),
-    );
-    Ok(())
+    Ok(json!({"what": "weights", "tensors": weights.len(), "numbers": count,
+        "architecture": fits.map(|(architecture, _)| architecture.to_string())}))
 }
 
-fn describe_run(path: &Path, output: &Output) -> Result<()> {
+fn describe_run(path: &Path, output: &Output) -> Result<Value> {
     let config = std::fs::read_to_string(path.join("config.toml")).with_context(|| path.display().to_string())?;
     output.line(config.trim_end());
     let log = std::fs::read_to_string(path.join("metrics.jsonl")).unwrap_or_default();
@@ -162,9 +166,5 @@ fn describe_run(path: &Path, output: &Output) -> Result<()> {
     } else {
         "it has no model yet: go on with --resume".into()
     });
-    output.event(
-        &json!({"event": "result", "command": "inspect", "what": "run", "stages": stages, "finished": model.is_dir(),
-        "methods": [], "out": path}),
-    );
-    Ok(())
+    Ok(json!({"what": "run", "stages": stages, "finished": model.is_dir()}))
 }

@@ -86,6 +86,14 @@ fn result_json(command: &str, seconds: f64, methods: Vec<Value>, out: Option<&Pa
     json!({"event": "result", "command": command, "seconds": seconds, "methods": methods, "out": out})
 }
 
+/// A result with more facts in it.
+fn with(mut result: Value, facts: Value) -> Value {
+    if let (Value::Object(result), Value::Object(facts)) = (&mut result, facts) {
+        result.extend(facts);
+    }
+    result
+}
+
 /// `61.3 ± 1.2` per cent.
 fn percent(interval: taper_learn::Interval) -> String {
     format!("{:.1} ± {:.1}", interval.mean * 100.0, interval.margin() * 100.0)

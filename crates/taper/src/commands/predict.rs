@@ -1,5 +1,6 @@
 //! `taper predict`: class names with probabilities.
 
+use super::{result_json, with};
 use crate::args::Predict;
 use crate::output::Output;
 use crate::registry::CLASSIFIER;
@@ -54,8 +55,8 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
         bail!("none of the {failed} images could be read, see above");
     }
     output.line(table(&["image", "class", "probability", "then"], &rows));
-    output.event(&json!({"event": "result", "command": "predict", "seconds": start.elapsed().as_secs_f64(), "methods": [], "out": null,
-        "images": rows.len(), "skipped": failed}));
+    let result = result_json("predict", start.elapsed().as_secs_f64(), Vec::new(), None);
+    output.event(&with(result, json!({"images": rows.len(), "skipped": failed})));
     Ok(())
 }
 
