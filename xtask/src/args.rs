@@ -1,5 +1,6 @@
 //! The command line of `cargo xtask`.
 
+use crate::peers::Work;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
     path::{Path, PathBuf},
@@ -21,6 +22,50 @@ pub(crate) enum Chore {
     FetchWeights(FetchWeights),
     FetchData(FetchData),
     LookAlikes(LookAlikes),
+    Peers(Peers),
+    #[command(hide = true)]
+    PeersWork(PeersWork),
+}
+
+/// Measure Taper beside PyTorch: the same work in turn, the best of several rounds on both sides
+///
+/// Builds with --release first. Nothing else should run on the machine.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  cargo xtask peers --python venv/bin/python --scripts ../shared/peers
+  cargo xtask peers --python venv/bin/python --scripts ../shared/peers --only maml-1-step --rounds 5 --json")]
+pub(crate) struct Peers {
+    /// A Python with torch and torchvision
+    #[arg(long)]
+    pub(crate) python: PathBuf,
+    /// The folder of the PyTorch programs (torch_maml.py and its siblings)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) scripts: PathBuf,
+    /// These works alone, such as maml-1-step; may be given more than once
+    #[arg(long, value_name = "WORK", value_delimiter = ',')]
+    pub(crate) only: Vec<Work>,
+    /// Rounds of both sides in turn
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: usize,
+    /// Seconds that one side is timed in a round, after one call to warm up
+    #[arg(long, default_value_t = 4.0)]
+    pub(crate) seconds: f64,
+    /// Threads on both sides
+    #[arg(long, default_value_t = 2)]
+    pub(crate) threads: usize,
+    /// End with one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Taper's side of one work, which `peers` runs in a process of its own
+#[derive(Debug, Args)]
+pub(crate) struct PeersWork {
+    pub(crate) work: Work,
+    #[arg(long, default_value_t = 4.0)]
+    pub(crate) seconds: f64,
+    #[arg(long, default_value_t = 2)]
+    pub(crate) threads: usize,
 }
 
 /// Fetch pretrained weights from the Hugging Face hub by the names in data/weights.toml

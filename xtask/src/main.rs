@@ -11,6 +11,7 @@ mod fetch;
 mod hub;
 mod look_alikes;
 mod manifest;
+mod peers;
 mod progress;
 mod source;
 mod weights;
@@ -19,12 +20,23 @@ use args::{Arguments, Chore};
 use clap::Parser;
 use std::process::ExitCode;
 
+/// As in the program whose speed `peers` measures.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
+    // SAFETY: the first statement of main, before any thread exists.
+    #[allow(unsafe_code)]
+    unsafe {
+        taper_ops::configure_process();
+    }
     let done = match Arguments::parse().chore {
         Chore::Ci => ci::run(),
         Chore::FetchWeights(asked) => weights::run(&asked),
         Chore::FetchData(asked) => data::run(&asked),
         Chore::LookAlikes(asked) => look_alikes::run(&asked),
+        Chore::Peers(asked) => peers::run(&asked),
+        Chore::PeersWork(asked) => peers::run_work(&asked),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -29,7 +29,7 @@ impl Objective for Supervised {
         let trained = state.params.filter(|name| !self.head_only || self.network.in_head(name));
         let leaves = Leaves::new(&trained)?;
         let params = state.params.merged(&leaves.params());
-        let mode = Mode { norm: self.norm, dropout: Some(at.rng("dropout")) };
+        let mode = Mode { norm: self.norm, dropout: Some(at.rng("dropout")), ..Mode::evaluate() };
         let forward = self.network.forward(&params, &state.buffers, &batch.inputs, mode)?;
         let loss = cross_entropy(&forward.output, &batch.labels, self.smoothing)?;
         let buffers = match self.norm {

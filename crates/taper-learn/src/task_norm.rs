@@ -43,7 +43,7 @@ impl TaskNorm {
                 return Err(LearnError::Invalid("only maml++ has a norm per step: use --norm support".into()));
             }
         };
-        let forward = network.forward(params, buffers, inputs, Mode { norm, dropout })?;
+        let forward = network.forward(params, buffers, inputs, Mode { norm, dropout, ..Mode::evaluate() })?;
         let statistics = buffers.merged(&forward.statistics.buffers);
         Ok((forward, statistics))
     }
@@ -58,7 +58,7 @@ impl TaskNorm {
         dropout: Option<Rng>,
     ) -> Result<Forward> {
         let norm = if self == Self::Batch { Norm::Batch } else { Norm::Stored };
-        Ok(network.forward(params, statistics, inputs, Mode { norm, dropout })?)
+        Ok(network.forward(params, statistics, inputs, Mode { norm, dropout, ..Mode::evaluate() })?)
     }
 }
 

@@ -133,7 +133,7 @@ impl InnerLoop {
     /// running ones in use.
     fn per_step(&self, params: &Params, step: &Step, inputs: &Tensor, training: bool) -> Result<Forward> {
         let norm = if training { Norm::Batch } else { Norm::Stored };
-        Ok(self.network.forward(params, &step.buffers, inputs, Mode { norm, dropout: None })?)
+        Ok(self.network.forward(params, &step.buffers, inputs, Mode { norm, ..Mode::evaluate() })?)
     }
 
     /// Query logits at φ, the step's own parameters in their places, with φ's graph through the support's statistics too, and the statistics of

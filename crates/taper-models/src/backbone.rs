@@ -1,8 +1,9 @@
 //! Feature extractors, and how a forward pass runs.
 
-use crate::{BatchStatistics, Buffers, Params, Result, Slot, State, slot};
+use crate::{BatchStatistics, Buffers, PackedWeights, Params, Result, Slot, State, slot};
 use candle_core::Tensor;
 use std::fmt;
+use std::sync::Arc;
 use taper_ops::Rng;
 
 /// Which statistics batch normalisation uses.
@@ -21,22 +22,24 @@ pub struct Mode {
     pub norm: Norm,
     /// Dropout's chance; none switches dropout off.
     pub dropout: Option<Rng>,
+    /// Weights that are final, their norms folded in: [`crate::Frozen`]'s.
+    pub packed: Option<Arc<PackedWeights>>,
 }
 
 impl Mode {
     /// For use: stored statistics, no dropout.
     pub fn evaluate() -> Self {
-        Self { norm: Norm::Stored, dropout: None }
+        Self { norm: Norm::Stored, dropout: None, packed: None }
     }
 
     /// For training: the batch's statistics, dropout drawn from `chance`.
     pub fn train(chance: Rng) -> Self {
-        Self { norm: Norm::Batch, dropout: Some(chance) }
+        Self { norm: Norm::Batch, dropout: Some(chance), packed: None }
     }
 
     /// The batch's statistics, no dropout: how few-shot learners run.
     pub fn batch_statistics() -> Self {
-        Self { norm: Norm::Batch, dropout: None }
+        Self { norm: Norm::Batch, dropout: None, packed: None }
     }
 }
 

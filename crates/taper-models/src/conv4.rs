@@ -1,10 +1,10 @@
 //! Conv4: four blocks of convolution, batch norm, ReLU and max pooling (Vinyals et al. 2016,
 //! section 4.1.1), the standard small network of few-shot learning.
 
-use crate::layers::{self, Pass};
+use crate::layers::{self, Pass, Then};
 use crate::{Backbone, Buffers, Features, Mode, ModelError, Params, Result, Slot, Start};
 use candle_core::Tensor;
-use taper_ops::{Convolution, Window, channels_last, max_pool2d, relu};
+use taper_ops::{Convolution, Window, channels_last};
 
 /// Four blocks of `width` channels. 28x28 images give features of `width`, 84x84 of 25 · `width`.
 ///
@@ -58,13 +58,12 @@ impl Backbone for Conv4 {
     }
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
-        let mut pass = Pass::new(params, buffers, mode.norm);
+        let mut pass = Pass::new(params, buffers, mode);
         let mut x = channels_last(inputs)?;
         for block in 0..BLOCKS {
             let how = Convolution { padding: 1, ..Convolution::default() };
-            x = pass.convolution(&format!("block{block}.conv"), &x, how)?;
-            x = pass.norm(&format!("block{block}.norm"), &x)?;
-            x = max_pool2d(&relu(&x)?, Window::tiled(2))?;
+            let names = (format!("block{block}.conv"), format!("block{block}.norm"));
+            x = pass.layer((&names.0, &names.1), &x, how, Then::ReluPool(Window::tiled(2)))?;
         }
         Ok(pass.into_features(layers::flatten(&x)?))
     }

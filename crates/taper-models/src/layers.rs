@@ -1,9 +1,13 @@
 //! What networks are made of: convolution, batch norm and dropout, by their keys.
 
-use crate::{BatchStatistics, Buffers, Features, Mode, Norm, Params, Result};
+use crate::{BatchStatistics, Buffers, Features, Mode, Norm, PackedWeights, Params, Result};
 use candle_core::{Device, Tensor};
 use rand::Rng as _;
-use taper_ops::{Convolution, Statistics, batch_norm, batch_norm_by_batch, conv2d};
+use std::sync::Arc;
+use taper_ops::{
+    Convolution, FrozenConvolution, Statistics, Window, batch_norm, batch_norm_by_batch, conv2d, fold_batch_norm,
+    max_pool2d, relu,
+};
 
 /// One pass through a network with batch norm: where its tensors come from, and the statistics it
 /// gathers on the way.
@@ -11,24 +15,93 @@ pub(crate) struct Pass<'a> {
     params: &'a Params,
     buffers: &'a Buffers,
     norm: Norm,
+    packed: Option<Arc<PackedWeights>>,
     eps: f64,
     statistics: BatchStatistics,
 }
 
+/// What follows a convolution's norm.
+#[derive(Clone, Copy)]
+pub(crate) enum Then<'a> {
+    /// Nothing.
+    Nothing,
+    /// ReLU.
+    Relu,
+    /// The sum with a residual branch, then ReLU.
+    AddRelu(&'a Tensor),
+    /// ReLU, then max pooling.
+    ReluPool(Window),
+}
+
 impl<'a> Pass<'a> {
     /// A pass with PyTorch's default for batch norm's ε.
-    pub(crate) fn new(params: &'a Params, buffers: &'a Buffers, norm: Norm) -> Self {
-        Self { params, buffers, norm, eps: 1e-5, statistics: BatchStatistics::default() }
+    pub(crate) fn new(params: &'a Params, buffers: &'a Buffers, mode: &Mode) -> Self {
+        let (norm, packed) = (mode.norm, mode.packed.clone());
+        Self { params, buffers, norm, packed, eps: 1e-5, statistics: BatchStatistics::default() }
+    }
+
+    /// A convolution without bias, its weight under `convolution.weight`, batch norm, and what follows.
+    pub(crate) fn layer(
+        &mut self,
+        (convolution, norm): (&str, &str),
+        x: &Tensor,
+        how: Convolution,
+        then: Then,
+    ) -> Result<Tensor> {
+        if let (Some(packed), Norm::Stored) = (self.packed.clone(), self.norm) {
+            return self.packed_layer(&packed, (convolution, norm), x, how, then);
+        }
+        let y = self.norm(norm, &self.convolution(convolution, x, how)?)?;
+        Ok(match then {
+            Then::Nothing => y,
+            Then::Relu => relu(&y)?,
+            Then::AddRelu(residual) => relu(&(y + residual)?)?,
+            Then::ReluPool(window) => relu(&max_pool2d(&y, window)?)?,
+        })
+    }
+
+    /// The same with the norm folded into weights that were packed before, or are now.
+    fn packed_layer(
+        &self,
+        packed: &PackedWeights,
+        (convolution, norm): (&str, &str),
+        x: &Tensor,
+        how: Convolution,
+        then: Then,
+    ) -> Result<Tensor> {
+        let frozen = packed.get_or_pack(convolution, || {
+            let weight = self.params.get(&format!("{convolution}.weight"))?;
+            let (scale, shift) = self.scale_shift(norm)?;
+            let (folded, bias) = fold_batch_norm(weight, &self.stored(norm)?, scale, shift, self.eps)?;
+            Ok(FrozenConvolution::new(x, &folded, &bias, how)?)
+        })?;
+        Ok(match then {
+            Then::Nothing => frozen.forward(x, None, false)?,
+            Then::Relu => frozen.forward(x, None, true)?,
+            Then::AddRelu(residual) => frozen.forward(x, Some(residual), true)?,
+            Then::ReluPool(window) => max_pool2d(&frozen.forward(x, None, true)?, window)?,
+        })
     }
 
     /// A convolution without bias, its weight under `name.weight`.
-    pub(crate) fn convolution(&self, name: &str, x: &Tensor, how: Convolution) -> Result<Tensor> {
+    fn convolution(&self, name: &str, x: &Tensor, how: Convolution) -> Result<Tensor> {
         convolution(self.params, name, x, how)
     }
 
+    fn scale_shift(&self, name: &str) -> Result<(&'a Tensor, &'a Tensor)> {
+        Ok((self.params.get(&format!("{name}.weight"))?, self.params.get(&format!("{name}.bias"))?))
+    }
+
+    fn stored(&self, name: &str) -> Result<Statistics> {
+        Ok(Statistics {
+            mean: self.buffers.get(&format!("{name}.running_mean"))?.clone(),
+            variance: self.buffers.get(&format!("{name}.running_var"))?.clone(),
+        })
+    }
+
     /// Batch norm of `x (…, c)`, by the batch's statistics (recorded) or the stored ones.
-    pub(crate) fn norm(&mut self, name: &str, x: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = (self.params.get(&format!("{name}.weight"))?, self.params.get(&format!("{name}.bias"))?);
+    fn norm(&mut self, name: &str, x: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = self.scale_shift(name)?;
         match self.norm {
             Norm::Batch => {
                 let (y, statistics) = batch_norm_by_batch(x, weight, bias, self.eps)?;
@@ -36,13 +109,7 @@ impl<'a> Pass<'a> {
                 self.statistics.record(name, &statistics, rows);
                 Ok(y)
             }
-            Norm::Stored => {
-                let statistics = Statistics {
-                    mean: self.buffers.get(&format!("{name}.running_mean"))?.clone(),
-                    variance: self.buffers.get(&format!("{name}.running_var"))?.clone(),
-                };
-                Ok(batch_norm(x, &statistics, weight, bias, self.eps)?)
-            }
+            Norm::Stored => Ok(batch_norm(x, &self.stored(name)?, weight, bias, self.eps)?),
         }
     }
 

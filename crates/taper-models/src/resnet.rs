@@ -1,10 +1,10 @@
 //! Residual networks (He et al. 2016): torchvision's for ImageNet and the narrow ones for CIFAR,
 //! from one builder.
 
-use crate::layers::Pass;
+use crate::layers::{Pass, Then};
 use crate::{Backbone, Buffers, Features, Mode, ModelError, Params, Result, Slot, Start};
 use candle_core::Tensor;
-use taper_ops::{Convolution, Window, avg_pool2d, channels_last, global_avg_pool, max_pool2d, relu};
+use taper_ops::{Convolution, Window, avg_pool2d, channels_last, global_avg_pool};
 
 /// A residual network for images of any size, by batch or stored statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,26 +162,22 @@ impl ResNet {
     fn stem(&self, pass: &mut Pass, images: &Tensor) -> Result<Tensor> {
         let cifar = self.depth.is_cifar();
         let (stride, padding) = if cifar { (1, 1) } else { (2, 3) };
-        let x = pass.convolution("conv1", &channels_last(images)?, Convolution { stride, padding, groups: 1 })?;
-        let x = relu(&pass.norm("bn1", &x)?)?;
-        if cifar {
-            return Ok(x);
-        }
-        Ok(max_pool2d(&x, Window { kernel: 3, stride: 2, padding: 1 })?)
+        let pool = Window { kernel: 3, stride: 2, padding: 1 };
+        let then = if cifar { Then::Relu } else { Then::ReluPool(pool) };
+        pass.layer(("conv1", "bn1"), &channels_last(images)?, Convolution { stride, padding, groups: 1 }, then)
     }
 
     fn block(&self, pass: &mut Pass, block: &Block, x: &Tensor) -> Result<Tensor> {
         let layers = block.layers(self.bottleneck());
+        let shortcut = self.shortcut(pass, block, x)?;
         let mut y = x.clone();
         for layer in &layers {
+            let names = (format!("{}.conv{}", block.name, layer.number), format!("{}.bn{}", block.name, layer.number));
             let how = Convolution { stride: layer.stride, padding: layer.kernel / 2, groups: 1 };
-            y = pass.convolution(&format!("{}.conv{}", block.name, layer.number), &y, how)?;
-            y = pass.norm(&format!("{}.bn{}", block.name, layer.number), &y)?;
-            if layer.number < layers.len() {
-                y = relu(&y)?;
-            }
+            let then = if layer.number < layers.len() { Then::Relu } else { Then::AddRelu(&shortcut) };
+            y = pass.layer((&names.0, &names.1), &y, how, then)?;
         }
-        Ok(relu(&(y + self.shortcut(pass, block, x)?)?)?)
+        Ok(y)
     }
 
     /// What is added to a block's output: its input, or that brought to the output's shape.
@@ -195,8 +191,8 @@ impl ResNet {
             return Ok(every_other.pad_with_zeros(3, missing / 2, missing - missing / 2)?);
         }
         let how = Convolution { stride: block.stride, ..Convolution::default() };
-        let x = pass.convolution(&format!("{}.downsample.0", block.name), x, how)?;
-        pass.norm(&format!("{}.downsample.1", block.name), &x)
+        let names = (format!("{}.downsample.0", block.name), format!("{}.downsample.1", block.name));
+        pass.layer((&names.0, &names.1), x, how, Then::Nothing)
     }
 }
 
@@ -239,7 +235,7 @@ impl Backbone for ResNet {
     }
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
-        let mut pass = Pass::new(params, buffers, mode.norm);
+        let mut pass = Pass::new(params, buffers, mode);
         let mut x = self.stem(&mut pass, inputs)?;
         for block in self.blocks() {
             x = self.block(&mut pass, &block, &x)?;
@@ -257,7 +253,7 @@ impl Backbone for ResNet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Head, Network, Norm, State};
+    use crate::{Head, Network, State};
     use candle_core::{DType, Device};
     use candle_nn::VarBuilder;
     use candle_transformers::models::resnet as theirs;
@@ -305,7 +301,7 @@ mod tests {
         let block = resnet.blocks().into_iter().find(Block::changes_shape).unwrap();
         let x = Tensor::arange(0f32, 4.0 * 4.0 * 16.0, &Device::Cpu).unwrap().reshape((1, 4, 4, 16)).unwrap();
         let (params, buffers) = Default::default();
-        let y = resnet.shortcut(&mut Pass::new(&params, &buffers, Norm::Stored), &block, &x).unwrap();
+        let y = resnet.shortcut(&mut Pass::new(&params, &buffers, &Mode::evaluate()), &block, &x).unwrap();
         let y = y.get(0).unwrap().to_vec3::<f32>().unwrap();
         assert_eq!((y.len(), y[0].len(), y[0][0].len()), (2, 2, 32));
         assert_eq!(y[1][1][7..9], [0.0, (2.0 * 4.0 + 2.0) * 16.0]);

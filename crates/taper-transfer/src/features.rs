@@ -4,7 +4,7 @@ use crate::FeatureCache;
 use candle_core::{Device, Tensor};
 use taper_data::{DataError, Hash, Inputs, View};
 use taper_learn::Result;
-use taper_models::{Mode, Network, State};
+use taper_models::{Frozen, Network, State};
 use taper_ops::Rng;
 
 /// Features `(n, d)` of images: [`Inputs`] like the images themselves, without the backbone's cost.
@@ -52,11 +52,11 @@ impl Features {
                 None => missing.push(place),
             }
         }
+        let frozen = Frozen::new(network.backbone().clone(), state.clone());
         for (batch, places) in missing.chunks(BATCH).enumerate() {
             let images: Vec<usize> = places.iter().map(|&place| indices[place]).collect();
             let inputs = view.inputs(&images, None)?;
-            let made = network.backbone().features(&state.params, &state.buffers, &inputs, &mut Mode::evaluate())?;
-            let rows = made.features.to_vec2::<f32>()?;
+            let rows = frozen.features(&inputs)?.to_vec2::<f32>()?;
             for (&place, row) in places.iter().zip(&rows) {
                 values[place * width..(place + 1) * width].copy_from_slice(row);
             }

@@ -10,7 +10,7 @@ use crate::kernels::winograd::{self, Tiling};
 use std::borrow::Cow;
 
 /// Weights in the order in which one kernel reads them.
-pub(super) enum Kernel {
+pub(crate) enum Kernel {
     /// Each channel by itself.
     Depthwise(InstructionSet, Vec<f32>),
     /// 3x3, stride 1, on transformed tiles.
@@ -20,13 +20,13 @@ pub(super) enum Kernel {
 }
 
 /// `(n, oh, ow, o)`.
-pub(super) fn forward(set: InstructionSet, g: &Geometry, x: &[f32], weight: &[f32]) -> Vec<f32> {
+pub(crate) fn forward(set: InstructionSet, g: &Geometry, x: &[f32], weight: &[f32]) -> Vec<f32> {
     Kernel::forward(set, g, weight).run(g, x, Finish::default())
 }
 
 impl Kernel {
     /// The kernel that convolves such images fastest, with its weights.
-    pub(super) fn forward(set: InstructionSet, g: &Geometry, weight: &[f32]) -> Self {
+    pub(crate) fn forward(set: InstructionSet, g: &Geometry, weight: &[f32]) -> Self {
         if depthwise(g) {
             return Self::Depthwise(set, depthwise::transposed(weight, g.c));
         }
@@ -41,7 +41,7 @@ impl Kernel {
     }
 
     /// The convolution of `x (n, h, w, c)`.
-    pub(super) fn run(&self, g: &Geometry, x: &[f32], finish: Finish) -> Vec<f32> {
+    pub(crate) fn run(&self, g: &Geometry, x: &[f32], finish: Finish) -> Vec<f32> {
         match self {
             Self::Depthwise(set, weights) => depthwise::run(*set, &walk(g), x, weights, finish),
             Self::Winograd(weights) => {
@@ -58,7 +58,7 @@ impl Kernel {
 }
 
 /// `(n, h, w, c)`, for `y (n, oh, ow, o)`.
-pub(super) fn input_gradient(set: InstructionSet, g: &Geometry, y: &[f32], weight: &[f32]) -> Vec<f32> {
+pub(crate) fn input_gradient(set: InstructionSet, g: &Geometry, y: &[f32], weight: &[f32]) -> Vec<f32> {
     let rows = Axis::adjoint(g.oh, g.h, g.kh, g.how.stride, g.how.padding);
     let columns = Axis::adjoint(g.ow, g.w, g.kw, g.how.stride, g.how.padding);
     let walk = Walk { images: g.n, rows, columns, pitch: g.o, width: g.o };
@@ -76,7 +76,7 @@ pub(super) fn input_gradient(set: InstructionSet, g: &Geometry, y: &[f32], weigh
 }
 
 /// `(o, i, kh, kw)`, for `x (n, h, w, c)` and `y (n, oh, ow, o)`.
-pub(super) fn weight_gradient(set: InstructionSet, g: &Geometry, x: &[f32], y: &[f32]) -> Vec<f32> {
+pub(crate) fn weight_gradient(set: InstructionSet, g: &Geometry, x: &[f32], y: &[f32]) -> Vec<f32> {
     if depthwise(g) {
         return depthwise::transposed(&depthwise::weight_gradient(set, &walk(g), x, y), g.taps());
     }

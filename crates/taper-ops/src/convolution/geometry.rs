@@ -5,21 +5,21 @@ use candle_core::{Result, Shape, bail};
 
 /// The checked sizes of one convolution.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Geometry {
-    pub(super) n: usize,
-    pub(super) h: usize,
-    pub(super) w: usize,
-    pub(super) c: usize,
-    pub(super) o: usize,
-    pub(super) kh: usize,
-    pub(super) kw: usize,
-    pub(super) oh: usize,
-    pub(super) ow: usize,
-    pub(super) how: Convolution,
+pub(crate) struct Geometry {
+    pub(crate) n: usize,
+    pub(crate) h: usize,
+    pub(crate) w: usize,
+    pub(crate) c: usize,
+    pub(crate) o: usize,
+    pub(crate) kh: usize,
+    pub(crate) kw: usize,
+    pub(crate) oh: usize,
+    pub(crate) ow: usize,
+    pub(crate) how: Convolution,
 }
 
 impl Geometry {
-    pub(super) fn new(x: &[usize], weight: &[usize], how: Convolution) -> Result<Self> {
+    pub(crate) fn new(x: &[usize], weight: &[usize], how: Convolution) -> Result<Self> {
         let (&[n, h, w, c], &[o, i, kh, kw]) = (x, weight) else {
             bail!("convolution: takes inputs (n, h, w, c) and weights (o, i, kh, kw), not {x:?} and {weight:?}");
         };
@@ -38,30 +38,30 @@ impl Geometry {
         Ok(Self { n, h, w, c, o, kh, kw, oh, ow, how })
     }
 
-    pub(super) fn group_inputs(&self) -> usize {
+    pub(crate) fn group_inputs(&self) -> usize {
         self.c / self.how.groups
     }
 
-    pub(super) fn group_outputs(&self) -> usize {
+    pub(crate) fn group_outputs(&self) -> usize {
         self.o / self.how.groups
     }
 
     /// Length of a patch: one group's inputs under the kernel.
-    pub(super) fn patch(&self) -> usize {
+    pub(crate) fn patch(&self) -> usize {
         self.kh * self.kw * self.group_inputs()
     }
 
-    pub(super) fn operations(&self) -> usize {
+    pub(crate) fn operations(&self) -> usize {
         2 * self.n * self.oh * self.ow * self.o * self.patch()
     }
 
     /// The output's shape.
-    pub(super) fn outputs(&self) -> Shape {
+    pub(crate) fn outputs(&self) -> Shape {
         (self.n, self.oh, self.ow, self.o).into()
     }
 
     /// Errs unless these are the output's sizes.
-    pub(super) fn check_outputs(&self, dims: &[usize]) -> Result<()> {
+    pub(crate) fn check_outputs(&self, dims: &[usize]) -> Result<()> {
         if dims != [self.n, self.oh, self.ow, self.o] {
             bail!("convolution: gradients {dims:?} do not fit outputs {:?}", self.outputs().dims());
         }
@@ -69,13 +69,13 @@ impl Geometry {
     }
 
     /// Kernel cells.
-    pub(super) fn taps(&self) -> usize {
+    pub(crate) fn taps(&self) -> usize {
         self.kh * self.kw
     }
 
     /// Visits, for output pixel `(row, column)`, each kernel cell that lies on the image:
     /// `(cell of the kernel, input pixel)`.
-    pub(super) fn for_each_cell(&self, row: usize, column: usize, mut f: impl FnMut(usize, usize)) {
+    pub(crate) fn for_each_cell(&self, row: usize, column: usize, mut f: impl FnMut(usize, usize)) {
         for a in 0..self.kh {
             let Some(i) = (row * self.how.stride + a).checked_sub(self.how.padding).filter(|&i| i < self.h) else {
                 continue;

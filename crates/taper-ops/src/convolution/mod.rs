@@ -6,8 +6,8 @@
 //!
 //! f32 runs on the kernels of [`crate::kernels`], f64 on a simple reference.
 
-mod fast;
-mod geometry;
+pub(crate) mod fast;
+pub(crate) mod geometry;
 mod reference;
 
 use crate::element::{float, stored, values};

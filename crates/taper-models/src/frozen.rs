@@ -1,0 +1,89 @@
+//! Backbones whose weights are final: feature extraction without the cost of being able to learn.
+
+use crate::{Backbone, Mode, Result, State};
+use candle_core::Tensor;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use taper_ops::FrozenConvolution;
+
+/// A backbone with weights that don't change any more. Norms are folded into convolutions, whose
+/// weights are packed once, by the first images.
+#[derive(Debug, Clone)]
+pub struct Frozen {
+    backbone: Arc<dyn Backbone>,
+    state: State,
+    packed: Arc<PackedWeights>,
+}
+
+impl Frozen {
+    /// A backbone with its final state.
+    pub fn new(backbone: Arc<dyn Backbone>, state: State) -> Self {
+        Self { backbone, state, packed: Arc::default() }
+    }
+
+    /// The features `(n, d)` of `inputs (n, c, h, w)`, f32, normalised by the stored statistics.
+    ///
+    /// Errs when the inputs' shape or the state don't fit.
+    pub fn features(&self, inputs: &Tensor) -> Result<Tensor> {
+        let mut mode = Mode { packed: Some(self.packed.clone()), ..Mode::evaluate() };
+        Ok(self.backbone.features(&self.state.params, &self.state.buffers, inputs, &mut mode)?.features)
+    }
+}
+
+/// Folded and packed convolutions of one state, by name: filled as they are met, the same for good.
+#[derive(Default)]
+pub struct PackedWeights(Mutex<BTreeMap<String, Arc<FrozenConvolution>>>);
+
+impl PackedWeights {
+    /// The convolution of that name, packed now if it was not before.
+    pub(crate) fn get_or_pack(
+        &self,
+        name: &str,
+        pack: impl FnOnce() -> Result<FrozenConvolution>,
+    ) -> Result<Arc<FrozenConvolution>> {
+        // a panic elsewhere leaves whole entries behind
+        let mut packed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = packed.get(name) {
+            return Ok(found.clone());
+        }
+        let made = Arc::new(pack()?);
+        packed.insert(name.to_string(), made.clone());
+        Ok(made)
+    }
+}
+
+impl fmt::Debug for PackedWeights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PackedWeights")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Architecture;
+    use taper_ops::{rng, uniform};
+
+    #[test]
+    fn frozen_features_equal_those_of_evaluation() {
+        for (name, side) in [("conv4-20", 28), ("cifar-resnet20", 32), ("resnet18", 64), ("resnet50", 64)] {
+            let backbone = name.parse::<Architecture>().unwrap().backbone((3, side, side)).unwrap();
+            let state = backbone.init(1).unwrap();
+            let off = |(name, tensor): (&str, &Tensor)| {
+                let noise = uniform(&mut rng(2, name, 0), tensor.shape().clone(), -0.1, 0.1).unwrap();
+                (name.to_string(), (tensor + noise).unwrap())
+            };
+            let state = State { buffers: state.buffers.iter().map(off).collect(), ..state };
+            let frozen = Frozen::new(backbone.clone(), state.clone());
+            for images in [3, 1] {
+                let inputs = uniform(&mut rng(3, "images", images as u64), (images, 3, side, side), -1.0, 1.0).unwrap();
+                let right = backbone.features(&state.params, &state.buffers, &inputs, &mut Mode::evaluate()).unwrap();
+                let ours = frozen.features(&inputs).unwrap();
+                let largest = |t: &Tensor| t.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+                let error = largest(&(ours - &right.features).unwrap()) / largest(&right.features);
+                assert!(error < 1e-5, "{name}: relative error {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Convolutions whose weights don't change any more: packed once, what follows them folded in.
+
+use crate::convolution::{Convolution, fast::Kernel, geometry::Geometry};
+use crate::element::{stored, values};
+use crate::kernels::simd::InstructionSet;
+use crate::kernels::tile::Finish;
+use crate::norm::Statistics;
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+
+/// A convolution with weights and bias that are final: `conv2d` without a gradient, but faster.
+pub struct FrozenConvolution {
+    kernel: Kernel,
+    bias: Vec<f32>,
+    weights: Vec<usize>,
+    how: Convolution,
+}
+
+impl FrozenConvolution {
+    /// Packs `weight (o, c / groups, kh, kw)` for inputs like `x (n, h, w, c)`; other sizes and
+    /// numbers of images work too. `bias (o)` is added to each pixel.
+    ///
+    /// Errs, naming the shapes, when they don't fit, and when the type is not f32.
+    pub fn new(x: &Tensor, weight: &Tensor, bias: &Tensor, how: Convolution) -> Result<Self> {
+        let g = Geometry::new(x.dims(), weight.dims(), how)?;
+        if weight.dtype() != DType::F32 || bias.dims() != [g.o] {
+            bail!(
+                "frozen convolution: takes f32 weights with a bias for each output, not {:?} {:?} with {:?}",
+                weight.dtype(),
+                weight.dims(),
+                bias.dims()
+            );
+        }
+        let kernel = Kernel::forward(InstructionSet::best(), &g, &weight.flatten_all()?.to_vec1::<f32>()?);
+        Ok(Self { kernel, bias: bias.to_vec1()?, weights: weight.dims().to_vec(), how })
+    }
+
+    /// The convolution of `x (n, h, w, c)`, plus `residual (n, oh, ow, o)` where there is one,
+    /// rectified with `relu`: a value without gradient.
+    pub fn forward(&self, x: &Tensor, residual: Option<&Tensor>, relu: bool) -> Result<Tensor> {
+        let x = x.contiguous()?;
+        let run = Run { convolution: self, relu };
+        match residual {
+            Some(residual) => x.apply_op2_no_bwd(&residual.contiguous()?, &run),
+            None => x.apply_op1_no_bwd(&run),
+        }
+    }
+}
+
+/// A convolution's weights with the batch norm after it folded in, and the bias that then follows:
+/// `norm(conv2d(x, weight)) = conv2d(x, folded) + bias` (Jacob et al. 2018, section 3.2).
+pub fn fold_batch_norm(
+    weight: &Tensor,
+    statistics: &Statistics,
+    scale: &Tensor,
+    shift: &Tensor,
+    eps: f64,
+) -> Result<(Tensor, Tensor)> {
+    let by = (scale / (&statistics.variance + eps)?.sqrt()?)?;
+    let folded = weight.broadcast_mul(&by.reshape(((), 1, 1, 1))?)?;
+    Ok((folded, (shift - (&statistics.mean * by)?)?))
+}
+
+struct Run<'a> {
+    convolution: &'a FrozenConvolution,
+    relu: bool,
+}
+
+const NAME: &str = "frozen convolution";
+
+impl Run<'_> {
+    fn run(
+        &self,
+        (x, lx): (&CpuStorage, &Layout),
+        residual: Option<(&CpuStorage, &Layout)>,
+    ) -> Result<(CpuStorage, Shape)> {
+        let FrozenConvolution { kernel, bias, weights, how } = self.convolution;
+        let g = Geometry::new(lx.dims(), weights, *how)?;
+        if x.dtype() != DType::F32 {
+            bail!("{NAME}: takes f32, not {:?}", x.dtype());
+        }
+        let residual = match residual {
+            Some((residual, layout)) => {
+                g.check_outputs(layout.dims())?;
+                Some(values::<f32>(residual, layout, NAME)?)
+            }
+            None => None,
+        };
+        let finish = Finish { bias: Some(bias), residual, relu: self.relu };
+        Ok(stored::<f32>(kernel.run(&g, values::<f32>(x, lx, NAME)?, finish), g.outputs()))
+    }
+}
+
+impl CustomOp1 for Run<'_> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.run((x, layout), None)
+    }
+}
+
+impl CustomOp2 for Run<'_> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, r: &CpuStorage, lr: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.run((x, lx), Some((r, lr)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{near, random};
+    use crate::{batch_norm, conv2d, relu};
+
+    #[test]
+    fn a_folded_convolution_equals_norm_after_convolution() {
+        for (c, o, groups, side) in [(3, 20, 1, 9), (20, 20, 1, 12), (12, 12, 12, 7)] {
+            let how = Convolution { padding: 1, groups, ..Convolution::default() };
+            let (x, weight) = (random("x", (2, side, side, c)), random("w", (o, c / groups, 3, 3)));
+            let variance = random("v", o).abs().unwrap();
+            let statistics = Statistics { mean: random("m", o), variance };
+            let (scale, shift, residual) = (random("s", o), random("b", o), random("r", (2, side, side, o)));
+            let y = batch_norm(&conv2d(&x, &weight, how).unwrap(), &statistics, &scale, &shift, 1e-5).unwrap();
+            let right = relu(&(&y + &residual).unwrap()).unwrap();
+
+            let (folded, bias) = fold_batch_norm(&weight, &statistics, &scale, &shift, 1e-5).unwrap();
+            let narrow = |t: &Tensor| t.to_dtype(DType::F32).unwrap();
+            let frozen = FrozenConvolution::new(&x, &narrow(&folded), &narrow(&bias), how).unwrap();
+            let list = |t: Tensor| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let rectified = frozen.forward(&narrow(&x), Some(&narrow(&residual)), true).unwrap();
+            near(&list(rectified), &list(right), 1e-5);
+            near(&list(frozen.forward(&narrow(&x), None, false).unwrap()), &list(y), 1e-5);
+        }
+    }
+
+    #[test]
+    fn a_residual_that_does_not_fit_is_an_error_that_names_both() {
+        let narrow = |name, shape: &[usize]| random(name, shape).to_dtype(DType::F32).unwrap();
+        let x = narrow("x", &[1, 4, 4, 2]);
+        let frozen =
+            FrozenConvolution::new(&x, &narrow("w", &[3, 2, 1, 1]), &narrow("b", &[3]), Convolution::default())
+                .unwrap();
+        let error = frozen.forward(&x, Some(&narrow("r", &[1, 4, 4, 2])), false).unwrap_err().to_string();
+        assert!(error.contains("[1, 4, 4, 2]") && error.contains("[1, 4, 4, 3]"), "{error}");
+    }
+}

@@ -1,0 +1,145 @@
+//! Taper beside PyTorch: the same work, on the same machine, in turn.
+
+mod torch;
+mod work;
+
+use crate::args::{Peers, PeersWork};
+use anyhow::{Context, Result, bail};
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+use std::process::Command;
+pub(crate) use work::Work;
+
+/// What one run of one side found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outcome {
+    rate: f64,
+    /// Most memory the process held.
+    megabytes: Option<f64>,
+}
+
+impl Outcome {
+    /// The better rate, the larger memory.
+    fn best(self, other: Self) -> Self {
+        let megabytes = match (self.megabytes, other.megabytes) {
+            (Some(one), Some(other)) => Some(one.max(other)),
+            (one, other) => one.or(other),
+        };
+        Self { rate: self.rate.max(other.rate), megabytes }
+    }
+}
+
+/// Both sides of one work.
+struct Row {
+    work: Work,
+    taper: Outcome,
+    torch: Outcome,
+    /// PyTorch's fastest way.
+    way: &'static str,
+}
+
+/// Runs both sides in turn, several rounds of each, and prints the table.
+pub(crate) fn run(asked: &Peers) -> Result<()> {
+    let program = build()?;
+    let works = if asked.only.is_empty() { clap::ValueEnum::value_variants().to_vec() } else { asked.only.clone() };
+    let rows = works.into_iter().map(|work| compare(asked, &program, work)).collect::<Result<Vec<_>>>()?;
+    println!(
+        "{:<22}{:>22}{:>18}  {:<22}{:>6}{:>20}",
+        "work", "Taper", "PyTorch", "its best way", "ratio", "peak memory, MB"
+    );
+    for Row { work, taper, torch, way } in &rows {
+        let unit = work.unit();
+        let megabytes = |outcome: &Outcome| outcome.megabytes.map_or("?".into(), |megabytes| format!("{megabytes:.0}"));
+        println!(
+            "{:<22}{:>11.2} {unit:>10}{:>18.2}  {way:<22}{:>6.2}{:>20}",
+            work.name(),
+            taper.rate,
+            torch.rate,
+            taper.rate / torch.rate,
+            format!("{} / {}", megabytes(taper), megabytes(torch)),
+        );
+    }
+    if asked.json {
+        println!("{}", json(&rows));
+    }
+    Ok(())
+}
+
+fn json(rows: &[Row]) -> Value {
+    let round = |value: f64| (value * 1e3).round() / 1e3;
+    let ratios: Map<String, Value> =
+        rows.iter().map(|row| (row.work.name(), json!(round(row.taper.rate / row.torch.rate)))).collect();
+    let memory: Map<String, Value> = rows
+        .iter()
+        .map(|row| (row.work.name(), json!({ "taper_mb": row.taper.megabytes, "pytorch_mb": row.torch.megabytes })))
+        .collect();
+    json!({ "ratios": ratios, "memory": memory })
+}
+
+/// This program itself, optimised as users have it.
+fn build() -> Result<PathBuf> {
+    let status = Command::new("cargo")
+        .args(["build", "--release", "--quiet", "--package", "xtask"])
+        .status()
+        .context("cargo does not start, install a Rust tool chain")?;
+    if !status.success() {
+        bail!("the release build failed, see above");
+    }
+    let here = std::env::current_exe()?;
+    match here.ancestors().nth(2) {
+        Some(target) => Ok(target.join("release").join("xtask").with_extension(std::env::consts::EXE_EXTENSION)),
+        None => bail!("{} lies in no target folder, run it by cargo xtask", here.display()),
+    }
+}
+
+fn compare(asked: &Peers, program: &std::path::Path, work: Work) -> Result<Row> {
+    let variants = torch::variants(work);
+    let mut ours: Option<Outcome> = None;
+    let mut theirs: Vec<Option<Outcome>> = vec![None; variants.len()];
+    let better = |best: Option<Outcome>, new: Outcome| Some(best.map_or(new, |best| best.best(new)));
+    for _ in 0..asked.rounds {
+        ours = better(ours, child(asked, program, work)?);
+        for (variant, best) in variants.iter().zip(&mut theirs) {
+            *best = better(*best, variant.run(&asked.python, &asked.scripts, asked.threads, asked.seconds)?);
+        }
+    }
+    let fastest = variants.iter().zip(theirs).filter_map(|(variant, best)| Some((variant.name, best?)));
+    let fastest = fastest.max_by(|one, other| one.1.rate.total_cmp(&other.1.rate));
+    match (ours, fastest) {
+        (Some(taper), Some((way, torch))) => Ok(Row { work, taper, torch, way }),
+        _ => bail!("no rounds, no comparison: use --rounds 1 at least"),
+    }
+}
+
+/// Taper's side, in a process of its own for its memory's sake.
+fn child(asked: &Peers, program: &std::path::Path, work: Work) -> Result<Outcome> {
+    let output = Command::new(program)
+        .args(["peers-work", &work.name(), "--seconds", &asked.seconds.to_string()])
+        .args(["--threads", &asked.threads.to_string()])
+        .output()
+        .with_context(|| format!("{} does not start", program.display()))?;
+    let words = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        bail!("{} failed: {}", work.name(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let found: Value = serde_json::from_str(words.trim()).with_context(|| format!("no JSON: {words}"))?;
+    match found["rate"].as_f64() {
+        Some(rate) => Ok(Outcome { rate, megabytes: found["peak_rss_mb"].as_f64() }),
+        None => bail!("no rate: {words}"),
+    }
+}
+
+/// Taper's side of one work: one line of JSON.
+pub(crate) fn run_work(asked: &PeersWork) -> Result<()> {
+    let rate = taper_ops::in_pool(asked.threads, || asked.work.rate(asked.seconds))??;
+    println!("{}", json!({ "rate": rate, "peak_rss_mb": peak_memory() }));
+    Ok(())
+}
+
+/// The most memory that this process has held, in MB, where the system tells (Linux).
+fn peak_memory() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some((kilobytes / 1024.0).round())
+}

@@ -1,0 +1,92 @@
+//! PyTorch's way of doing the same works, in a program and several variants each.
+
+use super::Outcome;
+use super::work::Work;
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+
+/// One way of doing a work in PyTorch.
+pub(crate) struct Variant {
+    /// What tells it from the others.
+    pub(crate) name: &'static str,
+    program: &'static str,
+    arguments: Vec<&'static str>,
+    /// The figure that it prints.
+    figure: &'static str,
+}
+
+const CHANNELS_LAST: &str = "--channels-last";
+
+/// Every way that may be the fastest.
+pub(crate) fn variants(work: Work) -> Vec<Variant> {
+    let several = |program, figure, common: &[&'static str], more: &[(&'static str, &[&'static str])]| {
+        let variant = |&(name, own): &(&'static str, &[&'static str])| Variant {
+            name,
+            program,
+            arguments: [common, own].concat(),
+            figure,
+        };
+        more.iter().map(variant).collect()
+    };
+    let layouts: [(&str, &[&str]); 2] = [("plain", &[]), ("channels-last", &[CHANNELS_LAST])];
+    let maml = |own: &[&'static str]| {
+        let common = ["--ways", "5", "--shots", "1", "--queries", "1", "--tasks", "32", "--inner-lr", "0.4"];
+        let common = [&common[..], own].concat();
+        let mut variants: Vec<Variant> =
+            several("torch_maml.py", "loop_it_per_s", &common, &[("loop", &["--impl", "loop"])]);
+        variants.extend::<Vec<Variant>>(several(
+            "torch_maml.py",
+            "vmap_it_per_s",
+            &common,
+            &[("vmap", &["--impl", "vmap"])],
+        ));
+        variants
+    };
+    let transfer = |own: &[&'static str], more: &[(&'static str, &[&'static str])]| {
+        let common = [&["--batch", "16", "--size", "224", "--classes", "10"][..], own].concat();
+        several("torch_transfer.py", "images_per_s", &common, more)
+    };
+    let folded: [(&str, &[&str]); 2] = [("plain", &[]), ("channels-last, folded", &[CHANNELS_LAST, "--fuse"])];
+    match work {
+        Work::Maml1Step => maml(&["--steps", "1"]),
+        Work::Maml5Steps => maml(&["--steps", "5"]),
+        Work::MamlFirstOrder => maml(&["--steps", "1", "--first-order"]),
+        Work::Protonet => {
+            let common = ["--ways", "20", "--shots", "5", "--queries", "15"];
+            several("torch_protonet.py", "episodes_per_s", &common, &layouts)
+        }
+        Work::Resnet18Features => transfer(&["--arch", "resnet18", "--mode", "features"], &folded),
+        Work::Resnet50Features => transfer(&["--arch", "resnet50", "--mode", "features"], &folded),
+        Work::Resnet18FineTune => transfer(&["--arch", "resnet18", "--mode", "finetune"], &layouts),
+        Work::CifarResnet20Train => {
+            several("torch_resnet20.py", "images_per_s", &["--batch", "128", "--classes", "10"], &layouts)
+        }
+    }
+}
+
+impl Variant {
+    /// Runs it on `threads` threads for `seconds`.
+    pub(crate) fn run(&self, python: &Path, scripts: &Path, threads: usize, seconds: f64) -> Result<Outcome> {
+        let program = scripts.join(self.program);
+        let output = Command::new(python)
+            .arg(&program)
+            .args(&self.arguments)
+            .args(["--threads", &threads.to_string(), "--seconds", &seconds.to_string()])
+            .output()
+            .with_context(|| format!("{} does not start, give another --python", python.display()))?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr);
+            bail!("{} failed: {}", program.display(), words.lines().last().unwrap_or("without a word"));
+        }
+        let words = String::from_utf8_lossy(&output.stdout);
+        let line = words.lines().last().unwrap_or_default();
+        let found: Value =
+            serde_json::from_str(line).with_context(|| format!("{} printed no JSON: {line}", program.display()))?;
+        match (found[self.figure].as_f64(), found["peak_rss_mb"].as_f64()) {
+            (Some(rate), Some(megabytes)) => Ok(Outcome { rate, megabytes: Some(megabytes) }),
+            _ => bail!("{} printed no {} or peak_rss_mb: {line}", program.display(), self.figure),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The works that both sides do, and Taper's way of doing them: the objectives, networks and
+//! training loop that every user gets.
+
+use anyhow::Result;
+use clap::ValueEnum;
+use std::time::{Duration, Instant};
+use taper_data::{Batch, Episode};
+use taper_learn::{Event, Flow, Objective, Observer, Optimizer, Plan, Progress, Supervised, TaskNorm, fit};
+use taper_meta::{Maml, Order, ProtoNet};
+use taper_models::{Architecture, Frozen, Head, Network, Norm};
+use taper_ops::{rng, uniform};
+
+/// A piece of work with every size given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Work {
+    /// Exact MAML, Conv4-64, 5-way 1-shot, 32 tasks a step, 1 inner step
+    #[value(name = "maml-1-step")]
+    Maml1Step,
+    /// The same with 5 inner steps
+    #[value(name = "maml-5-steps")]
+    Maml5Steps,
+    /// First-order MAML with 1 inner step
+    MamlFirstOrder,
+    /// ProtoNet episodes, Conv4-64, 20-way 5-shot with 15 queries
+    Protonet,
+    /// Features of a frozen ResNet-18, batches of 16 images of 224x224
+    #[value(name = "resnet18-features")]
+    Resnet18Features,
+    /// Training of the whole ResNet-18, batches of 16 images of 224x224
+    #[value(name = "resnet18-fine-tune")]
+    Resnet18FineTune,
+    /// Features of a frozen ResNet-50, batches of 16 images of 224x224
+    #[value(name = "resnet50-features")]
+    Resnet50Features,
+    /// Training of a CIFAR ResNet-20, batches of 128
+    #[value(name = "cifar-resnet20-train")]
+    CifarResnet20Train,
+}
+
+const INNER_LR: f64 = 0.4;
+
+impl Work {
+    /// Its name, as the command line takes it.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default()
+    }
+
+    /// What a rate counts.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Maml1Step | Self::Maml5Steps | Self::MamlFirstOrder => "steps/s",
+            Self::Protonet => "episodes/s",
+            _ => "images/s",
+        }
+    }
+
+    /// Taper's rate: the median over calls of `seconds` in all, after one to warm up.
+    pub(crate) fn rate(self, seconds: f64) -> Result<f64> {
+        match self {
+            Self::Maml1Step => maml(1, Order::Second, seconds),
+            Self::Maml5Steps => maml(5, Order::Second, seconds),
+            Self::MamlFirstOrder => maml(1, Order::First, seconds),
+            Self::Protonet => protonet(seconds),
+            Self::Resnet18Features => features("resnet18", seconds),
+            Self::Resnet50Features => features("resnet50", seconds),
+            Self::Resnet18FineTune => {
+                let head = Head::Mlp { hidden: 1024, outputs: 10 };
+                supervised("resnet18", head, 16, 224, Optimizer::adam(), seconds)
+            }
+            Self::CifarResnet20Train => {
+                let sgd = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 1e-4 };
+                supervised("cifar-resnet20", Head::Linear { outputs: 10 }, 128, 32, sgd, seconds)
+            }
+        }
+    }
+}
+
+fn network(name: &str, input: (usize, usize, usize), head: Head) -> Result<Network> {
+    Ok(Network::new(name.parse::<Architecture>()?.backbone(input)?, head))
+}
+
+/// Random images, as many of each class.
+fn batch(stream: &str, ways: usize, each: usize, (c, h, w): (usize, usize, usize)) -> Result<Batch> {
+    let images = uniform(&mut rng(0, stream, 0), (ways * each, c, h, w), 0.0, 1.0)?;
+    let labels: Vec<u32> = (0..ways * each).map(|image| (image / each) as u32).collect();
+    Ok(Batch::new(images, &labels, ways)?)
+}
+
+fn episode(index: usize, ways: usize, shots: usize, queries: usize) -> Result<Episode> {
+    Ok(Episode {
+        support: batch(&format!("support {index}"), ways, shots, (1, 28, 28))?,
+        query: batch(&format!("query {index}"), ways, queries, (1, 28, 28))?,
+        classes: (0..ways as u32).collect(),
+        source: "noise".into(),
+    })
+}
+
+fn maml(inner_steps: usize, order: Order, seconds: f64) -> Result<f64> {
+    const TASKS: usize = 32;
+    let network = network("conv4-64", (1, 28, 28), Head::Linear { outputs: 5 })?;
+    let episodes = (0..TASKS).map(|task| episode(task, 5, 1, 1)).collect::<Result<Vec<_>>>()?;
+    let maml = Maml::new(network.clone(), INNER_LR, inner_steps, order, TaskNorm::Batch)?;
+    train(&network, &maml, &episodes, Optimizer::adam(), seconds)
+}
+
+fn protonet(seconds: f64) -> Result<f64> {
+    let network = network("conv4-64", (1, 28, 28), Head::Identity)?;
+    let protonet = ProtoNet::new(network.clone(), TaskNorm::Batch);
+    train(&network, &protonet, &[episode(0, 20, 5, 15)?], Optimizer::adam(), seconds)
+}
+
+fn supervised(name: &str, head: Head, images: usize, side: usize, optimizer: Optimizer, seconds: f64) -> Result<f64> {
+    let network = network(name, (3, side, side), head)?;
+    let inputs = uniform(&mut rng(0, "images", 0), (images, 3, side, side), 0.0, 1.0)?;
+    let labels: Vec<u32> = (0..images).map(|image| (image % 10) as u32).collect();
+    let batch = Batch::new(inputs, &labels, 10)?;
+    let objective = Supervised { network: network.clone(), head_only: false, norm: Norm::Batch, smoothing: 0.0 };
+    Ok(images as f64 * train(&network, &objective, &[batch], optimizer, seconds)?)
+}
+
+/// Steps a second of the training loop, a step over all `items`.
+fn train<O: Objective>(
+    network: &Network,
+    objective: &O,
+    items: &[O::Item],
+    optimizer: Optimizer,
+    seconds: f64,
+) -> Result<f64>
+where
+    O::Item: Clone,
+{
+    let plan = Plan { steps: u64::MAX, items: items.len(), optimizer, ..Plan::default() };
+    let item = |draw: taper_learn::Draw| Ok(items[draw.number as usize % items.len()].clone());
+    let mut watch = Stopwatch::new(seconds);
+    fit(Progress::new(network.init(0)?), &plan, objective, item, |_| Ok(0.0), &mut watch)?;
+    Ok(watch.rate())
+}
+
+fn features(name: &str, seconds: f64) -> Result<f64> {
+    const IMAGES: usize = 16;
+    let network = network(name, (3, 224, 224), Head::Identity)?;
+    let frozen = Frozen::new(network.backbone().clone(), network.init(0)?);
+    let inputs = uniform(&mut rng(0, "images", 0), (IMAGES, 3, 224, 224), 0.0, 1.0)?;
+    let mut watch = Stopwatch::new(seconds);
+    loop {
+        frozen.features(&inputs)?;
+        if watch.lap() {
+            return Ok(IMAGES as f64 * watch.rate());
+        }
+    }
+}
+
+/// Times laps from the end of the first, which warms up.
+struct Stopwatch {
+    last: Instant,
+    until: Instant,
+    laps: Vec<f64>,
+    warm: bool,
+    span: Duration,
+}
+
+impl Stopwatch {
+    fn new(seconds: f64) -> Self {
+        let now = Instant::now();
+        Self { last: now, until: now, laps: Vec::new(), warm: false, span: Duration::from_secs_f64(seconds) }
+    }
+
+    /// Ends a lap; is the time over, with three laps at least?
+    fn lap(&mut self) -> bool {
+        let now = Instant::now();
+        if self.warm {
+            self.laps.push((now - self.last).as_secs_f64());
+        } else {
+            (self.warm, self.until) = (true, now + self.span);
+        }
+        self.last = now;
+        now >= self.until && self.laps.len() >= 3
+    }
+
+    fn rate(mut self) -> f64 {
+        self.laps.sort_by(f64::total_cmp);
+        1.0 / self.laps[self.laps.len() / 2]
+    }
+}
+
+impl Observer for Stopwatch {
+    fn on(&mut self, event: Event<'_>) -> taper_learn::Result<Flow> {
+        Ok(match event {
+            Event::Step { .. } if self.lap() => Flow::Stop,
+            _ => Flow::Continue,
+        })
+    }
+}
