@@ -4,7 +4,10 @@
 use anyhow::{Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::fmt;
-use taper_learn::heads::{Embedding, LINEAR_PROBE, NEAREST_MEAN, NearestMean, PIXELS};
+use taper_learn::heads::{
+    DISCRIMINANT, Embedding, LINEAR_HEAD, LINEAR_PROBE, MLP_HEAD, NEAREST_MEAN, NEIGHBOURS, NearestMean, PIXELS, RIDGE,
+    SIMPLE_SHOT,
+};
 use taper_learn::{Adapt, Method, Model, Settings, Setup, Training};
 use taper_meta::{ANIL, FIRST_ORDER_MAML, MAML, MAML_PLUS_PLUS, META_SGD, PROTO_MAML, PROTONET, REPTILE};
 use taper_transfer::{FINE_TUNE, MULTITASK, SCRATCH};
@@ -15,7 +18,13 @@ pub(crate) static METHODS: &[&Method] = &[
     &PIXELS,
     &SCRATCH,
     &NEAREST_MEAN,
+    &SIMPLE_SHOT,
+    &NEIGHBOURS,
+    &RIDGE,
+    &DISCRIMINANT,
     &LINEAR_PROBE,
+    &LINEAR_HEAD,
+    &MLP_HEAD,
     &FINE_TUNE,
     &MULTITASK,
     &PROTONET,

@@ -24,6 +24,11 @@ impl Embedding {
         Self::new(setup.network.clone(), network_part(&state), setup.norm)
     }
 
+    /// The network.
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+
     /// Whose statistics it uses.
     pub fn norm(&self) -> TaskNorm {
         self.norm
@@ -56,6 +61,17 @@ impl TaskEmbedding {
     ///
     /// Errs for transductive features: no network does the same to a single image.
     pub fn with_linear_head(&self, weight: &Tensor, bias: &Tensor) -> Result<(Network, State)> {
+        let name = self.embedding.network.backbone().head_name();
+        let head: Params = [(format!("{name}.weight"), weight.detach()), (format!("{name}.bias"), bias.detach())]
+            .into_iter()
+            .collect();
+        self.with_head(Head::Linear { outputs: weight.dim(0)? }, &head)
+    }
+
+    /// The network with a head of these parameters on these features.
+    ///
+    /// Errs for transductive features: no network does the same to a single image.
+    pub fn with_head(&self, head: Head, params: &Params) -> Result<(Network, State)> {
         let Embedding { network, state, norm } = &self.embedding;
         if norm.transductive() {
             return Err(LearnError::Invalid(
@@ -63,12 +79,7 @@ impl TaskEmbedding {
                     .into(),
             ));
         }
-        let name = network.backbone().head_name();
-        let head: Params = [(format!("{name}.weight"), weight.detach()), (format!("{name}.bias"), bias.detach())]
-            .into_iter()
-            .collect();
-        let params = state.params.filter(|name| !network.in_head(name)).merged(&head);
-        let network = network.with_head(Head::Linear { outputs: weight.dim(0)? });
-        Ok((network, State { params, buffers: self.statistics.clone() }))
+        let params = state.params.filter(|name| !network.in_head(name)).merged(params);
+        Ok((network.with_head(head), State { params, buffers: self.statistics.clone() }))
     }
 }

@@ -1,12 +1,15 @@
-//! Multinomial logistic regression with an L2 penalty, by L-BFGS (Liu and Nocedal 1989), in f64:
-//! the linear probe. The objective is scikit-learn's: C · Σ loss + ½‖W‖², biases unpenalised.
+//! Multinomial logistic regression with an L2 penalty: the linear probe. The objective is
+//! scikit-learn's: C · Σ loss + ½‖W‖², biases unpenalised, minimised by L-BFGS in f64.
 
+use super::decomposition::{Decomposition, unit_scale};
+use super::dense::{Matrix, dot};
 use super::embedding::Embedding;
+use super::folds::{stratified_folds, usual_folds};
+use super::lbfgs::minimise;
 use super::linear_on_features::LinearOnFeatures;
-use crate::{Adapt, Classifier, Kind, LearnError, Method, Result, Setting, TaskNorm, Training};
-use candle_core::{DType, Device, Tensor};
-use std::collections::VecDeque;
+use crate::{Adapt, Classifier, Kind, Method, Result, Setting, TaskNorm, Training};
 use taper_data::Batch;
+use taper_ops::map_in_order;
 
 /// Logistic regression on the features of an ordinary classifier.
 pub const LINEAR_PROBE: Method = Method {
@@ -16,38 +19,59 @@ pub const LINEAR_PROBE: Method = Method {
     paper: "Alain and Bengio 2016",
     transductive: false,
     norm: TaskNorm::Stored,
-    settings: &[Setting { name: "c", default: 10.0, about: "inverse strength of the penalty" }],
+    settings: &[Setting { name: "c", default: 10.0, about: "inverse strength of the penalty, 0 to cross-validate it" }],
     training: Training::Pretraining,
     learner: |setup, state| {
-        Ok(Box::new(LogisticRegression::new(Embedding::of(setup, state), setup.settings.get("c")?)))
+        let embedding = Embedding::of(setup, state);
+        Ok(Box::new(match setup.settings.get("c")? {
+            0.0 => LogisticRegression::chosen(embedding),
+            c => LogisticRegression::new(embedding, c),
+        }))
     },
 };
+
+/// Where no cross-validation is possible: good for few shots of unit features.
+const USUAL_C: f64 = 10.0;
+
+/// Inverse strengths to choose from, for features of unit length; the strongest penalty first.
+const CHOICES: [f64; 7] = [0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5];
 
 /// A linear probe: logistic regression on a frozen network's features, scaled so that the support's
 /// have unit length on average.
 #[derive(Debug, Clone)]
 pub struct LogisticRegression {
     embedding: Embedding,
-    c: f64,
+    c: Option<f64>,
 }
 
 impl LogisticRegression {
-    /// On the features of `embedding`, with `c` the inverse strength of the penalty (10 is good for
-    /// few shots of unit features).
+    /// On the features of `embedding`, with `c` the inverse strength of the penalty.
     pub fn new(embedding: Embedding, c: f64) -> Self {
-        Self { embedding, c }
+        Self { embedding, c: Some(c) }
+    }
+
+    /// The same with the strength of least log loss on stratified folds of the labelled images; 10
+    /// where a class has a single image.
+    pub fn chosen(embedding: Embedding) -> Self {
+        Self { embedding, c: None }
     }
 }
 
 impl Adapt for LogisticRegression {
-    fn adapt(&self, support: &Batch, _seed: u64) -> Result<Box<dyn Classifier>> {
+    fn adapt(&self, support: &Batch, seed: u64) -> Result<Box<dyn Classifier>> {
         let (features, task) = self.embedding.support(&support.inputs)?;
-        let features = features.to_dtype(DType::F64)?;
-        let length = features.sqr()?.sum(1)?.mean_all()?.to_scalar::<f64>()?.sqrt().max(1e-12);
-        let rows = (features / length)?.to_vec2::<f64>()?;
+        let (rows, scale) = unit_scale(&features)?;
         let labels = support.labels.to_vec1::<u32>()?;
-        let (weight, bias) = fit_logistic(&rows, &labels, support.ways, self.c)?;
-        Ok(Box::new(LinearOnFeatures::new(task, (weight / length)?, bias)))
+        let thin = Decomposition::new(&rows)?;
+        let c = match self.c {
+            Some(c) => c,
+            None => choose(&thin.scores, &labels, support.ways, seed)?,
+        };
+        let problem = Problem::new(thin.scores.clone(), labels, support.ways);
+        let solution = problem.solve(c, problem.start());
+        let (weight, bias) = problem.split(&solution);
+        let (weight, bias) = thin.head(&weight, bias)?;
+        Ok(Box::new(LinearOnFeatures::new(task, (weight / scale)?, bias)))
     }
 
     fn transductive(&self) -> bool {
@@ -55,136 +79,145 @@ impl Adapt for LogisticRegression {
     }
 }
 
-/// The minimiser over `features` (rows of equal length), as weight `(ways, d)` and bias `(ways)`,
-/// f32.
-///
-/// Errs when there are no features.
-pub fn fit_logistic(features: &[Vec<f64>], labels: &[u32], ways: usize, c: f64) -> Result<(Tensor, Tensor)> {
-    let Some(d) = features.first().map(Vec::len) else {
-        return Err(LearnError::Invalid("logistic regression needs at least one labelled image".into()));
-    };
-    let objective = |weights: &[f64]| loss_and_gradient(weights, features, labels, ways, c);
-    let solution = lbfgs(vec![0.0; ways * (d + 1)], objective);
-    let tensor =
-        |part: &[f64], shape: &[usize]| Tensor::from_vec(part.iter().map(|&v| v as f32).collect(), shape, &Device::Cpu);
-    Ok((tensor(&solution[..ways * d], &[ways, d])?, tensor(&solution[ways * d..], &[ways])?))
-}
-
-/// `weights` is the `(ways, d)` matrix, then the biases.
-fn loss_and_gradient(weights: &[f64], features: &[Vec<f64>], labels: &[u32], ways: usize, c: f64) -> (f64, Vec<f64>) {
-    let d = features[0].len();
-    let (matrix, biases) = weights.split_at(ways * d);
-    let mut gradient: Vec<f64> = matrix.iter().copied().chain(std::iter::repeat_n(0.0, ways)).collect();
-    let mut loss = 0.5 * matrix.iter().map(|w| w * w).sum::<f64>();
-    let mut scores = vec![0.0; ways];
-    for (row, &label) in features.iter().zip(labels) {
-        for (k, score) in scores.iter_mut().enumerate() {
-            *score = biases[k] + dot(&matrix[k * d..(k + 1) * d], row);
-        }
-        let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let total: f64 = scores.iter().map(|s| (s - top).exp()).sum();
-        loss += c * (top + total.ln() - scores[label as usize]);
-        for k in 0..ways {
-            let slope = c * ((scores[k] - top).exp() / total - f64::from(u8::from(k == label as usize)));
-            for (g, x) in gradient[k * d..(k + 1) * d].iter_mut().zip(row) {
-                *g += slope * x;
-            }
-            gradient[ways * d + k] += slope;
-        }
-    }
-    (loss, gradient)
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-/// Minimises a smooth convex function from `x`: two-loop recursion over ten pairs, with a
-/// backtracking line search (Armijo).
-fn lbfgs(mut x: Vec<f64>, f: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> Vec<f64> {
-    const MEMORY: usize = 10;
-    let (mut value, mut gradient) = f(&x);
-    let mut pairs: VecDeque<(Vec<f64>, Vec<f64>)> = VecDeque::new();
-    for _ in 0..500 {
-        if gradient.iter().all(|g| g.abs() < 1e-6) {
-            break;
-        }
-        let direction = two_loop(&gradient, &pairs);
-        let slope = -dot(&direction, &gradient);
-        let mut rate = if pairs.is_empty() { 1.0 / (1.0 + dot(&gradient, &gradient).sqrt()) } else { 1.0 };
-        let moved = loop {
-            let candidate: Vec<f64> = x.iter().zip(&direction).map(|(x, d)| x - rate * d).collect();
-            let (next, next_gradient) = f(&candidate);
-            if next <= value + 1e-4 * rate * slope {
-                break Some((candidate, next, next_gradient));
-            }
-            rate *= 0.5;
-            if rate < 1e-12 {
-                break None;
-            }
+/// The strength of least log loss on images left out in turn; of equal ones the strongest penalty.
+fn choose(scores: &Matrix, labels: &[u32], ways: usize, seed: u64) -> Result<f64> {
+    let Some(folds) = usual_folds(labels, ways) else { return Ok(USUAL_C) };
+    let fold_of = stratified_folds(labels, folds, seed)?;
+    let numbers: Vec<usize> = (0..folds).collect();
+    let losses = map_in_order(&numbers, |_, &fold| {
+        let part = |inside: bool| {
+            let rows: Vec<usize> = (0..labels.len()).filter(|&row| (fold_of[row] == fold) == inside).collect();
+            Problem::new(scores.select(&rows), rows.iter().map(|&row| labels[row]).collect(), ways)
         };
-        let Some((next_x, next, next_gradient)) = moved else { break };
-        let s: Vec<f64> = next_x.iter().zip(&x).map(|(a, b)| a - b).collect();
-        let y: Vec<f64> = next_gradient.iter().zip(&gradient).map(|(a, b)| a - b).collect();
-        if dot(&s, &y) > 1e-14 {
-            pairs.push_back((s, y));
-            if pairs.len() > MEMORY {
-                pairs.pop_front();
-            }
-        }
-        (x, value, gradient) = (next_x, next, next_gradient);
-    }
-    x
+        let (kept, left) = (part(false), part(true));
+        let mut unknowns = kept.start();
+        CHOICES.map(|c| {
+            unknowns = kept.solve(c, std::mem::take(&mut unknowns));
+            left.objective(&unknowns, 0.0).cross_entropy
+        })
+    });
+    let total = |choice: usize| losses.iter().map(|fold| fold[choice]).sum::<f64>();
+    let best = (0..CHOICES.len()).min_by(|&a, &b| total(a).total_cmp(&total(b)));
+    Ok(best.map_or(USUAL_C, |choice| CHOICES[choice]))
 }
 
-/// The quasi-Newton direction: an approximate inverse Hessian times the gradient.
-fn two_loop(gradient: &[f64], pairs: &VecDeque<(Vec<f64>, Vec<f64>)>) -> Vec<f64> {
-    let mut q = gradient.to_vec();
-    let mut alphas = Vec::with_capacity(pairs.len());
-    for (s, y) in pairs.iter().rev() {
-        let alpha = dot(s, &q) / dot(s, y);
-        q.iter_mut().zip(y).for_each(|(q, y)| *q -= alpha * y);
-        alphas.push(alpha);
+/// Rows `(n, r)` with labels. Unknowns are the weights `(ways, r)`, then the biases.
+struct Problem {
+    scores: Matrix,
+    labels: Vec<u32>,
+    ways: usize,
+}
+
+/// The objective at one point.
+struct Objective {
+    /// Summed, unpenalised.
+    cross_entropy: f64,
+    /// C times that, and the penalty.
+    value: f64,
+    gradient: Vec<f64>,
+}
+
+impl Problem {
+    fn new(scores: Matrix, labels: Vec<u32>, ways: usize) -> Self {
+        Self { scores, labels, ways }
     }
-    if let Some((s, y)) = pairs.back() {
-        let scale = dot(s, y) / dot(y, y);
-        q.iter_mut().for_each(|q| *q *= scale);
+
+    fn start(&self) -> Vec<f64> {
+        vec![0.0; self.ways * (self.scores.shape().1 + 1)]
     }
-    for ((s, y), alpha) in pairs.iter().zip(alphas.iter().rev()) {
-        let beta = dot(y, &q) / dot(s, y);
-        q.iter_mut().zip(s).for_each(|(q, s)| *q += (alpha - beta) * s);
+
+    /// Weights `(ways, r)` and biases.
+    fn split<'a>(&self, unknowns: &'a [f64]) -> (Matrix, &'a [f64]) {
+        let r = self.scores.shape().1;
+        let (weights, biases) = unknowns.split_at(self.ways * r);
+        (Matrix::from_fn(self.ways, r, |class, k| weights[class * r + k]), biases)
     }
-    q
+
+    fn solve(&self, c: f64, from: Vec<f64>) -> Vec<f64> {
+        minimise(from, |unknowns| {
+            let at = self.objective(unknowns, c);
+            (at.value, at.gradient)
+        })
+    }
+
+    fn objective(&self, unknowns: &[f64], c: f64) -> Objective {
+        let r = self.scores.shape().1;
+        let (weights, biases) = unknowns.split_at(self.ways * r);
+        let mut gradient: Vec<f64> = weights.iter().copied().chain(std::iter::repeat_n(0.0, self.ways)).collect();
+        let mut cross_entropy = 0.0;
+        let mut logits = vec![0.0; self.ways];
+        for (row, &label) in self.scores.iter().zip(&self.labels) {
+            for (class, logit) in logits.iter_mut().enumerate() {
+                *logit = biases[class] + dot(&weights[class * r..(class + 1) * r], row);
+            }
+            let total = log_sum(&logits);
+            cross_entropy += total - logits[label as usize];
+            for class in 0..self.ways {
+                let target = f64::from(u8::from(class == label as usize));
+                let slope = c * ((logits[class] - total).exp() - target);
+                let slopes = &mut gradient[class * r..(class + 1) * r];
+                slopes.iter_mut().zip(row).for_each(|(sum, score)| *sum += slope * score);
+                gradient[self.ways * r + class] += slope;
+            }
+        }
+        Objective { cross_entropy, value: c * cross_entropy + 0.5 * dot(weights, weights), gradient }
+    }
+}
+
+/// ln Σ eˣ, without overflow.
+fn log_sum(values: &[f64]) -> f64 {
+    let top = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    top + values.iter().map(|v| (v - top).exp()).sum::<f64>().ln()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heads::golden::{Golden, assert_close, golden};
 
     #[test]
-    fn the_gradient_vanishes_at_the_solution_and_the_data_is_fitted() {
-        let features: Vec<Vec<f64>> =
-            (0..12).map(|i| vec![f64::from(i % 3) - 1.0, f64::from(i) / 12.0, f64::from(i * i % 5)]).collect();
-        let labels: Vec<u32> = (0..12).map(|i| i % 3).collect();
-        let objective = |w: &[f64]| loss_and_gradient(w, &features, &labels, 3, 1.0);
-        let solution = lbfgs(vec![0.0; 12], objective);
-        let (value, gradient) = objective(&solution);
-        assert!(gradient.iter().all(|g| g.abs() < 1e-5) && value < objective(&[0.0; 12]).0);
+    fn solutions_are_scikit_learns() {
+        let Golden { features, labels, ways, logistic, .. } = golden();
+        let thin = Decomposition::new(&features).unwrap();
+        let problem = Problem::new(thin.scores.clone(), labels, ways);
+        for expected in &logistic {
+            let solution = problem.solve(expected.c, problem.start());
+            let (weight, bias) = problem.split(&solution);
+            let (weight, bias) = thin.head(&weight, bias).unwrap();
+            assert_close(&weight, &expected.weight);
+            // the softmax does not see what all biases share
+            let centred = |bias: Vec<f64>| {
+                let mean = bias.iter().sum::<f64>() / bias.len() as f64;
+                bias.into_iter().map(|value| value - mean).collect::<Vec<_>>()
+            };
+            let ours = centred(bias.to_vec1::<f32>().unwrap().into_iter().map(f64::from).collect());
+            let theirs = centred(expected.bias.clone());
+            assert!(ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-4), "{ours:?} {theirs:?}");
+        }
     }
 
     #[test]
     fn the_loss_has_the_gradient_it_claims() {
-        let features = vec![vec![0.3, -1.0], vec![1.2, 0.4], vec![-0.5, 0.1]];
+        let scores = Matrix::from_fn(3, 2, |i, j| [0.3, -1.0, 1.2, 0.4, -0.5, 0.1][2 * i + j]);
+        let problem = Problem::new(scores, vec![0, 2, 1], 3);
         let at: Vec<f64> = (0..9).map(|i| f64::from(i) * 0.1 - 0.4).collect();
-        let objective = |w: &[f64]| loss_and_gradient(w, &features, &[0, 2, 1], 3, 2.0);
-        let gradient = objective(&at).1;
+        let gradient = problem.objective(&at, 2.0).gradient;
         for k in 0..at.len() {
             let moved = |h: f64| {
                 let mut w = at.clone();
                 w[k] += h;
-                objective(&w).0
+                problem.objective(&w, 2.0).value
             };
             assert!((gradient[k] - (moved(1e-6) - moved(-1e-6)) / 2e-6).abs() < 1e-7);
         }
+    }
+
+    #[test]
+    fn noisy_labels_get_a_stronger_penalty_than_clean_ones() {
+        let scores = Matrix::from_fn(60, 8, |i, j| (((i * 7 + j * 13 + i * j) % 11) as f64 - 5.0) / 10.0);
+        let clean: Vec<u32> = (0..60).map(|i| u32::from(scores.row(i)[0] > 0.0)).collect();
+        let noisy: Vec<u32> = (0..60).map(|i| (i * i / 3 % 2) as u32).collect();
+        let chosen = |labels: &[u32]| choose(&scores, labels, 2, 0).unwrap();
+        assert!(chosen(&noisy) < chosen(&clean));
     }
 }
