@@ -5,7 +5,9 @@
 //! objective, not in the loop. Chance comes from (seed, step, item), so a resumed run equals an
 //! unbroken one bit for bit.
 
-use crate::{Draw, Event, Flow, Gradient, LearnError, Moments, Objective, Observer, Optimizer, Result, Schedule};
+use crate::{
+    Draw, Event, Flow, Gradient, LearnError, Moments, Objective, Observer, Optimizer, Rates, Result, Schedule,
+};
 use std::collections::BTreeMap;
 use taper_models::{Buffers, Params, State};
 use taper_ops::map_in_order;
@@ -23,6 +25,8 @@ pub struct Plan {
     pub schedule: Schedule,
     /// How a gradient becomes a step.
     pub optimizer: Optimizer,
+    /// Parts of the network that learn at another rate.
+    pub rates: Rates,
     /// Largest length of a gradient; longer ones are shortened to it.
     pub clip: Option<f64>,
     /// Steps between validations, 0 for none.
@@ -44,6 +48,7 @@ impl Default for Plan {
             learning_rate: 1e-3,
             schedule: Schedule::Constant,
             optimizer: Optimizer::adam(),
+            rates: Rates::default(),
             clip: None,
             validate_every: 0,
             patience: 0,
@@ -143,6 +148,7 @@ pub fn fit<O: Objective + ?Sized>(
             _ => mean.params,
         };
         let (params, moments) = plan.optimizer.step(&state.params, &direction, &progress.moments, learning_rate)?;
+        let params = plan.rates.applied(&state.params, params)?;
         let buffers = state.buffers.merged(&mean.buffers);
         progress = Progress { step: step + 1, state: State { params, buffers }, moments, ..progress };
 

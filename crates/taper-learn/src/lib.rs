@@ -4,6 +4,8 @@
 
 mod adapt;
 mod averaged;
+mod confusion;
+mod cross_validation;
 mod error;
 mod evaluation;
 mod fit;
@@ -14,6 +16,7 @@ mod model_directory;
 mod objective;
 mod observer;
 mod optimizer;
+mod rates;
 mod run_directory;
 mod schedule;
 mod storage;
@@ -22,6 +25,8 @@ mod task_norm;
 
 pub use adapt::{Adapt, Classifier};
 pub use averaged::Averaged;
+pub use confusion::{ClassScore, Confusion};
+pub use cross_validation::{Labelled, cross_validate, repeated_folds_interval};
 pub use error::{LearnError, Result};
 pub use evaluation::{Cost, Evaluation, evaluate};
 pub use fit::{Best, Fit, Outcome, Plan, Progress, fit};
@@ -33,6 +38,7 @@ pub use model_directory::{Model, Trained};
 pub use objective::{Draw, Gradient, Objective};
 pub use observer::{Event, Flow, Observer, Quiet};
 pub use optimizer::{Moments, Optimizer};
+pub use rates::Rates;
 pub use run_directory::RunDirectory;
 pub use schedule::Schedule;
 pub use storage::{write_atomically, write_directory};

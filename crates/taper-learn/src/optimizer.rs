@@ -131,6 +131,39 @@ mod tests {
         params.get("w").unwrap().to_vec1().unwrap()
     }
 
+    #[derive(Deserialize)]
+    struct Golden {
+        start: Vec<f64>,
+        curvature: Vec<f64>,
+        optimizers: Vec<Trajectory>,
+    }
+
+    #[derive(Deserialize)]
+    struct Trajectory {
+        optimizer: Optimizer,
+        rate: f64,
+        points: Vec<Vec<f64>>,
+    }
+
+    #[test]
+    fn trajectories_are_pytorchs_over_100_steps() {
+        let Golden { start, curvature, optimizers } =
+            serde_json::from_str(include_str!("../../../tests/golden/optimizers.json")).unwrap();
+        for Trajectory { optimizer, rate, points } in optimizers {
+            let (mut params, mut moments) = (one(&start), Moments::default());
+            for step in 0..100u32 {
+                let slope = |(w, c): (f64, &f64)| c * w + f64::from((f64::from(step) as f32).sin());
+                let gradient: Vec<f64> = values(&params).into_iter().zip(&curvature).map(slope).collect();
+                (params, moments) = optimizer.step(&params, &one(&gradient), &moments, rate).unwrap();
+                if step % 10 == 9 {
+                    let expected = &points[step as usize / 10];
+                    let far = values(&params).iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                    assert!(far < 1e-5, "{optimizer:?} at {step}: {far}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn adams_first_step_is_the_learning_rate_in_every_direction() {
         let (moved, moments) =

@@ -21,6 +21,9 @@ pub enum Schedule {
         /// Steps of linear rise.
         warmup: u64,
     },
+    /// One rise and one longer fall, both along half a cosine (Smith and Topin 2018): from 1/25 up
+    /// over the first 30 % of steps, down to 1/250,000.
+    OneCycle,
 }
 
 impl Schedule {
@@ -32,15 +35,52 @@ impl Schedule {
             Self::Cosine { warmup } if step < warmup => (step + 1) as f64 / (warmup + 1) as f64,
             Self::Cosine { warmup } => {
                 let done = (step - warmup) as f64 / steps.saturating_sub(warmup).max(1) as f64;
-                0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos())
+                half_cosine(1.0, 0.0, done.min(1.0))
+            }
+            Self::OneCycle => {
+                let (start, end) = (1.0 / 25.0, 1.0 / 25.0 / 1e4);
+                let top = (0.3 * steps as f64 - 1.0).max(1e-9);
+                let at = step as f64;
+                match at <= top {
+                    true => half_cosine(start, 1.0, at / top),
+                    false => half_cosine(1.0, end, ((at - top) / (steps as f64 - 1.0 - top).max(1e-9)).min(1.0)),
+                }
             }
         }
     }
 }
 
+/// From `a` to `b` along half a cosine, `done` of the way.
+fn half_cosine(a: f64, b: f64, done: f64) -> f64 {
+    b + (a - b) / 2.0 * (1.0 + (std::f64::consts::PI * done).cos())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Deserialize)]
+    struct Golden {
+        schedules: Vec<Factors>,
+    }
+
+    #[derive(Deserialize)]
+    struct Factors {
+        schedule: Schedule,
+        factors: Vec<f64>,
+    }
+
+    #[test]
+    fn schedules_are_pytorchs_over_100_steps() {
+        let golden: Golden = serde_json::from_str(include_str!("../../../tests/golden/optimizers.json")).unwrap();
+        assert_eq!(golden.schedules.len(), 5);
+        for Factors { schedule, factors } in golden.schedules {
+            for (step, expected) in factors.iter().enumerate() {
+                let factor = schedule.factor(step as u64, 100);
+                assert!((factor - expected).abs() < 1e-9, "{schedule:?} at {step}: {factor}, not {expected}");
+            }
+        }
+    }
 
     #[test]
     fn cosine_rises_then_falls_to_nothing() {

@@ -127,9 +127,9 @@ mod tests {
         let (n, _) = matrix.shape();
         let scale = matrix.norm_squared().sqrt().max(1.0);
         let product = vectors.times(matrix).unwrap();
-        for i in 0..n {
+        for (i, value) in values.iter().enumerate() {
             for j in 0..n {
-                let along = values[i] * vectors.row(i)[j];
+                let along = value * vectors.row(i)[j];
                 assert!((product.row(i)[j] - along).abs() < 1e-10 * scale, "vector {i} of {n}");
                 let unit = f64::from(u8::from(i == j));
                 assert!((dot(vectors.row(i), vectors.row(j)) - unit).abs() < 1e-10);

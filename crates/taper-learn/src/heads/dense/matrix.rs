@@ -38,6 +38,7 @@ impl Matrix {
         (self.rows, self.columns)
     }
 
+    #[cfg(test)]
     pub(crate) fn values(&self) -> &[f64] {
         &self.values
     }

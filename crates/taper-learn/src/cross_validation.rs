@@ -1,0 +1,124 @@
+//! Scores of a method inside a set of labelled images: each image is classified by a learner that
+//! did not see it.
+
+use crate::{Adapt, Interval, LearnError, Result};
+use taper_data::{Batch, Inputs};
+use taper_ops::map_in_order;
+
+/// Labelled images: their numbers in what makes inputs of them, and a label each.
+#[derive(Debug, Clone)]
+pub struct Labelled {
+    /// Numbers of the images.
+    pub images: Vec<usize>,
+    /// A label each, below `ways`.
+    pub labels: Vec<u32>,
+    /// How many classes there are.
+    pub ways: usize,
+}
+
+impl Labelled {
+    /// Those at these places of the list.
+    pub fn select(&self, places: &[usize]) -> Self {
+        Self {
+            images: places.iter().map(|&place| self.images[place]).collect(),
+            labels: places.iter().map(|&place| self.labels[place]).collect(),
+            ways: self.ways,
+        }
+    }
+
+    /// All of them as one batch.
+    pub fn batch(&self, inputs: &dyn Inputs) -> Result<Batch> {
+        Ok(Batch::new(inputs.inputs(&self.images, None)?, &self.labels, self.ways)?)
+    }
+}
+
+/// The class that each image gets from the learner that `method` makes of the other folds. The
+/// same on any number of threads.
+///
+/// Errs when there is not one fold an image, or adapting fails.
+pub fn cross_validate(
+    method: &dyn Adapt,
+    inputs: &dyn Inputs,
+    labelled: &Labelled,
+    fold_of: &[usize],
+    seed: u64,
+) -> Result<Vec<u32>> {
+    if fold_of.len() != labelled.images.len() {
+        return Err(LearnError::Invalid("each image needs a fold: make folds of these images".into()));
+    }
+    let folds: Vec<usize> = (0..=fold_of.iter().copied().max().unwrap_or(0)).collect();
+    let given = map_in_order(&folds, |_, &fold| -> Result<(Vec<usize>, Vec<u32>)> {
+        let part = |inside: bool| (0..fold_of.len()).filter(|&place| (fold_of[place] == fold) == inside).collect();
+        let (left, kept): (Vec<usize>, Vec<usize>) = (part(true), part(false));
+        let classifier = method.adapt(&labelled.select(&kept).batch(inputs)?, seed)?;
+        let logits = classifier.logits(&labelled.select(&left).batch(inputs)?.inputs)?;
+        Ok((left, logits.argmax(1)?.to_vec1::<u32>()?))
+    });
+    let mut predicted = vec![0; fold_of.len()];
+    for fold in given {
+        let (places, classes) = fold?;
+        places.into_iter().zip(classes).for_each(|(place, class)| predicted[place] = class);
+    }
+    Ok(predicted)
+}
+
+/// Mean of the scores of repeated k-fold cross-validation with its 95 % interval. The folds' training
+/// sets overlap, so the variance is that of Nadeau and Bengio (2003, eq. 9), with `1/(folds − 1)` for
+/// the ratio of images tested on to images trained on.
+pub fn repeated_folds_interval(scores: &[f64], folds: usize) -> Interval {
+    let n = scores.len() as f64;
+    let mean = scores.iter().sum::<f64>() / n;
+    let variance = scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let margin = students_t(n - 1.0) * (variance * (1.0 / n + 1.0 / (folds as f64 - 1.0))).sqrt();
+    Interval { mean, low: (mean - margin).max(0.0), high: (mean + margin).min(1.0) }
+}
+
+/// The 97.5 % quantile of Student's t by its expansion in the degrees of freedom (Abramowitz and
+/// Stegun 26.7.5); right to 1 % from 3 of them on.
+fn students_t(freedom: f64) -> f64 {
+    const Z: f64 = 1.959_964;
+    let terms = [
+        (Z.powi(3) + Z) / 4.0,
+        (5.0 * Z.powi(5) + 16.0 * Z.powi(3) + 3.0 * Z) / 96.0,
+        (3.0 * Z.powi(7) + 19.0 * Z.powi(5) + 17.0 * Z.powi(3) - 15.0 * Z) / 384.0,
+    ];
+    Z + terms.iter().rev().fold(0.0, |sum, term| (sum + term) / freedom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heads::NearestNeighbour;
+    use candle_core::{Device, Tensor};
+    use taper_ops::Rng;
+
+    /// One number an image.
+    struct Numbers(Vec<f32>);
+
+    impl Inputs for Numbers {
+        fn inputs(&self, indices: &[usize], _: Option<&mut Rng>) -> taper_data::Result<Tensor> {
+            let values: Vec<f32> = indices.iter().map(|&index| self.0[index]).collect();
+            Ok(Tensor::from_vec(values, (indices.len(), 1), &Device::Cpu)?)
+        }
+    }
+
+    #[test]
+    fn no_image_is_classified_by_a_learner_that_saw_it() {
+        // pairs of the same number under different labels: whoever sees both is always right
+        let numbers = Numbers(vec![0.0, 0.0, 10.0, 10.0]);
+        let labelled = Labelled { images: vec![0, 1, 2, 3], labels: vec![0, 1, 0, 1], ways: 2 };
+        let predicted = cross_validate(&NearestNeighbour, &numbers, &labelled, &[0, 1, 0, 1], 0);
+        // trained on 1 and 3 alone, 0 and 2 become class 1; and the other way round
+        assert_eq!(predicted.unwrap(), [1, 0, 1, 0]);
+        assert!(cross_validate(&NearestNeighbour, &numbers, &labelled, &[0, 1], 0).is_err());
+    }
+
+    #[test]
+    fn students_quantiles_are_those_of_the_tables() {
+        for (freedom, quantile) in [(4.0, 2.776), (9.0, 2.262), (14.0, 2.145), (1000.0, 1.962)] {
+            assert!((students_t(freedom) - quantile).abs() < 0.02, "{freedom}: {}", students_t(freedom));
+        }
+        let interval = repeated_folds_interval(&[0.8, 0.9, 0.7, 0.8, 0.8], 5);
+        assert!((interval.mean - 0.8).abs() < 1e-12 && interval.margin() > 0.1);
+    }
+}
