@@ -3,3 +3,8 @@
 pub mod drawings;
 pub mod formula;
 pub mod program;
+
+/// The README's examples compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
