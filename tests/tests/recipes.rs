@@ -1,5 +1,7 @@
 //! The two programs that Taper grew from, run by one command each: what they print, line by line.
 
+use candle_core::Tensor;
+use taper_models::read_weights;
 use taper_tests::drawings::Drawings;
 use taper_tests::program::{Run, root, taper_ok};
 use tempfile::TempDir;
@@ -45,12 +47,22 @@ fn seed_transfer_prints_an_epoch_a_line_as_published_or_not() {
 #[test]
 fn seed_transfer_replaces_the_head_by_two_layers_and_trains_nothing_else() {
     let at = folder(Drawings { classes: 3, images: 4, ..Drawings::default() });
-    let line = format!("train data {} --backbone cifar-resnet20 --epochs 1 --out", recipe("seed-transfer.toml"));
-    taper_ok(at.path(), &format!("{line} one --seed 1"));
+    let line = format!("train data {} --backbone cifar-resnet20", recipe("seed-transfer.toml"));
+    taper_ok(at.path(), &format!("{line} --epochs 1 --out one"));
+    taper_ok(at.path(), &format!("{line} --epochs 2 --out two"));
     let inspected = taper_ok(at.path(), "inspect one/model --json").result();
-    // 64 features -> 1024 -> 3 classes, beside the backbone's 269,722 - 650
+    // 64 features -> 1024 -> 3 classes, beside the backbone's 269,722 - 650, of one channel, not three
     let head = 64 * 1024 + 1024 + 3 * 1024 + 3;
-    assert_eq!(inspected["parameters"], 269_722 - 650 + head);
+    assert_eq!(inspected["parameters"], 269_722 - 650 - 288 + head);
+
+    let weights = |run: &str| read_weights(&at.path().join(run).join("model/model.safetensors")).unwrap();
+    let (one, two) = (weights("one"), weights("two"));
+    assert_eq!(one.len(), two.len());
+    for (name, before) in &one {
+        let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let same = values(before) == values(&two[name]);
+        assert_eq!(same, !name.starts_with("linear."), "{name}");
+    }
 }
 
 #[test]

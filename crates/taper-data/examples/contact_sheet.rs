@@ -1,37 +1,50 @@
-//! Draws a sheet of glyphs: a row a character, a column a drawer.
+//! Draws a sheet of glyphs, or of another data set with groups: a row a character, a column a drawer.
 //!
-//! `cargo run --release -p taper-data --example contact_sheet -- glyphs.png [seed]`
+//! `cargo run --release -p taper-data --example contact_sheet -- SHEET.png [DATA]`
 #![allow(clippy::print_stdout, reason = "an example talks to the person who runs it")]
 
+use std::collections::BTreeMap;
 use std::error::Error;
-use taper_data::{Dataset, Glyphs, GlyphsSize};
+use std::path::Path;
+use std::sync::Arc;
+use taper_data::{Dataset, Glyphs, GlyphsSize, Transform, images_by_class, open};
 
 const SIDE: usize = 105;
 const CELL: usize = SIDE + 2;
+const GROUPS: usize = 4;
+const CHARACTERS: usize = 8;
+const DRAWINGS: usize = 3;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().ok_or("say where to write the sheet: contact_sheet glyphs.png [seed]")?;
-    let seed = arguments.next().map_or(Ok(0), |seed| seed.parse())?;
-    let size = GlyphsSize { alphabets: 4, characters: 8, drawings: 3 };
-    let glyphs = Glyphs::new(seed, size)?;
-    let (width, height) = (size.alphabets * size.drawings * CELL, size.characters * CELL);
+    let path = arguments.next().ok_or("say where to write the sheet: contact_sheet SHEET.png [DATA]")?;
+    let dataset: Arc<dyn Dataset> = match arguments.next() {
+        Some(data) => open(Path::new(&data))?,
+        None => Arc::new(Glyphs::new(0, GlyphsSize { alphabets: GROUPS, characters: CHARACTERS, drawings: DRAWINGS })?),
+    };
+    let images = images_by_class(dataset.as_ref());
+    let mut groups: BTreeMap<&str, Vec<&[usize]>> = BTreeMap::new();
+    for (class, images) in dataset.classes().iter().zip(&images) {
+        groups.entry(&class.group).or_default().push(images);
+    }
+    let transform: Transform = format!("grey resize({SIDE}x{SIDE})").parse()?;
+    let (width, height) = (GROUPS * DRAWINGS * CELL, CHARACTERS * CELL);
     let mut sheet = image::GrayImage::from_pixel(width as u32, height as u32, image::Luma([128]));
-    for index in 0..glyphs.labels().len() {
-        let (class, drawing) = (index / size.drawings, index % size.drawings);
-        let (alphabet, character) = (class / size.characters, class % size.characters);
-        let left = (alphabet * size.drawings + drawing) * CELL;
-        let drawn = glyphs.image(index)?;
-        for row in 0..SIDE {
-            for column in 0..SIDE {
-                let ink = image::Luma([drawn.sample(row, column, 0)]);
-                sheet.put_pixel((left + column) as u32, (character * CELL + row) as u32, ink);
+    for (group, characters) in groups.values().take(GROUPS).enumerate() {
+        for (character, images) in characters.iter().take(CHARACTERS).enumerate() {
+            for (drawing, &index) in images.iter().take(DRAWINGS).enumerate() {
+                let drawn = transform.apply(&dataset.image(index)?, None)?;
+                let (left, top) = ((group * DRAWINGS + drawing) * CELL, character * CELL);
+                for (place, value) in drawn.values.iter().enumerate() {
+                    let (row, column) = (place / SIDE, place % SIDE);
+                    let ink = image::Luma([(value * 255.0).round() as u8]);
+                    sheet.put_pixel((left + column) as u32, (top + row) as u32, ink);
+                }
             }
         }
     }
     sheet.save(&path)?;
-    let groups: Vec<&str> =
-        glyphs.classes().iter().step_by(size.characters).map(|class| class.group.as_str()).collect();
-    println!("{path}: {} from left to right, {} drawers each", groups.join(", "), size.drawings);
+    let shown: Vec<&str> = groups.keys().take(GROUPS).copied().collect();
+    println!("{path}: {} from left to right, {DRAWINGS} drawings each", shown.join(", "));
     Ok(())
 }

@@ -55,6 +55,25 @@ impl SharedTasks {
         Ok(Self { tasks, ways })
     }
 
+    /// The same tasks on two parts of their images: a share of each class is set apart to be tested
+    /// on, at least one image where there are two.
+    pub fn split(&self, share: f64, seed: u64) -> (Self, Self) {
+        let (mut training, mut test) = (self.clone(), self.clone());
+        for (number, task) in self.tasks.iter().enumerate() {
+            for (place, images) in task.images.iter().enumerate() {
+                let address = (number * self.ways + place) as u64;
+                let order = permutation(&mut rng(seed, "shared test images", address), images.len());
+                let apart = ((images.len() as f64 * share).round() as usize).clamp(1, images.len());
+                let part = |places: &[usize]| places.iter().map(|&place| images[place]).collect::<Vec<_>>();
+                test.tasks[number].images[place] = part(&order[..apart]);
+                // a single image serves both
+                training.tasks[number].images[place] =
+                    part(if apart < images.len() { &order[apart..] } else { &order });
+            }
+        }
+        (training, test)
+    }
+
     /// The tasks' names, in the order that steps take them.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tasks.iter().map(|task| task.name.as_str())
@@ -82,5 +101,28 @@ impl SharedTasks {
             labels.push(label as u32);
         }
         Ok(Batch::new(inputs.inputs(&indices, Some(chance))?, &labels, self.ways)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use taper_data::{Glyphs, GlyphsSize};
+
+    #[test]
+    fn test_images_are_no_training_images_and_none_is_lost() {
+        let glyphs = Glyphs::new(0, GlyphsSize { alphabets: 2, characters: 6, drawings: 5 }).unwrap();
+        let classes: Vec<u32> = (0..12).collect();
+        let whole = SharedTasks::new(&glyphs, &classes, 3, 1).unwrap();
+        let (training, test) = whole.split(0.25, 1);
+        assert_eq!(whole.len(), 4);
+        for ((whole, training), test) in whole.tasks.iter().zip(&training.tasks).zip(&test.tasks) {
+            for ((whole, training), test) in whole.images.iter().zip(&training.images).zip(&test.images) {
+                assert_eq!((training.len(), test.len()), (4, 1));
+                let mut both = [training.as_slice(), test].concat();
+                both.sort_unstable();
+                assert_eq!(&both, whole);
+            }
+        }
     }
 }

@@ -101,6 +101,8 @@ pub(crate) fn run(options: &MetaTrain, config: &str, output: &Output) -> Result<
     Ok(())
 }
 
+/// Share of each class's images that `multitask` is tested on and not trained on.
+const TEST_SHARE: f64 = 0.25;
 /// Validation tasks are the same in every run.
 const VALIDATION_SEED: u64 = 0x7661_6c69;
 /// Tells test tasks from training tasks of the same seed.
@@ -182,7 +184,7 @@ fn multitask(
     let dataset = view.dataset().as_ref();
     let (seed, ways) = (options.run.common.seed, options.tasks.ways.high());
     let all: Vec<u32> = (0..dataset.classes().len() as u32).collect();
-    let tasks = SharedTasks::new(dataset, &all, ways, seed)?;
+    let (tasks, test) = SharedTasks::new(dataset, &all, ways, seed)?.split(TEST_SHARE, seed);
     let names: Vec<String> = tasks.names().map(String::from).collect();
     let scope = data::scope(options.tasks.scope, dataset);
     let shape = options.tasks.shape()?;
@@ -205,7 +207,7 @@ fn multitask(
     let mut scores = Vec::new();
     let score = |state: &State| -> taper_learn::Result<f64> {
         let at = Draw { seed: seed ^ TEST_SEED, step, number: step };
-        let batch = tasks.batch(view.as_ref(), step as usize, queries, at)?;
+        let batch = test.batch(view.as_ref(), step as usize, queries, at)?;
         let right = accuracy(&network.logits(state, &batch.inputs)?, &batch.labels)?;
         let name = &names[(step % count) as usize];
         output.line(format!("Epoch: {}, Task: {name}, Test Accuracy: {:.0} %", step / count, right * 100.0));
