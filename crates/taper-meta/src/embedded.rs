@@ -1,6 +1,6 @@
 //! A training episode as features: what every method that compares features starts from.
 
-use candle_core::{DType, Tensor};
+use candle_core::{D, DType, Tensor};
 use std::collections::BTreeMap;
 use taper_data::Episode;
 use taper_learn::{Draw, Gradient, Result, TaskNorm, accuracy, is_own};
@@ -64,4 +64,10 @@ impl Embedded {
             ..Gradient::of(loss.to_dtype(DType::F64)?.to_scalar()?, self.leaves.gradient(loss)?)
         })
     }
+}
+
+/// Rows of length one.
+pub(crate) fn unit(x: &Tensor) -> Result<Tensor> {
+    let length = (x.sqr()?.sum_keepdim(D::Minus1)? + 1e-12)?.sqrt()?;
+    Ok(x.broadcast_div(&length)?)
 }

@@ -6,20 +6,34 @@ mod embedded;
 mod inner_loop;
 mod maml;
 mod maml_plus_plus;
+mod matching;
+mod meta_baseline;
+mod meta_opt_net;
 mod meta_sgd;
 mod multitask;
 mod proto_maml;
 mod protonet;
+mod r2d2;
+mod relation;
 mod reptile;
+mod svm;
 #[cfg(test)]
 mod test_support;
+
+mod transductive;
 
 pub use anil::{ANIL, Anil};
 pub use inner_loop::Order;
 pub use maml::{AdaptedMaml, FIRST_ORDER_MAML, MAML, Maml};
 pub use maml_plus_plus::{MAML_PLUS_PLUS, MamlPlusPlus};
+pub use matching::{MATCHING, Matching};
+pub use meta_baseline::{META_BASELINE, MetaBaseline};
+pub use meta_opt_net::{META_OPT_NET, MetaOptNet};
 pub use meta_sgd::{META_SGD, MetaSgd};
 pub use multitask::SharedTasks;
 pub use proto_maml::{PROTO_MAML, ProtoMaml};
 pub use protonet::{PROTONET, ProtoNet};
+pub use r2d2::{META_OPT_NET_RIDGE, R2D2, R2d2};
+pub use relation::{RELATION, Relation};
 pub use reptile::{REPTILE, Reptile};
+pub use transductive::{LAPLACIAN_SHOT, PT_MAP, TIM_GD};

@@ -9,7 +9,10 @@ use taper_learn::heads::{
     SIMPLE_SHOT,
 };
 use taper_learn::{Adapt, Method, Model, Settings, Setup, Training};
-use taper_meta::{ANIL, FIRST_ORDER_MAML, MAML, MAML_PLUS_PLUS, META_SGD, PROTO_MAML, PROTONET, REPTILE};
+use taper_meta::{
+    ANIL, FIRST_ORDER_MAML, LAPLACIAN_SHOT, MAML, MAML_PLUS_PLUS, MATCHING, META_BASELINE, META_OPT_NET,
+    META_OPT_NET_RIDGE, META_SGD, PROTO_MAML, PROTONET, PT_MAP, R2D2, RELATION, REPTILE, TIM_GD,
+};
 use taper_transfer::{FINE_TUNE, MULTITASK, SCRATCH};
 
 /// All methods, in the order that tables show them.
@@ -28,6 +31,12 @@ pub(crate) static METHODS: &[&Method] = &[
     &FINE_TUNE,
     &MULTITASK,
     &PROTONET,
+    &MATCHING,
+    &RELATION,
+    &R2D2,
+    &META_OPT_NET_RIDGE,
+    &META_OPT_NET,
+    &META_BASELINE,
     &MAML,
     &FIRST_ORDER_MAML,
     &ANIL,
@@ -35,6 +44,9 @@ pub(crate) static METHODS: &[&Method] = &[
     &MAML_PLUS_PLUS,
     &REPTILE,
     &PROTO_MAML,
+    &TIM_GD,
+    &LAPLACIAN_SHOT,
+    &PT_MAP,
 ];
 
 /// What a model directory calls a network that names classes itself.
