@@ -211,7 +211,7 @@ impl Lstm {
             + memory.output.matmul(&self.hidden.t()?.contiguous()?)?)?
         .broadcast_add(&self.bias)?;
         let d = self.hidden.dim(1)?;
-        let gate = |place: usize| Ok::<_, candle_core::Error>(gates.narrow(1, place * d, d)?.contiguous()?);
+        let gate = |place: usize| gates.narrow(1, place * d, d)?.contiguous();
         let sigmoid = |x: Tensor| (x.neg()?.exp()? + 1.0)?.recip();
         let (input, forget) = (sigmoid(gate(0)?)?, sigmoid(gate(1)?)?);
         let (candidate, output) = (gate(2)?.tanh()?, sigmoid(gate(3)?)?);

@@ -5,8 +5,8 @@ use anyhow::{Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::fmt;
 use taper_learn::heads::{
-    DISCRIMINANT, Embedding, LINEAR_HEAD, LINEAR_PROBE, MLP_HEAD, NEAREST_MEAN, NEIGHBOURS, NearestMean, PIXELS, RIDGE,
-    SIMPLE_SHOT,
+    DISCRIMINANT, Embedding, LINEAR_HEAD, LINEAR_PROBE, MLP_HEAD, NEAREST_MEAN, NEIGHBOURS, NearestMean, PIXELS, RFS,
+    RIDGE, SIMPLE_SHOT,
 };
 use taper_learn::{Adapt, Method, Model, Settings, Setup, Training};
 use taper_meta::{
@@ -26,6 +26,7 @@ pub(crate) static METHODS: &[&Method] = &[
     &RIDGE,
     &DISCRIMINANT,
     &LINEAR_PROBE,
+    &RFS,
     &LINEAR_HEAD,
     &MLP_HEAD,
     &FINE_TUNE,

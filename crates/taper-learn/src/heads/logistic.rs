@@ -8,6 +8,7 @@ use super::folds::{stratified_folds, usual_folds};
 use super::lbfgs::minimise;
 use super::linear_on_features::LinearOnFeatures;
 use crate::{Adapt, Classifier, Kind, Method, Result, Setting, TaskNorm, Training};
+use candle_core::Tensor;
 use taper_data::Batch;
 use taper_ops::map_in_order;
 
@@ -67,16 +68,21 @@ impl Adapt for LogisticRegression {
             Some(c) => c,
             None => choose(&thin.scores, &labels, support.ways, seed)?,
         };
-        let problem = Problem::new(thin.scores.clone(), labels, support.ways);
-        let solution = problem.solve(c, problem.start());
-        let (weight, bias) = problem.split(&solution);
-        let (weight, bias) = thin.head(&weight, bias)?;
+        let (weight, bias) = fitted(&thin, labels, support.ways, c)?;
         Ok(Box::new(LinearOnFeatures::new(task, (weight / scale)?, bias)))
     }
 
     fn transductive(&self) -> bool {
         self.embedding.norm().transductive()
     }
+}
+
+/// The minimiser for rows whose decomposition is `thin`: weight `(ways, d)` and bias `(ways)`.
+pub(super) fn fitted(thin: &Decomposition, labels: Vec<u32>, ways: usize, c: f64) -> Result<(Tensor, Tensor)> {
+    let problem = Problem::new(thin.scores.clone(), labels, ways);
+    let solution = problem.solve(c, problem.start());
+    let (weight, bias) = problem.split(&solution);
+    thin.head(&weight, bias)
 }
 
 /// The strength of least log loss on images left out in turn; of equal ones the strongest penalty.

@@ -16,6 +16,7 @@ mod logistic;
 mod nearest_mean;
 mod nearest_neighbour;
 mod neighbours;
+mod rfs;
 mod ridge;
 mod simple_shot;
 
@@ -29,5 +30,6 @@ pub use logistic::{LINEAR_PROBE, LogisticRegression};
 pub use nearest_mean::{NEAREST_MEAN, NearestMean, class_means, squared_distances};
 pub use nearest_neighbour::{NearestNeighbour, PIXELS};
 pub use neighbours::{NEIGHBOURS, Neighbours};
+pub use rfs::{RFS, Rfs};
 pub use ridge::{RIDGE, Ridge};
 pub use simple_shot::{SIMPLE_SHOT, SimpleShot};
