@@ -181,7 +181,7 @@ fn a_loss_that_is_no_number_stops_at_its_step_and_keeps_the_last_good_checkpoint
     drawings(20, 4, &at.path().join("data"));
     let options = SMALL.replace("--steps 3", "--steps 40 --save-every 1 --validate-every 50");
     let run = taper(at.path(), &format!("meta-train data {options} --method maml --meta-lr 1e30 --out run"));
-    refused(&run, FAILED, &["maml", "at step", "lower the learning rate", "the last good checkpoint is kept"]);
+    refused(&run, FAILED, &["maml", "at step", "lower --inner-lr", "the last good checkpoint is kept"]);
     assert!(at.path().join("run/checkpoint/maml.safetensors").is_file());
     assert!(!at.path().join("run/model").exists());
 }

@@ -137,9 +137,10 @@ fn resnet18_trains_as_in_pytorch() {
     Case::new("resnet18").check();
 }
 
+/// Deep enough that f32's rounding shows in the third figure after ten steps.
 #[test]
 fn resnet34_trains_as_in_pytorch() {
-    Case::new("resnet34").check();
+    Case::new("resnet34").check_in(DType::F32, 1e-3, 1e-2);
 }
 
 /// Here rounding is amplified: the gradient of `conv1` in f32 is 3 % off that in f64 in PyTorch

@@ -30,6 +30,14 @@ pub enum LearnError {
         /// Infinite or NaN.
         loss: f64,
     },
+    /// A training step's inner loop whose loss is no number any more.
+    #[error("at step {step} {problem}; the last good checkpoint is kept")]
+    StepDiverged {
+        /// The training step, from 1.
+        step: u64,
+        /// Which task, where in its inner loop, and what to do.
+        problem: String,
+    },
     /// A run directory that can't be used as asked.
     #[error("{path}: {problem}")]
     Run {

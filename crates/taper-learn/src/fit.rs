@@ -198,7 +198,9 @@ fn without_diverged(made: Vec<Result<Gradient>>, step: u64, observer: &mut dyn O
         }
     }
     match diverged {
-        Some(error) if gradients.is_empty() => Err(error),
+        Some(error) if gradients.is_empty() => {
+            Err(LearnError::StepDiverged { step: step + 1, problem: error.to_string() })
+        }
         _ => Ok(gradients),
     }
 }
