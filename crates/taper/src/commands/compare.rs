@@ -4,6 +4,7 @@ mod foreign;
 mod report;
 mod rows;
 mod setting;
+mod training;
 
 use super::meta_train::TEST_SEED;
 use super::{method_json, percent, result_json, run_directory, with};

@@ -4,7 +4,7 @@ use super::{lake, meta_train::within, method_json, percent, result_json};
 use crate::args::{Evaluate, Protocol};
 use crate::data;
 use crate::output::Output;
-use crate::registry::{CLASSIFIER, learner};
+use crate::registry::{CLASSIFIER, learner, method};
 use crate::table::{duration, table};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
@@ -47,6 +47,7 @@ fn tasks(model: &Model, view: &View, options: &Evaluate, output: &Output) -> Res
         output.note(format!("{left_out} of {} classes were trained on and are left out", dataset.classes().len()));
     }
     let sampler = EpisodeSampler::new(dataset, &fresh, shape, scope).with_context(|| dataset.name().to_string())?;
+    let known = method(&model.trained.method)?;
     let method = learner(model)?;
     let seed = options.common.seed;
     let views = options.views.views;
@@ -72,7 +73,7 @@ fn tasks(model: &Model, view: &View, options: &Evaluate, output: &Output) -> Res
         duration(scored.cost.adapt_seconds),
         duration(scored.cost.predict_seconds)
     ));
-    Ok(method_json(&model.trained.method, "meta", &scored, 0.0))
+    Ok(method_json(known.name, &known.kind.to_string(), &scored, 0.0))
 }
 
 /// A classifier on images whose classes have its classes' names.
