@@ -55,6 +55,9 @@ struct Config {
 struct HeadConfig {
     outputs: usize,
     hidden: Option<usize>,
+    /// Support images that a matching head keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    support: Option<usize>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,16 +70,17 @@ const MODEL_TYPE: &str = "taper";
 impl Model {
     /// Writes the directory; it appears under its name when it is whole.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let (outputs, hidden) = match self.network.head() {
-            Head::Identity => (0, None),
-            Head::Linear { outputs } => (outputs, None),
-            Head::Mlp { hidden, outputs } => (outputs, Some(hidden)),
+        let head = match self.network.head() {
+            Head::Identity => HeadConfig { outputs: 0, hidden: None, support: None },
+            Head::Linear { outputs } => HeadConfig { outputs, hidden: None, support: None },
+            Head::Mlp { hidden, outputs } => HeadConfig { outputs, hidden: Some(hidden), support: None },
+            Head::Matching { images, outputs } => HeadConfig { outputs, hidden: None, support: Some(images) },
         };
         let config = Config {
             model_type: MODEL_TYPE.into(),
             architectures: vec![self.network.backbone().name()],
             input: self.network.backbone().input(),
-            head: HeadConfig { outputs, hidden },
+            head,
             id2label: self.labels.iter().cloned().enumerate().collect(),
             label2id: self.labels.iter().cloned().enumerate().map(|(id, label)| (label, id)).collect(),
             trained: self.trained.clone(),
@@ -124,11 +128,12 @@ impl Model {
             .map_err(|error| broken("preprocessor_config.json", error.to_string()))?;
         let name = config.architectures.first().cloned().unwrap_or_default();
         let backbone = name.parse::<Architecture>()?.backbone(config.input)?;
-        let HeadConfig { outputs, hidden } = config.head;
-        let head = match hidden {
-            Some(hidden) => Head::Mlp { hidden, outputs },
-            None if outputs == 0 => Head::Identity,
-            None => Head::Linear { outputs },
+        let HeadConfig { outputs, hidden, support } = config.head;
+        let head = match (hidden, support) {
+            (_, Some(images)) => Head::Matching { images, outputs },
+            (Some(hidden), None) => Head::Mlp { hidden, outputs },
+            (None, None) if outputs == 0 => Head::Identity,
+            (None, None) => Head::Linear { outputs },
         };
         let network = Network::new(backbone, head);
         let file = path.join("model.safetensors");

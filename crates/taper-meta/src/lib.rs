@@ -2,6 +2,7 @@
 //! and a `Method` that says so to the registry.
 
 mod anil;
+mod dense_matching;
 mod embedded;
 mod inner_loop;
 mod maml;
@@ -23,6 +24,7 @@ mod test_support;
 mod transductive;
 
 pub use anil::{ANIL, Anil};
+pub use dense_matching::{DENSE_MATCHING, DenseMatching};
 pub use inner_loop::Order;
 pub use maml::{AdaptedMaml, FIRST_ORDER_MAML, MAML, Maml};
 pub use maml_plus_plus::{MAML_PLUS_PLUS, MamlPlusPlus};

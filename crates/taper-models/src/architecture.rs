@@ -1,6 +1,6 @@
 //! Architectures by the names that people give them.
 
-use crate::{Backbone, Conv4, ModelError, ResNet, ResNetDepth, Result, SmallCnn};
+use crate::{Backbone, Conv4, ModelError, ResNet, ResNetDepth, Result, SmallCnn, StrokeNet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -12,6 +12,8 @@ pub enum Architecture {
     SmallCnn,
     /// `conv4-64`, `conv4-32`: the few-shot standard, by its width.
     Conv4(usize),
+    /// `stroke-net-96`: for line drawings, by its width.
+    StrokeNet(usize),
     /// `resnet18` to `resnet152`, `cifar-resnet20` to `cifar-resnet56`.
     ResNet(ResNetDepth),
 }
@@ -24,6 +26,7 @@ impl Architecture {
         Ok(match *self {
             Self::SmallCnn => Arc::new(SmallCnn::new(input)?),
             Self::Conv4(width) => Arc::new(Conv4::new(width, input)?),
+            Self::StrokeNet(width) => Arc::new(StrokeNet::new(width, input)?),
             Self::ResNet(depth) => Arc::new(ResNet::new(depth, input)?),
         })
     }
@@ -33,6 +36,7 @@ impl Architecture {
         match self {
             Self::SmallCnn => 14,
             Self::Conv4(_) => 28,
+            Self::StrokeNet(_) => 35,
             Self::ResNet(depth) if depth.is_cifar() => 32,
             Self::ResNet(_) => 224,
         }
@@ -44,6 +48,7 @@ impl fmt::Display for Architecture {
         match self {
             Self::SmallCnn => write!(f, "small-cnn"),
             Self::Conv4(width) => write!(f, "conv4-{width}"),
+            Self::StrokeNet(width) => write!(f, "stroke-net-{width}"),
             Self::ResNet(depth) => write!(f, "{}", depth.name()),
         }
     }
@@ -59,11 +64,15 @@ impl FromStr for Architecture {
         if let Some(depth) = ResNetDepth::ALL.into_iter().find(|depth| depth.name() == name) {
             return Ok(Self::ResNet(depth));
         }
-        match name.strip_prefix("conv4-").and_then(|width| width.parse::<usize>().ok()).filter(|&width| width > 0) {
-            Some(width) => Ok(Self::Conv4(width)),
-            None => Err(ModelError::Invalid(format!(
-                "`{name}` is no architecture, use small-cnn, conv4-64 (or another width), resnet18, 34, 50, 101 or 152, \
-                 cifar-resnet20, 32, 44 or 56"
+        let width = |prefix: &str| {
+            name.strip_prefix(prefix).and_then(|width| width.parse::<usize>().ok()).filter(|&width| width > 0)
+        };
+        match (width("conv4-"), width("stroke-net-")) {
+            (Some(width), _) => Ok(Self::Conv4(width)),
+            (None, Some(width)) => Ok(Self::StrokeNet(width)),
+            (None, None) => Err(ModelError::Invalid(format!(
+                "`{name}` is no architecture, use small-cnn, conv4-64 (or another width), stroke-net-96 (or another \
+                 width), resnet18, 34, 50, 101 or 152, cifar-resnet20, 32, 44 or 56"
             ))),
         }
     }

@@ -1,6 +1,6 @@
 //! Feature extractors, and how a forward pass runs.
 
-use crate::{BatchStatistics, Buffers, PackedWeights, Params, Result, Slot, State, slot};
+use crate::{BatchStatistics, Buffers, Layout, PackedWeights, Params, Result, Slot, State, slot};
 use candle_core::Tensor;
 use std::fmt;
 use std::sync::Arc;
@@ -59,6 +59,11 @@ pub trait Backbone: Send + Sync + fmt::Debug {
 
     /// Width d of the features.
     fn width(&self) -> usize;
+
+    /// How its features are laid out; all one embedding, unless it has features of places too.
+    fn layout(&self) -> Layout {
+        Layout { side: 0, local: 0, global: self.width() }
+    }
 
     /// Channels, height and width of the images it takes.
     fn input(&self) -> (usize, usize, usize);

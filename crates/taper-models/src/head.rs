@@ -1,6 +1,6 @@
 //! What maps features to logits.
 
-use crate::{Mode, Params, Result, Slot, layers, slot};
+use crate::{Backbone, Matching, Mode, Params, Result, Slot, Start, layers, slot};
 use candle_core::Tensor;
 use taper_ops::relu;
 
@@ -21,6 +21,14 @@ pub enum Head {
         /// Number of classes.
         outputs: usize,
     },
+    /// Dense matching against the support images of a task, whose features it keeps. Before it
+    /// has any, the features are the output.
+    Matching {
+        /// Support images kept.
+        images: usize,
+        /// Number of classes.
+        outputs: usize,
+    },
 }
 
 impl Head {
@@ -28,7 +36,7 @@ impl Head {
     pub fn outputs(&self) -> usize {
         match *self {
             Self::Identity => 0,
-            Self::Linear { outputs } | Self::Mlp { outputs, .. } => outputs,
+            Self::Linear { outputs } | Self::Mlp { outputs, .. } | Self::Matching { outputs, .. } => outputs,
         }
     }
 
@@ -38,13 +46,14 @@ impl Head {
             Self::Identity => Self::Identity,
             Self::Linear { .. } => Self::Linear { outputs },
             Self::Mlp { hidden, .. } => Self::Mlp { hidden, outputs },
+            Self::Matching { images, .. } => Self::Matching { images, outputs },
         }
     }
 
     /// Names and widths of the layers, input and output.
     fn layers(&self, name: &str, width: usize) -> Vec<(String, usize, usize)> {
         match *self {
-            Self::Identity => Vec::new(),
+            Self::Identity | Self::Matching { .. } => Vec::new(),
             Self::Linear { outputs } => vec![(name.to_string(), width, outputs)],
             Self::Mlp { hidden, outputs } => {
                 vec![(format!("{name}.0"), width, hidden), (format!("{name}.3"), hidden, outputs)]
@@ -55,7 +64,16 @@ impl Head {
     /// Its parameters under `name`, without numbers, for features of `width`.
     pub fn slots(&self, name: &str, width: usize) -> Vec<Slot> {
         let layers = self.layers(name, width).into_iter();
-        layers.flat_map(|(layer, inputs, outputs)| Slot::torch_default(&layer, &[outputs, inputs])).collect()
+        let mut slots: Vec<Slot> =
+            layers.flat_map(|(layer, inputs, outputs)| Slot::torch_default(&layer, &[outputs, inputs])).collect();
+        if let Self::Matching { images, outputs } = *self {
+            slots.extend(Matching::slots(name));
+            if images > 0 {
+                slots.push(Slot::param(format!("{name}.support"), &[images, width], Start::Zeros));
+                slots.push(Slot::param(format!("{name}.members"), &[outputs, images], Start::Zeros));
+            }
+        }
+        slots
     }
 
     /// Fresh parameters under `name`, PyTorch's default, for features of `width`.
@@ -63,10 +81,22 @@ impl Head {
         Ok(slot::draw(&self.slots(name, width), seed)?.params)
     }
 
-    /// Logits `(n, outputs)` of `features (n, d)`.
-    pub fn logits(&self, params: &Params, name: &str, features: &Tensor, mode: &mut Mode) -> Result<Tensor> {
+    /// Logits `(n, outputs)` of `features (n, d)` of a backbone.
+    pub fn logits(
+        &self,
+        params: &Params,
+        backbone: &dyn Backbone,
+        features: &Tensor,
+        mode: &mut Mode,
+    ) -> Result<Tensor> {
+        let name = backbone.head_name();
         match self {
-            Self::Identity => Ok(features.clone()),
+            Self::Identity | Self::Matching { images: 0, .. } => Ok(features.clone()),
+            Self::Matching { .. } => {
+                let (support, members) =
+                    (params.get(&format!("{name}.support"))?, params.get(&format!("{name}.members"))?);
+                Matching::new(params, name, backbone.layout()).logits(features, support, members)
+            }
             Self::Linear { .. } => layers::linear(params, name, features),
             Self::Mlp { .. } => {
                 let hidden = relu(&layers::linear(params, &format!("{name}.0"), features)?)?;

@@ -83,7 +83,7 @@ impl Network {
                 (made.features, made.statistics)
             }
         };
-        let output = self.head.logits(params, self.backbone.head_name(), &features, &mut mode)?;
+        let output = self.head.logits(params, self.backbone.as_ref(), &features, &mut mode)?;
         Ok(Forward { output, features, statistics })
     }
 

@@ -1,7 +1,7 @@
 //! What tensors a network has: their keys, shapes and beginnings, without any numbers.
 
 use crate::{Result, State, init};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use taper_ops::rng;
 
 /// How a tensor begins.
@@ -17,6 +17,8 @@ pub enum Start {
     XavierUniform,
     /// `kaiming_normal_`, fan out, for rectifiers (He et al. 2015).
     KaimingNormal,
+    /// These numbers, in order.
+    Values(&'static [f32]),
     /// Ones.
     Ones,
     /// Zeros.
@@ -37,7 +39,8 @@ pub struct Slot {
 }
 
 impl Slot {
-    fn param(name: String, shape: &[usize], start: Start) -> Self {
+    /// A parameter of any name.
+    pub(crate) fn param(name: String, shape: &[usize], start: Start) -> Self {
         Self { name, shape: shape.to_vec(), start, buffer: false }
     }
 
@@ -70,6 +73,7 @@ impl Slot {
             Start::TorchDefault { inputs } => init::torch_default(chance, &self.shape, inputs),
             Start::XavierUniform => init::xavier_uniform(chance, &self.shape),
             Start::KaimingNormal => init::kaiming_normal_fan_out(chance, &self.shape),
+            Start::Values(values) => Tensor::from_slice(values, self.shape.as_slice(), &Device::Cpu),
             Start::Ones => init::ones(&self.shape),
             Start::Zeros => init::zeros(&self.shape),
         }?)

@@ -23,6 +23,7 @@ mod norm;
 mod pooling;
 mod process;
 mod threads;
+mod window_match;
 
 pub use activation::relu;
 pub use batch_norm::batch_norm_by_batch;
@@ -36,6 +37,7 @@ pub use norm::{Statistics, batch_norm, batch_statistics, scale_shift};
 pub use pooling::{Window, avg_pool2d, global_avg_pool, max_pool2d};
 pub use process::{configure_process, second_order_probe};
 pub use threads::{in_pool, map_in_order, on_one_thread};
+pub use window_match::window_match;
 
 #[cfg(test)]
 pub(crate) mod test_support;

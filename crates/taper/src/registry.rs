@@ -10,7 +10,7 @@ use taper_learn::heads::{
 };
 use taper_learn::{Adapt, Method, Model, Settings, Setup, Training};
 use taper_meta::{
-    ANIL, FIRST_ORDER_MAML, LAPLACIAN_SHOT, MAML, MAML_PLUS_PLUS, MATCHING, META_BASELINE, META_OPT_NET,
+    ANIL, DENSE_MATCHING, FIRST_ORDER_MAML, LAPLACIAN_SHOT, MAML, MAML_PLUS_PLUS, MATCHING, META_BASELINE, META_OPT_NET,
     META_OPT_NET_RIDGE, META_SGD, PROTO_MAML, PROTONET, PT_MAP, R2D2, RELATION, REPTILE, TIM_GD,
 };
 use taper_transfer::{FINE_TUNE, MULTITASK, SCRATCH};
@@ -33,6 +33,7 @@ pub(crate) static METHODS: &[&Method] = &[
     &MULTITASK,
     &PROTONET,
     &MATCHING,
+    &DENSE_MATCHING,
     &RELATION,
     &R2D2,
     &META_OPT_NET_RIDGE,

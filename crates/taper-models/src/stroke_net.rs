@@ -1,0 +1,122 @@
+//! StrokeNet: a small residual network for line drawings, which gives both features of places and
+//! one embedding of the whole, for dense matching (see [`Matching`](crate::Matching)).
+
+use crate::layers::{self, Pass};
+use crate::{Backbone, Buffers, Features, Layout, Mode, ModelError, Params, Result, Slot, Start};
+use candle_core::Tensor;
+use taper_ops::{Convolution, Window, channels_last, max_pool2d, relu};
+
+/// The side of the images it takes.
+const SIDE: usize = 35;
+/// What it makes of them: 9 by 9 places of 64 numbers, and an embedding of 256.
+const LAYOUT: Layout = Layout { side: 9, local: 64, global: 256 };
+
+/// A network for drawings of 35x35 pixels, one channel, light on dark.
+///
+/// A stem of three convolutions (width/2, 2·width/3 and width channels, halved twice, to 9x9
+/// places) and one residual block; from there the places' features, their attention, and, over
+/// two more convolutions, the embedding. With a width of 96 it has 1.04 million parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StrokeNet {
+    width: usize,
+}
+
+impl StrokeNet {
+    /// A network of `width` channels for images of `(channels, height, width)`.
+    ///
+    /// Errs for other images than it takes, and widths that can't be divided by 6.
+    pub fn new(width: usize, input: (usize, usize, usize)) -> Result<Self> {
+        if input != (1, SIDE, SIDE) {
+            let (c, h, w) = input;
+            return Err(ModelError::Invalid(format!(
+                "stroke-net takes drawings of {SIDE}x{SIDE} with 1 channel, not {w}x{h} with {c}: \
+                 end the transform in grey and resize({SIDE})"
+            )));
+        }
+        if width == 0 || !width.is_multiple_of(6) {
+            return Err(ModelError::Invalid(format!("stroke-net's width is {width}, use a multiple of 6, such as 96")));
+        }
+        Ok(Self { width })
+    }
+
+    /// Its convolutions with batch norm: name, outputs, inputs and kernel.
+    fn blocks(&self) -> [(&'static str, usize, usize, usize); 7] {
+        let wide = self.width;
+        let (narrow, middle) = (wide / 2, 2 * wide / 3);
+        [
+            ("stem.0", narrow, 1, 5),
+            ("stem.1", middle, narrow, 3),
+            ("stem.2", wide, middle, 3),
+            ("residual.0", wide, wide, 3),
+            ("residual.1", wide, wide, 3),
+            ("whole.0", wide, wide, 3),
+            ("whole.1", wide, wide, 3),
+        ]
+    }
+
+    /// Its layers with bias: name and shape of the weight.
+    fn layers(&self) -> [(&'static str, Vec<usize>); 3] {
+        let halved = LAYOUT.side.div_ceil(2);
+        [
+            ("local", vec![LAYOUT.local, self.width, 1, 1]),
+            ("attention", vec![1, self.width, 1, 1]),
+            ("embedding", vec![LAYOUT.global, self.width * halved * halved]),
+        ]
+    }
+}
+
+impl Backbone for StrokeNet {
+    fn name(&self) -> String {
+        format!("stroke-net-{}", self.width)
+    }
+
+    fn width(&self) -> usize {
+        LAYOUT.width()
+    }
+
+    fn input(&self) -> (usize, usize, usize) {
+        (1, SIDE, SIDE)
+    }
+
+    fn layout(&self) -> Layout {
+        LAYOUT
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        let mut slots = Vec::new();
+        for (name, outputs, inputs, kernel) in self.blocks() {
+            let shape = [outputs, inputs, kernel, kernel];
+            slots.push(Slot::weight(&format!("{name}.conv"), &shape, Start::KaimingNormal));
+            slots.extend(Slot::norm(&format!("{name}.norm"), outputs));
+        }
+        slots.extend(self.layers().into_iter().flat_map(|(name, shape)| Slot::torch_default(name, &shape)));
+        slots
+    }
+
+    fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
+        let mut pass = Pass::new(params, buffers, mode.norm);
+        let mut block = |name: &str, x: &Tensor, stride: usize| {
+            let padding = if name == "stem.0" { 2 } else { 1 };
+            let how = Convolution { stride, padding, ..Convolution::default() };
+            let x = pass.convolution(&format!("{name}.conv"), x, how)?;
+            pass.norm(&format!("{name}.norm"), &x)
+        };
+        let x = relu(&block("stem.0", &channels_last(inputs)?, 2)?)?;
+        let x = relu(&block("stem.1", &x, 1)?)?;
+        let x = max_pool2d(&x, Window::tiled(2))?;
+        let x = relu(&block("stem.2", &x, 1)?)?;
+        let inner = relu(&block("residual.0", &x, 1)?)?;
+        let places = relu(&(&x + block("residual.1", &inner, 1)?)?)?;
+        let whole = relu(&block("whole.0", &places, 1)?)?;
+        let whole = max_pool2d(&whole, Window { kernel: 3, stride: 2, padding: 1 })?;
+        let whole = relu(&block("whole.1", &whole, 1)?)?;
+        let embedding = layers::linear(params, "embedding", &whole.flatten_from(1)?)?;
+        let one = |name: &str| layers::convolution_with_bias(params, name, &places, Convolution::default());
+        let (local, attention) = (one("local")?.flatten_from(1)?, one("attention")?.flatten_from(1)?);
+        Ok(pass.into_features(Tensor::cat(&[local, attention, embedding], 1)?))
+    }
+
+    fn stages(&self) -> Vec<String> {
+        ["stem", "residual", "whole", "local", "attention", "embedding"].map(String::from).to_vec()
+    }
+}
