@@ -3,6 +3,7 @@
 use crate::output::Output;
 use crate::stage::{self, Stage};
 use anyhow::{Context, Result};
+use rand::Rng as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use taper_data::{Batch, EpisodeSampler, Inputs, Scope, TaskShape, View};
@@ -10,6 +11,14 @@ use taper_learn::{Draw, Episodic, Plan, RunDirectory, Setup, Supervised, Trained
 use taper_meta::SharedTasks;
 use taper_models::{Architecture, Head, Network, Norm, State};
 use taper_ops::permutation;
+
+/// Other tasks, mixed in.
+pub(crate) struct Beside {
+    pub(crate) view: Arc<View>,
+    pub(crate) sampler: EpisodeSampler,
+    /// Their share.
+    pub(crate) share: f64,
+}
 
 /// What methods learn from, and where what they learn is kept.
 pub(crate) struct Course<'a> {
@@ -22,6 +31,8 @@ pub(crate) struct Course<'a> {
     /// Shape of the tasks.
     pub(crate) shape: TaskShape,
     pub(crate) backbone: Architecture,
+    /// Tasks of another data set among those of the classes.
+    pub(crate) beside: Option<Beside>,
 }
 
 impl Course<'_> {
@@ -87,8 +98,11 @@ impl Course<'_> {
         let dataset = self.view.dataset();
         let sampler = EpisodeSampler::new(dataset.as_ref(), self.classes, self.shape, self.scope)
             .with_context(|| dataset.name().to_string())?;
-        let items =
-            |at: Draw| Ok(self.view.episode(&sampler.draw(at.seed, at.number), Some(&mut at.rng("transform")))?);
+        let items = |at: Draw| {
+            let other = self.beside.as_ref().filter(|beside| at.rng("source").random::<f64>() < beside.share);
+            let (view, sampler) = other.map_or((self.view, &sampler), |beside| (&beside.view, &beside.sampler));
+            Ok(view.episode(&sampler.draw(at.seed, at.number), Some(&mut at.rng("transform")))?)
+        };
         let objective = (episodic.objective)(setup)?;
         let start = setup.begin(episodic, pretrained, plan.seed)?;
         self.stage(stage).train(plan, start, objective.as_ref(), items, validate)
@@ -97,9 +111,13 @@ impl Course<'_> {
     /// What a model directory says about a method trained here.
     pub(crate) fn trained(&self, method: &str, setup: &Setup) -> Trained {
         let dataset = self.view.dataset();
+        let beside = self.beside.as_ref().map_or_else(String::new, |beside| {
+            let dataset = beside.view.dataset();
+            format!(" beside {} ({} classes)", dataset.name(), dataset.classes().len())
+        });
         Trained {
             method: method.into(),
-            on: format!("{} ({} classes)", dataset.name(), self.classes.len()),
+            on: format!("{} ({} classes){beside}", dataset.name(), self.classes.len()),
             classes: self.classes.iter().map(|&class| dataset.classes()[class as usize].full_name()).collect(),
             settings: setup.settings.to_map(),
             norm: setup.norm.to_string(),

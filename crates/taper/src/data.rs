@@ -33,6 +33,17 @@ pub(crate) fn dataset(path: Option<&Path>) -> Result<Arc<dyn Dataset>> {
     }
 }
 
+/// Drawers of each of the alphabets that are trained on.
+const INVENTED_DRAWERS: usize = 20;
+/// Alphabets that are trained on are others than those that `compare` and `evaluate` use.
+const INVENTED_SEED: u64 = 1;
+
+/// So many invented alphabets to train on.
+pub(crate) fn invented(alphabets: usize) -> Result<Arc<dyn Dataset>> {
+    let size = GlyphsSize { alphabets, characters: GLYPHS_SIZE.characters, drawings: INVENTED_DRAWERS };
+    Ok(Arc::new(Glyphs::new(INVENTED_SEED, size)?))
+}
+
 /// Tells what a user should know of a data set: files left out, images of unequal size.
 pub(crate) fn tell(dataset: &dyn Dataset, output: &Output) -> Result<()> {
     let skipped = dataset.skipped();

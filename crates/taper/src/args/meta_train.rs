@@ -1,7 +1,7 @@
 //! Options of `taper meta-train`.
 
 use super::shared::{ImageOptions, MethodOptions, RunOptions, TaskOptions};
-use super::values::{positive, rate};
+use super::values::{positive, rate, share};
 use crate::registry::{Named, trained_method};
 use clap::Args;
 use std::path::PathBuf;
@@ -15,6 +15,15 @@ pub(crate) struct MetaTrain {
     /// How to learn
     #[arg(long, value_parser = trained_method(), default_value = "protonet")]
     pub(crate) method: Named,
+    /// Invented alphabets to train on: beside DATA, or instead of it; drawn as they are needed
+    #[arg(long, value_name = "N", value_parser = positive::<usize>)]
+    pub(crate) glyphs: Option<usize>,
+    /// Share of the tasks that come from --glyphs where there is DATA too
+    #[arg(long, default_value_t = 0.5, value_parser = share)]
+    pub(crate) glyphs_share: f64,
+    /// Train on all classes: keep none for validation and for a test at the end
+    #[arg(long)]
+    pub(crate) train_on_all: bool,
     #[command(flatten)]
     pub(crate) tasks: TaskOptions,
     /// Steps [default: 60000 tasks' worth; for multitask, --epochs times the tasks; for pretraining, --epochs times the images]

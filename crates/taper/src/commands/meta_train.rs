@@ -2,7 +2,7 @@
 
 use super::{method_json, percent, result_json, run_directory};
 use crate::args::{MetaTrain, Usage};
-use crate::course::Course;
+use crate::course::{Beside, Course};
 use crate::data;
 use crate::output::Output;
 use crate::registry::learner;
@@ -10,7 +10,7 @@ use crate::stage::{self, Stage};
 use anyhow::Result;
 use std::sync::Arc;
 use std::time::Instant;
-use taper_data::{EpisodeSampler, Inputs, Scope, Split, View};
+use taper_data::{EpisodeSampler, Inputs, Scope, Split, TaskShape, View};
 use taper_learn::{
     Draw, Episodic, Method, Model, Plan, RunDirectory, Schedule, Settings, Setup, Supervised, Training, accuracy,
     evaluate,
@@ -25,17 +25,25 @@ pub(crate) fn run(options: &MetaTrain, config: &str, output: &Output) -> Result<
     let start = Instant::now();
     let method = options.method.0;
     let settings = settings(options, method)?;
-    let dataset = data::dataset(options.data.as_deref())?;
+    let dataset = match (&options.data, options.glyphs) {
+        (None, Some(alphabets)) => data::invented(alphabets)?,
+        (data, _) => data::dataset(data.as_deref())?,
+    };
     data::tell(dataset.as_ref(), output)?;
     let look = data::look(dataset.as_ref())?;
     let transform = data::transform(&options.image, options.backbone, look, look.channels)?;
     let view = data::view(dataset.clone(), transform)?;
     let shape = options.tasks.shape()?;
     let scope = data::scope(options.tasks.scope, dataset.as_ref());
-    let split = data::split(dataset.as_ref(), options.run.common.seed, shape.ways().high()).unwrap_or_else(|| {
-        output.note("too few classes to keep some for validation: all are trained on");
-        Split { train: (0..dataset.classes().len() as u32).collect(), validation: Vec::new(), test: Vec::new() }
-    });
+    let all =
+        || Split { train: (0..dataset.classes().len() as u32).collect(), validation: Vec::new(), test: Vec::new() };
+    let split = match options.train_on_all {
+        true => all(),
+        false => data::split(dataset.as_ref(), options.run.common.seed, shape.ways().high()).unwrap_or_else(|| {
+            output.note("too few classes to keep some for validation: all are trained on");
+            all()
+        }),
+    };
     if let Training::SharedTasks = method.training {
         let run = run_directory(&options.run, config)?;
         return multitask(options, settings, output, run.as_ref(), &view, start);
@@ -46,6 +54,7 @@ pub(crate) fn run(options: &MetaTrain, config: &str, output: &Output) -> Result<
     let validation = EpisodeSampler::new(dataset.as_ref(), &split.validation, shape, scope).ok();
     let run = run_directory(&options.run, config)?;
     let course = Course {
+        beside: beside(options, &view, shape)?,
         run: run.as_ref(),
         output,
         view: &view,
@@ -107,6 +116,16 @@ const TEST_SHARE: f64 = 0.25;
 const VALIDATION_SEED: u64 = 0x7661_6c69;
 /// Tells test tasks from training tasks of the same seed.
 pub(crate) const TEST_SEED: u64 = 0x7465_7374;
+
+/// Invented alphabets beside the data, seen through the same transform.
+fn beside(options: &MetaTrain, view: &View, shape: TaskShape) -> Result<Option<Beside>> {
+    let (Some(_), Some(alphabets)) = (&options.data, options.glyphs) else { return Ok(None) };
+    let glyphs = data::invented(alphabets)?;
+    let classes: Vec<u32> = (0..glyphs.classes().len() as u32).collect();
+    let sampler = EpisodeSampler::new(glyphs.as_ref(), &classes, shape, Scope::Group)?;
+    let view = data::view(glyphs, view.transform().clone())?;
+    Ok(Some(Beside { view, sampler, share: options.glyphs_share }))
+}
 
 /// The method's settings; a usage error where it has no such setting.
 fn settings(options: &MetaTrain, method: &Method) -> Result<Settings> {
@@ -188,7 +207,7 @@ fn multitask(
     let names: Vec<String> = tasks.names().map(String::from).collect();
     let scope = data::scope(options.tasks.scope, dataset);
     let shape = options.tasks.shape()?;
-    let course = Course { run, output, view, classes: &all, scope, shape, backbone: options.backbone };
+    let course = Course { run, output, view, classes: &all, scope, shape, backbone: options.backbone, beside: None };
     let network = course.classifier(ways)?;
     let objective = Supervised { network: network.clone(), head_only: false, norm: Norm::Batch, smoothing: 0.0 };
     let count = tasks.len() as u64;

@@ -34,6 +34,7 @@ pub(super) fn rows(
     output: &Output,
 ) -> Result<Vec<Row>> {
     let course = Course {
+        beside: None,
         run,
         output,
         view: &setting.train,
