@@ -22,6 +22,7 @@ pub(crate) enum Chore {
     FetchWeights(FetchWeights),
     FetchData(FetchData),
     LookAlikes(LookAlikes),
+    PackLearner(PackLearner),
     Peers(Peers),
     #[command(hide = true)]
     PeersWork(PeersWork),
@@ -183,6 +184,21 @@ pub(crate) enum DrawersName {
     Random,
     /// The two of each alphabet whose drawings lie nearest the others'
     Typical,
+}
+
+/// Pack a trained learner, in half precision, as the one that the program carries for line drawings
+///
+/// The same run gives the same bytes; their SHA-256 stands in docs/guide/drawings.md.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  cargo run --release -- meta-train --config data/configs/lake-glyphs.toml --out runs/lake-glyphs
+  cargo xtask pack-learner runs/lake-glyphs")]
+pub(crate) struct PackLearner {
+    /// The run, or its model directory
+    pub(crate) run: PathBuf,
+    /// The file to write
+    #[arg(long, value_name = "FILE", default_value_os_t = in_workspace("crates/taper/learner/drawings.safetensors"))]
+    pub(crate) to: PathBuf,
 }
 
 /// How long to wait for a server, and how often to ask again.

@@ -11,6 +11,7 @@ mod fetch;
 mod hub;
 mod look_alikes;
 mod manifest;
+mod pack_learner;
 mod peers;
 mod progress;
 mod source;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Chore::LookAlikes(asked) => look_alikes::run(&asked),
         Chore::Peers(asked) => peers::run(&asked),
         Chore::PeersWork(asked) => peers::run_work(&asked),
+        Chore::PackLearner(asked) => pack_learner::run(&asked),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

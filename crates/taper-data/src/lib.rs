@@ -33,5 +33,5 @@ pub use readers::{is_image_name, read_image};
 pub use sampler::{EpisodeIndices, EpisodeSampler, Scope};
 pub use split::{Split, split_classes};
 pub use task::{Count, TaskShape};
-pub use transform::{Affine, Chances, Filter, Middle, Planes, Step, Transform, Warp};
+pub use transform::{Affine, Chances, Filter, Middle, Planes, Sheet, Step, Transform, Warp};
 pub use view::View;

@@ -4,6 +4,7 @@
 mod centre;
 mod chances;
 mod distortion;
+mod drawing;
 mod planes;
 mod resize;
 mod step;
@@ -13,6 +14,7 @@ mod warp;
 pub use centre::Middle;
 pub use chances::Chances;
 pub use distortion::Warp;
+pub use drawing::Sheet;
 pub use planes::Planes;
 pub use resize::Filter;
 pub use step::Step;

@@ -2,7 +2,8 @@
 //! `config.json` (architecture, `id2label`, how it was trained) and `preprocessor_config.json`.
 
 use crate::{LearnError, Result, network_part, write_directory};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
+use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -70,24 +71,6 @@ const MODEL_TYPE: &str = "taper";
 impl Model {
     /// Writes the directory; it appears under its name when it is whole.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let head = match self.network.head() {
-            Head::Identity => HeadConfig { outputs: 0, hidden: None, support: None },
-            Head::Linear { outputs } => HeadConfig { outputs, hidden: None, support: None },
-            Head::Mlp { hidden, outputs } => HeadConfig { outputs, hidden: Some(hidden), support: None },
-            Head::Matching { images, outputs } => HeadConfig { outputs, hidden: None, support: Some(images) },
-        };
-        let config = Config {
-            model_type: MODEL_TYPE.into(),
-            architectures: vec![self.network.backbone().name()],
-            input: self.network.backbone().input(),
-            head,
-            id2label: self.labels.iter().cloned().enumerate().collect(),
-            label2id: self.labels.iter().cloned().enumerate().map(|(id, label)| (label, id)).collect(),
-            trained: self.trained.clone(),
-        };
-        let json = |value: serde_json::Result<String>| {
-            value.map(String::into_bytes).map_err(|error| LearnError::Invalid(error.to_string()))
-        };
         let tensors: Vec<(&str, &Tensor)> = self.state.params.iter().chain(self.state.buffers.iter()).collect();
         let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
         let weights = safetensors::serialize(tensors, Some(metadata))
@@ -96,13 +79,82 @@ impl Model {
             path,
             &[
                 ("model.safetensors", weights),
-                ("config.json", json(serde_json::to_string_pretty(&config))?),
-                (
-                    "preprocessor_config.json",
-                    json(serde_json::to_string_pretty(&Preprocessor { transform: self.transform.clone() }))?,
-                ),
+                ("config.json", json(&self.config())?.into_bytes()),
+                ("preprocessor_config.json", json(&self.preprocessor())?.into_bytes()),
             ],
         )
+    }
+
+    /// The model as one file to be carried in a program: its tensors in half precision, and what
+    /// else a directory holds in the file's metadata. The same model gives the same bytes.
+    pub fn packed(&self) -> Result<Vec<u8>> {
+        let half = |(name, tensor): (&str, &Tensor)| Ok((name.to_string(), tensor.to_dtype(DType::F16)?));
+        let tensors: Vec<(String, Tensor)> =
+            self.state.params.iter().chain(self.state.buffers.iter()).map(half).collect::<Result<_>>()?;
+        // One entry, for metadata is written in no fixed order.
+        let words = json(&(self.config(), self.preprocessor()))?;
+        let metadata = HashMap::from([(MODEL_TYPE.to_string(), words)]);
+        safetensors::serialize(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)), Some(metadata))
+            .map_err(|error| LearnError::Invalid(error.to_string()))
+    }
+
+    /// The model that [`Model::packed`] made a file of, in f32.
+    ///
+    /// Errs when the bytes are none.
+    pub fn unpack(bytes: &[u8]) -> Result<Self> {
+        let broken = |problem: String| LearnError::Invalid(format!("no packed model ({problem}), pack it again"));
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| broken(error.to_string()))?;
+        let words = metadata.metadata().as_ref().and_then(|words| words.get(MODEL_TYPE));
+        let words = words.ok_or_else(|| broken("it has no configuration".to_string()))?;
+        let (config, preprocessor): (Config, Preprocessor) =
+            serde_json::from_str(words).map_err(|error| broken(error.to_string()))?;
+        let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu)?;
+        let single = |(name, tensor): (String, Tensor)| Ok((name, tensor.to_dtype(DType::F32)?));
+        Self::new(config, preprocessor, tensors.into_iter().map(single).collect::<Result<_>>()?)
+    }
+
+    fn config(&self) -> Config {
+        let head = match self.network.head() {
+            Head::Identity => HeadConfig { outputs: 0, hidden: None, support: None },
+            Head::Linear { outputs } => HeadConfig { outputs, hidden: None, support: None },
+            Head::Mlp { hidden, outputs } => HeadConfig { outputs, hidden: Some(hidden), support: None },
+            Head::Matching { images, outputs } => HeadConfig { outputs, hidden: None, support: Some(images) },
+        };
+        Config {
+            model_type: MODEL_TYPE.into(),
+            architectures: vec![self.network.backbone().name()],
+            input: self.network.backbone().input(),
+            head,
+            id2label: self.labels.iter().cloned().enumerate().collect(),
+            label2id: self.labels.iter().cloned().enumerate().map(|(id, label)| (label, id)).collect(),
+            trained: self.trained.clone(),
+        }
+    }
+
+    fn preprocessor(&self) -> Preprocessor {
+        Preprocessor { transform: self.transform.clone() }
+    }
+
+    /// A model of what was read.
+    ///
+    /// Errs when the tensors are another architecture's.
+    fn new(config: Config, preprocessor: Preprocessor, tensors: HashMap<String, Tensor>) -> Result<Self> {
+        let name = config.architectures.first().cloned().unwrap_or_default();
+        let backbone = name.parse::<Architecture>()?.backbone(config.input)?;
+        let HeadConfig { outputs, hidden, support } = config.head;
+        let head = match (hidden, support) {
+            (_, Some(images)) => Head::Matching { images, outputs },
+            (Some(hidden), None) => Head::Mlp { hidden, outputs },
+            (None, None) if outputs == 0 => Head::Identity,
+            (None, None) => Head::Linear { outputs },
+        };
+        let network = Network::new(backbone, head);
+        let (buffers, params): (Vec<_>, Vec<_>) =
+            tensors.into_iter().partition(|(name, _)| name.ends_with("running_mean") || name.ends_with("running_var"));
+        let state = State { params: params.into_iter().collect(), buffers: buffers.into_iter().collect() };
+        network.check(&network_part(&state))?;
+        let labels = config.id2label.into_values().collect();
+        Ok(Self { network, state, labels, transform: preprocessor.transform, trained: config.trained })
     }
 
     /// Reads a directory: a model's own, or a run's, whose `model/` is meant.
@@ -126,27 +178,17 @@ impl Model {
             serde_json::from_str(&text("config.json")?).map_err(|error| broken("config.json", error.to_string()))?;
         let preprocessor: Preprocessor = serde_json::from_str(&text("preprocessor_config.json")?)
             .map_err(|error| broken("preprocessor_config.json", error.to_string()))?;
-        let name = config.architectures.first().cloned().unwrap_or_default();
-        let backbone = name.parse::<Architecture>()?.backbone(config.input)?;
-        let HeadConfig { outputs, hidden, support } = config.head;
-        let head = match (hidden, support) {
-            (_, Some(images)) => Head::Matching { images, outputs },
-            (Some(hidden), None) => Head::Mlp { hidden, outputs },
-            (None, None) if outputs == 0 => Head::Identity,
-            (None, None) => Head::Linear { outputs },
-        };
-        let network = Network::new(backbone, head);
         let file = path.join("model.safetensors");
         let bytes = fs::read(&file).map_err(|source| LearnError::File { path: file, source })?;
         let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)
             .map_err(|error| broken("model.safetensors", error.to_string()))?;
-        let (buffers, params): (Vec<_>, Vec<_>) =
-            tensors.into_iter().partition(|(name, _)| name.ends_with("running_mean") || name.ends_with("running_var"));
-        let state = State { params: params.into_iter().collect(), buffers: buffers.into_iter().collect() };
-        network.check(&network_part(&state))?;
-        let labels = config.id2label.into_values().collect();
-        Ok(Self { network, state, labels, transform: preprocessor.transform, trained: config.trained })
+        Self::new(config, preprocessor, tensors)
     }
+}
+
+/// Readable JSON.
+fn json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string_pretty(value).map_err(|error| LearnError::Invalid(error.to_string()))
 }
 
 #[cfg(test)]
@@ -175,6 +217,15 @@ mod tests {
         let logits = |model: &Model| model.network.logits(&model.state, &x).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(logits(&model), logits(&back));
         assert_eq!(back.labels, model.labels);
+        let packed = model.packed().unwrap();
+        assert_eq!(packed, back.packed().unwrap());
+        let apart = |a: &Model, b: &Model| {
+            let pairs = logits(a).into_iter().flatten().zip(logits(b).into_iter().flatten());
+            pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+        };
+        let unpacked = Model::unpack(&packed).unwrap();
+        assert!(apart(&model, &unpacked) < 1e-2 && unpacked.trained == model.trained);
+        assert!(Model::unpack(&packed[..packed.len() / 2]).is_err());
         assert!(Model::load(&folder.path().join("nothing")).unwrap_err().to_string().contains("is missing"));
     }
 }

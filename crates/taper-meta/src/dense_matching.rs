@@ -13,7 +13,7 @@ use taper_learn::{
     Adapt, Classifier, Draw, Episodic, Gradient, Kind, Method, Objective, Result, TaskNorm, Training, accuracy,
     nothing_beside,
 };
-use taper_models::{Head, Leaves, Likeness, Matching, Mode, Network, Params, State};
+use taper_models::{Head, Leaves, Likeness, Matching, Mode, Network, State};
 use taper_ops::{cross_entropy, one_hot};
 
 /// Dense matching in the registry.
@@ -163,7 +163,7 @@ impl Classifier for Matched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use taper_models::Architecture;
+    use taper_models::{Architecture, Params};
     use taper_ops::{normal, rng};
 
     /// A 3-way task of noise with unequal shots, and a narrow network.

@@ -1,10 +1,10 @@
 //! StrokeNet: a small residual network for line drawings, which gives both features of places and
 //! one embedding of the whole, for dense matching (see [`Matching`](crate::Matching)).
 
-use crate::layers::{self, Pass};
+use crate::layers::{self, Pass, Then};
 use crate::{Backbone, Buffers, Features, Layout, Mode, ModelError, Params, Result, Slot, Start};
 use candle_core::Tensor;
-use taper_ops::{Convolution, Window, channels_last, max_pool2d, relu};
+use taper_ops::{Convolution, Window, channels_last};
 
 /// The side of the images it takes.
 const SIDE: usize = 35;
@@ -94,22 +94,19 @@ impl Backbone for StrokeNet {
     }
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
-        let mut pass = Pass::new(params, buffers, mode.norm);
-        let mut block = |name: &str, x: &Tensor, stride: usize| {
-            let padding = if name == "stem.0" { 2 } else { 1 };
+        let mut pass = Pass::new(params, buffers, mode);
+        let mut layer = |name: &str, x: &Tensor, then: Then| {
+            let (stride, padding) = if name == "stem.0" { (2, 2) } else { (1, 1) };
             let how = Convolution { stride, padding, ..Convolution::default() };
-            let x = pass.convolution(&format!("{name}.conv"), x, how)?;
-            pass.norm(&format!("{name}.norm"), &x)
+            pass.layer((&format!("{name}.conv"), &format!("{name}.norm")), x, how, then)
         };
-        let x = relu(&block("stem.0", &channels_last(inputs)?, 2)?)?;
-        let x = relu(&block("stem.1", &x, 1)?)?;
-        let x = max_pool2d(&x, Window::tiled(2))?;
-        let x = relu(&block("stem.2", &x, 1)?)?;
-        let inner = relu(&block("residual.0", &x, 1)?)?;
-        let places = relu(&(&x + block("residual.1", &inner, 1)?)?)?;
-        let whole = relu(&block("whole.0", &places, 1)?)?;
-        let whole = max_pool2d(&whole, Window { kernel: 3, stride: 2, padding: 1 })?;
-        let whole = relu(&block("whole.1", &whole, 1)?)?;
+        let x = layer("stem.0", &channels_last(inputs)?, Then::Relu)?;
+        let x = layer("stem.1", &x, Then::ReluPool(Window::tiled(2)))?;
+        let x = layer("stem.2", &x, Then::Relu)?;
+        let inner = layer("residual.0", &x, Then::Relu)?;
+        let places = layer("residual.1", &inner, Then::AddRelu(&x))?;
+        let whole = layer("whole.0", &places, Then::ReluPool(Window { kernel: 3, stride: 2, padding: 1 }))?;
+        let whole = layer("whole.1", &whole, Then::Relu)?;
         let embedding = layers::linear(params, "embedding", &whole.flatten_from(1)?)?;
         let one = |name: &str| layers::convolution_with_bias(params, name, &places, Convolution::default());
         let (local, attention) = (one("local")?.flatten_from(1)?, one("attention")?.flatten_from(1)?);

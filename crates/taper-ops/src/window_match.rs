@@ -212,8 +212,9 @@ fn backward<T: Soft>(
         for (alike, &gradient) in alike.chunks_exact_mut(cells).zip(gradient) {
             let scale = gradient.over(total(alike));
             for (alike, sum) in alike.iter_mut().zip(of_window.iter_mut()) {
-                *alike = *alike * scale;
-                *sum += *alike;
+                let share = *alike * scale;
+                *alike = share;
+                *sum += share;
             }
         }
         let shares = Matrix { values: &alike, row: rows, column: 1 };

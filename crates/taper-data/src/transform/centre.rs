@@ -64,7 +64,7 @@ fn offset(ink: &[f32], middle: Middle) -> isize {
 }
 
 /// The median of a plane's border.
-fn background(plane: &[f32], height: usize, width: usize) -> f32 {
+pub(crate) fn background(plane: &[f32], height: usize, width: usize) -> f32 {
     let on_border = |place: usize| {
         let (row, column) = (place / width, place % width);
         row == 0 || column == 0 || row + 1 == height || column + 1 == width

@@ -1,6 +1,7 @@
 //! One step of a transform.
 
 use super::distortion::{Map, pen};
+use super::drawing::{frame, ink};
 use super::{Affine, Chances, Filter, Middle, Planes, Warp, centre::centre, resize::resize, warp::warp};
 use crate::{DataError, Result};
 use rand::Rng as _;
@@ -30,6 +31,17 @@ pub enum Step {
     CentreCrop(usize),
     /// A line drawing moved to the middle; `centre(mass)` or `centre(box)`.
     Centre(Middle),
+    /// A grey line drawing as light ink on dark, whatever its colours: 1 where it is at least half
+    /// as far from its ground as anything is, else 0; `ink`.
+    Ink,
+    /// The square about the ink of a light drawing on dark, whose longer side takes up a share of
+    /// it, resized; `frame(0.6,105)`.
+    Frame {
+        /// The ink's share of the side.
+        share: f32,
+        /// Pixels down and across.
+        side: usize,
+    },
     /// One channel: ITU-R 601 luma, with the weights of Pillow's `L`; `grey`.
     Grey,
     /// Three channels; a grey image is repeated; `colour`.
@@ -152,6 +164,10 @@ impl Step {
                 within(self, "scale", most.scale.into(), 0.0, 0.9)?;
                 within(self, "shear", most.shear.into(), 0.0, 80.0)
             }
+            Self::Frame { share, side: pixels } => {
+                side(*pixels)?;
+                within(self, "the share", (*share).into(), 0.05, 1.0)
+            }
             Self::ClassWarp { often, warp } => {
                 within(self, "often", (*often).into(), 0.0, 1.0)?;
                 self.check_warp(*warp)
@@ -161,9 +177,13 @@ impl Step {
                 within(self, "the low level", (*low).into(), 0.01, 0.99)?;
                 within(self, "the high level", (*high).into(), (*low).into(), 0.99)
             }
-            Self::TaskSymmetry | Self::Centre(_) | Self::Grey | Self::Colour | Self::Invert | Self::RandomFlip => {
-                Ok(())
-            }
+            Self::Ink
+            | Self::TaskSymmetry
+            | Self::Centre(_)
+            | Self::Grey
+            | Self::Colour
+            | Self::Invert
+            | Self::RandomFlip => Ok(()),
         }
     }
 
@@ -190,7 +210,10 @@ impl Step {
                 self.fits(side, padding, height, width)?;
                 Ok((channels, side, side))
             }
-            Self::RandomResizedCrop(side) => Ok((channels, side, side)),
+            Self::RandomResizedCrop(side) | Self::Frame { side, .. } => Ok((channels, side, side)),
+            Self::Ink if channels != 1 => Err(DataError::Invalid(format!(
+                "`{self}` takes one channel and the image has {channels}, put grey before it"
+            ))),
             Self::Grey => Ok((1, height, width)),
             Self::Colour => Ok((3, height, width)),
             Self::Normalise { ref mean, ref std } if channels != 3 && mean.len().max(std.len()) == 3 => {
@@ -219,6 +242,8 @@ impl Step {
             (Self::ResizeShort { filter, .. }, _) => resize(&planes, height, width, *filter),
             (Self::CentreCrop(side), _) | (Self::RandomCrop { side, .. }, None) => centre_crop(&planes, *side),
             (Self::Centre(middle), _) => centre(&planes, *middle),
+            (Self::Ink, _) => ink(&planes),
+            (Self::Frame { share, side }, _) => frame(&planes, *share, *side),
             (Self::Grey, _) => grey(planes),
             (Self::Colour, _) if planes.channels == 1 => {
                 Planes { channels: 3, values: planes.values.repeat(3), ..planes }
@@ -282,7 +307,7 @@ fn centre_crop(planes: &Planes, side: usize) -> Planes {
     planes.window(corner(planes.height), corner(planes.width), side, side)
 }
 
-fn grey(planes: Planes) -> Planes {
+pub(super) fn grey(planes: Planes) -> Planes {
     if planes.channels == 1 {
         return planes;
     }

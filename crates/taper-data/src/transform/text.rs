@@ -5,7 +5,7 @@ use crate::{DataError, Result};
 use std::fmt;
 use std::str::FromStr;
 
-const STEPS: &str = "resize, resize-short, centre-crop, centre, grey, colour, invert, normalise, random-crop, \
+const STEPS: &str = "resize, resize-short, centre-crop, centre, ink, frame, grey, colour, invert, normalise, random-crop, \
                      random-resized-crop, random-flip, random-rotate, random-affine, task-symmetry, \
                      class-warp, random-warp and random-pen";
 
@@ -29,6 +29,8 @@ impl fmt::Display for Step {
             Self::CentreCrop(side) => write!(f, "centre-crop({side})"),
             Self::Centre(Middle::Mass) => write!(f, "centre(mass)"),
             Self::Centre(Middle::Box) => write!(f, "centre(box)"),
+            Self::Ink => write!(f, "ink"),
+            Self::Frame { share, side } => write!(f, "frame({share},{side})"),
             Self::Grey => write!(f, "grey"),
             Self::Colour => write!(f, "colour"),
             Self::Invert => write!(f, "invert"),
@@ -103,6 +105,8 @@ impl FromStr for Step {
             ("centre-crop", [side]) => Self::CentreCrop(number(text, side)?),
             ("centre", [] | ["mass"]) => Self::Centre(Middle::Mass),
             ("centre", ["box"]) => Self::Centre(Middle::Box),
+            ("ink", []) => Self::Ink,
+            ("frame", [share, side]) => Self::Frame { share: number(text, share)?, side: number(text, side)? },
             ("grey", []) => Self::Grey,
             ("colour", []) => Self::Colour,
             ("invert", []) => Self::Invert,
@@ -192,7 +196,8 @@ fn explain(step: &str, name: &str) -> String {
         "class-warp" => "class-warp(often=0.7,degrees=9,scale=0.1,aspect=0.25,slant=0.2,shift=0,bend=0.05)",
         "random-warp" => "random-warp(degrees=4,scale=0.07,aspect=0.1,slant=0.1,shift=0.02,bend=0.02)",
         "random-pen" => "random-pen(0.25,0.55)",
-        "grey" | "colour" | "invert" | "random-flip" | "task-symmetry" => name,
+        "frame" => "frame(0.6,105)",
+        "ink" | "grey" | "colour" | "invert" | "random-flip" | "task-symmetry" => name,
         _ => return format!("`{step}` is no step of a transform, use {STEPS}"),
     };
     format!("`{step}` is not understood, write {example}")
@@ -204,14 +209,14 @@ mod tests {
 
     #[test]
     fn canonical_texts_are_read_and_written_unchanged() {
-        let text = "centre-crop(200) resize(32x24) resize-short(256,bicubic) centre(box) grey colour invert \
+        let text = "centre-crop(200) resize(32x24) resize-short(256,bicubic) centre(box) ink frame(0.6,105) grey colour invert \
                     random-crop(32,4) random-resized-crop(16) random-flip random-rotate(7.5) \
                     random-affine(degrees=10,shift=0.1,scale=0,shear=5) task-symmetry \
                     class-warp(often=0.7,degrees=9,scale=0.1,aspect=0.25,slant=0.2,shift=0,bend=0.05) \
                     random-warp(degrees=4,scale=0.07,aspect=0.1,slant=0.1,shift=0.02,bend=0.02) random-pen(0.25,0.55) \
                     normalise(mean=0.485,0.456,0.406,std=0.25)";
         let transform: Transform = text.parse().unwrap();
-        assert_eq!(transform.steps().len(), 17);
+        assert_eq!(transform.steps().len(), 19);
         assert_eq!(transform.to_string(), text);
         assert_eq!("".parse::<Transform>().unwrap().to_string(), "");
     }

@@ -71,12 +71,17 @@ pub(crate) fn run(options: &MetaTrain, config: &str, output: &Output) -> Result<
     };
     let setup = setup(options, method, network.clone(), settings, 0);
     let seconds = trained.seconds;
+    let mut trained_as = course.trained(method.name, &setup);
+    if options.data.is_none() && options.glyphs.is_some() {
+        // Alphabets invented for training meet nobody again: their names would only fill the file.
+        trained_as.classes.clear();
+    }
     let model = Model {
         network,
         state: trained.progress.into_best(),
         labels: Vec::new(),
         transform: view.transform().to_string(),
-        trained: course.trained(method.name, &setup),
+        trained: trained_as,
     };
     if let Some(run) = &run {
         model.save(&run.path().join("model"))?;

@@ -1,0 +1,131 @@
+//! Line drawings, as people make them: on paper or on a screen, dark on light or light on dark, of
+//! any size.
+
+use super::Planes;
+use super::centre::background;
+use super::resize::resize;
+use crate::{Filter, Image};
+
+/// Less difference from the background than this is no ink.
+const FAINTEST: f32 = 0.15;
+/// Half of the strongest difference from the background is ink.
+const INK: f32 = 0.5;
+/// More of the image than this is covered by no pen.
+const MOST_INK: f32 = 0.4;
+/// More pixels than this between paper and ink are shades, not the edges of lines.
+const MOST_SHADES: f32 = 0.2;
+
+/// What an image shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sheet {
+    /// Nothing.
+    Blank,
+    /// Dark lines on a light ground.
+    DarkOnLight,
+    /// Light lines on a dark ground.
+    LightOnDark,
+    /// Anything else, such as a photograph.
+    Picture,
+}
+
+impl Sheet {
+    /// Looks at an image: a drawing has one ground (the median of its border), little ink, and
+    /// hardly anything between the two.
+    pub fn of(image: &Image) -> Self {
+        let planes = super::step::grey(Planes::of(image));
+        let (off, ground) = off_ground(&planes);
+        let strongest = off.iter().copied().fold(0.0, f32::max);
+        if strongest < FAINTEST {
+            return Self::Blank;
+        }
+        let share = |low: f32, high: f32| {
+            let within = off.iter().filter(|&&off| off > low * strongest && off <= high * strongest);
+            within.count() as f32 / off.len() as f32
+        };
+        if share(INK, 1.0) > MOST_INK || share(FAINTEST, INK) > MOST_SHADES {
+            return Self::Picture;
+        }
+        if ground > 0.5 { Self::DarkOnLight } else { Self::LightOnDark }
+    }
+}
+
+/// How far each pixel of a grey image is from its ground, and the ground.
+fn off_ground(planes: &Planes) -> (Vec<f32>, f32) {
+    let ground = background(&planes.values, planes.height, planes.width);
+    (planes.values.iter().map(|value| (value - ground).abs()).collect(), ground)
+}
+
+/// A grey drawing as light ink on dark, whatever its colours: what is at least half as far from the
+/// ground as anything is ink, and nothing else.
+pub(crate) fn ink(planes: &Planes) -> Planes {
+    let (off, _) = off_ground(planes);
+    let level = INK * off.iter().copied().fold(0.0, f32::max);
+    let values = off.iter().map(|&off| if off > level { 1.0 } else { 0.0 }).collect();
+    Planes { values, ..*planes }
+}
+
+/// The square about the ink of a light drawing on dark, whose longer side takes up `share` of the
+/// square; what lies outside of the image is dark. An image without ink is shrunk as it is.
+pub(crate) fn frame(planes: &Planes, share: f32, side: usize) -> Planes {
+    let (height, width) = (planes.height, planes.width);
+    let inked = |place: usize| planes.each().any(|plane| plane[place] > INK);
+    let places: Vec<usize> = (0..height * width).filter(|&place| inked(place)).collect();
+    let span = |along: &dyn Fn(usize) -> usize, whole: usize| {
+        let ends = places.iter().map(|&place| along(place));
+        match (ends.clone().min(), ends.max()) {
+            (Some(low), Some(high)) => (low as isize, high as isize + 1),
+            _ => (0, whole as isize),
+        }
+    };
+    let (left, right) = span(&|place| place % width, width);
+    let (top, bottom) = span(&|place| place / width, height);
+    let square = (((right - left).max(bottom - top) as f32 / share).round() as isize).max(1);
+    let first = |low: isize, high: isize| (low + high - square).div_euclid(2);
+    let (first_row, first_column) = (first(top, bottom), first(left, right));
+    let cut = planes.draw(square as usize, square as usize, |plane, row, column| {
+        let (row, column) = (first_row + row as isize, first_column + column as isize);
+        let inside = (0..height as isize).contains(&row) && (0..width as isize).contains(&column);
+        if inside { plane[row as usize * width + column as usize] } else { 0.0 }
+    });
+    resize(&cut, side, side, Filter::Bilinear)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cross of this thickness on a sheet of this size, `light` on dark or the reverse.
+    fn cross(size: usize, thick: usize, light: bool) -> Image {
+        let (ink, paper) = if light { (250, 10) } else { (20, 240) };
+        let on = |at: usize| at.abs_diff(size / 2) <= thick / 2;
+        let arm = |at: usize| at.abs_diff(size / 2) <= size / 4;
+        let pixels = (0..size * size).map(|place| {
+            let (row, column) = (place / size, place % size);
+            if (on(row) && arm(column)) || (on(column) && arm(row)) { ink } else { paper }
+        });
+        Image { width: size, height: size, channels: 1, pixels: pixels.collect() }
+    }
+
+    #[test]
+    fn sheets_are_told_apart() {
+        assert_eq!(Sheet::of(&cross(60, 4, false)), Sheet::DarkOnLight);
+        assert_eq!(Sheet::of(&cross(200, 14, true)), Sheet::LightOnDark);
+        let even = Image { width: 9, height: 9, channels: 1, pixels: vec![200; 81] };
+        assert_eq!(Sheet::of(&even), Sheet::Blank);
+        let pixels = (0..40 * 40).map(|place| (40 + 5 * (place % 40)) as u8).collect();
+        assert_eq!(Sheet::of(&Image { width: 40, height: 40, channels: 1, pixels }), Sheet::Picture);
+    }
+
+    #[test]
+    fn a_drawing_is_the_same_in_either_colours_at_any_size_and_place() {
+        let framed = |image: &Image| frame(&ink(&Planes::of(image)), 0.5, 30);
+        let one = framed(&cross(60, 4, false));
+        let apart = |other: &Planes| one.values.iter().zip(&other.values).map(|(a, b)| (a - b).abs()).sum::<f32>();
+        assert_eq!(apart(&framed(&cross(60, 4, true))), 0.0);
+        assert!(apart(&framed(&cross(240, 16, true))) < 20.0, "{}", apart(&framed(&cross(240, 16, true))));
+        let moved = Planes::of(&cross(60, 4, false)).window(9, -8, 60, 60);
+        assert_eq!(apart(&frame(&ink(&moved), 0.5, 30)), 0.0);
+        let columns = (0..30).filter(|column| (0..30).any(|row| one.values[row * 30 + column] > 0.5)).count();
+        assert!((14..=16).contains(&columns), "{columns} of 30");
+    }
+}
