@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use rand::Rng as _;
 use std::sync::Arc;
 use taper_ops::{
-    Convolution, FrozenConvolution, Statistics, Window, batch_norm, batch_norm_by_batch, conv2d, fold_batch_norm,
+    Convolution, Follow, FrozenConvolution, Statistics, Window, batch_norm, conv_norm, conv2d, fold_batch_norm,
     max_pool2d, relu,
 };
 
@@ -33,6 +33,17 @@ pub(crate) enum Then<'a> {
     ReluPool(Window),
 }
 
+impl Then<'_> {
+    /// The part of it that needs no other branch.
+    fn follow(self) -> Follow {
+        match self {
+            Self::Nothing | Self::AddRelu(_) => Follow::Nothing,
+            Self::Relu => Follow::Relu,
+            Self::ReluPool(window) => Follow::ReluPool(window),
+        }
+    }
+}
+
 impl<'a> Pass<'a> {
     /// A pass with PyTorch's default for batch norm's ε.
     pub(crate) fn new(params: &'a Params, buffers: &'a Buffers, mode: &Mode) -> Self {
@@ -51,12 +62,27 @@ impl<'a> Pass<'a> {
         if let (Some(packed), Norm::Stored) = (self.packed.clone(), self.norm) {
             return self.packed_layer(&packed, (convolution, norm), x, how, then);
         }
-        let y = self.norm(norm, &self.convolution(convolution, x, how)?)?;
+        let weight = self.params.get(&format!("{convolution}.weight"))?;
+        let (scale, shift) = self.scale_shift(norm)?;
+        let y = match self.norm {
+            Norm::Batch => {
+                let (y, statistics) = conv_norm(x, weight, how, (scale, shift), self.eps, then.follow())?;
+                let rows = y.dim(0)? * how.output(x.dim(1)?, weight.dim(2)?) * how.output(x.dim(2)?, weight.dim(3)?);
+                self.statistics.record(norm, &statistics, rows);
+                y
+            }
+            Norm::Stored => {
+                let y = batch_norm(&conv2d(x, weight, how)?, &self.stored(norm)?, scale, shift, self.eps)?;
+                match then.follow() {
+                    Follow::Nothing => y,
+                    Follow::Relu => relu(&y)?,
+                    Follow::ReluPool(window) => relu(&max_pool2d(&y, window)?)?,
+                }
+            }
+        };
         Ok(match then {
-            Then::Nothing => y,
-            Then::Relu => relu(&y)?,
             Then::AddRelu(residual) => relu(&(y + residual)?)?,
-            Then::ReluPool(window) => relu(&max_pool2d(&y, window)?)?,
+            _ => y,
         })
     }
 
@@ -83,11 +109,6 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// A convolution without bias, its weight under `name.weight`.
-    fn convolution(&self, name: &str, x: &Tensor, how: Convolution) -> Result<Tensor> {
-        convolution(self.params, name, x, how)
-    }
-
     fn scale_shift(&self, name: &str) -> Result<(&'a Tensor, &'a Tensor)> {
         Ok((self.params.get(&format!("{name}.weight"))?, self.params.get(&format!("{name}.bias"))?))
     }
@@ -97,20 +118,6 @@ impl<'a> Pass<'a> {
             mean: self.buffers.get(&format!("{name}.running_mean"))?.clone(),
             variance: self.buffers.get(&format!("{name}.running_var"))?.clone(),
         })
-    }
-
-    /// Batch norm of `x (…, c)`, by the batch's statistics (recorded) or the stored ones.
-    fn norm(&mut self, name: &str, x: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = self.scale_shift(name)?;
-        match self.norm {
-            Norm::Batch => {
-                let (y, statistics) = batch_norm_by_batch(x, weight, bias, self.eps)?;
-                let rows = x.elem_count() / weight.elem_count();
-                self.statistics.record(name, &statistics, rows);
-                Ok(y)
-            }
-            Norm::Stored => Ok(batch_norm(x, &self.stored(name)?, weight, bias, self.eps)?),
-        }
     }
 
     /// What the pass has made.

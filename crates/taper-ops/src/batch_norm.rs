@@ -14,6 +14,7 @@ use crate::kernels::channels;
 use crate::kernels::simd::InstructionSet;
 use crate::multiply_per_channel;
 use crate::norm::{Statistics, batch_statistics, channel_dot};
+use crate::select::{Follow, Select};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, OnceLock};
@@ -24,33 +25,50 @@ use std::sync::{Arc, OnceLock};
 /// Errs when shapes don't fit and when the batch is empty.
 pub fn batch_norm_by_batch(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<(Tensor, Statistics)> {
     let x = x.contiguous()?;
-    let statistics = batch_statistics(&x)?;
-    if weight.dims() != statistics.mean.dims() || bias.dims() != weight.dims() {
-        bail!("batch norm: {:?} does not fit weight {:?} and bias {:?}", x.dims(), weight.dims(), bias.dims());
-    }
-    let list = |t: &Tensor| t.detach().to_dtype(DType::F64)?.to_vec1::<f64>();
-    let known = Known {
-        mean: list(&statistics.mean)?,
-        inverse: list(&statistics.variance)?.into_iter().map(|variance| 1.0 / (variance + eps).sqrt()).collect(),
-        eps,
-    };
-    let y = x.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Normalise(Arc::new(known)))?;
-    Ok((y, statistics))
+    let (known, statistics) = Known::of(&x, weight, bias, eps)?;
+    let select = Select::new(Follow::Nothing, x.shape())?;
+    Ok((x.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Normalise(known, select))?, statistics))
 }
 
 /// The statistics' values: what x determines, computed once.
-struct Known {
-    mean: Vec<f64>,
+pub(crate) struct Known {
+    pub(crate) mean: Vec<f64>,
     /// 1/σ.
     inverse: Vec<f64>,
     eps: f64,
 }
 
+impl Known {
+    /// Those of `x (…, c)`, and the same as tensors, which depend on x.
+    ///
+    /// Errs when weight and bias don't fit, and when the batch is empty.
+    pub(crate) fn of(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<(Arc<Self>, Statistics)> {
+        let statistics = batch_statistics(x)?;
+        if weight.dims() != statistics.mean.dims() || bias.dims() != weight.dims() {
+            bail!("batch norm: {:?} does not fit weight {:?} and bias {:?}", x.dims(), weight.dims(), bias.dims());
+        }
+        let list = |t: &Tensor| t.detach().to_dtype(DType::F64)?.to_vec1::<f64>();
+        let inverse = list(&statistics.variance)?.into_iter().map(|variance| 1.0 / (variance + eps).sqrt()).collect();
+        Ok((Arc::new(Self { mean: list(&statistics.mean)?, inverse, eps }), statistics))
+    }
+
+    /// What `select` lets through of x̂ · w + b.
+    pub(crate) fn normalise<T: Element>(&self, select: &Select, x: &[T], w: &[T], b: &[T]) -> Result<Vec<T>> {
+        let scale: Vec<f64> = w.iter().zip(&self.inverse).map(|(w, inverse)| w.to_f64() * inverse).collect();
+        select.apply(x, &self.mean, &scale, b)
+    }
+}
+
 /// Σ g and Σ g · (x − mean) of one (x, g), computed once by whoever needs it first.
 type Moments = Arc<OnceLock<Vec<f64>>>;
 
-fn moments<T: Element>(shared: &Moments, x: &[T], known: &Known, g: &[T]) -> Vec<f64> {
-    shared.get_or_init(|| channels::moments(InstructionSet::best(), x, &known.mean, g)).clone()
+fn moments<T: Element>(shared: &Moments, select: &Select, x: &[T], known: &Known, g: &[T]) -> Result<Vec<f64>> {
+    if let Some(sums) = shared.get() {
+        return Ok(sums.clone());
+    }
+    let sums = select.moments(x, &known.mean, g)?;
+    let _ = shared.set(sums.clone());
+    Ok(sums)
 }
 
 fn wide<T: Element>(values: &[T]) -> Vec<f64> {
@@ -61,15 +79,15 @@ fn rows(x: &Tensor) -> Result<f64> {
     Ok((x.elem_count() / x.dim(candle_core::D::Minus1)?) as f64)
 }
 
-fn check(name: &str, x: &Layout, other: &Layout) -> Result<()> {
+fn check(name: &str, x: &Shape, other: &Layout) -> Result<()> {
     if x.dims() != other.dims() {
-        bail!("{name}: {:?} does not fit {:?}", x.dims(), other.dims());
+        bail!("{name}: {x:?} does not fit {:?}", other.dims());
     }
     Ok(())
 }
 
-/// x̂ · w + b.
-struct Normalise(Arc<Known>);
+/// What gets through of x̂ · w + b.
+struct Normalise(Arc<Known>, Select);
 
 impl Normalise {
     fn kernel<T: Element>(
@@ -79,10 +97,7 @@ impl Normalise {
     ) -> Result<(CpuStorage, Shape)> {
         let name = self.name();
         let (x, w, b) = (values::<T>(x, lx, name)?, values::<T>(w, lw, name)?, values::<T>(b, lb, name)?);
-        let known = &self.0;
-        let scale: Vec<f64> = w.iter().zip(&known.inverse).map(|(w, inverse)| w.to_f64() * inverse).collect();
-        let y = channels::normalise(InstructionSet::best(), x, &known.mean, &scale, b);
-        Ok(stored::<T>(y, lx.shape().clone()))
+        Ok(stored::<T>(self.0.normalise(&self.1, x, w, b)?, self.1.shape(lx.shape())))
     }
 }
 
@@ -115,28 +130,57 @@ impl CustomOp3 for Normalise {
         _result: &Tensor,
         g: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (known, shared, g) = (&self.0, Moments::default(), g.contiguous()?);
-        let (mut dw, mut db) = (None, None);
-        if weight.track_op() || bias.track_op() {
-            let sums = x.apply_op2(&g, Sums(known.clone(), shared.clone()))?;
-            (db, dw) = (Some(sums.get(0)?), Some(sums.get(1)?));
-        }
-        let dx = if x.track_op() { Some(x.apply_op3(&g, weight, Gradient(known.clone(), shared))?) } else { None };
-        Ok((dx, dw, db))
+        let norm = weight.track_op() || bias.track_op();
+        let Derivatives { x, norm } = derivatives(x, g, weight, &self.0, &self.1, (x.track_op(), norm))?;
+        let (dw, db) = match norm {
+            Some(sums) => (Some(sums.get(1)?), Some(sums.get(0)?)),
+            None => (None, None),
+        };
+        Ok((x, dw, db))
     }
 }
 
+/// What a norm's result tells about its inputs.
+pub(crate) struct Derivatives {
+    /// By x.
+    pub(crate) x: Option<Tensor>,
+    /// `(2, c)`: by the bias, then by the weight.
+    pub(crate) norm: Option<Tensor>,
+}
+
+/// The derivatives of ⟨g, what gets through of x̂ · w + b⟩, those that are wanted of x and of norm.
+pub(crate) fn derivatives(
+    x: &Tensor,
+    g: &Tensor,
+    weight: &Tensor,
+    known: &Arc<Known>,
+    select: &Select,
+    wanted: (bool, bool),
+) -> Result<Derivatives> {
+    let (shared, g, weight) = (Moments::default(), g.contiguous()?, weight.contiguous()?);
+    let norm = match wanted.1 {
+        true => Some(x.apply_op2(&g, Sums(known.clone(), select.clone(), shared.clone()))?),
+        false => None,
+    };
+    let x = match wanted.0 {
+        true => Some(x.apply_op3(&g, &weight, Gradient(known.clone(), select.clone(), shared))?),
+        false => None,
+    };
+    Ok(Derivatives { x, norm })
+}
+
 fn normalised(x: &Tensor, weight: &Tensor, bias: &Tensor, known: &Arc<Known>) -> Result<Tensor> {
-    x.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Normalise(known.clone()))
+    x.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Normalise(known.clone(), Select::All))
 }
 
 /// w/σ · P g.
 fn gradient(x: &Tensor, g: &Tensor, weight: &Tensor, known: &Arc<Known>) -> Result<Tensor> {
-    x.apply_op3(&g.contiguous()?, &weight.contiguous()?, Gradient(known.clone(), Moments::default()))
+    let op = Gradient(known.clone(), Select::All, Moments::default());
+    x.apply_op3(&g.contiguous()?, &weight.contiguous()?, op)
 }
 
-/// `(2, c)`: Σ g, then Σ g x̂.
-struct Sums(Arc<Known>, Moments);
+/// `(2, c)`: Σ G, then Σ G x̂, where G is g at the values that got through.
+struct Sums(Arc<Known>, Select, Moments);
 
 fn sums_kernel<T: Element>(
     op: &Sums,
@@ -145,10 +189,10 @@ fn sums_kernel<T: Element>(
     g: &CpuStorage,
     lg: &Layout,
 ) -> Result<(CpuStorage, Shape)> {
-    check(op.name(), lx, lg)?;
+    check(op.name(), &op.1.shape(lx.shape()), lg)?;
     let (x, g) = (values::<T>(x, lx, op.name())?, values::<T>(g, lg, op.name())?);
     let (known, c) = (&op.0, op.0.mean.len());
-    let sums = moments(&op.1, x, known, g);
+    let sums = moments(&op.2, &op.1, x, known, g)?;
     let scaled = sums.iter().enumerate().map(|(k, &sum)| T::of(if k < c { sum } else { sum * known.inverse[k - c] }));
     Ok(stored::<T>(scaled.collect(), (2, c)))
 }
@@ -164,13 +208,17 @@ impl CustomOp2 for Sums {
 
     fn bwd(&self, x: &Tensor, g: &Tensor, _result: &Tensor, u: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (plain, weighted) = (u.get(0)?, u.get(1)?);
-        let dx = if x.track_op() { Some(gradient(x, g, &weighted, &self.0)?) } else { None };
-        let dg = if g.track_op() { Some(normalised(x, &weighted, &plain, &self.0)?) } else { None };
+        let dx = derivatives(x, g, &weighted, &self.0, &self.1, (x.track_op(), false))?.x;
+        let dg = match g.track_op() {
+            true => Some(self.1.gather(&normalised(x, &weighted, &plain, &self.0)?)?),
+            false => None,
+        };
         Ok((dx, dg))
     }
 }
 
-struct Gradient(Arc<Known>, Moments);
+/// w/σ · P G, where G is g at the values that got through.
+struct Gradient(Arc<Known>, Select, Moments);
 
 impl Gradient {
     fn kernel<T: Element>(
@@ -179,10 +227,10 @@ impl Gradient {
         [lx, lg, lw]: [&Layout; 3],
     ) -> Result<(CpuStorage, Shape)> {
         let name = self.name();
-        check(name, lx, lg)?;
+        check(name, &self.1.shape(lx.shape()), lg)?;
         let (x, g, w) = (values::<T>(x, lx, name)?, values::<T>(g, lg, name)?, wide(values::<T>(w, lw, name)?));
         let (known, c) = (&self.0, w.len());
-        let (m, sums) = ((x.len() / c) as f64, moments(&self.1, x, known, g));
+        let (m, sums) = ((x.len() / c) as f64, moments(&self.2, &self.1, x, known, g)?);
         let (mut by_x, mut by_g, mut shift) = (w.clone(), w.clone(), w);
         for k in 0..c {
             let (inverse, s, t) = (known.inverse[k], sums[k], sums[c + k]);
@@ -190,7 +238,7 @@ impl Gradient {
             by_x[k] = -by_g[k] * inverse * inverse * t / m;
             shift[k] = -by_g[k] * s / m;
         }
-        let dx = channels::mix_two(InstructionSet::best(), (x, &by_x), &known.mean, (g, &by_g), &shift);
+        let dx = self.1.mix((x, &by_x), &known.mean, (g, &by_g), &shift)?;
         Ok(stored::<T>(dx, lx.shape().clone()))
     }
 }
@@ -224,14 +272,15 @@ impl CustomOp3 for Gradient {
         _result: &Tensor,
         v: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (known, v) = (&self.0, v.contiguous()?);
+        let (known, select, v) = (&self.0, &self.1, v.contiguous()?);
+        let spread = select.spread(g)?;
         let dx = if x.track_op() {
-            Some(x.apply_op3(g, &multiply_per_channel(&v, weight)?, SecondGradient(known.clone()))?)
+            Some(x.apply_op3(&spread, &multiply_per_channel(&v, weight)?, SecondGradient(known.clone()))?)
         } else {
             None
         };
-        let dg = if g.track_op() { Some(gradient(x, &v, weight, known)?) } else { None };
-        let dw = if weight.track_op() { Some(x.apply_op3(g, &v, Projected(known.clone()))?) } else { None };
+        let dg = if g.track_op() { Some(select.gather(&gradient(x, &v, weight, known)?)?) } else { None };
+        let dw = if weight.track_op() { Some(x.apply_op3(&spread, &v, Projected(known.clone()))?) } else { None };
         Ok((dx, dg, dw))
     }
 }
@@ -267,8 +316,8 @@ impl Projected {
         [lx, lg, lv]: [&Layout; 3],
     ) -> Result<(CpuStorage, Shape)> {
         let name = self.name();
-        check(name, lx, lg)?;
-        check(name, lx, lv)?;
+        check(name, lx.shape(), lg)?;
+        check(name, lx.shape(), lv)?;
         let (x, g, v) = (values::<T>(x, lx, name)?, values::<T>(g, lg, name)?, values::<T>(v, lv, name)?);
         let known = &self.0;
         let sums: Vec<T> =
@@ -322,8 +371,8 @@ impl SecondGradient {
         [lx, lg, lv]: [&Layout; 3],
     ) -> Result<(CpuStorage, Shape)> {
         let name = self.name();
-        check(name, lx, lg)?;
-        check(name, lx, lv)?;
+        check(name, lx.shape(), lg)?;
+        check(name, lx.shape(), lv)?;
         let (x, g, v) = (values::<T>(x, lx, name)?, values::<T>(g, lg, name)?, values::<T>(v, lv, name)?);
         let (known, c) = (&self.0, self.0.mean.len());
         let m = (x.len() / c) as f64;
@@ -444,7 +493,9 @@ mod tests {
     fn its_gradient_is_differentiable_twice_more() {
         let inputs = [random("x", (3, 2, 2, 3)), random("g", (3, 2, 2, 3)), random("v", (3, 2, 2, 3)), random("w", 3)];
         check_gradients(&inputs, |v| gradient(&v[0], &v[1], &v[3], &known(&v[0]))?.powf(2.0));
-        check_gradients(&inputs, |v| v[0].apply_op2(&v[1], Sums(known(&v[0]), Moments::default()))?.powf(2.0));
+        check_gradients(&inputs, |v| {
+            v[0].apply_op2(&v[1], Sums(known(&v[0]), Select::All, Moments::default()))?.powf(2.0)
+        });
         check_gradients(&inputs, |v| v[0].apply_op3(&v[1], &v[2], Projected(known(&v[0])))?.powf(2.0));
         check_gradients(&inputs, |v| v[0].apply_op3(&v[1], &v[2], SecondGradient(known(&v[0])))?.powf(2.0));
     }

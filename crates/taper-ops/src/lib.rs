@@ -12,6 +12,7 @@
 mod activation;
 mod batch_norm;
 mod chance;
+mod conv_norm;
 mod convolution;
 mod element;
 mod frozen;
@@ -22,12 +23,14 @@ mod loss;
 mod norm;
 mod pooling;
 mod process;
+mod select;
 mod threads;
 mod window_match;
 
 pub use activation::relu;
 pub use batch_norm::batch_norm_by_batch;
 pub use chance::{Rng, normal, permutation, rng, uniform};
+pub use conv_norm::conv_norm;
 pub use convolution::{Convolution, conv2d, linear};
 pub use frozen::{FrozenConvolution, fold_batch_norm};
 pub use inverse::inverse;
@@ -36,6 +39,7 @@ pub use loss::{cross_entropy, log_softmax, one_hot};
 pub use norm::{Statistics, batch_norm, batch_statistics, scale_shift};
 pub use pooling::{Window, avg_pool2d, global_avg_pool, max_pool2d};
 pub use process::{configure_process, second_order_probe};
+pub use select::Follow;
 pub use threads::{in_pool, map_in_order, on_one_thread};
 pub use window_match::window_match;
 

@@ -2,6 +2,8 @@
 //! and second derivatives (candle 0.11's are wrong or missing).
 
 use crate::element::{Element, by_type, stored, values};
+use crate::kernels::pool::{self, NOTHING};
+use crate::kernels::simd::InstructionSet;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, OnceLock};
@@ -24,7 +26,7 @@ impl Window {
         Self { kernel, stride: kernel, padding: 0 }
     }
 
-    fn output(&self, h: usize, w: usize, op: &str) -> Result<(usize, usize)> {
+    pub(crate) fn output(&self, h: usize, w: usize, op: &str) -> Result<(usize, usize)> {
         let side = |size: usize| {
             (size + 2 * self.padding)
                 .checked_sub(self.kernel)
@@ -38,7 +40,14 @@ impl Window {
     }
 
     /// The image's cells under the window at `(row, column)` of the output: ranges of rows and columns.
-    fn cells(&self, row: usize, column: usize, h: usize, w: usize) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
+    #[inline]
+    pub(crate) fn cells(
+        &self,
+        row: usize,
+        column: usize,
+        h: usize,
+        w: usize,
+    ) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
         let span = |at: usize, size: usize| {
             let start = at * self.stride;
             start.saturating_sub(self.padding)..(start + self.kernel).saturating_sub(self.padding).min(size)
@@ -71,8 +80,8 @@ pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
     x.reshape((n, h * w, c))?.mean(1)
 }
 
-/// For each output cell, the flat index of the input cell that won.
-type Winners = Arc<OnceLock<Vec<u32>>>;
+/// For each output cell, the flat index of the input cell that won, or [`NOTHING`].
+pub(crate) type Winners = Arc<OnceLock<Vec<u32>>>;
 
 struct MaxPool {
     window: Window,
@@ -89,42 +98,29 @@ impl CustomOp1 for MaxPool {
     }
 
     fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let (winners, larger) = (self.winners.clone(), x.shape().clone());
-        let smaller = gradient.shape().clone();
-        Ok(Some(gradient.contiguous()?.apply_op1(Scatter { winners, larger, smaller })?))
+        Ok(Some(scatter(gradient, &self.winners, x.shape(), gradient.shape())?))
     }
 }
 
 fn max_pool_kernel<T: Element>(x: &CpuStorage, layout: &Layout, op: &MaxPool) -> Result<(CpuStorage, Shape)> {
-    let (n, h, w, c) = layout.shape().dims4()?;
-    if u32::try_from(layout.shape().elem_count()).is_err() {
-        bail!("max-pool: a batch of shape {:?} is too large, split it", layout.dims());
-    }
+    let sizes @ (n, h, w, c) = layout.shape().dims4()?;
     let (oh, ow) = op.window.output(h, w, "max-pool")?;
     let x = values::<T>(x, layout, "max-pool")?;
-    let mut y = vec![T::ZERO; n * oh * ow * c];
-    let mut winners = vec![0u32; y.len()];
-    for (pixel, (y, winner)) in y.chunks_exact_mut(c).zip(winners.chunks_exact_mut(c)).enumerate() {
-        let (image, row, column) = (pixel / (oh * ow), pixel / ow % oh, pixel % ow);
-        let (rows, columns) = op.window.cells(row, column, h, w);
-        let mut first = true;
-        for i in rows {
-            for j in columns.clone() {
-                let start = ((image * h + i) * w + j) * c;
-                let cell = &x[start..start + c];
-                for k in 0..c {
-                    // NaN wins, as in PyTorch
-                    if first || cell[k] > y[k] || cell[k].partial_cmp(&cell[k]).is_none() {
-                        y[k] = cell[k];
-                        winner[k] = (start + k) as u32;
-                    }
-                }
-                first = false;
-            }
-        }
-    }
+    let (y, winners) = pool::max(InstructionSet::best(), x, sizes, op.window, None)?;
     let _ = op.winners.set(winners);
     Ok(stored::<T>(y, (n, oh, ow, c)))
+}
+
+/// Each value of `v` added to the cell that won.
+pub(crate) fn scatter(v: &Tensor, winners: &Winners, larger: &Shape, smaller: &Shape) -> Result<Tensor> {
+    let op = Scatter { winners: winners.clone(), larger: larger.clone(), smaller: smaller.clone() };
+    v.contiguous()?.apply_op1(op)
+}
+
+/// The value of `v` at each window's winning cell; zero where nothing won.
+pub(crate) fn gather(v: &Tensor, winners: &Winners, larger: &Shape, smaller: &Shape) -> Result<Tensor> {
+    let op = Gather { winners: winners.clone(), larger: larger.clone(), smaller: smaller.clone() };
+    v.contiguous()?.apply_op1(op)
 }
 
 /// Adds each value to the cell that won; its adjoint is [`Gather`].
@@ -144,17 +140,17 @@ impl CustomOp1 for Scatter {
     }
 
     fn bwd(&self, _v: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let gather =
-            Gather { winners: self.winners.clone(), larger: self.larger.clone(), smaller: self.smaller.clone() };
-        Ok(Some(gradient.contiguous()?.apply_op1(gather)?))
+        Ok(Some(gather(gradient, &self.winners, &self.larger, &self.smaller)?))
     }
 }
 
 fn scatter_kernel<T: Element>(v: &CpuStorage, layout: &Layout, op: &Scatter) -> Result<(CpuStorage, Shape)> {
     let v = values::<T>(v, layout, "max-pool-scatter")?;
     let mut x = vec![T::ZERO; op.larger.elem_count()];
-    for (&winner, &value) in winners(&op.winners)?.iter().zip(v) {
-        x[winner as usize] += value;
+    for (&winner, &value) in won(&op.winners)?.iter().zip(v) {
+        if winner != NOTHING {
+            x[winner as usize] += value;
+        }
     }
     Ok(stored::<T>(x, op.larger.clone()))
 }
@@ -176,19 +172,19 @@ impl CustomOp1 for Gather {
     }
 
     fn bwd(&self, _v: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let scatter =
-            Scatter { winners: self.winners.clone(), larger: self.larger.clone(), smaller: self.smaller.clone() };
-        Ok(Some(gradient.contiguous()?.apply_op1(scatter)?))
+        Ok(Some(scatter(gradient, &self.winners, &self.larger, &self.smaller)?))
     }
 }
 
 fn gather_kernel<T: Element>(v: &CpuStorage, layout: &Layout, op: &Gather) -> Result<(CpuStorage, Shape)> {
     let v = values::<T>(v, layout, "max-pool-gather")?;
-    let y = winners(&op.winners)?.iter().map(|&winner| v[winner as usize]).collect();
+    let value = |&winner: &u32| if winner == NOTHING { T::ZERO } else { v[winner as usize] };
+    let y = won(&op.winners)?.iter().map(value).collect();
     Ok(stored::<T>(y, op.smaller.clone()))
 }
 
-fn winners(winners: &Winners) -> Result<&[u32]> {
+/// The winners, once there are any.
+pub(crate) fn won(winners: &Winners) -> Result<&[u32]> {
     match winners.get() {
         Some(winners) => Ok(winners),
         None => bail!("max-pool: its backward pass ran before its forward pass"),

@@ -27,6 +27,13 @@ pub struct Convolution {
     pub groups: usize,
 }
 
+impl Convolution {
+    /// Outputs along a side of `size` cells, for a kernel of `kernel` that fits.
+    pub fn output(self, size: usize, kernel: usize) -> usize {
+        (size + 2 * self.padding - kernel) / self.stride + 1
+    }
+}
+
 impl Default for Convolution {
     fn default() -> Self {
         Self { stride: 1, padding: 0, groups: 1 }
@@ -78,7 +85,7 @@ impl CustomOp2 for Forward {
 }
 
 /// ∂⟨conv2d(x, weight), y⟩/∂x for `x` of the given shape; linear in both arguments.
-fn input_gradient(y: &Tensor, weight: &Tensor, inputs: &Shape, how: Convolution) -> Result<Tensor> {
+pub(crate) fn input_gradient(y: &Tensor, weight: &Tensor, inputs: &Shape, how: Convolution) -> Result<Tensor> {
     y.contiguous()?.apply_op2(&weight.contiguous()?, InputGradient { inputs: inputs.clone(), how })
 }
 
@@ -113,7 +120,7 @@ impl CustomOp2 for InputGradient {
 }
 
 /// ∂⟨conv2d(x, weight), y⟩/∂weight for weights of the given shape; linear in both arguments.
-fn weight_gradient(x: &Tensor, y: &Tensor, weights: &Shape, how: Convolution) -> Result<Tensor> {
+pub(crate) fn weight_gradient(x: &Tensor, y: &Tensor, weights: &Shape, how: Convolution) -> Result<Tensor> {
     x.contiguous()?.apply_op2(&y.contiguous()?, WeightGradient { weights: weights.clone(), how })
 }
 

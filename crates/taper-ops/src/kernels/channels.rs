@@ -18,7 +18,7 @@ fn rows_a_chunk(c: usize) -> usize {
     (CHUNK / c).max(16)
 }
 
-fn narrow<T: Element>(values: &[f64]) -> Vec<T> {
+pub(crate) fn narrow<T: Element>(values: &[f64]) -> Vec<T> {
     values.iter().map(|&value| T::of(value)).collect()
 }
 
@@ -30,7 +30,7 @@ fn in_chunks<T: Element>(len: usize, c: usize, fill: impl Fn(usize, &mut [MaybeU
 }
 
 /// Σ over chunks, in order, of the `width` sums that `add` makes of a range of rows.
-fn sum_chunks<T: Element>(
+pub(crate) fn sum_chunks<T: Element>(
     rows: usize,
     c: usize,
     width: usize,
@@ -68,6 +68,51 @@ vectorised! {
         for (x, y) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)) {
             for k in 0..c {
                 y[k].write((x[k] - mean[k]) * scale[k] + shift[k]);
+            }
+        }
+    }
+
+    fn normalise_rectified_rows<T: Element>(
+        x: &[T], mean: &[T], scale: &[T], shift: &[T], y: &mut [T], positive: &mut [u8],
+    ) {
+        let c = scale.len();
+        let (mean, shift) = (&mean[..c], &shift[..c]);
+        for ((x, y), positive) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)).zip(positive.chunks_exact_mut(c)) {
+            for k in 0..c {
+                let value = (x[k] - mean[k]) * scale[k] + shift[k];
+                let nothing = value <= T::ZERO;
+                y[k] = if nothing { T::ZERO } else { value };
+                positive[k] = u8::from(!nothing);
+            }
+        }
+    }
+
+    /// Σ G, Σ G · (x − mean), where G is g under the mask.
+    fn sum_masked_moments<T: Element>(x: &[T], mean: &[T], g: &[T], mask: &[u8], sums: &mut [T]) {
+        let c = mean.len();
+        assert!(x.len() == g.len() && x.len() == mask.len() && sums.len() == 2 * c, "rows of wrong length");
+        let (plain, centred) = sums.split_at_mut(c);
+        let centred = &mut centred[..c];
+        for ((x, g), mask) in x.chunks_exact(c).zip(g.chunks_exact(c)).zip(mask.chunks_exact(c)) {
+            for k in 0..c {
+                let g = if mask[k] != 0 { g[k] } else { T::ZERO };
+                plain[k] += g;
+                centred[k] += g * (x[k] - mean[k]);
+            }
+        }
+    }
+
+    fn masked_mix_two_rows<T: Element>(
+        x: &[T], mean: &[T], scale: &[T], g: &[T], mask: &[u8], g_scale: &[T], shift: &[T], y: &mut [MaybeUninit<T>],
+    ) {
+        let c = scale.len();
+        let (mean, g_scale, shift) = (&mean[..c], &g_scale[..c], &shift[..c]);
+        assert!(x.len() == y.len() && x.len() == g.len() && x.len() == mask.len(), "rows of wrong length");
+        let inputs = x.chunks_exact(c).zip(g.chunks_exact(c)).zip(mask.chunks_exact(c));
+        for (((x, g), mask), y) in inputs.zip(y.chunks_exact_mut(c)) {
+            for k in 0..c {
+                let g = if mask[k] != 0 { g[k] } else { T::ZERO };
+                y[k].write((x[k] - mean[k]) * scale[k] + g * g_scale[k] + shift[k]);
             }
         }
     }
@@ -231,6 +276,53 @@ pub(crate) fn mix_two<T: Element>(
     in_chunks(x.len(), scale.len(), |at, y| {
         let here = at..at + y.len();
         mix_two_rows(set, &x[here.clone()], &mean, &scale, &a[here], &a_scale, &shift, y);
+    })
+}
+
+/// `(x − mean) · scale + shift` rectified, and 1 where it was positive (or NaN).
+pub(crate) fn normalise_rectified<T: Element>(
+    set: InstructionSet,
+    x: &[T],
+    mean: &[f64],
+    scale: &[f64],
+    shift: &[T],
+) -> (Vec<T>, Vec<u8>) {
+    let (mean, scale) = (narrow(mean), narrow(scale));
+    let chunk = scale.len() * (65_536 / scale.len()).max(16);
+    let (mut y, mut positive) = (vec![T::ZERO; x.len()], vec![0; x.len()]);
+    let mut parts: Vec<_> = y.chunks_mut(chunk).zip(positive.chunks_mut(chunk)).collect();
+    for_each_chunk(&mut parts, 1, x.len() * 4, |index, part| {
+        let (y, positive) = &mut part[0];
+        let x = &x[index * chunk..index * chunk + y.len()];
+        normalise_rectified_rows(set, x, &mean, &scale, shift, y, positive);
+    });
+    (y, positive)
+}
+
+/// `(x − mean) · scale + G · g_scale + shift`, where G is g under the mask.
+pub(crate) fn masked_mix_two<T: Element>(
+    set: InstructionSet,
+    (x, scale): Weighted<T>,
+    mean: &[f64],
+    (g, g_scale): Weighted<T>,
+    mask: &[u8],
+    shift: &[f64],
+) -> Vec<T> {
+    let (mean, scale, g_scale, shift) = (narrow(mean), narrow(scale), narrow(g_scale), narrow(shift));
+    in_chunks(x.len(), scale.len(), |at, y| {
+        let here = at..at + y.len();
+        let (x, g, mask) = (&x[here.clone()], &g[here.clone()], &mask[here]);
+        masked_mix_two_rows(set, x, &mean, &scale, g, mask, &g_scale, &shift, y);
+    })
+}
+
+/// Σ G and Σ G · (x − mean), by channel, one after the other, where G is g under the mask.
+pub(crate) fn masked_moments<T: Element>(set: InstructionSet, x: &[T], mean: &[f64], g: &[T], mask: &[u8]) -> Vec<f64> {
+    let c = mean.len();
+    let mean = narrow(mean);
+    sum_chunks(x.len() / c, c, 2 * c, |rows, sums| {
+        let here = rows.start * c..rows.end * c;
+        sum_masked_moments(set, &x[here.clone()], &mean, &g[here.clone()], &mask[here], sums);
     })
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod depthwise;
 pub(crate) mod direct;
 pub(crate) mod lanes;
 pub(crate) mod pack;
+pub(crate) mod pool;
 pub(crate) mod simd;
 pub(crate) mod tile;
 pub(crate) mod winograd;

@@ -1,0 +1,194 @@
+//! Convolution, batch norm by the batch's own statistics, and what follows, as one operation.
+//!
+//! It is made of the operations that its parts are made of, which it runs by itself: between the
+//! parts no gradient passes through candle's bookkeeping, which adds each to zeros of its size.
+
+use crate::batch_norm::{Derivatives, Known, derivatives};
+use crate::convolution::{Convolution, conv2d, input_gradient, weight_gradient};
+use crate::element::{Element, stored, values};
+use crate::norm::Statistics;
+use crate::select::{Follow, Select};
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor, bail};
+use std::sync::Arc;
+
+/// `conv2d(x, weight)` normalised by its own statistics with `scale (o)` and `shift (o)`, then
+/// `follow`; and those statistics. Gradients of any order flow through both.
+///
+/// Errs when shapes don't fit and when the batch is empty.
+pub fn conv_norm(
+    x: &Tensor,
+    weight: &Tensor,
+    convolution: Convolution,
+    (scale, shift): (&Tensor, &Tensor),
+    eps: f64,
+    follow: Follow,
+) -> Result<(Tensor, Statistics)> {
+    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    let hidden = conv2d(&x, &weight, convolution)?;
+    let (known, statistics) = Known::of(&hidden, scale, shift, eps)?;
+    let norm = shift.contiguous()?.apply_op2(&scale.contiguous()?, Stack)?;
+    let select = Select::new(follow, hidden.shape())?;
+    let y = x.apply_op3(&weight, &norm, ConvNorm { hidden, known, select, convolution })?;
+    Ok((y, statistics))
+}
+
+struct ConvNorm {
+    /// The convolution's result, with its own past for derivatives of derivatives.
+    hidden: Tensor,
+    known: Arc<Known>,
+    select: Select,
+    convolution: Convolution,
+}
+
+impl ConvNorm {
+    fn kernel<T: Element>(
+        &self,
+        hidden: &CpuStorage,
+        norm: &CpuStorage,
+        layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let x = values::<T>(hidden, self.hidden.layout(), self.name())?;
+        let (shift, scale) = values::<T>(norm, layout, self.name())?.split_at(self.known.mean.len());
+        let y = self.known.normalise(&self.select, x, scale, shift)?;
+        Ok(stored::<T>(y, self.select.shape(self.hidden.shape())))
+    }
+}
+
+impl CustomOp3 for ConvNorm {
+    fn name(&self) -> &'static str {
+        "convolution-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _x: &CpuStorage,
+        _lx: &Layout,
+        _weight: &CpuStorage,
+        _lw: &Layout,
+        norm: &CpuStorage,
+        layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        match (&*self.hidden.storage_and_layout().0, norm.dtype()) {
+            (Storage::Cpu(hidden), DType::F32) => self.kernel::<f32>(hidden, norm, layout),
+            (Storage::Cpu(hidden), DType::F64) => self.kernel::<f64>(hidden, norm, layout),
+            (_, other) => bail!("{}: takes f32 or f64, not {other:?}", self.name()),
+        }
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        norm: &Tensor,
+        _result: &Tensor,
+        g: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let wanted = (x.track_op() || weight.track_op(), norm.track_op());
+        let Derivatives { x: hidden, norm } =
+            derivatives(&self.hidden, g, &norm.get(1)?, &self.known, &self.select, wanted)?;
+        let (mut dx, mut dw) = (None, None);
+        if let Some(hidden) = hidden {
+            if x.track_op() {
+                dx = Some(input_gradient(&hidden, weight, x.shape(), self.convolution)?);
+            }
+            if weight.track_op() {
+                dw = Some(weight_gradient(x, &hidden, weight.shape(), self.convolution)?);
+            }
+        }
+        Ok((dx, dw, norm))
+    }
+}
+
+/// Two rows `(c)` as `(2, c)`.
+struct Stack;
+
+impl Stack {
+    fn kernel<T: Element>(&self, [a, b]: [&CpuStorage; 2], [la, lb]: [&Layout; 2]) -> Result<(CpuStorage, Shape)> {
+        let (a, b) = (values::<T>(a, la, self.name())?, values::<T>(b, lb, self.name())?);
+        Ok(stored::<T>([a, b].concat(), (2, a.len())))
+    }
+}
+
+impl CustomOp2 for Stack {
+    fn name(&self) -> &'static str {
+        "stack"
+    }
+
+    fn cpu_fwd(&self, a: &CpuStorage, la: &Layout, b: &CpuStorage, lb: &Layout) -> Result<(CpuStorage, Shape)> {
+        match a.dtype() {
+            DType::F32 => self.kernel::<f32>([a, b], [la, lb]),
+            DType::F64 => self.kernel::<f64>([a, b], [la, lb]),
+            other => bail!("{}: takes f32 or f64, not {other:?}", self.name()),
+        }
+    }
+
+    fn bwd(&self, _a: &Tensor, _b: &Tensor, _result: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Ok((Some(g.get(0)?), Some(g.get(1)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{check_gradients, near, random};
+    use crate::{Window, batch_norm_by_batch, max_pool2d, relu};
+    use proptest::prelude::*;
+
+    fn follow() -> impl Strategy<Value = Follow> {
+        let window = |kernel, stride, padding| Follow::ReluPool(Window { kernel, stride, padding });
+        prop_oneof![
+            Just(Follow::Nothing),
+            Just(Follow::Relu),
+            Just(window(2, 2, 0)),
+            Just(window(3, 2, 1)),
+            Just(window(3, 1, 0))
+        ]
+    }
+
+    fn composed(x: &Tensor, weight: &Tensor, how: Convolution, norm: (&Tensor, &Tensor), follow: Follow) -> Tensor {
+        let (y, _) = batch_norm_by_batch(&conv2d(x, weight, how).unwrap(), norm.0, norm.1, 1e-3).unwrap();
+        match follow {
+            Follow::Nothing => y,
+            Follow::Relu => relu(&y).unwrap(),
+            Follow::ReluPool(window) => max_pool2d(&relu(&y).unwrap(), window).unwrap(),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn it_equals_its_parts_and_has_right_derivatives(
+            n in 1usize..3, h in 5usize..8, w in 5usize..8, c in 1usize..3, o in 1usize..4, stride in 1usize..3, follow in follow()
+        ) {
+            let how = Convolution { stride, padding: 1, groups: 1 };
+            let inputs = [random("x", (n, h, w, c)), random("w", (o, c, 3, 3)), random("scale", o), random("shift", o)];
+            let [x, weight, scale, shift] = &inputs;
+            let (y, _) = conv_norm(x, weight, how, (scale, shift), 1e-3, follow).unwrap();
+            let list = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            near(&list(&y), &list(&composed(x, weight, how, (scale, shift), follow)), 1e-12);
+            check_gradients(&inputs, |v| {
+                let (y, statistics) = conv_norm(&v[0], &v[1], how, (&v[2], &v[3]), 1e-3, follow)?;
+                y.powf(3.0)?.broadcast_mul(&statistics.mean)?.broadcast_add(&statistics.variance)
+            });
+        }
+
+        #[test]
+        fn f32_agrees_with_f64_at_any_number_of_channels(n in 1usize..4, side in 4usize..12, o in 1usize..70, follow in follow()) {
+            let how = Convolution { padding: 1, ..Convolution::default() };
+            let inputs = [random("x", (n, side, side, 3)), random("w", (o, 3, 3, 3)), random("scale", o), random("shift", o)];
+            let gradients = |dtype: DType| -> Vec<Vec<f64>> {
+                let vars = inputs.iter().map(|t| candle_core::Var::from_tensor(&t.to_dtype(dtype).unwrap()).unwrap());
+                let vars: Vec<_> = vars.collect();
+                let (y, _) = conv_norm(&vars[0], &vars[1], how, (&vars[2], &vars[3]), 1e-3, follow).unwrap();
+                let covector = random("g", y.shape().clone()).to_dtype(dtype).unwrap();
+                let grads = (&y * covector).unwrap().sum_all().unwrap().backward().unwrap();
+                let list = |t: &Tensor| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+                std::iter::once(list(&y)).chain(vars.iter().map(|v| list(grads.get(v).unwrap()))).collect()
+            };
+            for (ours, right) in gradients(DType::F32).iter().zip(gradients(DType::F64)) {
+                near(ours, &right, 1e-4);
+            }
+        }
+    }
+}

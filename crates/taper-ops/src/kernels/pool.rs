@@ -1,0 +1,190 @@
+//! Max pooling of channels-last images, of their values or of values normalised on the way.
+
+#![allow(unsafe_code)]
+
+use super::channels::{self, Weighted};
+use super::simd::{InstructionSet, vectorised};
+use crate::element::Element;
+use crate::pooling::Window;
+use crate::threads::for_each_chunk;
+use candle_core::{Result, bail};
+
+/// The index of a window in which nothing won: all its values were rectified.
+pub(crate) const NOTHING: u32 = u32::MAX;
+
+/// Values are `(x − mean) · scale + shift` by channel, then rectified.
+#[derive(Clone, Copy)]
+pub(crate) struct Centred<'a, T> {
+    pub(crate) mean: &'a [f64],
+    pub(crate) scale: &'a [f64],
+    pub(crate) shift: &'a [T],
+}
+
+/// Images `(n, h, w, c)`, their windows, and where one image's values begin.
+#[derive(Clone, Copy)]
+pub(crate) struct Images {
+    h: usize,
+    w: usize,
+    c: usize,
+    window: Window,
+    output: (usize, usize),
+    begin: usize,
+}
+
+impl Images {
+    fn new((_, h, w, c): (usize, usize, usize, usize), window: Window) -> Result<Self> {
+        Ok(Self { h, w, c, window, output: window.output(h, w, "max pooling")?, begin: 0 })
+    }
+
+    fn outputs(&self) -> usize {
+        self.output.0 * self.output.1 * self.c
+    }
+
+    fn inputs(&self) -> usize {
+        self.h * self.w * self.c
+    }
+
+    fn at(self, image: usize) -> Self {
+        Self { begin: image * self.inputs(), ..self }
+    }
+
+    /// Visits each window's pixel of the output and each cell under it: the offsets of both, and
+    /// whether the cell is the window's first.
+    #[inline(always)]
+    fn for_each_cell(&self, mut visit: impl FnMut(usize, usize, bool)) {
+        for row in 0..self.output.0 {
+            for column in 0..self.output.1 {
+                let to = (row * self.output.1 + column) * self.c;
+                let (rows, columns) = self.window.cells(row, column, self.h, self.w);
+                let mut first = true;
+                for i in rows {
+                    for j in columns.clone() {
+                        visit(to, (i * self.w + j) * self.c, first);
+                        first = false;
+                    }
+                }
+            }
+        }
+    }
+}
+
+vectorised! {
+    /// The largest value under each window of one image and where it lies; NaN wins.
+    fn max_image<T: Element>(
+        images: &Images, x: &[T], mean: &[T], scale: &[T], shift: &[T], rectified: bool, y: &mut [T], winners: &mut [u32],
+    ) {
+        let c = images.c;
+        let (mean, scale, shift) = (&mean[..c], &scale[..c], &shift[..c]);
+        images.for_each_cell(|to, from, first| {
+            let (x, y, winners) = (&x[from..from + c], &mut y[to..to + c], &mut winners[to..to + c]);
+            let index = (images.begin + from) as u32;
+            for k in 0..c {
+                let value = (x[k] - mean[k]) * scale[k] + shift[k];
+                let wins = first || value > y[k] || value != value;
+                y[k] = if wins { value } else { y[k] };
+                winners[k] = if wins { index + k as u32 } else { winners[k] };
+            }
+        });
+        if rectified {
+            for (y, winner) in y.iter_mut().zip(winners) {
+                let nothing = *y <= T::ZERO;
+                *y = if nothing { T::ZERO } else { *y };
+                *winner = if nothing { NOTHING } else { *winner };
+            }
+        }
+    }
+
+    /// Σ G and Σ G · (x − mean) by channel, one after the other in `sums`.
+    fn sum_won<T: Element>(x: &[T], mean: &[T], g: &[T], winners: &[u32], sums: &mut [T]) {
+        let c = mean.len();
+        let (plain, centred) = sums.split_at_mut(c);
+        let centred = &mut centred[..c];
+        for (g, winners) in g.chunks_exact(c).zip(winners.chunks_exact(c)) {
+            for k in 0..c {
+                let through = winners[k] != NOTHING;
+                let g = if through { g[k] } else { T::ZERO };
+                let index = if through { winners[k] as usize } else { 0 };
+                plain[k] += g;
+                // SAFETY: the caller has checked that winners lie inside `x`.
+                centred[k] += g * (unsafe { *x.get_unchecked(index) } - mean[k]);
+            }
+        }
+    }
+
+    /// `y += G · scale` for one image.
+    fn add_won<T: Element>(images: &Images, y: &mut [T], g: &[T], winners: &[u32], scale: &[T]) {
+        let c = images.c;
+        let scale = &scale[..c];
+        images.for_each_cell(|from, to, _| {
+            let (g, winners, y) = (&g[from..from + c], &winners[from..from + c], &mut y[to..to + c]);
+            let index = (images.begin + to) as u32;
+            for k in 0..c {
+                y[k] += if winners[k] == index + k as u32 { g[k] * scale[k] } else { T::ZERO };
+            }
+        });
+    }
+}
+
+/// The largest value under each window of `x (n, h, w, c)`, and its index in `x`.
+pub(crate) fn max<T: Element>(
+    set: InstructionSet,
+    x: &[T],
+    sizes: (usize, usize, usize, usize),
+    window: Window,
+    centred: Option<Centred<T>>,
+) -> Result<(Vec<T>, Vec<u32>)> {
+    if u32::try_from(x.len()).is_err() {
+        bail!("max pooling: a batch of {sizes:?} is too large, split it");
+    }
+    let images = Images::new(sizes, window)?;
+    let (mean, scale, shift) = match &centred {
+        Some(Centred { mean, scale, shift }) => (channels::narrow(mean), channels::narrow(scale), shift.to_vec()),
+        None => (vec![T::ZERO; sizes.3], vec![T::of(1.0); sizes.3], vec![T::ZERO; sizes.3]),
+    };
+    let (mut y, mut winners) = (vec![T::ZERO; sizes.0 * images.outputs()], vec![0; sizes.0 * images.outputs()]);
+    let size = images.outputs().max(1);
+    let mut parts: Vec<_> = y.chunks_exact_mut(size).zip(winners.chunks_exact_mut(size)).collect();
+    for_each_chunk(&mut parts, 1, x.len() * 8, |image, part| {
+        let images = images.at(image);
+        let x = &x[images.begin..images.begin + images.inputs()];
+        let (y, winners) = &mut part[0];
+        max_image(set, &images, x, &mean, &scale, &shift, centred.is_some(), y, winners);
+    });
+    Ok((y, winners))
+}
+
+/// Σ G and Σ G · (x − mean) by channel, where G is `g` at the winners.
+pub(crate) fn moments<T: Element>(set: InstructionSet, x: &[T], mean: &[f64], g: &[T], winners: &[u32]) -> Vec<f64> {
+    let c = mean.len();
+    let inside =
+        winners.iter().fold(true, |inside, &winner| inside & (winner == NOTHING || (winner as usize) < x.len()));
+    assert!(inside && (winners.is_empty() || !x.is_empty()) && winners.len() == g.len(), "winners of other images");
+    let mean = channels::narrow::<T>(mean);
+    channels::sum_chunks(g.len() / c, c, 2 * c, |rows, sums| {
+        let here = rows.start * c..rows.end * c;
+        sum_won(set, x, &mean, &g[here.clone()], &winners[here], sums);
+    })
+}
+
+/// `(x − mean) · scale + G · g_scale + shift`.
+#[allow(clippy::too_many_arguments, reason = "five rows of coefficients and two sizes")]
+pub(crate) fn mix<T: Element>(
+    set: InstructionSet,
+    (x, scale): Weighted<T>,
+    mean: &[f64],
+    (g, g_scale): Weighted<T>,
+    winners: &[u32],
+    shift: &[f64],
+    sizes: (usize, usize, usize, usize),
+    window: Window,
+) -> Result<Vec<T>> {
+    let images = Images::new(sizes, window)?;
+    let shift: Vec<T> = channels::narrow(shift);
+    let mut y = channels::normalise(set, x, mean, scale, &shift);
+    let g_scale: Vec<T> = channels::narrow(g_scale);
+    for_each_chunk(&mut y, images.inputs(), x.len() * 4, |image, y| {
+        let here = image * images.outputs()..(image + 1) * images.outputs();
+        add_won(set, &images.at(image), y, &g[here.clone()], &winners[here], &g_scale);
+    });
+    Ok(y)
+}
