@@ -20,77 +20,71 @@ pub(crate) struct Centred<'a, T> {
     pub(crate) shift: &'a [T],
 }
 
-/// Images `(n, h, w, c)`, their windows, and where one image's values begin.
+/// A cell under a window.
 #[derive(Clone, Copy)]
-pub(crate) struct Images {
-    h: usize,
-    w: usize,
-    c: usize,
-    window: Window,
-    output: (usize, usize),
-    begin: usize,
+pub(crate) struct Cell {
+    /// Offset of the window's pixel in the output of an image.
+    to: usize,
+    /// Offset of the cell in the image.
+    from: usize,
+    /// Is it the window's first?
+    first: bool,
+}
+
+/// Images of one size and their windows.
+struct Images {
+    /// Values of an image, and of its output.
+    inputs: usize,
+    outputs: usize,
+    cells: Vec<Cell>,
 }
 
 impl Images {
     fn new((_, h, w, c): (usize, usize, usize, usize), window: Window) -> Result<Self> {
-        Ok(Self { h, w, c, window, output: window.output(h, w, "max pooling")?, begin: 0 })
-    }
-
-    fn outputs(&self) -> usize {
-        self.output.0 * self.output.1 * self.c
-    }
-
-    fn inputs(&self) -> usize {
-        self.h * self.w * self.c
-    }
-
-    fn at(self, image: usize) -> Self {
-        Self { begin: image * self.inputs(), ..self }
-    }
-
-    /// Visits each window's pixel of the output and each cell under it: the offsets of both, and
-    /// whether the cell is the window's first.
-    #[inline(always)]
-    fn for_each_cell(&self, mut visit: impl FnMut(usize, usize, bool)) {
-        for row in 0..self.output.0 {
-            for column in 0..self.output.1 {
-                let to = (row * self.output.1 + column) * self.c;
-                let (rows, columns) = self.window.cells(row, column, self.h, self.w);
-                let mut first = true;
+        let (oh, ow) = window.output(h, w, "max pooling")?;
+        let mut cells = Vec::with_capacity(oh * ow * window.kernel * window.kernel);
+        for row in 0..oh {
+            for column in 0..ow {
+                let (rows, columns) = window.cells(row, column, h, w);
+                let begin = (rows.start, columns.start);
                 for i in rows {
                     for j in columns.clone() {
-                        visit(to, (i * self.w + j) * self.c, first);
-                        first = false;
+                        let to = (row * ow + column) * c;
+                        cells.push(Cell { to, from: (i * w + j) * c, first: (i, j) == begin });
                     }
                 }
             }
         }
+        Ok(Self { inputs: h * w * c, outputs: oh * ow * c, cells })
     }
 }
 
 vectorised! {
-    /// The largest value under each window of one image and where it lies; NaN wins.
+    /// The largest value under each window of one image and where it lies, the image's values
+    /// counted from `begin` on; NaN wins.
     fn max_image<T: Element>(
-        images: &Images, x: &[T], mean: &[T], scale: &[T], shift: &[T], rectified: bool, y: &mut [T], winners: &mut [u32],
+        cells: &[Cell], begin: usize, x: &[T], mean: &[T], scale: &[T], shift: &[T], y: &mut [T], winners: &mut [u32],
     ) {
-        let c = images.c;
-        let (mean, scale, shift) = (&mean[..c], &scale[..c], &shift[..c]);
-        images.for_each_cell(|to, from, first| {
+        let c = scale.len();
+        let (mean, shift) = (&mean[..c], &shift[..c]);
+        for &Cell { to, from, first } in cells {
             let (x, y, winners) = (&x[from..from + c], &mut y[to..to + c], &mut winners[to..to + c]);
-            let index = (images.begin + from) as u32;
+            let index = (begin + from) as u32;
             for k in 0..c {
                 let value = (x[k] - mean[k]) * scale[k] + shift[k];
-                let wins = first || value > y[k] || value != value;
+                let wins = first | (value > y[k]) | (value != value);
                 y[k] = if wins { value } else { y[k] };
                 winners[k] = if wins { index + k as u32 } else { winners[k] };
             }
-        });
-        if rectified {
-            for (y, winner) in y.iter_mut().zip(winners) {
-                let nothing = *y <= T::ZERO;
-                *y = if nothing { T::ZERO } else { *y };
-                *winner = if nothing { NOTHING } else { *winner };
-            }
+        }
+    }
+
+    /// Zeros for what is not positive, which then has not won.
+    fn rectify<T: Element>(y: &mut [T], winners: &mut [u32]) {
+        for (y, winner) in y.iter_mut().zip(winners) {
+            let nothing = *y <= T::ZERO;
+            *y = if nothing { T::ZERO } else { *y };
+            *winner = if nothing { NOTHING } else { *winner };
         }
     }
 
@@ -111,17 +105,16 @@ vectorised! {
         }
     }
 
-    /// `y += G · scale` for one image.
-    fn add_won<T: Element>(images: &Images, y: &mut [T], g: &[T], winners: &[u32], scale: &[T]) {
-        let c = images.c;
-        let scale = &scale[..c];
-        images.for_each_cell(|from, to, _| {
+    /// `y += G · scale` for one image, its values counted from `begin` on.
+    fn add_won<T: Element>(cells: &[Cell], begin: usize, y: &mut [T], g: &[T], winners: &[u32], scale: &[T]) {
+        let c = scale.len();
+        for &Cell { to: from, from: to, .. } in cells {
             let (g, winners, y) = (&g[from..from + c], &winners[from..from + c], &mut y[to..to + c]);
-            let index = (images.begin + to) as u32;
+            let index = (begin + to) as u32;
             for k in 0..c {
                 y[k] += if winners[k] == index + k as u32 { g[k] * scale[k] } else { T::ZERO };
             }
-        });
+        }
     }
 }
 
@@ -141,14 +134,16 @@ pub(crate) fn max<T: Element>(
         Some(Centred { mean, scale, shift }) => (channels::narrow(mean), channels::narrow(scale), shift.to_vec()),
         None => (vec![T::ZERO; sizes.3], vec![T::of(1.0); sizes.3], vec![T::ZERO; sizes.3]),
     };
-    let (mut y, mut winners) = (vec![T::ZERO; sizes.0 * images.outputs()], vec![0; sizes.0 * images.outputs()]);
-    let size = images.outputs().max(1);
+    let (mut y, mut winners) = (vec![T::ZERO; sizes.0 * images.outputs], vec![0; sizes.0 * images.outputs]);
+    let size = images.outputs.max(1);
     let mut parts: Vec<_> = y.chunks_exact_mut(size).zip(winners.chunks_exact_mut(size)).collect();
     for_each_chunk(&mut parts, 1, x.len() * 8, |image, part| {
-        let images = images.at(image);
-        let x = &x[images.begin..images.begin + images.inputs()];
+        let begin = image * images.inputs;
         let (y, winners) = &mut part[0];
-        max_image(set, &images, x, &mean, &scale, &shift, centred.is_some(), y, winners);
+        max_image(set, &images.cells, begin, &x[begin..begin + images.inputs], &mean, &scale, &shift, y, winners);
+        if centred.is_some() {
+            rectify(set, y, winners);
+        }
     });
     Ok((y, winners))
 }
@@ -182,9 +177,9 @@ pub(crate) fn mix<T: Element>(
     let shift: Vec<T> = channels::narrow(shift);
     let mut y = channels::normalise(set, x, mean, scale, &shift);
     let g_scale: Vec<T> = channels::narrow(g_scale);
-    for_each_chunk(&mut y, images.inputs(), x.len() * 4, |image, y| {
-        let here = image * images.outputs()..(image + 1) * images.outputs();
-        add_won(set, &images.at(image), y, &g[here.clone()], &winners[here], &g_scale);
+    for_each_chunk(&mut y, images.inputs, x.len() * 4, |image, y| {
+        let here = image * images.outputs..(image + 1) * images.outputs;
+        add_won(set, &images.cells, image * images.inputs, y, &g[here.clone()], &winners[here], &g_scale);
     });
     Ok(y)
 }
