@@ -4,7 +4,7 @@
 //! φ₀ is where the task starts and φₖ₊₁ = φₖ − αₖ ∘ ∇L_support(φₖ), over the parameters that have a
 //! rate; the others stay. The derivative of Σₖ wₖ L_query(φₖ) needs no graph over the whole loop:
 //! with v = w_K ∇L_query(φ_K), walk back,
-//! v ← v − ∇⟨∇L_support(φₖ), αₖ ∘ v⟩ + wₖ ∇L_query(φₖ), one step's graph alive at a time; on the way
+//! v ← v − ∇⟨∇L_support(φₖ), αₖ ∘ v⟩ + wₖ ∇L_query(φₖ), no two steps' graphs alive at a time; on the way
 //! ∂/∂αₖ = −∇L_support(φₖ) ∘ v. Memory is that of one step, plus a copy of the parameters a step.
 
 use candle_core::{DType, Tensor};
@@ -158,7 +158,7 @@ impl InnerLoop {
         Ok((logits(&forward, support.ways)?, BatchStatistics::default()))
     }
 
-    /// φ₁ … φ_K without their pasts, φ₀ being `start`.
+    /// φ₀ … φ_K without their pasts, φ₀ being `start`.
     ///
     /// Errs at the first loss that is no number.
     pub(crate) fn descend(
@@ -169,6 +169,19 @@ impl InnerLoop {
         training: bool,
         source: &str,
     ) -> Result<Vec<Params>> {
+        Ok(self.walk(start, steps, support, training, source)?.0)
+    }
+
+    /// The same, and the last step's gradient with its graph, which the way back starts with.
+    fn walk(
+        &self,
+        start: &Params,
+        steps: &[Step],
+        support: &Batch,
+        training: bool,
+        source: &str,
+    ) -> Result<(Vec<Params>, Option<Slope>)> {
+        let mut last = None;
         let mut path = vec![start.detached()];
         for (number, step) in steps.iter().enumerate() {
             let at = Slope::at(self, &path[path.len() - 1], step, support, training)?;
@@ -179,8 +192,10 @@ impl InnerLoop {
                 return Err(LearnError::InnerDiverged { task: source.to_string(), step: number + 1, loss: at.loss });
             }
             path.push(here.merged(&moved));
+            let wanted = self.order == Order::Second || step.rate.is_learned();
+            last = Some(at).filter(|_| wanted && number + 1 == steps.len());
         }
-        Ok(path)
+        Ok((path, last))
     }
 
     /// The gradient of Σ wₖ L_query(φₖ); `last` is where queries are classified, after all `steps`.
@@ -191,7 +206,7 @@ impl InnerLoop {
         last: &Step,
         episode: &Episode,
     ) -> Result<Outcome> {
-        let mut path = self.descend(start, steps, &episode.support, true, &episode.source)?;
+        let (mut path, mut latest) = self.walk(start, steps, &episode.support, true, &episode.source)?;
         let scored = Scored::at(self, &path.pop().unwrap_or_default(), last, episode)?;
         let mut loss = scored.loss * last.weight;
         let accuracy = accuracy(&scored.logits, &episode.query.labels)?;
@@ -202,7 +217,10 @@ impl InnerLoop {
             let mut here = StepGradient { own: step.own.zeros()?, ..StepGradient::default() };
             let adapted = v.filter(|name| step.rate.adapts(name));
             if self.order == Order::Second || step.rate.is_learned() {
-                let at = Slope::at(self, &params, step, &episode.support, true)?;
+                let at = match latest.take() {
+                    Some(at) => at,
+                    None => Slope::at(self, &params, step, &episode.support, true)?,
+                };
                 here.rate = step.rate.gradient(&at.gradient.detached(), &adapted)?.detached();
                 if self.order == Order::Second {
                     let product = at.leaves.vector_product(&at.gradient, &step.rate.times(&adapted)?.detached())?;

@@ -3,6 +3,7 @@
 use crate::{ModelError, Params, Result};
 use candle_core::{Tensor, Var, backprop::GradStore};
 use std::collections::BTreeMap;
+use taper_ops::dot;
 
 /// Variables with the values of some [`Params`]: what a loss is differentiated with respect to.
 ///
@@ -66,7 +67,7 @@ impl Leaves {
     pub fn vector_product(&self, gradient: &Params, v: &Params) -> Result<Params> {
         let mut product: Option<Tensor> = None;
         for (name, slope) in gradient.iter() {
-            let term = (slope * v.get(name)?)?.sum_all()?;
+            let term = dot(slope, v.get(name)?)?;
             product = Some(match product {
                 Some(sum) => (sum + term)?,
                 None => term,

@@ -3,6 +3,7 @@
 use crate::{ModelError, Result, Slot};
 use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
+use taper_ops::{dot, weighted_sum};
 
 /// Named tensors that are differentiated. A value: learning makes new ones.
 #[derive(Debug, Clone, Default)]
@@ -120,7 +121,7 @@ named_tensors!(Buffers);
 impl Params {
     /// `self − rate · direction`.
     pub fn minus(&self, rate: f64, direction: &Self) -> Result<Self> {
-        self.zip(direction, |value, step| value - (step * rate)?)
+        self.zip(direction, |value, step| weighted_sum(1.0, value, -rate, step))
     }
 
     /// `self + rate · direction`.
@@ -142,7 +143,8 @@ impl Params {
     pub fn norm(&self) -> Result<f64> {
         let mut total = 0.0;
         for (_, tensor) in self.iter() {
-            total += tensor.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?;
+            let tensor = tensor.detach();
+            total += dot(&tensor, &tensor)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         }
         Ok(total.sqrt())
     }

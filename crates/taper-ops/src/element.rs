@@ -9,6 +9,7 @@ pub(crate) trait Element:
 {
     const ZERO: Self;
     fn of(value: f64) -> Self;
+    fn is_no_number(self) -> bool;
 }
 
 macro_rules! element {
@@ -17,6 +18,10 @@ macro_rules! element {
             const ZERO: Self = 0.0;
             fn of(value: f64) -> Self {
                 value as $type
+            }
+            #[inline(always)]
+            fn is_no_number(self) -> bool {
+                self.is_nan()
             }
         }
     };

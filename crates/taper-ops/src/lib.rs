@@ -25,6 +25,7 @@ mod pooling;
 mod process;
 mod select;
 mod threads;
+mod vector;
 mod window_match;
 
 pub use activation::relu;
@@ -41,6 +42,7 @@ pub use pooling::{Window, avg_pool2d, global_avg_pool, max_pool2d};
 pub use process::{configure_process, second_order_probe};
 pub use select::Follow;
 pub use threads::{in_pool, map_in_order, on_one_thread};
+pub use vector::{dot, weighted_sum};
 pub use window_match::window_match;
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ vectorised! {
             let index = (begin + from) as u32;
             for k in 0..c {
                 let value = (x[k] - mean[k]) * scale[k] + shift[k];
-                let wins = first | (value > y[k]) | (value != value);
+                let wins = first | (value > y[k]) | value.is_no_number();
                 y[k] = if wins { value } else { y[k] };
                 winners[k] = if wins { index + k as u32 } else { winners[k] };
             }

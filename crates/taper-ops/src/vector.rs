@@ -1,0 +1,120 @@
+//! Sums of whole tensors, in one pass each: what the bookkeeping of parameters is made of.
+
+use crate::element::{Element, by_type, stored, values};
+use crate::kernels::simd::{InstructionSet, vectorised};
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+
+/// `a · x + b · y`, of tensors of the same shape.
+pub fn weighted_sum(a: f64, x: &Tensor, b: f64, y: &Tensor) -> Result<Tensor> {
+    same_shape("weighted sum", x, y)?;
+    x.contiguous()?.apply_op2(&y.contiguous()?, WeightedSum(a, b))
+}
+
+/// `Σ x · y`, of tensors of the same shape: a scalar, summed in f64.
+pub fn dot(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    same_shape("dot product", x, y)?;
+    x.contiguous()?.apply_op2(&y.contiguous()?, Dot)
+}
+
+fn same_shape(name: &str, x: &Tensor, y: &Tensor) -> Result<()> {
+    if x.dims() != y.dims() {
+        bail!("{name}: {:?} does not fit {:?}", x.dims(), y.dims());
+    }
+    Ok(())
+}
+
+struct WeightedSum(f64, f64);
+
+impl CustomOp2 for WeightedSum {
+    fn name(&self) -> &'static str {
+        "weighted-sum"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, y: &CpuStorage, ly: &Layout) -> Result<(CpuStorage, Shape)> {
+        by_type!(x, self.name(), weighted_sum_kernel((x, lx), (y, ly), self))
+    }
+
+    fn bwd(&self, x: &Tensor, y: &Tensor, _result: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let by = |factor: f64, of: &Tensor| {
+            if of.track_op() { Ok::<_, candle_core::Error>(Some((g * factor)?)) } else { Ok(None) }
+        };
+        Ok((by(self.0, x)?, by(self.1, y)?))
+    }
+}
+
+fn weighted_sum_kernel<T: Element>(
+    (x, lx): (&CpuStorage, &Layout),
+    (y, ly): (&CpuStorage, &Layout),
+    op: &WeightedSum,
+) -> Result<(CpuStorage, Shape)> {
+    let (x, y) = (values::<T>(x, lx, op.name())?, values::<T>(y, ly, op.name())?);
+    let (a, b) = (T::of(op.0), T::of(op.1));
+    let sum = x.iter().zip(y).map(|(&x, &y)| a * x + b * y).collect();
+    Ok(stored::<T>(sum, lx.shape().clone()))
+}
+
+struct Dot;
+
+impl CustomOp2 for Dot {
+    fn name(&self) -> &'static str {
+        "dot"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, y: &CpuStorage, ly: &Layout) -> Result<(CpuStorage, Shape)> {
+        by_type!(x, self.name(), dot_kernel(x, lx, y, ly))
+    }
+
+    fn bwd(&self, x: &Tensor, y: &Tensor, _result: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let dx = if x.track_op() { Some(y.broadcast_mul(g)?) } else { None };
+        let dy = if y.track_op() { Some(x.broadcast_mul(g)?) } else { None };
+        Ok((dx, dy))
+    }
+}
+
+fn dot_kernel<T: Element>(x: &CpuStorage, lx: &Layout, y: &CpuStorage, ly: &Layout) -> Result<(CpuStorage, Shape)> {
+    let mut sums = [0.0; LANES];
+    add_products(InstructionSet::best(), values::<T>(x, lx, "dot")?, values::<T>(y, ly, "dot")?, &mut sums);
+    Ok(stored::<T>(vec![T::of(sums.iter().sum())], ()))
+}
+
+/// Sums side by side, so that additions don't wait for each other.
+const LANES: usize = 16;
+
+vectorised! {
+    fn add_products<T: Element>(x: &[T], y: &[T], sums: &mut [f64; LANES]) {
+        let (xs, ys) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
+        for (sum, (&x, &y)) in sums.iter_mut().zip(xs.remainder().iter().zip(ys.remainder())) {
+            *sum += x.to_f64() * y.to_f64();
+        }
+        for (x, y) in xs.zip(ys) {
+            for (k, sum) in sums.iter_mut().enumerate() {
+                *sum += x[k].to_f64() * y[k].to_f64();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{check_gradients, random};
+
+    #[test]
+    fn weighted_sums_and_dots_have_right_values_and_derivatives() {
+        let inputs = [random("x", (3, 7)), random("y", (3, 7))];
+        let right = (&inputs[0] * &inputs[1]).unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap();
+        assert!((dot(&inputs[0], &inputs[1]).unwrap().to_scalar::<f64>().unwrap() - right).abs() < 1e-12);
+        let sum = weighted_sum(2.0, &inputs[0], -0.5, &inputs[1]).unwrap();
+        let right = ((&inputs[0] * 2.0).unwrap() - (&inputs[1] * 0.5).unwrap()).unwrap();
+        assert_eq!(sum.to_vec2::<f64>().unwrap(), right.to_vec2::<f64>().unwrap());
+        check_gradients(&inputs, |v| weighted_sum(2.0, &v[0], -0.5, &v[1])?.powf(3.0));
+        check_gradients(&inputs, |v| dot(&v[0].sqr()?, &v[1])?.powf(2.0));
+    }
+
+    #[test]
+    fn shapes_that_differ_are_an_error_that_names_both() {
+        let error = dot(&random("x", (2, 3)), &random("y", (3, 2))).unwrap_err().to_string();
+        assert!(error.contains("[2, 3]") && error.contains("[3, 2]"), "{error}");
+    }
+}
