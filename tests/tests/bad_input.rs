@@ -4,8 +4,9 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::process::Stdio;
 use taper_tests::drawings::Drawings;
-use taper_tests::program::{Run, taper, taper_ok};
+use taper_tests::program::{Run, command, finished, taper, taper_ok};
 use tempfile::TempDir;
 
 const USAGE: i32 = 2;
@@ -155,6 +156,15 @@ fn runs_are_neither_overwritten_nor_mistaken() {
     refused(&taper(at.path(), "meta-train --resume run"), FAILED, &["another configuration", "--force"]);
     fs::write(at.path().join("run/checkpoint/protonet.safetensors"), "half").unwrap();
     refused(&taper(at.path(), "meta-train --resume run"), FAILED, &["broken checkpoint", "--force"]);
+}
+
+#[test]
+fn nobody_reading_the_output_is_no_panic() {
+    let at = folder();
+    let mut inspect = command(at.path(), ["inspect"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(inspect.stdout.take());
+    let run = finished(inspect.wait_with_output().unwrap());
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
 }
 
 #[test]

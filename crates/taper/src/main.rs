@@ -50,6 +50,6 @@ fn main() -> ExitCode {
 /// One line, the whole chain of causes.
 #[allow(clippy::print_stderr, reason = "where there may be no Output yet")]
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("error: {}", format!("{error:#}").replace('\n', " "));
+    output::write(std::io::stderr(), format!("error: {error:#}").replace('\n', " "));
     ExitCode::from(code)
 }

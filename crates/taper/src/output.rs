@@ -6,7 +6,7 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use std::fmt;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -38,19 +38,19 @@ impl Output {
     /// A line for people.
     pub(crate) fn line(&self, text: impl fmt::Display) {
         if !self.json {
-            println!("{text}");
+            write(std::io::stdout(), text);
         }
     }
 
     /// Something to take note of.
     pub(crate) fn note(&self, text: impl fmt::Display) {
-        eprintln!("{text}");
+        write(std::io::stderr(), text);
     }
 
     /// An object for programs.
     pub(crate) fn event(&self, value: &Value) {
         if self.json {
-            println!("{value}");
+            write(std::io::stdout(), value);
         }
     }
 
@@ -68,13 +68,18 @@ impl Output {
     }
 }
 
+/// Writes a line. Nobody reading it (`taper inspect | head`) is no reason to stop a run.
+pub(crate) fn write(mut to: impl Write, line: impl fmt::Display) {
+    let _ = writeln!(to, "{line}");
+}
+
 /// From now on Ctrl-C asks to stop; a second one stops at once.
 pub(crate) fn catch_interrupts() -> Result<()> {
     ctrlc::set_handler(|| {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("stopping after this step; Ctrl-C again stops at once");
+        write(std::io::stderr(), "stopping after this step; Ctrl-C again stops at once");
     })?;
     Ok(())
 }

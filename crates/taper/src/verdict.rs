@@ -15,7 +15,8 @@ pub(crate) fn verdict(rows: &[Scored<'_>]) -> String {
     [winner(rows), floor(rows)].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// The best of either kind, compared; none where a kind is missing.
+/// The best of either kind, compared, if it beats what nothing was learned for; none where a kind
+/// is missing.
 fn winner(rows: &[Scored<'_>]) -> Option<String> {
     let best_of = |kind: Kind| {
         rows.iter().filter(|row| row.kind == kind).max_by(|a, b| a.accuracy.mean.total_cmp(&b.accuracy.mean))
@@ -26,6 +27,14 @@ fn winner(rows: &[Scored<'_>]) -> Option<String> {
     } else {
         (transfer, meta, "transfer learning")
     };
+    let without = rows.iter().filter(|row| matches!(row.kind, Kind::Floor | Kind::Scratch));
+    let unbeaten = without.into_iter().find(|row| paired_difference(first.accuracies, row.accuracies).low <= 0.0);
+    if let Some(unbeaten) = unbeaten {
+        return Some(format!(
+            "On these tasks neither kind of learning pays: {}, the best of both, is not shown to beat {}.",
+            first.name, unbeaten.name
+        ));
+    }
     let difference = paired_difference(first.accuracies, second.accuracies);
     let points = |value: f64| format!("{:.1}", value * 100.0);
     let (mean, low, high) = (points(difference.mean), points(difference.low), points(difference.high));
@@ -69,6 +78,16 @@ mod tests {
         let (a, b) = ([0.5, 0.7, 0.6, 0.8], [0.6, 0.6, 0.7, 0.7]);
         let text = verdict(&[row("probe", Kind::Transfer, &a), row("maml", Kind::Meta, &b)]);
         assert!(text.contains("neither"), "{text}");
+    }
+
+    #[test]
+    fn what_does_not_beat_pixels_or_a_fresh_network_does_not_pay() {
+        let (a, b) = ([0.5, 0.6, 0.55, 0.6], [0.7, 0.8, 0.76, 0.8]);
+        for kind in [Kind::Floor, Kind::Scratch] {
+            let text =
+                verdict(&[row("plain", kind, &b), row("probe", Kind::Transfer, &a), row("maml", Kind::Meta, &b)]);
+            assert!(text.starts_with("On these tasks neither kind of learning pays: maml"), "{text}");
+        }
     }
 
     #[test]
