@@ -28,6 +28,15 @@ impl Hash {
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
     }
+
+    /// What [`Hash`]'s `Display` wrote; none for other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.as_bytes();
+        let value = |digit: u8| char::from(digit).to_digit(16);
+        let bytes: Option<Vec<u8>> =
+            digits.chunks(2).map(|pair| Some((value(pair[0])? * 16 + value(*pair.get(1)?)?) as u8)).collect();
+        Some(Self(bytes?.try_into().ok()?))
+    }
 }
 
 impl fmt::Display for Hash {

@@ -15,7 +15,7 @@ pub enum Scope {
 }
 
 /// One task, as numbers of images and labels that count its classes from 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EpisodeIndices {
     /// For each label, the data set's class.
     pub classes: Vec<u32>,

@@ -1,9 +1,9 @@
 //! Options of `taper evaluate`.
 
 use super::shared::{CommonOptions, TaskOptions, ViewsOptions};
-use super::values::positive;
 use clap::{Args, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 #[derive(Args, Clone)]
 pub(crate) struct Evaluate {
@@ -13,9 +13,15 @@ pub(crate) struct Evaluate {
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) tasks: TaskOptions,
-    /// Episodes to score a learner on
-    #[arg(long, default_value_t = 600, value_parser = positive::<u64>)]
-    pub(crate) episodes: u64,
+    /// Episodes to score a learner on: how many, or a file that --save-episodes wrote
+    #[arg(long, default_value = "600")]
+    pub(crate) episodes: Episodes,
+    /// Write the episodes down, images by the hash of their content
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save_episodes: Option<PathBuf>,
+    /// Test on classes that the learner was trained on, too
+    #[arg(long)]
+    pub(crate) trained_classes: bool,
     /// Score by a published protocol instead of on drawn tasks
     #[arg(long, value_enum)]
     pub(crate) protocol: Option<Protocol>,
@@ -23,6 +29,28 @@ pub(crate) struct Evaluate {
     pub(crate) views: ViewsOptions,
     #[command(flatten)]
     pub(crate) common: CommonOptions,
+}
+
+/// Which episodes.
+#[derive(Clone)]
+pub(crate) enum Episodes {
+    /// So many, drawn from the seed.
+    Drawn(u64),
+    /// Those of a manifest.
+    Written(PathBuf),
+}
+
+impl FromStr for Episodes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(0) => Err("0 episodes measure nothing, use 200".into()),
+            Ok(count) => Ok(Self::Drawn(count)),
+            Err(_) if Path::new(text).is_file() => Ok(Self::Written(text.into())),
+            Err(_) => Err(format!("`{text}` is neither a number nor a file of episodes, write 600")),
+        }
+    }
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,7 @@ mod values;
 
 pub(crate) use adapt::AdaptTo;
 pub(crate) use compare::Compare;
-pub(crate) use evaluate::{Evaluate, Protocol};
+pub(crate) use evaluate::{Episodes, Evaluate, Protocol};
 pub(crate) use inspect::Inspect;
 pub(crate) use meta_train::MetaTrain;
 pub(crate) use predict::Predict;

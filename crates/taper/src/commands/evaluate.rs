@@ -1,17 +1,17 @@
 //! `taper evaluate`: a learner on tasks, a classifier on labelled images.
 
 use super::{lake, meta_train::within, method_json, percent, result_json};
-use crate::args::{Evaluate, Protocol};
+use crate::args::{Episodes, Evaluate, Protocol};
 use crate::data;
 use crate::output::Output;
-use crate::registry::{CLASSIFIER, learner, method};
+use crate::registry::{self, CLASSIFIER, learner};
 use crate::table::{duration, table};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
-use taper_data::{Copies, EpisodeSampler, Inputs, View};
-use taper_learn::{Averaged, Model, evaluate, mean_interval, share_interval};
+use taper_data::{Copies, Dataset, EpisodeIndices, EpisodeSampler, Inputs, View, read_manifest, write_manifest};
+use taper_learn::{Averaged, Model, evaluate, mean_interval, share_interval, write_atomically};
 
 pub(crate) fn run(options: &Evaluate, output: &Output) -> Result<()> {
     let start = Instant::now();
@@ -36,29 +36,22 @@ pub(crate) fn run(options: &Evaluate, output: &Output) -> Result<()> {
 /// A learner on tasks of classes that it was not trained on.
 fn tasks(model: &Model, view: &View, options: &Evaluate, output: &Output) -> Result<serde_json::Value> {
     let dataset = view.dataset().as_ref();
-    let shape = options.tasks.shape()?;
-    data::check_classes(dataset, &shape)?;
-    let scope = data::scope(options.tasks.scope, dataset);
-    let fresh: Vec<u32> = (0..dataset.classes().len() as u32)
-        .filter(|&class| !model.trained.classes.contains(&dataset.classes()[class as usize].full_name()))
-        .collect();
-    let left_out = dataset.classes().len() - fresh.len();
-    if left_out > 0 {
-        output.note(format!("{left_out} of {} classes were trained on and are left out", dataset.classes().len()));
+    let (episodes, what) = episodes(model, dataset, options, output)?;
+    if let Some(path) = &options.save_episodes {
+        write_atomically(path, write_manifest(dataset, &episodes)?.as_bytes())?;
+        output.note(format!("the {} episodes are in {}", episodes.len(), path.display()));
     }
-    let sampler = EpisodeSampler::new(dataset, &fresh, shape, scope).with_context(|| dataset.name().to_string())?;
-    let known = method(&model.trained.method)?;
     let method = learner(model)?;
-    let seed = options.common.seed;
+    let (seed, count) = (options.common.seed, episodes.len() as u64);
+    let drawn = |number: u64| &episodes[number as usize];
     let views = options.views.views;
     let scored = if views == 1 {
-        evaluate(method.as_ref(), options.episodes, seed, |n| Ok(view.episode(&sampler.draw(seed, n), None)?))?
+        evaluate(method.as_ref(), count, seed, |n| Ok(view.episode(drawn(n), None)?))?
     } else {
         let copies = Copies::new(view, views, seed)?;
-        let averaged = Averaged(method.as_ref());
-        evaluate(&averaged, options.episodes, seed, |n| Ok(copies.episode(&sampler.draw(seed, n), None)?))?
+        evaluate(&Averaged(method.as_ref()), count, seed, |n| Ok(copies.episode(drawn(n), None)?))?
     };
-    output.line(format!("{} tasks of {shape}{}", options.episodes, within(scope)));
+    output.line(what);
     let row = |name: &str, interval| vec![name.to_string(), percent(interval)];
     let mut rows: Vec<Vec<String>> =
         scored.by_source().into_iter().map(|(source, interval)| row(source, interval)).collect();
@@ -73,7 +66,70 @@ fn tasks(model: &Model, view: &View, options: &Evaluate, output: &Output) -> Res
         duration(scored.cost.adapt_seconds),
         duration(scored.cost.predict_seconds)
     ));
-    Ok(method_json(known.name, &known.kind.to_string(), &scored, 0.0))
+    let kind = registry::method(&model.trained.method)?.kind.to_string();
+    let mut entry = method_json(&model.trained.method, &kind, &scored, 0.0);
+    entry["transductive"] = json!(method.transductive());
+    entry["sources"] = json!(
+        scored
+            .by_source()
+            .into_iter()
+            .map(|(source, accuracy)| json!({"name": source, "accuracy": accuracy.mean, "ci95": [accuracy.low, accuracy.high]}))
+            .collect::<Vec<_>>()
+    );
+    Ok(entry)
+}
+
+/// The episodes to score on, and what they are in words.
+///
+/// Errs when they hold classes that the learner was trained on, unless asked for by name.
+fn episodes(
+    model: &Model,
+    dataset: &dyn Dataset,
+    options: &Evaluate,
+    output: &Output,
+) -> Result<(Vec<EpisodeIndices>, String)> {
+    let seen: BTreeSet<&str> = model.trained.classes.iter().map(String::as_str).collect();
+    let trained_on = |class: u32| seen.contains(dataset.classes()[class as usize].full_name().as_str());
+    let path = match &options.episodes {
+        Episodes::Written(path) => path,
+        Episodes::Drawn(count) => {
+            let shape = options.tasks.shape()?;
+            data::check_classes(dataset, &shape)?;
+            let scope = data::scope(options.tasks.scope, dataset);
+            let all = 0..dataset.classes().len() as u32;
+            let fresh: Vec<u32> = all.filter(|&class| options.trained_classes || !trained_on(class)).collect();
+            let left_out = dataset.classes().len() - fresh.len();
+            if fresh.is_empty() {
+                bail!(
+                    "{}: the learner was trained on all of its classes, give other data or --trained-classes",
+                    dataset.name()
+                );
+            }
+            if left_out > 0 {
+                output.note(format!(
+                    "{left_out} of {} classes were trained on and are left out",
+                    dataset.classes().len()
+                ));
+            }
+            let sampler =
+                EpisodeSampler::new(dataset, &fresh, shape, scope).with_context(|| dataset.name().to_string())?;
+            let drawn = (0..*count).map(|number| sampler.draw(options.common.seed, number)).collect();
+            return Ok((drawn, format!("{count} tasks of {shape}{}", within(scope))));
+        }
+    };
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let episodes = read_manifest(&text, dataset).with_context(|| path.display().to_string())?;
+    let met: BTreeSet<u32> = episodes.iter().flat_map(|episode| &episode.classes).copied().collect();
+    let known = met.iter().filter(|&&class| trained_on(class)).count();
+    if known > 0 && !options.trained_classes {
+        bail!(
+            "{}: the learner was trained on {known} of {} classes in it, score another learner or say --trained-classes",
+            path.display(),
+            met.len()
+        );
+    }
+    let count = episodes.len();
+    Ok((episodes, format!("{count} tasks of {}", path.display())))
 }
 
 /// A classifier on images whose classes have its classes' names.
