@@ -1,6 +1,6 @@
 //! Feature extractors, and how a forward pass runs.
 
-use crate::{BatchStatistics, Buffers, Layout, PackedWeights, Params, Result, Slot, State, slot};
+use crate::{BatchStatistics, Buffers, Layout, ModelError, PackedWeights, Params, Result, Slot, State, slot};
 use candle_core::Tensor;
 use std::fmt;
 use std::sync::Arc;
@@ -89,4 +89,39 @@ pub trait Backbone: Send + Sync + fmt::Debug {
     /// The names of parameters, from the input to the features, grouped in stages that can be
     /// frozen or trained as one (`"layer4"`).
     fn stages(&self) -> Vec<String>;
+
+    /// The stages below which the network can be cut in two (see [`crate::Upper`]); empty where it
+    /// can't be.
+    fn cuts(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What enters `stage`, one of the cuts, when `inputs (n, c, h, w)` enter the network:
+    /// activations `(n, h, w, c)`.
+    ///
+    /// Errs where [`Backbone::features`] does, or the network can't be cut there.
+    fn below(
+        &self,
+        _params: &Params,
+        _buffers: &Buffers,
+        _inputs: &Tensor,
+        _mode: &mut Mode,
+        stage: &str,
+    ) -> Result<Tensor> {
+        Err(ModelError::Invalid(format!("{} can't be cut at `{stage}`: train the whole network", self.name())))
+    }
+
+    /// The features of what enters `stage`.
+    ///
+    /// Errs where [`Backbone::below`] does.
+    fn above(
+        &self,
+        _params: &Params,
+        _buffers: &Buffers,
+        _activations: &Tensor,
+        _mode: &mut Mode,
+        stage: &str,
+    ) -> Result<Features> {
+        Err(ModelError::Invalid(format!("{} can't be cut at `{stage}`: train the whole network", self.name())))
+    }
 }

@@ -23,6 +23,7 @@ mod resnet;
 mod slot;
 mod small_cnn;
 mod stroke_net;
+mod upper;
 mod weights;
 
 pub use architecture::Architecture;
@@ -40,4 +41,5 @@ pub use resnet::{ResNet, ResNetDepth};
 pub use slot::{Slot, Start};
 pub use small_cnn::SmallCnn;
 pub use stroke_net::StrokeNet;
+pub use upper::Upper;
 pub use weights::{read_stored_weights, read_weights, write_weights};

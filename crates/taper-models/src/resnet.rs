@@ -106,6 +106,11 @@ struct Layer {
 }
 
 impl Block {
+    /// The stage it belongs to, `layer4`.
+    fn stage(&self) -> &str {
+        self.name.split('.').next().unwrap_or(&self.name)
+    }
+
     fn layers(&self, bottleneck: bool) -> Vec<Layer> {
         let layer = |number, outputs, inputs, kernel, stride| Layer { number, outputs, inputs, kernel, stride };
         let &Self { inputs, inside, outputs, stride, .. } = self;
@@ -245,8 +250,44 @@ impl Backbone for ResNet {
     }
 
     fn stages(&self) -> Vec<String> {
-        let layers = (1..=self.depth.layers().len()).map(|layer| format!("layer{layer}"));
-        ["conv1".to_string(), "bn1".to_string()].into_iter().chain(layers).collect()
+        ["conv1".to_string(), "bn1".to_string()].into_iter().chain(self.cuts()).collect()
+    }
+
+    fn cuts(&self) -> Vec<String> {
+        (1..=self.depth.layers().len()).map(|layer| format!("layer{layer}")).collect()
+    }
+
+    fn below(
+        &self,
+        params: &Params,
+        buffers: &Buffers,
+        inputs: &Tensor,
+        mode: &mut Mode,
+        stage: &str,
+    ) -> Result<Tensor> {
+        let mut pass = Pass::new(params, buffers, mode);
+        let mut x = self.stem(&mut pass, inputs)?;
+        for block in self.blocks().into_iter().take_while(|block| block.stage() != stage) {
+            x = self.block(&mut pass, &block, &x)?;
+        }
+        Ok(x)
+    }
+
+    fn above(
+        &self,
+        params: &Params,
+        buffers: &Buffers,
+        activations: &Tensor,
+        mode: &mut Mode,
+        stage: &str,
+    ) -> Result<Features> {
+        let mut pass = Pass::new(params, buffers, mode);
+        let mut x = activations.clone();
+        for block in self.blocks().into_iter().skip_while(|block| block.stage() != stage) {
+            x = self.block(&mut pass, &block, &x)?;
+        }
+        let features = global_avg_pool(&x)?;
+        Ok(pass.into_features(features))
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-/// Minimises a smooth convex function from `x`: two-loop recursion over ten pairs, with a
+/// Minimises a smooth convex function from `x` in so many iterations at most: two-loop recursion over ten pairs, with a
 /// backtracking line search (Armijo).
-pub(crate) fn minimise(mut x: Vec<f64>, f: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> Vec<f64> {
+pub(crate) fn minimise(mut x: Vec<f64>, iterations: usize, f: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> Vec<f64> {
     const MEMORY: usize = 10;
     let (mut value, mut gradient) = f(&x);
     let mut pairs: VecDeque<(Vec<f64>, Vec<f64>)> = VecDeque::new();
-    for _ in 0..500 {
+    for _ in 0..iterations {
         if gradient.iter().all(|g| g.abs() < 1e-6) {
             break;
         }
@@ -74,7 +74,7 @@ mod tests {
             let (a, b) = (x[0] - 3.0, x[1] + 1.0);
             (a * a + 1e4 * b * b + a * b, vec![2.0 * a + b, 2e4 * b + a])
         };
-        let x = minimise(vec![0.0, 0.0], f);
+        let x = minimise(vec![0.0, 0.0], 100, f);
         assert!((x[0] - 3.0).abs() < 1e-6 && (x[1] + 1.0).abs() < 1e-6, "{x:?}");
     }
 }

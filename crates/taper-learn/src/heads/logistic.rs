@@ -35,7 +35,12 @@ pub const LINEAR_PROBE: Method = Method {
 const USUAL_C: f64 = 10.0;
 
 /// Inverse strengths to choose from, for features of unit length; the strongest penalty first.
-const CHOICES: [f64; 7] = [0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5];
+const CHOICES: [f64; 5] = [1.0, 10.0, 100.0, 1e3, 1e4];
+
+/// Iterations for the solution.
+const EXACT: usize = 500;
+/// Iterations that tell one strength from another, each starting where the stronger penalty ended.
+const ROUGH: usize = 30;
 
 /// A linear probe: logistic regression on a frozen network's features, scaled so that the support's
 /// have unit length on average.
@@ -80,7 +85,7 @@ impl Adapt for LogisticRegression {
 /// The minimiser for rows whose decomposition is `thin`: weight `(ways, d)` and bias `(ways)`.
 pub(super) fn fitted(thin: &Decomposition, labels: Vec<u32>, ways: usize, c: f64) -> Result<(Tensor, Tensor)> {
     let problem = Problem::new(thin.scores.clone(), labels, ways);
-    let solution = problem.solve(c, problem.start());
+    let solution = problem.solve(c, problem.start(), EXACT);
     let (weight, bias) = problem.split(&solution);
     thin.head(&weight, bias)
 }
@@ -98,7 +103,7 @@ fn choose(scores: &Matrix, labels: &[u32], ways: usize, seed: u64) -> Result<f64
         let (kept, left) = (part(false), part(true));
         let mut unknowns = kept.start();
         CHOICES.map(|c| {
-            unknowns = kept.solve(c, std::mem::take(&mut unknowns));
+            unknowns = kept.solve(c, std::mem::take(&mut unknowns), ROUGH);
             left.objective(&unknowns, 0.0).cross_entropy
         })
     });
@@ -139,8 +144,8 @@ impl Problem {
         (Matrix::from_fn(self.ways, r, |class, k| weights[class * r + k]), biases)
     }
 
-    fn solve(&self, c: f64, from: Vec<f64>) -> Vec<f64> {
-        minimise(from, |unknowns| {
+    fn solve(&self, c: f64, from: Vec<f64>, iterations: usize) -> Vec<f64> {
+        minimise(from, iterations, |unknowns| {
             let at = self.objective(unknowns, c);
             (at.value, at.gradient)
         })
@@ -187,7 +192,7 @@ mod tests {
         let thin = Decomposition::new(&features).unwrap();
         let problem = Problem::new(thin.scores.clone(), labels, ways);
         for expected in &logistic {
-            let solution = problem.solve(expected.c, problem.start());
+            let solution = problem.solve(expected.c, problem.start(), EXACT);
             let (weight, bias) = problem.split(&solution);
             let (weight, bias) = thin.head(&weight, bias).unwrap();
             assert_close(&weight, &expected.weight);

@@ -8,6 +8,7 @@ mod inspect;
 mod meta_train;
 mod predict;
 mod shared;
+mod survey;
 mod train;
 mod values;
 
@@ -18,6 +19,7 @@ pub(crate) use inspect::Inspect;
 pub(crate) use meta_train::MetaTrain;
 pub(crate) use predict::Predict;
 pub(crate) use shared::{CommonOptions, DeviceName, ImageOptions, RunOptions, ScopeName};
+pub(crate) use survey::{Labels, Survey};
 pub(crate) use train::{Freeze, Train};
 
 use clap::error::ErrorKind;
@@ -48,6 +50,8 @@ pub(crate) enum Command {
     Train(Train),
     /// Train a learner on many small tasks
     MetaTrain(MetaTrain),
+    /// Score every head and mode of fine-tuning over data sets, networks and numbers of labels
+    Survey(Survey),
     /// Turn a learner and a few labelled images into a classifier
     Adapt(AdaptTo),
     /// Score a learner on tasks, or a classifier on labelled images

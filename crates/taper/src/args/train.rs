@@ -1,7 +1,7 @@
 //! Options of `taper train`.
 
 use super::shared::{ImageOptions, RunOptions};
-use super::values::{amount, positive, rate, share};
+use super::values::{Seconds, amount, positive, rate, share};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use taper_models::Architecture;
@@ -14,23 +14,26 @@ pub(crate) struct Train {
     /// Weights to start from; without them, from scratch
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: Option<PathBuf>,
-    /// The network
-    #[arg(long, default_value = "conv4-64")]
-    pub(crate) backbone: Architecture,
-    /// What replaces the head: linear, or mlp:1024
-    #[arg(long, default_value = "linear")]
-    pub(crate) head: String,
+    /// The network [default: the one that the weights fit; conv4-64 without]
+    #[arg(long)]
+    pub(crate) backbone: Option<Architecture>,
+    /// Time for trying, with --weights and nothing said about how to train: 90s, 5m, 1h
+    #[arg(long, default_value = "5m")]
+    pub(crate) budget: Seconds,
+    /// What replaces the head: linear, or mlp:1024 [default: linear]
+    #[arg(long)]
+    pub(crate) head: Option<String>,
     /// What stays as it is [default: backbone with --weights, nothing without]
     #[arg(long, value_enum)]
     pub(crate) freeze: Option<Freeze>,
     #[command(flatten)]
     pub(crate) image: ImageOptions,
-    /// Passes over the training images
-    #[arg(long, default_value_t = 10, value_parser = positive::<u64>)]
-    pub(crate) epochs: u64,
-    /// Learning rate
-    #[arg(long, default_value_t = 1e-3, value_parser = rate, allow_negative_numbers = true)]
-    pub(crate) lr: f64,
+    /// Passes over the training images [default: 10]
+    #[arg(long, value_parser = positive::<u64>)]
+    pub(crate) epochs: Option<u64>,
+    /// Learning rate [default: 0.001]
+    #[arg(long, value_parser = rate, allow_negative_numbers = true)]
+    pub(crate) lr: Option<f64>,
     /// Images a step
     #[arg(long, default_value_t = 32, value_parser = positive::<usize>)]
     pub(crate) batch_size: usize,
@@ -49,6 +52,24 @@ pub(crate) struct Train {
     pub(crate) cache: Option<String>,
     #[command(flatten)]
     pub(crate) run: RunOptions,
+}
+
+impl Train {
+    /// Is nothing said about how to train?
+    pub(crate) fn says_nothing(&self) -> bool {
+        let said = self.head.is_some() || self.epochs.is_some() || self.lr.is_some() || self.freeze.is_some();
+        !said && !self.as_published
+    }
+
+    /// Passes over the training images.
+    pub(crate) fn epochs(&self) -> u64 {
+        self.epochs.unwrap_or(10)
+    }
+
+    /// The learning rate.
+    pub(crate) fn lr(&self) -> f64 {
+        self.lr.unwrap_or(1e-3)
+    }
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Values that flags take, checked where they are read.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::str::FromStr;
 
 /// A whole number of at least 1.
@@ -26,6 +26,33 @@ pub(crate) fn share(text: &str) -> Result<f64, String> {
     real(text, |share| share > 0.0 && share < 1.0, "give a number between 0 and 1, such as 0.2")
 }
 
+/// A time in seconds, written `90s`, `5m` or `1h`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Seconds(pub(crate) f64);
+
+impl FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let units = [("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+        let parsed = units.into_iter().find_map(|(unit, seconds)| {
+            let number = text.strip_suffix(unit)?.parse::<f64>().ok()?;
+            (number.is_finite() && number > 0.0).then_some(Self(number * seconds))
+        });
+        parsed.ok_or_else(|| "give a time such as 90s, 5m or 1h".into())
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            s if s % 3600.0 == 0.0 => write!(f, "{}h", s / 3600.0),
+            s if s % 60.0 == 0.0 => write!(f, "{}m", s / 60.0),
+            s => write!(f, "{s}s"),
+        }
+    }
+}
+
 fn real(text: &str, fits: impl Fn(f64) -> bool, otherwise: impl Display) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() && fits(number) => Ok(number),
@@ -44,6 +71,9 @@ mod tests {
         assert_eq!(rate("1e-3"), Ok(1e-3));
         assert!(["0", "-1", "nan", "inf", "x"].iter().all(|text| rate(text).is_err()));
         assert!(amount("0").is_ok() && amount("-0.1").is_err());
+        assert_eq!("5m".parse(), Ok(Seconds(300.0)));
+        assert_eq!(Seconds(5400.0).to_string(), "90m");
+        assert!(["5", "-1m", "0s", "m", "infs"].iter().all(|text| text.parse::<Seconds>().is_err()));
         assert!(share("0.2").is_ok() && share("1").is_err() && share("0").is_err());
     }
 }

@@ -7,6 +7,7 @@ mod inspect;
 mod lake;
 mod meta_train;
 mod predict;
+mod survey;
 mod train;
 
 use crate::args::{Cli, Command, CommonOptions, DeviceName, RunOptions, Usage};
@@ -22,6 +23,7 @@ pub(crate) fn run(cli: Cli, config: String) -> Result<()> {
         Command::Compare(options) => &options.run.common,
         Command::Train(options) => &options.run.common,
         Command::MetaTrain(options) => &options.run.common,
+        Command::Survey(options) => &options.run.common,
         Command::Adapt(options) => &options.common,
         Command::Evaluate(options) => &options.common,
         Command::Predict(options) => &options.common,
@@ -30,13 +32,14 @@ pub(crate) fn run(cli: Cli, config: String) -> Result<()> {
     check(common)?;
     let output = Output::new(common.json);
     let threads = common.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    if matches!(cli.command, Command::Compare(_) | Command::Train(_) | Command::MetaTrain(_)) {
+    if matches!(cli.command, Command::Compare(_) | Command::Train(_) | Command::MetaTrain(_) | Command::Survey(_)) {
         catch_interrupts()?;
     }
     taper_ops::in_pool(threads, || match cli.command {
         Command::Compare(options) => compare::run(&options, &config, &output),
         Command::Train(options) => train::run(&options, &config, &output),
         Command::MetaTrain(options) => meta_train::run(&options, &config, &output),
+        Command::Survey(options) => survey::run(&options, &config, &output),
         Command::Adapt(options) => adapt::run(&options, &output),
         Command::Evaluate(options) => evaluate::run(&options, &output),
         Command::Predict(options) => predict::run(&options, &output),

@@ -1,0 +1,99 @@
+//! The upper part of a network: what is trained when the part below stays as it is.
+
+use crate::{Backbone, Buffers, Features, Mode, ModelError, Params, Result, Slot};
+use candle_core::Tensor;
+use std::sync::Arc;
+
+/// A backbone from one of its stages on. Its inputs are what [`Backbone::below`] makes of images,
+/// `(n, h, w, c)`, so the frozen part below runs once an image, not once a step.
+#[derive(Debug, Clone)]
+pub struct Upper {
+    whole: Arc<dyn Backbone>,
+    stage: String,
+}
+
+impl Upper {
+    /// `whole` from `stage` on.
+    ///
+    /// Errs when it can't be cut there, listing where it can.
+    pub fn new(whole: Arc<dyn Backbone>, stage: &str) -> Result<Self> {
+        if !whole.cuts().iter().any(|cut| cut == stage) {
+            let cuts = whole.cuts();
+            let hint =
+                if cuts.is_empty() { "train the whole network".into() } else { format!("use {}", cuts.join(", ")) };
+            return Err(ModelError::Invalid(format!("{} can't be cut at `{stage}`: {hint}", whole.name())));
+        }
+        Ok(Self { whole, stage: stage.to_string() })
+    }
+
+    /// The stage it starts with.
+    pub fn stage(&self) -> &str {
+        &self.stage
+    }
+
+    /// Does the tensor of this name belong to it?
+    pub fn holds(&self, name: &str) -> bool {
+        let stages = self.stages();
+        stages.iter().any(|stage| name.strip_prefix(stage.as_str()).is_some_and(|rest| rest.starts_with('.')))
+    }
+}
+
+impl Backbone for Upper {
+    fn name(&self) -> String {
+        format!("{} from {}", self.whole.name(), self.stage)
+    }
+
+    fn width(&self) -> usize {
+        self.whole.width()
+    }
+
+    fn input(&self) -> (usize, usize, usize) {
+        self.whole.input()
+    }
+
+    fn head_name(&self) -> &str {
+        self.whole.head_name()
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        self.whole.slots().into_iter().filter(|slot| self.holds(&slot.name)).collect()
+    }
+
+    fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
+        self.whole.above(params, buffers, inputs, mode, &self.stage)
+    }
+
+    fn stages(&self) -> Vec<String> {
+        self.whole.stages().into_iter().skip_while(|stage| *stage != self.stage).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Architecture;
+    use taper_ops::{rng, uniform};
+
+    #[test]
+    fn a_network_in_two_parts_makes_the_features_of_the_whole() {
+        for name in ["cifar-resnet20", "resnet18", "resnet50"] {
+            let whole = name.parse::<Architecture>().unwrap().backbone((3, 40, 40)).unwrap();
+            let state = whole.init(1).unwrap();
+            let images = uniform(&mut rng(2, "images", 0), (2, 3, 40, 40), -1.0, 1.0).unwrap();
+            let rows = |made: Features| made.features.to_vec2::<f32>().unwrap();
+            let expected = rows(whole.features(&state.params, &state.buffers, &images, &mut Mode::evaluate()).unwrap());
+            assert!(!whole.cuts().is_empty(), "{name}");
+            for stage in whole.cuts() {
+                let upper = Upper::new(whole.clone(), &stage).unwrap();
+                let (params, buffers) = (&state.params, &state.buffers);
+                let below = whole.below(params, buffers, &images, &mut Mode::evaluate(), &stage).unwrap();
+                let (params, buffers) =
+                    (params.filter(|name| upper.holds(name)), buffers.filter(|name| upper.holds(name)));
+                let made = upper.features(&params, &buffers, &below, &mut Mode::evaluate()).unwrap();
+                assert_eq!(rows(made), expected, "{name} cut at {stage}");
+                assert_eq!(upper.slots().len(), params.len() + buffers.len());
+            }
+            assert!(Upper::new(whole, "layer9").err().unwrap().to_string().contains("can't be cut at `layer9`"));
+        }
+    }
+}

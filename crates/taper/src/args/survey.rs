@@ -1,0 +1,71 @@
+//! Options of `taper survey`.
+
+use super::shared::{ImageOptions, RunOptions};
+use super::values::share;
+use clap::Args;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+#[derive(Args, Clone)]
+pub(crate) struct Survey {
+    /// Data sets, with commas between
+    #[arg(long, required = true, value_delimiter = ',', value_name = "PATH")]
+    pub(crate) datasets: Vec<PathBuf>,
+    /// Weight files, with commas between
+    #[arg(long, required = true, value_delimiter = ',', value_name = "FILE")]
+    pub(crate) weights: Vec<PathBuf>,
+    /// Labelled images a class
+    #[arg(long, value_delimiter = ',', default_value = "1,5,20,all")]
+    pub(crate) labels: Vec<Labels>,
+    /// Heads on frozen features
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "nearest-mean,simple-shot,neighbours,ridge,lda,linear-probe,linear-head,mlp-head"
+    )]
+    pub(crate) heads: Vec<String>,
+    /// Uppermost stages to fine-tune from, one after the other; 0 for heads alone
+    #[arg(long, default_value_t = 0)]
+    pub(crate) fine_tune: usize,
+    #[command(flatten)]
+    pub(crate) image: ImageOptions,
+    /// Share of the images kept for validation where a data set has no val/ part
+    #[arg(long, default_value_t = 0.5, value_parser = share, allow_negative_numbers = true)]
+    pub(crate) validation: f64,
+    /// Where features of frozen networks are kept; "none" keeps none [default: the user's cache]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<String>,
+    #[command(flatten)]
+    pub(crate) run: RunOptions,
+}
+
+/// How many labelled images a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Labels {
+    /// So many.
+    Of(usize),
+    /// Every training image.
+    All,
+}
+
+impl FromStr for Labels {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("all", _) => Ok(Self::All),
+            (_, Ok(count)) if count > 0 => Ok(Self::Of(count)),
+            _ => Err("give numbers of at least 1, or all".into()),
+        }
+    }
+}
+
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Of(count) => write!(f, "{count}"),
+            Self::All => f.write_str("all"),
+        }
+    }
+}

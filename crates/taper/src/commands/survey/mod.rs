@@ -1,0 +1,128 @@
+//! `taper survey`: every head and mode of fine-tuning, at several numbers of labels, over data sets
+//! and pretrained networks, each scored once on validation images.
+
+mod cells;
+
+use super::train::candidates::{Candidate, fine_tune, head};
+use super::train::features::features;
+use super::train::setting::{Setting, Source};
+use super::{result_json, run_directory};
+use crate::args::{Labels, Survey};
+use crate::output::Output;
+use anyhow::{Result, bail};
+use cells::{Cell, Cells};
+use serde_json::json;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+use taper_data::Inputs;
+use taper_learn::{Confusion, Labelled};
+use taper_ops::{permutation, rng};
+
+/// Images classified at once.
+const BATCH: usize = 256;
+
+pub(crate) fn run(options: &Survey, config: &str, output: &Output) -> Result<()> {
+    let start = Instant::now();
+    let run = run_directory(&options.run, config)?;
+    let mut cells = Cells::open(run.as_ref())?;
+    for data in &options.datasets {
+        for weights in &options.weights {
+            survey(options, data, weights, &mut cells, output)?;
+        }
+    }
+    cells.tell(output);
+    let out = run.map(|run| run.path().to_path_buf());
+    output.event(&result_json("survey", start.elapsed().as_secs_f64(), cells.json(), out.as_ref()));
+    Ok(())
+}
+
+/// One data set with one network.
+fn survey(options: &Survey, data: &Path, weights: &Path, cells: &mut Cells, output: &Output) -> Result<()> {
+    let seed = options.run.common.seed;
+    let source = Source {
+        data: Some(data),
+        weights: Some(weights),
+        backbone: None,
+        head: None,
+        image: &options.image,
+        validation: options.validation,
+        seed,
+    };
+    let setting = Setting::new(&source, output)?;
+    let validation = &setting.parts.validation;
+    let name = setting.view.dataset().name().to_string();
+    let images: Vec<usize> = setting.parts.training.images.iter().chain(&validation.images).copied().collect();
+    let inputs: Arc<dyn Inputs> = Arc::new(features(options.cache.as_deref(), &setting, &images, output)?);
+    let cuts: Vec<String> = setting.network.backbone().cuts().into_iter().rev().take(options.fine_tune).collect();
+    for &labels in &options.labels {
+        let Some(training) = labelled(&setting.parts.training, labels, seed) else {
+            output.note(format!("{name}: a class has fewer than {labels} training images, left out"));
+            continue;
+        };
+        let place = |method: &str| Cell::new(&name, &setting.network.backbone().name(), &labels.to_string(), method);
+        for method in &options.heads {
+            cells.fill(place(method), output, || {
+                score(&head(method, &setting, &inputs)?, &training, validation, seed)
+            })?;
+        }
+        for stage in &cuts {
+            cells.fill(place(&format!("fine-tune from {stage}")), output, || {
+                let images: Vec<usize> = training.images.iter().chain(&validation.images).copied().collect();
+                score(&fine_tune(stage, &setting, &images)?.0, &training, validation, seed)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// So many of each class, drawn from the seed; none where a class has fewer.
+fn labelled(training: &Labelled, labels: Labels, seed: u64) -> Option<Labelled> {
+    let Labels::Of(count) = labels else { return Some(training.clone()) };
+    let mut places = Vec::new();
+    for class in 0..training.ways {
+        let own: Vec<usize> = (0..training.labels.len()).filter(|&k| training.labels[k] as usize == class).collect();
+        if own.len() < count {
+            return None;
+        }
+        let order = permutation(&mut rng(seed, "labels", class as u64), own.len());
+        places.extend(order[..count].iter().map(|&k| own[k]));
+    }
+    places.sort_unstable();
+    Some(training.select(&places))
+}
+
+/// What a candidate gets right, and its seconds: to train, and to classify an image from what is
+/// cached.
+fn score(
+    candidate: &Candidate,
+    training: &Labelled,
+    validation: &Labelled,
+    seed: u64,
+) -> Result<(Confusion, f64, f64)> {
+    if validation.images.is_empty() {
+        bail!("there is no image to validate on, give some");
+    }
+    let start = Instant::now();
+    let classifier = candidate.adapt.adapt(&training.batch(candidate.inputs.as_ref())?, seed)?;
+    let train = start.elapsed().as_secs_f64();
+    let mut predicted = Vec::with_capacity(validation.images.len());
+    for images in validation.images.chunks(BATCH) {
+        let logits = classifier.logits(&candidate.inputs.inputs(images, None)?)?;
+        predicted.extend(logits.argmax(1)?.to_vec1::<u32>()?);
+    }
+    let predict = (start.elapsed().as_secs_f64() - train) / validation.images.len() as f64;
+    Ok((Confusion::new(&validation.labels, &predicted, validation.ways)?, train, predict))
+}
+
+impl Cells {
+    /// The cells as entries of a result event.
+    fn json(&self) -> Vec<serde_json::Value> {
+        let entry = |cell: &Cell| {
+            json!({"name": cell.method, "kind": "transfer", "data": cell.data, "network": cell.network,
+                "labels": cell.labels, "accuracy": cell.accuracy, "ci95": [cell.low, cell.high],
+                "train_seconds": cell.train_seconds, "adapt_seconds": 0.0, "predict_seconds": cell.predict_seconds})
+        };
+        self.all().iter().map(entry).collect()
+    }
+}

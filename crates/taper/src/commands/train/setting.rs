@@ -1,0 +1,101 @@
+//! What a training starts from: images in two parts, and a network.
+
+use super::parts::{Parts, parts};
+use crate::args::{ImageOptions, Usage};
+use crate::data;
+use crate::output::Output;
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use taper_data::View;
+use taper_learn::{Model, TaskNorm, Trained};
+use taper_models::{Architecture, Head, HeadPolicy, Network, State, identify, read_weights};
+
+/// Where a training's images and network come from.
+pub(crate) struct Source<'a> {
+    /// Glyphs without one.
+    pub(crate) data: Option<&'a Path>,
+    pub(crate) weights: Option<&'a Path>,
+    /// The one that the weights fit unless said.
+    pub(crate) backbone: Option<Architecture>,
+    /// Linear unless said.
+    pub(crate) head: Option<&'a str>,
+    pub(crate) image: &'a ImageOptions,
+    /// Share of the images to validate on, where the data set has no such part.
+    pub(crate) validation: f64,
+    pub(crate) seed: u64,
+}
+
+/// What a training starts from.
+pub(crate) struct Setting {
+    pub(crate) view: Arc<View>,
+    pub(crate) parts: Parts,
+    /// With a fresh head for the classes.
+    pub(crate) network: Network,
+    pub(crate) state: State,
+}
+
+impl Setting {
+    pub(crate) fn new(source: &Source, output: &Output) -> Result<Self> {
+        let seed = source.seed;
+        let dataset = data::dataset(source.data)?;
+        data::tell(dataset.as_ref(), output)?;
+        let parts = parts(dataset.as_ref(), source.validation, seed, output)?;
+        let weights = match source.weights {
+            Some(path) => Some((path, read_weights(path)?)),
+            None => None,
+        };
+        let architecture = match (source.backbone, &weights) {
+            (Some(architecture), _) => architecture,
+            (None, None) => Architecture::Conv4(64),
+            (None, Some((path, weights))) => match identify(weights) {
+                Some((architecture, _)) => architecture,
+                None => bail!("{}: fits no architecture of taper, say which with --backbone", path.display()),
+            },
+        };
+        let look = data::look(dataset.as_ref())?;
+        let channels = if weights.is_some() { 3 } else { look.channels };
+        let view = data::view(dataset.clone(), data::transform(source.image, architecture, look, channels)?)?;
+        let network = Network::new(architecture.backbone(view.shape())?, head(source.head, dataset.classes().len())?);
+        let state = match weights {
+            Some((path, weights)) => {
+                network.load(weights, HeadPolicy::Replace { seed }).with_context(|| path.display().to_string())?
+            }
+            None => network.init(seed)?,
+        };
+        Ok(Self { view, parts, network, state })
+    }
+
+    /// The trained network as it is kept.
+    pub(crate) fn model(&self, method: &str, network: Network, state: State) -> Model {
+        let dataset = self.view.dataset();
+        let labels: Vec<String> = dataset.classes().iter().map(|class| class.full_name()).collect();
+        Model {
+            network,
+            state,
+            labels: labels.clone(),
+            transform: self.view.transform().to_string(),
+            trained: Trained {
+                method: method.into(),
+                on: format!("{} ({} images)", dataset.name(), self.parts.training.images.len()),
+                classes: labels,
+                settings: BTreeMap::new(),
+                norm: TaskNorm::Stored.to_string(),
+            },
+        }
+    }
+}
+
+/// The head that the options name, for so many classes.
+fn head(text: Option<&str>, outputs: usize) -> Result<Head> {
+    let text = text.unwrap_or("linear");
+    match text.split_once(':') {
+        None if text == "linear" => Ok(Head::Linear { outputs }),
+        Some(("mlp", hidden)) => match hidden.parse() {
+            Ok(hidden) if hidden > 0 => Ok(Head::Mlp { hidden, outputs }),
+            _ => Err(Usage(format!("--head {text}: give the hidden units as a number, such as mlp:1024")).into()),
+        },
+        _ => Err(Usage(format!("--head {text} is no head, use linear or mlp:1024")).into()),
+    }
+}
