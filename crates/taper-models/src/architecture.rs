@@ -1,6 +1,6 @@
 //! Architectures by the names that people give them.
 
-use crate::{Backbone, Conv4, ModelError, ResNet, ResNetDepth, Result, SmallCnn, StrokeNet};
+use crate::{Backbone, Conv4, ModelError, ResNet, ResNet12, ResNetDepth, Result, SmallCnn, StrokeNet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ pub enum Architecture {
     Conv4(usize),
     /// `stroke-net-96`: for line drawings, by its width.
     StrokeNet(usize),
+    /// `resnet12`: the deeper few-shot standard.
+    ResNet12,
     /// `resnet18` to `resnet152`, `cifar-resnet20` to `cifar-resnet56`.
     ResNet(ResNetDepth),
 }
@@ -27,6 +29,7 @@ impl Architecture {
             Self::SmallCnn => Arc::new(SmallCnn::new(input)?),
             Self::Conv4(width) => Arc::new(Conv4::new(width, input)?),
             Self::StrokeNet(width) => Arc::new(StrokeNet::new(width, input)?),
+            Self::ResNet12 => Arc::new(ResNet12::new(input)?),
             Self::ResNet(depth) => Arc::new(ResNet::new(depth, input)?),
         })
     }
@@ -37,6 +40,7 @@ impl Architecture {
             Self::SmallCnn => 14,
             Self::Conv4(_) => 28,
             Self::StrokeNet(_) => 35,
+            Self::ResNet12 => 84,
             Self::ResNet(depth) if depth.is_cifar() => 32,
             Self::ResNet(_) => 224,
         }
@@ -49,6 +53,7 @@ impl fmt::Display for Architecture {
             Self::SmallCnn => write!(f, "small-cnn"),
             Self::Conv4(width) => write!(f, "conv4-{width}"),
             Self::StrokeNet(width) => write!(f, "stroke-net-{width}"),
+            Self::ResNet12 => write!(f, "resnet12"),
             Self::ResNet(depth) => write!(f, "{}", depth.name()),
         }
     }
@@ -61,6 +66,9 @@ impl FromStr for Architecture {
         if name == "small-cnn" {
             return Ok(Self::SmallCnn);
         }
+        if name == "resnet12" {
+            return Ok(Self::ResNet12);
+        }
         if let Some(depth) = ResNetDepth::ALL.into_iter().find(|depth| depth.name() == name) {
             return Ok(Self::ResNet(depth));
         }
@@ -72,7 +80,7 @@ impl FromStr for Architecture {
             (None, Some(width)) => Ok(Self::StrokeNet(width)),
             (None, None) => Err(ModelError::Invalid(format!(
                 "`{name}` is no architecture, use small-cnn, conv4-64 (or another width), stroke-net-96 (or another \
-                 width), resnet18, 34, 50, 101 or 152, cifar-resnet20, 32, 44 or 56"
+                 width), resnet12, 18, 34, 50, 101 or 152, cifar-resnet20, 32, 44 or 56"
             ))),
         }
     }

@@ -1,0 +1,138 @@
+//! ResNet-12, the few-shot one (Lee et al. 2019, "Meta-Learning with Differentiable Convex
+//! Optimization", section 4.1; first in Mishra et al. 2018): four blocks of three convolutions with
+//! 64, 160, 320 and 640 channels, each halving the image, with DropBlock in the last two.
+
+use crate::layers::{self, Drop, Pass, Then};
+use crate::{Backbone, Buffers, Features, Mode, ModelError, Params, Result, Slot, Start};
+use candle_core::Tensor;
+use taper_ops::{Convolution, Window, channels_last, global_avg_pool, max_pool2d, relu};
+
+/// 640 features, 12.4 million parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResNet12 {
+    input: (usize, usize, usize),
+}
+
+const CHANNELS: [usize; 4] = [64, 160, 320, 640];
+/// The side of the squares that DropBlock takes out, where the image is that large.
+const DROPPED_SIDE: usize = 5;
+/// Share that dropout and DropBlock take out.
+const DROPPED: f64 = 0.1;
+
+impl ResNet12 {
+    /// A network for images of `(channels, height, width)`.
+    ///
+    /// Errs for images under 16 pixels a side: four times halved, nothing is left.
+    pub fn new(input: (usize, usize, usize)) -> Result<Self> {
+        let (c, h, w) = input;
+        if c == 0 || h < 16 || w < 16 {
+            return Err(ModelError::Invalid(format!(
+                "resnet12 takes images of at least 16x16, not {h}x{w} with {c} channels: use a larger --image-size"
+            )));
+        }
+        Ok(Self { input })
+    }
+
+    fn inputs(&self, block: usize) -> usize {
+        if block == 0 { self.input.0 } else { CHANNELS[block - 1] }
+    }
+}
+
+/// Leaky ReLU of slope 0.1 below 0.
+fn leaky(x: &Tensor) -> Result<Tensor> {
+    Ok(((relu(x)? * 0.9)? + (x * 0.1)?)?)
+}
+
+impl Backbone for ResNet12 {
+    fn name(&self) -> String {
+        "resnet12".into()
+    }
+
+    fn width(&self) -> usize {
+        CHANNELS[3]
+    }
+
+    fn input(&self) -> (usize, usize, usize) {
+        self.input
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        let mut slots = Vec::new();
+        for (block, &outputs) in CHANNELS.iter().enumerate() {
+            let name = format!("layer{}.0", block + 1);
+            for layer in 1..=3 {
+                let inputs = if layer == 1 { self.inputs(block) } else { outputs };
+                slots.push(Slot::weight(
+                    &format!("{name}.conv{layer}"),
+                    &[outputs, inputs, 3, 3],
+                    Start::KaimingNormal,
+                ));
+                slots.extend(Slot::norm(&format!("{name}.bn{layer}"), outputs));
+            }
+            let shortcut = [outputs, self.inputs(block), 1, 1];
+            slots.push(Slot::weight(&format!("{name}.downsample.0"), &shortcut, Start::KaimingNormal));
+            slots.extend(Slot::norm(&format!("{name}.downsample.1"), outputs));
+        }
+        slots
+    }
+
+    fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
+        let mut pass = Pass::new(params, buffers, mode);
+        let mut x = channels_last(inputs)?;
+        for block in 0..CHANNELS.len() {
+            let name = format!("layer{}.0", block + 1);
+            let mut layer = |convolution: &str, norm: &str, x: &Tensor, padding| {
+                let how = Convolution { padding, ..Convolution::default() };
+                pass.layer((&format!("{name}.{convolution}"), &format!("{name}.{norm}")), x, how, Then::Nothing)
+            };
+            let y = leaky(&layer("conv1", "bn1", &x, 1)?)?;
+            let y = leaky(&layer("conv2", "bn2", &y, 1)?)?;
+            let y = layer("conv3", "bn3", &y, 1)?;
+            let shortcut = layer("downsample.0", "downsample.1", &x, 0)?;
+            x = max_pool2d(&leaky(&(y + shortcut)?)?, Window::tiled(2))?;
+            x = match block {
+                0 | 1 => layers::dropout(&x, DROPPED, Drop::Elements, mode)?,
+                _ => layers::drop_block(&x, DROPPED, DROPPED_SIDE, mode)?,
+            };
+        }
+        Ok(pass.into_features(global_avg_pool(&x)?))
+    }
+
+    fn stages(&self) -> Vec<String> {
+        (1..=CHANNELS.len()).map(|block| format!("layer{block}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use taper_ops::{rng, uniform};
+
+    #[test]
+    fn it_has_the_published_number_of_parameters() {
+        let count: usize = ResNet12::new((3, 84, 84))
+            .unwrap()
+            .slots()
+            .iter()
+            .filter(|slot| !slot.buffer)
+            .map(|slot| slot.shape.iter().product::<usize>())
+            .sum();
+        assert_eq!(count, 12_424_320);
+    }
+
+    #[test]
+    fn features_are_640_wide_and_dropout_belongs_to_training() {
+        let network = ResNet12::new((1, 16, 16)).unwrap();
+        let state = network.init(0).unwrap();
+        let images = uniform(&mut rng(0, "images", 0), (2, 1, 16, 16), 0.0, 1.0).unwrap();
+        let features = |mode: &mut Mode| {
+            let made = network.features(&state.params, &state.buffers, &images, mode).unwrap();
+            made.features.to_vec2::<f32>().unwrap()
+        };
+        let plain = features(&mut Mode::batch_statistics());
+        assert_eq!(plain[0].len(), 640);
+        assert_eq!(plain, features(&mut Mode::batch_statistics()));
+        assert_ne!(plain, features(&mut Mode::train(rng(0, "dropout", 0))));
+        assert!(ResNet12::new((3, 12, 12)).is_err());
+    }
+}
