@@ -5,8 +5,8 @@ use candle_core::{Device, Tensor};
 use rand::Rng as _;
 use std::sync::Arc;
 use taper_ops::{
-    Convolution, Follow, FrozenConvolution, Statistics, Window, batch_norm, conv_norm, conv2d, fold_batch_norm,
-    max_pool2d, relu,
+    Convolution, Follow, FrozenConvolution, Statistics, Window, add_relu, batch_norm, conv_norm, conv2d,
+    fold_batch_norm, max_pool2d, relu,
 };
 
 /// One pass through a network with batch norm: where its tensors come from, and the statistics it
@@ -81,7 +81,7 @@ impl<'a> Pass<'a> {
             }
         };
         Ok(match then {
-            Then::AddRelu(residual) => relu(&(y + residual)?)?,
+            Then::AddRelu(residual) => add_relu(&y, residual)?,
             _ => y,
         })
     }

@@ -1,11 +1,11 @@
 //! The two element types that operations compute in, and access to a tensor's values.
 
 use candle_core::{CpuStorage, DType, Layout, Result, Shape, WithDType, bail};
-use std::ops::{AddAssign, Mul};
+use std::ops::{Add, AddAssign, Mul};
 
 /// f32 (training) or f64 (the reference of tests).
 pub(crate) trait Element:
-    WithDType + Default + Copy + Send + Sync + PartialOrd + AddAssign + Mul<Output = Self> + 'static
+    WithDType + Default + Copy + Send + Sync + PartialOrd + AddAssign + Add<Output = Self> + Mul<Output = Self> + 'static
 {
     const ZERO: Self;
     fn of(value: f64) -> Self;

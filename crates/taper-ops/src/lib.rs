@@ -28,7 +28,7 @@ mod threads;
 mod vector;
 mod window_match;
 
-pub use activation::relu;
+pub use activation::{add_relu, relu};
 pub use batch_norm::batch_norm_by_batch;
 pub use chance::{Rng, normal, permutation, rng, uniform};
 pub use conv_norm::conv_norm;

@@ -150,6 +150,10 @@ impl CustomOp1 for Masked {
 
 fn masked_kernel<T: Element>(v: &CpuStorage, layout: &Layout, op: &Masked) -> Result<(CpuStorage, Shape)> {
     let v = values::<T>(v, layout, op.name())?;
-    let y = v.iter().zip(made(&op.0)?).map(|(&v, &through)| if through != 0 { v } else { T::ZERO }).collect();
+    let mask = made(&op.0)?;
+    if v.len() != mask.len() {
+        bail!("{}: {:?} does not fit {} choices", op.name(), layout.dims(), mask.len());
+    }
+    let y = v.iter().zip(mask).map(|(&v, &through)| if through != 0 { v } else { T::ZERO }).collect();
     Ok(stored::<T>(y, layout.shape().clone()))
 }

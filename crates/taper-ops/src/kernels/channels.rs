@@ -23,7 +23,11 @@ pub(crate) fn narrow<T: Element>(values: &[f64]) -> Vec<T> {
 }
 
 /// Writes `len` values in chunks of whole rows; `fill` gets a chunk's place and its output.
-fn in_chunks<T: Element>(len: usize, c: usize, fill: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync + Send) -> Vec<T> {
+pub(crate) fn in_chunks<T: Element>(
+    len: usize,
+    c: usize,
+    fill: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync + Send,
+) -> Vec<T> {
     let chunk = c * (65_536 / c).max(16);
     // SAFETY: the chunks cover the output, and each kernel below writes all of its output.
     unsafe { written(len, |y| for_each_chunk(y, chunk, len * 4, |index, part| fill(index * chunk, part))) }
