@@ -12,8 +12,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use std::hint::black_box;
 use std::time::Duration;
 use taper_ops::{
-    Convolution, Window, batch_norm, batch_statistics, conv2d, cross_entropy, linear, max_pool2d, on_one_thread, relu,
-    rng, uniform,
+    Convolution, Follow, Window, batch_norm, batch_statistics, conv_norm, conv2d, cross_entropy, linear, max_pool2d,
+    on_one_thread, relu, rng, uniform,
 };
 
 #[global_allocator]
@@ -69,9 +69,7 @@ impl Network {
     fn loss(&self, x: &Tensor, labels: &Tensor) -> Result<Tensor> {
         let mut x = x.clone();
         for [weight, scale, shift] in &self.blocks {
-            x = conv2d(&x, weight, PADDED)?;
-            x = batch_norm(&x, &batch_statistics(&x)?, scale, shift, 1e-5)?;
-            x = max_pool2d(&relu(&x)?, Window::tiled(2))?;
+            x = conv_norm(&x, weight, PADDED, (scale, shift), 1e-5, Follow::ReluPool(Window::tiled(2)))?.0;
         }
         cross_entropy(&linear(&x.flatten_from(1)?, &self.head[0], &self.head[1])?, labels, 0.0)
     }
@@ -112,6 +110,10 @@ fn layers(bench: &mut Criterion) {
     let mut small = bench.benchmark_group("5 rows, one thread");
     let (features, weight, bias) = (random(&[5, 64]), variable(&[5, 64], 0.1), variable(&[5], 1.0));
     let labels = Tensor::from_iter(0u32..5, &Device::Cpu).expect("labels");
+    let few = variable(&[8], 1.0);
+    small.bench_function("an operation of ours on 8 numbers, both ways", |b| {
+        b.iter(|| on_one_thread(|| black_box(relu(&few).and_then(|y| y.backward()).expect("differentiable"))));
+    });
     let loss = || cross_entropy(&linear(&features, &weight, &bias)?, &labels, 0.0)?.backward();
     small.bench_function("linear and cross-entropy, both ways", |b| {
         b.iter(|| on_one_thread(|| black_box(loss().expect("fits"))));

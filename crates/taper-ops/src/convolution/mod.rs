@@ -52,11 +52,13 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, convolution: Convolution) -> Result<T
 
 /// `x (n, d)` through `weight (o, d)` and `bias (o)`, torch's layout: `(n, o)`.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    let ((_, d), (o, width)) = (x.dims2()?, weight.dims2()?);
+    let ((n, d), (o, width)) = (x.dims2()?, weight.dims2()?);
     if d != width || bias.dims() != [o] {
         bail!("linear: inputs {:?} do not fit weight {:?} and bias {:?}", x.dims(), weight.dims(), bias.dims());
     }
-    crate::add_per_channel(&x.matmul(&weight.t()?)?, bias)
+    // a convolution of images of one pixel: for a few rows faster than candle's matrix product
+    let y = conv2d(&x.reshape((n, 1, 1, d))?, &weight.reshape((o, d, 1, 1))?, Convolution::default())?;
+    crate::add_per_channel(&y.reshape((n, o))?, bias)
 }
 
 struct Forward(Convolution);
