@@ -75,3 +75,71 @@ class CifarResNet(nn.Module):
         x = F.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(x.mean((2, 3)))
+
+
+def same(x, kernel, stride):
+    """TensorFlow's padding `SAME`: the odd zero comes after the image."""
+    sides = []
+    for size in (x.shape[3], x.shape[2]):
+        whole = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+        sides += [whole // 2, whole - whole // 2]
+    return F.pad(x, sides)
+
+
+class SameConv2d(nn.Conv2d):
+    def forward(self, x):
+        x = same(x, self.kernel_size[0], self.stride[0])
+        return F.conv2d(x, self.weight, None, self.stride, 0, 1, self.groups)
+
+
+class LiteBlock(nn.Module):
+    """A depthwise convolution between pointwise ones; keys as timm's."""
+
+    def __init__(self, inputs, outputs, kernel, stride, expansion):
+        super().__init__()
+        inside = inputs * expansion
+        names = ["conv_pw", "conv_dw", "conv_pwl"] if expansion > 1 else ["conv_dw", "conv_pw"]
+        layers = {
+            "conv_dw": SameConv2d(inside, inside, kernel, stride, groups=inside, bias=False),
+            names[-1]: SameConv2d(inside, outputs, 1, bias=False),
+        }
+        if expansion > 1:
+            layers["conv_pw"] = SameConv2d(inputs, inside, 1, bias=False)
+        for number, name in enumerate(names, 1):
+            self.add_module(name, layers[name])
+            self.add_module(f"bn{number}", nn.BatchNorm2d(layers[name].out_channels, eps=1e-3))
+        self.names, self.residual = names, stride == 1 and inputs == outputs
+
+    def forward(self, x):
+        y = x
+        for number, name in enumerate(self.names, 1):
+            y = getattr(self, f"bn{number}")(getattr(self, name)(y))
+            y = F.relu6(y) if number < len(self.names) else y
+        return x + y if self.residual else y
+
+
+class EfficientNetLite0(nn.Module):
+    """EfficientNet-Lite0 with timm's keys."""
+
+    STAGES = [(1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320)]
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.conv_stem = SameConv2d(3, 32, 3, 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(32, eps=1e-3)
+        inputs, stages = 32, []
+        for blocks, kernel, stride, expansion, width in self.STAGES:
+            stage = []
+            for index in range(blocks):
+                stage.append(LiteBlock(inputs, width, kernel, stride if index == 0 else 1, expansion))
+                inputs = width
+            stages.append(nn.Sequential(*stage))
+        self.blocks = nn.Sequential(*stages)
+        self.conv_head = SameConv2d(320, 1280, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(1280, eps=1e-3)
+        self.classifier = nn.Linear(1280, outputs)
+
+    def forward(self, x):
+        x = F.relu6(self.bn1(self.conv_stem(x)))
+        x = F.relu6(self.bn2(self.conv_head(self.blocks(x))))
+        return self.classifier(x.mean((2, 3)))

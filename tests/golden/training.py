@@ -1,9 +1,11 @@
 """Writes training.json: forward, loss, gradients and ten training steps of small inputs, by PyTorch.
 
-Run with PyTorch (written with 1.13.0) and torchvision (0.14.1): python3 tests/golden/training.py
+Run with PyTorch (written with 1.13.0, efficientnet-lite0 with 2.15.0) and torchvision (0.14.1):
+python3 tests/golden/training.py [NETWORK…]; with names, the others are kept as they are.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import torch
@@ -11,7 +13,7 @@ import torchvision
 from torch.nn import functional as F
 
 from formula import fill, uniform
-from networks import CifarResNet, Conv4, SmallCnn
+from networks import CifarResNet, Conv4, EfficientNetLite0, SmallCnn
 
 STEPS, RATE, IMAGES, OUTPUTS = 10, 0.01, 8, 5
 
@@ -21,6 +23,7 @@ NETWORKS = {
     "cifar-resnet20": (lambda: CifarResNet(20, OUTPUTS), (3, 32, 32)),
     "resnet18": (lambda: torchvision.models.resnet18(num_classes=OUTPUTS), (3, 64, 64)),
     "resnet34": (lambda: torchvision.models.resnet34(num_classes=OUTPUTS), (3, 64, 64)),
+    "efficientnet-lite0": (lambda: EfficientNetLite0(OUTPUTS), (3, 64, 64)),
     "resnet50": (lambda: torchvision.models.resnet50(num_classes=OUTPUTS), (3, 64, 64)),
 }
 
@@ -81,6 +84,8 @@ def rounded(value):
 
 
 if __name__ == "__main__":
+    file, chosen = Path(__file__).with_name("training.json"), sys.argv[1:] or list(NETWORKS)
+    kept = json.loads(file.read_text())["networks"] if file.exists() else {}
     made = {"images": IMAGES, "outputs": OUTPUTS, "rate": RATE}
-    made["networks"] = {name: golden(*how) for name, how in NETWORKS.items()}
-    Path(__file__).with_name("training.json").write_text(json.dumps(rounded(made), separators=(",", ":")) + "\n")
+    made["networks"] = kept | {name: golden(*NETWORKS[name]) for name in chosen}
+    file.write_text(json.dumps(rounded(made), separators=(",", ":")) + "\n")

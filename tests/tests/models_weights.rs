@@ -9,11 +9,14 @@
 
 use candle_core::{DType, Tensor};
 use rand::Rng as _;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use taper_data::Transform;
 use taper_models::{
     Architecture, Head, HeadPolicy, Network, identify, read_stored_weights, read_weights, write_weights,
 };
+use taper_ops::log_softmax;
 use taper_tests::formula;
 
 fn golden(name: &str) -> PathBuf {
@@ -86,6 +89,47 @@ fn published_cifar_resnet20_gives_pytorchs_logits() {
     }
 }
 
+/// Decoding, resizing, normalising and the network, all ours.
+#[test]
+fn published_efficientnet_lite0_sees_in_photographs_what_pytorch_sees() {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let (file, photographs) = (shared.join("weights/efficientnet-lite0-57934424.pth"), shared.join("trashnet"));
+    if !file.exists() || !photographs.exists() {
+        println!("skipped, no {} or {}", file.display(), photographs.display());
+        return;
+    }
+    let weights = read_weights(&file).unwrap();
+    assert_eq!(identify(&weights), Some(("efficientnet-lite0".parse().unwrap(), 1000)));
+    let network = network("efficientnet-lite0", (3, 224, 224), 1000);
+    let state = network.load(weights, HeadPolicy::Exact).unwrap();
+    let transform: Transform =
+        "colour resize-short(256,bicubic) centre-crop(224) normalise(mean=0.49803922,std=0.5019608)".parse().unwrap();
+    let golden: Vec<Value> =
+        serde_json::from_slice(&std::fs::read(golden("efficientnet_lite0.json")).unwrap()).unwrap();
+    for theirs in golden {
+        let name = theirs["photograph"].as_str().unwrap();
+        let planes = transform.apply(&taper_data::read_image(&photographs.join(name)).unwrap(), None).unwrap();
+        let input = Tensor::from_vec(planes.values, (1, 3, 224, 224), &candle_core::Device::Cpu).unwrap();
+        let logits = network.logits(&state, &input).unwrap();
+        let probabilities = values(&log_softmax(&logits).unwrap().exp().unwrap());
+        let mut ranked: Vec<usize> = (0..1000).collect();
+        ranked.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+        let numbers = |key: &str| -> Vec<f64> {
+            theirs[key].as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+        };
+        for (place, (top, theirs)) in numbers("top").into_iter().zip(numbers("probabilities")).enumerate() {
+            assert_eq!(ranked[place], top as usize, "{name}: class in place {place}");
+            let ours = probabilities[ranked[place]];
+            assert!((ours - theirs).abs() < 0.02, "{name}: probability {ours}, PyTorch's {theirs}");
+        }
+        let theirs = numbers("every_20th_logit");
+        let largest = theirs.iter().fold(0f64, |largest, value| largest.max(value.abs()));
+        for (ours, theirs) in values(&logits).iter().step_by(20).zip(&theirs) {
+            assert!((ours - theirs).abs() < 0.03 * largest, "{name}: logit {ours}, PyTorch's {theirs}");
+        }
+    }
+}
+
 #[test]
 fn written_weights_are_read_again_bit_for_bit() {
     let folder = tempfile::tempdir().unwrap();
@@ -151,7 +195,16 @@ fn weights_that_do_not_fit_are_listed_and_a_head_is_replaced_only_when_asked() {
 
 #[test]
 fn every_architecture_is_identified_by_its_weights() {
-    let names = ["small-cnn", "conv4-32", "conv4-48", "resnet18", "resnet34", "resnet50", "cifar-resnet56"];
+    let names = [
+        "small-cnn",
+        "conv4-32",
+        "conv4-48",
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "cifar-resnet56",
+        "efficientnet-lite0",
+    ];
     for (name, outputs) in names.into_iter().zip(2..) {
         let architecture: Architecture = name.parse().unwrap();
         let side = architecture.usual_side();

@@ -7,6 +7,7 @@ mod files;
 mod folder;
 mod header;
 mod idx;
+mod jpeg;
 mod layout;
 mod raw;
 mod recent;

@@ -1,6 +1,9 @@
 //! Architectures by the names that people give them.
 
-use crate::{Backbone, Conv4, ModelError, ResNet, ResNet12, ResNetDepth, Result, SmallCnn, StrokeNet};
+use crate::{
+    Backbone, Conv4, EfficientNetLite0, ModelError, ResNet, ResNet12, ResNetDepth, Result, SmallCnn, StrokeNet,
+    VisionNetwork, VisionNetworkKind,
+};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -18,6 +21,10 @@ pub enum Architecture {
     ResNet12,
     /// `resnet18` to `resnet152`, `cifar-resnet20` to `cifar-resnet56`.
     ResNet(ResNetDepth),
+    /// `efficientnet-lite0`: the default for photographs on a CPU.
+    EfficientNetLite0,
+    /// `dinov2-small`, `convnext-tiny` and others: from candle-transformers, never trained.
+    VisionNetwork(VisionNetworkKind),
 }
 
 impl Architecture {
@@ -31,6 +38,8 @@ impl Architecture {
             Self::StrokeNet(width) => Arc::new(StrokeNet::new(width, input)?),
             Self::ResNet12 => Arc::new(ResNet12::new(input)?),
             Self::ResNet(depth) => Arc::new(ResNet::new(depth, input)?),
+            Self::EfficientNetLite0 => Arc::new(EfficientNetLite0::new(input)?),
+            Self::VisionNetwork(kind) => Arc::new(VisionNetwork::new(kind, input)?),
         })
     }
 
@@ -42,7 +51,8 @@ impl Architecture {
             Self::StrokeNet(_) => 35,
             Self::ResNet12 => 84,
             Self::ResNet(depth) if depth.is_cifar() => 32,
-            Self::ResNet(_) => 224,
+            Self::ResNet(_) | Self::EfficientNetLite0 => 224,
+            Self::VisionNetwork(kind) => kind.usual_side(),
         }
     }
 }
@@ -55,6 +65,8 @@ impl fmt::Display for Architecture {
             Self::StrokeNet(width) => write!(f, "stroke-net-{width}"),
             Self::ResNet12 => write!(f, "resnet12"),
             Self::ResNet(depth) => write!(f, "{}", depth.name()),
+            Self::EfficientNetLite0 => write!(f, "efficientnet-lite0"),
+            Self::VisionNetwork(kind) => write!(f, "{}", kind.name()),
         }
     }
 }
@@ -69,8 +81,14 @@ impl FromStr for Architecture {
         if name == "resnet12" {
             return Ok(Self::ResNet12);
         }
+        if name == "efficientnet-lite0" {
+            return Ok(Self::EfficientNetLite0);
+        }
         if let Some(depth) = ResNetDepth::ALL.into_iter().find(|depth| depth.name() == name) {
             return Ok(Self::ResNet(depth));
+        }
+        if let Some(kind) = VisionNetworkKind::ALL.into_iter().find(|kind| kind.name() == name) {
+            return Ok(Self::VisionNetwork(kind));
         }
         let width = |prefix: &str| {
             name.strip_prefix(prefix).and_then(|width| width.parse::<usize>().ok()).filter(|&width| width > 0)
@@ -80,7 +98,8 @@ impl FromStr for Architecture {
             (None, Some(width)) => Ok(Self::StrokeNet(width)),
             (None, None) => Err(ModelError::Invalid(format!(
                 "`{name}` is no architecture, use small-cnn, conv4-64 (or another width), stroke-net-96 (or another \
-                 width), resnet12, 18, 34, 50, 101 or 152, cifar-resnet20, 32, 44 or 56"
+                 width), resnet12, 18, 34, 50, 101 or 152, cifar-resnet20, 32, 44 or 56, efficientnet-lite0, or (never trained) {}",
+                VisionNetworkKind::ALL.map(VisionNetworkKind::name).join(", ")
             ))),
         }
     }

@@ -27,6 +27,8 @@ pub(crate) enum Then<'a> {
     Nothing,
     /// ReLU.
     Relu,
+    /// ReLU, at most 6.
+    Relu6,
     /// The sum with a residual branch, then ReLU.
     AddRelu(&'a Tensor),
     /// ReLU, then max pooling.
@@ -38,7 +40,7 @@ impl Then<'_> {
     fn follow(self) -> Follow {
         match self {
             Self::Nothing | Self::AddRelu(_) => Follow::Nothing,
-            Self::Relu => Follow::Relu,
+            Self::Relu | Self::Relu6 => Follow::Relu,
             Self::ReluPool(window) => Follow::ReluPool(window),
         }
     }
@@ -81,6 +83,7 @@ impl<'a> Pass<'a> {
             }
         };
         Ok(match then {
+            Then::Relu6 => y.minimum(6.0)?,
             Then::AddRelu(residual) => add_relu(&y, residual)?,
             _ => y,
         })
@@ -104,9 +107,15 @@ impl<'a> Pass<'a> {
         Ok(match then {
             Then::Nothing => frozen.forward(x, None, false)?,
             Then::Relu => frozen.forward(x, None, true)?,
+            Then::Relu6 => frozen.forward(x, None, true)?.minimum(6.0)?,
             Then::AddRelu(residual) => frozen.forward(x, Some(residual), true)?,
             Then::ReluPool(window) => max_pool2d(&frozen.forward(x, None, true)?, window)?,
         })
+    }
+
+    /// The same pass with another ε.
+    pub(crate) fn with_eps(self, eps: f64) -> Self {
+        Self { eps, ..self }
     }
 
     fn scale_shift(&self, name: &str) -> Result<(&'a Tensor, &'a Tensor)> {

@@ -7,6 +7,7 @@
 mod architecture;
 mod backbone;
 mod conv4;
+mod efficientnet_lite;
 mod error;
 mod frozen;
 mod head;
@@ -25,11 +26,13 @@ mod slot;
 mod small_cnn;
 mod stroke_net;
 mod upper;
+mod vision_network;
 mod weights;
 
 pub use architecture::Architecture;
 pub use backbone::{Backbone, Features, Mode, Norm};
 pub use conv4::Conv4;
+pub use efficientnet_lite::EfficientNetLite0;
 pub use error::{ModelError, Result};
 pub use frozen::{Frozen, PackedWeights};
 pub use head::Head;
@@ -44,4 +47,5 @@ pub use slot::{Slot, Start};
 pub use small_cnn::SmallCnn;
 pub use stroke_net::StrokeNet;
 pub use upper::Upper;
+pub use vision_network::{VisionNetwork, VisionNetworkKind};
 pub use weights::{read_stored_weights, read_weights, write_weights};

@@ -1,6 +1,6 @@
 //! Published weights in our networks: which network they fit, and exactly how.
 
-use crate::{Architecture, ModelError, Network, ResNetDepth, Result, State, names};
+use crate::{Architecture, ModelError, Network, ResNetDepth, Result, State, VisionNetworkKind, names};
 use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
 
@@ -43,7 +43,8 @@ impl Network {
     }
 }
 
-/// The architecture whose backbone these weights fit, and the number of their head's outputs.
+/// The architecture whose backbone these weights fit, and the number of their head's outputs, 0
+/// where they have no head.
 pub fn identify(weights: &BTreeMap<String, Tensor>) -> Option<(Architecture, usize)> {
     let weights = &names::canonical(weights.clone());
     candidates(weights).into_iter().find_map(|architecture| Some((architecture, outputs(architecture, weights)?)))
@@ -54,13 +55,17 @@ fn candidates(weights: &BTreeMap<String, Tensor>) -> Vec<Architecture> {
     let width = weights.get("block0.conv.weight").and_then(|weight| weight.dims().first().copied());
     let conv4 = width.filter(|&width| width > 0).map(Architecture::Conv4);
     let resnets = ResNetDepth::ALL.map(Architecture::ResNet);
-    conv4.into_iter().chain([Architecture::SmallCnn]).chain(resnets).collect()
+    let others = [Architecture::SmallCnn, Architecture::EfficientNetLite0];
+    let published = VisionNetworkKind::ALL.map(Architecture::VisionNetwork);
+    conv4.into_iter().chain(others).chain(resnets).chain(published).collect()
 }
 
 /// The head's outputs if the weights are this architecture's.
 fn outputs(architecture: Architecture, weights: &BTreeMap<String, Tensor>) -> Option<usize> {
     let side = architecture.usual_side();
-    let first = architecture.backbone((1, side, side)).ok()?.slots().into_iter().next()?;
+    // those that see in colour alone say so at once
+    let trial = architecture.backbone((1, side, side)).or_else(|_| architecture.backbone((3, side, side))).ok()?;
+    let first = trial.slots().into_iter().find(|slot| slot.shape.len() == 4)?;
     let &[_, channels, _, _] = weights.get(&first.name)?.dims() else { return None };
     let backbone = architecture.backbone((channels, side, side)).ok()?;
     let slots = backbone.slots();
@@ -70,6 +75,6 @@ fn outputs(architecture: Architecture, weights: &BTreeMap<String, Tensor>) -> Op
     let all = slots.iter().all(|slot| weights.get(&slot.name).is_some_and(|t| fits(t, &slot.shape, &slot.name)));
     let head = format!("{}.", backbone.head_name());
     let others = weights.keys().filter(|name| !name.starts_with(&head)).count();
-    let last = weights.iter().rfind(|(name, tensor)| name.starts_with(&head) && tensor.rank() == 2)?;
-    (all && others == slots.len()).then(|| last.1.dims()[0])
+    let last = weights.iter().rfind(|(name, tensor)| name.starts_with(&head) && tensor.rank() == 2);
+    (all && others == slots.len()).then(|| last.map_or(0, |(_, weight)| weight.dims()[0]))
 }

@@ -1,16 +1,43 @@
 //! Features kept on disk, keyed by weights, transform and image content.
+//!
+//! One file a key, which is mapped into memory and only grows: a head that names the key, then
+//! records of one length. Two processes may use it at once. A record that is damaged is passed
+//! over, and so computed and added again.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use taper_data::Hash;
 use taper_learn::{LearnError, Result};
+use taper_ops::MappedFile;
+
+const MAGIC: &[u8; 16] = b"taper features 1";
+const ENDING: &str = "features";
+
+/// Unless another bound is given.
+const BOUND: u64 = 4 << 30;
 
 /// A directory of features, one file for each network with its transform.
 #[derive(Debug, Clone)]
 pub struct FeatureCache {
     folder: PathBuf,
+    bound: u64,
+}
+
+/// One file of a cache, as `taper cache` shows it.
+#[derive(Debug, Clone)]
+pub struct CachedFeatures {
+    /// Network and transform in words.
+    pub key: String,
+    /// How many images' features it holds.
+    pub images: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// When it was last used.
+    pub used: SystemTime,
+    path: PathBuf,
 }
 
 /// The features of one network and transform.
@@ -19,32 +46,170 @@ pub(crate) struct Store {
     path: PathBuf,
     file: File,
     width: usize,
-    rows: HashMap<Hash, Vec<f32>>,
+    content: Option<MappedFile>,
+    /// Where in the content each image's record begins.
+    places: HashMap<Hash, usize>,
 }
 
 impl FeatureCache {
-    /// A cache in `folder`, which need not exist yet.
+    /// A cache in `folder`, which need not exist yet, of at most 4 GiB.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf() }
+        Self { folder: folder.to_path_buf(), bound: BOUND }
     }
 
-    /// Opens the features of one key, rows of `width`. Records that are damaged or cut off are
-    /// passed over, and so computed again.
+    /// The same, of at most so many bytes: what was used longest ago makes room for the new.
+    pub fn with_bound(self, bytes: u64) -> Self {
+        Self { bound: bytes, ..self }
+    }
+
+    /// The bytes that it may take.
+    pub fn bound(&self) -> u64 {
+        self.bound
+    }
+
+    /// What it holds, the most recently used first.
+    ///
+    /// Errs when the folder can't be read; one that does not exist holds nothing.
+    pub fn list(&self) -> Result<Vec<CachedFeatures>> {
+        let mut found = Vec::new();
+        for path in self.files()? {
+            let failed = |source| LearnError::File { path: path.clone(), source };
+            // what another process removed meanwhile is not there
+            let Ok(mut file) = File::open(&path) else { continue };
+            let metadata = file.metadata().map_err(failed)?;
+            let used = metadata.modified().map_err(failed)?;
+            let bytes = metadata.len();
+            let (key, images) = match Head::read(&mut file) {
+                Ok(head) => {
+                    let images = (bytes - head.length()) / record_length(head.width) as u64;
+                    (head.key, images)
+                }
+                Err(_) => ("damaged".to_string(), 0),
+            };
+            found.push(CachedFeatures { key, images, bytes, used, path });
+        }
+        found.sort_by_key(|features| std::cmp::Reverse(features.used));
+        Ok(found)
+    }
+
+    /// Removes everything it holds; returns how many bytes that were.
+    ///
+    /// Errs when a file can't be removed.
+    pub fn clear(&self) -> Result<u64> {
+        self.list()?.iter().map(|features| remove(features).map(|()| features.bytes)).sum()
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>> {
+        let failed = |source| LearnError::File { path: self.folder.clone(), source };
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let paths = entries.map(|entry| Ok(entry.map_err(failed)?.path())).collect::<Result<Vec<_>>>()?;
+        Ok(paths.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == ENDING)).collect())
+    }
+
+    /// Opens the features of one key, rows of `width`.
     pub(crate) fn open(&self, key: &str, width: usize) -> Result<Store> {
-        let path = self.folder.join(format!("{}.features", Hash::of(key.as_bytes())));
+        let path = self.folder.join(format!("{}.{ENDING}", Hash::of(key.as_bytes())));
         let failed = |source| LearnError::File { path: path.clone(), source };
         fs::create_dir_all(&self.folder).map_err(failed)?;
-        let mut file = OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(failed)?;
-        let mut bytes = Vec::new();
-        file.lock().map_err(failed)?;
-        file.read_to_end(&mut bytes).map_err(failed)?;
-        let whole = bytes.len() - bytes.len() % record_length(width);
-        if whole < bytes.len() {
-            file.set_len(whole as u64).map_err(failed)?;
+        let head = Head { width, key: key.to_string() };
+        let file = open(&path, &head).map_err(failed)?;
+        self.make_room(&path, 0)?;
+        let length = file.metadata().map_err(failed)?.len();
+        let content = (length > head.length()).then(|| MappedFile::new(&file)).transpose().map_err(failed)?;
+        let first = head.length() as usize;
+        let mut places = HashMap::new();
+        let records = content.as_deref().unwrap_or_default().get(first..).unwrap_or_default();
+        for (number, record) in records.chunks_exact(record_length(width)).enumerate() {
+            if let Ok(hash) = record[..32].try_into() {
+                // a later record mends an earlier one
+                places.insert(Hash(hash), first + number * record_length(width));
+            }
         }
-        file.unlock().map_err(failed)?;
-        let rows = bytes.chunks_exact(record_length(width)).filter_map(read_record).collect();
-        Ok(Store { path, file, width, rows })
+        Ok(Store { path, file, width, content, places })
+    }
+
+    /// Removes what was used longest ago until `more` bytes fit beside `kept`. Are they welcome?
+    pub(crate) fn make_room(&self, kept: &Path, more: u64) -> Result<bool> {
+        let all = self.list()?;
+        let mut sum: u64 = all.iter().map(|features| features.bytes).sum::<u64>() + more;
+        for features in all.iter().rev().filter(|features| features.path != kept) {
+            if sum <= self.bound {
+                break;
+            }
+            remove(features)?;
+            sum -= features.bytes;
+        }
+        Ok(sum <= self.bound)
+    }
+}
+
+/// Removed by another process is removed.
+fn remove(features: &CachedFeatures) -> Result<()> {
+    match fs::remove_file(&features.path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(LearnError::File { path: features.path.clone(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Opens a file for growing, with its head written and no half record at its end. One with
+/// another head, or none, is replaced: whoever has it open keeps what it was.
+fn open(path: &Path, head: &Head) -> io::Result<File> {
+    loop {
+        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        file.lock()?;
+        let length = file.metadata()?.len();
+        if length == 0 {
+            file.write_all(&head.bytes())?;
+        } else if Head::read(&mut file).ok().as_ref() != Some(head) {
+            fs::remove_file(path)?;
+            continue;
+        } else {
+            // what a kill in the middle of a write left is nobody's record yet
+            let half = (length - head.length()) % record_length(head.width) as u64;
+            if half > 0 {
+                file.set_len(length - half)?;
+            }
+        }
+        file.set_modified(SystemTime::now())?;
+        file.unlock()?;
+        return Ok(file);
+    }
+}
+
+/// What a file begins with.
+#[derive(Debug, PartialEq)]
+struct Head {
+    width: usize,
+    key: String,
+}
+
+impl Head {
+    fn bytes(&self) -> Vec<u8> {
+        let numbers = [self.width as u32, self.key.len() as u32].map(u32::to_le_bytes).concat();
+        [MAGIC.as_slice(), &numbers, self.key.as_bytes()].concat()
+    }
+
+    fn length(&self) -> u64 {
+        (MAGIC.len() + 8 + self.key.len()) as u64
+    }
+
+    fn read(file: &mut File) -> io::Result<Self> {
+        let other = || io::Error::new(io::ErrorKind::InvalidData, "is no file of features");
+        let mut start = [0; 24];
+        file.read_exact(&mut start)?;
+        let number = |at: usize| u32::from_le_bytes([start[at], start[at + 1], start[at + 2], start[at + 3]]);
+        let (width, length) = (number(16) as usize, number(20));
+        if !start.starts_with(MAGIC) || length > 1 << 16 {
+            return Err(other());
+        }
+        let mut key = vec![0; length as usize];
+        file.read_exact(&mut key)?;
+        Ok(Self { width, key: String::from_utf8(key).map_err(|_| other())? })
     }
 }
 
@@ -59,23 +224,28 @@ fn checksum(bytes: &[u8]) -> [u8; 8] {
     short
 }
 
-fn read_record(record: &[u8]) -> Option<(Hash, Vec<f32>)> {
-    let (body, sum) = record.split_at(record.len() - 8);
-    if checksum(body) != sum {
-        return None;
-    }
-    let (hash, values) = body.split_at(32);
-    let values = values.chunks_exact(4).map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]])).collect();
-    Some((Hash(hash.try_into().ok()?), values))
-}
-
 impl Store {
-    pub(crate) fn get(&self, hash: &Hash) -> Option<&[f32]> {
-        self.rows.get(hash).map(Vec::as_slice)
+    /// The features of the image with this content, into `row`; false where there are none, or
+    /// they are damaged.
+    pub(crate) fn read(&self, hash: &Hash, row: &mut [f32]) -> bool {
+        let Some((&place, content)) = self.places.get(hash).zip(self.content.as_deref()) else { return false };
+        let record = &content[place..place + record_length(self.width)];
+        let (body, sum) = record.split_at(record.len() - 8);
+        if checksum(body) != sum {
+            return false;
+        }
+        let values = body[32..].chunks_exact(4).map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]]));
+        row.iter_mut().zip(values).for_each(|(to, value)| *to = value);
+        true
     }
 
-    /// Appends rows in one write, under a lock: safe beside another process.
-    pub(crate) fn add<'a>(&mut self, rows: impl Iterator<Item = (Hash, &'a [f32])>) -> Result<()> {
+    /// Adds rows in one write, under a lock: safe beside another process. Leaves them out where
+    /// the cache has no room.
+    pub(crate) fn add<'a>(
+        &mut self,
+        cache: &FeatureCache,
+        rows: impl Iterator<Item = (Hash, &'a [f32])>,
+    ) -> Result<()> {
         let mut bytes = Vec::new();
         for (hash, row) in rows {
             if row.len() != self.width {
@@ -90,9 +260,11 @@ impl Store {
             row.iter().for_each(|value| bytes.extend(value.to_le_bytes()));
             let sum = checksum(&bytes[start..]);
             bytes.extend(sum);
-            self.rows.insert(hash, row.to_vec());
         }
-        let mut write = || -> std::io::Result<()> {
+        if !cache.make_room(&self.path, bytes.len() as u64)? {
+            return Ok(());
+        }
+        let mut write = || -> io::Result<()> {
             self.file.lock()?;
             let written = self.file.write_all(&bytes);
             self.file.unlock()?;
@@ -106,23 +278,84 @@ impl Store {
 mod tests {
     use super::*;
 
+    fn filled(cache: &FeatureCache, key: &str, rows: &[(&[u8], [f32; 2])]) -> PathBuf {
+        let mut store = cache.open(key, 2).unwrap();
+        store.add(cache, rows.iter().map(|(content, row)| (Hash::of(content), row.as_slice()))).unwrap();
+        store.path
+    }
+
+    fn row(cache: &FeatureCache, key: &str, content: &[u8]) -> Option<[f32; 2]> {
+        let mut row = [0.0; 2];
+        cache.open(key, 2).unwrap().read(&Hash::of(content), &mut row).then_some(row)
+    }
+
     #[test]
-    fn rows_come_back_and_damaged_ones_do_not() {
+    fn rows_come_back_and_damaged_ones_do_not_until_they_are_added_again() {
         let folder = tempfile::tempdir().unwrap();
         let cache = FeatureCache::new(folder.path());
-        let (a, b) = (Hash::of(b"a"), Hash::of(b"b"));
-        let mut store = cache.open("key", 2).unwrap();
-        store.add([(a, [1.0f32, 2.0].as_slice()), (b, [3.0f32, 4.0].as_slice())].into_iter()).unwrap();
-        let path = store.path.clone();
-        drop(store);
-        assert_eq!(cache.open("key", 2).unwrap().get(&b), Some([3.0f32, 4.0].as_slice()));
-        assert!(cache.open("other key", 2).unwrap().get(&b).is_none());
+        let path = filled(&cache, "key", &[(b"a", [1.0, 2.0]), (b"b", [3.0, 4.0])]);
+        assert_eq!((row(&cache, "key", b"b"), row(&cache, "other", b"b")), (Some([3.0, 4.0]), None));
         let mut bytes = fs::read(&path).unwrap();
-        bytes[34] ^= 1;
+        let whole = bytes.len();
+        let first = Head { width: 2, key: "key".into() }.length() as usize;
+        bytes[first + 34] ^= 1;
         bytes.extend([7; 5]);
         fs::write(&path, bytes).unwrap();
-        let store = cache.open("key", 2).unwrap();
-        assert!(store.get(&a).is_none() && store.get(&b).is_some());
-        assert_eq!(fs::metadata(&path).unwrap().len(), 2 * record_length(2) as u64);
+        assert_eq!((row(&cache, "key", b"a"), row(&cache, "key", b"b")), (None, Some([3.0, 4.0])));
+        assert_eq!(fs::metadata(&path).unwrap().len(), whole as u64, "half a record is cut off");
+        filled(&cache, "key", &[(b"a", [1.0, 2.0])]);
+        assert_eq!(row(&cache, "key", b"a"), Some([1.0, 2.0]));
+    }
+
+    #[test]
+    fn a_file_that_is_no_cache_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = FeatureCache::new(folder.path());
+        let path = filled(&cache, "key", &[(b"a", [1.0, 2.0])]);
+        for wrong in [b"half".as_slice(), &[0; 200]] {
+            fs::write(&path, wrong).unwrap();
+            assert_eq!(cache.list().unwrap()[0].key, "damaged");
+            assert_eq!(row(&cache, "key", b"a"), None);
+            filled(&cache, "key", &[(b"a", [1.0, 2.0])]);
+            assert_eq!(row(&cache, "key", b"a"), Some([1.0, 2.0]));
+        }
+    }
+
+    #[test]
+    fn many_at_once_lose_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = FeatureCache::new(folder.path());
+        std::thread::scope(|scope| {
+            for writer in 0..4u8 {
+                let cache = &cache;
+                scope.spawn(move || {
+                    for n in 0..50u8 {
+                        filled(cache, "key", &[(&[writer, n], [f32::from(writer), f32::from(n)])]);
+                    }
+                });
+            }
+        });
+        for (writer, n) in (0..4u8).flat_map(|writer| (0..50u8).map(move |n| (writer, n))) {
+            assert_eq!(row(&cache, "key", &[writer, n]), Some([f32::from(writer), f32::from(n)]));
+        }
+        assert_eq!(cache.list().unwrap()[0].images, 200);
+    }
+
+    #[test]
+    fn the_longest_unused_makes_room_and_clearing_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = FeatureCache::new(folder.path()).with_bound(250);
+        let old = filled(&cache, "old", &[(b"a", [1.0, 2.0]), (b"b", [3.0, 4.0])]);
+        let hour_ago = SystemTime::now() - std::time::Duration::from_secs(3600);
+        File::options().append(true).open(&old).unwrap().set_modified(hour_ago).unwrap();
+        let rows = [b"a", b"b", b"c"].map(|content| (content.as_slice(), [1.0, 2.0]));
+        filled(&cache, "new", &rows);
+        assert!(!old.exists());
+        assert_eq!(row(&cache, "new", b"c"), Some([1.0, 2.0]));
+        // alone too large: what does not fit is left out
+        filled(&cache, "new", &rows);
+        let listed = cache.list().unwrap();
+        assert_eq!((listed.len(), listed[0].key.as_str(), listed[0].images), (1, "new", 3));
+        assert!(cache.clear().unwrap() == listed[0].bytes && cache.list().unwrap().is_empty());
     }
 }

@@ -3,9 +3,9 @@
 use crate::FeatureCache;
 use candle_core::{Device, Tensor};
 use taper_data::{DataError, Hash, Inputs, View};
-use taper_learn::Result;
+use taper_learn::{LearnError, Result};
 use taper_models::{Frozen, Network, State};
-use taper_ops::Rng;
+use taper_ops::{Rng, map_in_order};
 
 /// Features `(n, d)` of images: [`Inputs`] like the images themselves, without the backbone's cost.
 #[derive(Debug, Clone)]
@@ -36,23 +36,24 @@ impl Features {
             .into());
         }
         let width = network.backbone().width();
-        let key = format!("{} {} {}", fingerprint(network, state)?, view.transform(), width);
-        let mut store = cache.map(|cache| cache.open(&key, width)).transpose()?;
+        let backbone = network.backbone();
+        let key = format!("{} {}: {}", backbone.name(), fingerprint(network, state)?, view.transform());
+        let mut store = cache.map(|cache| Ok::<_, LearnError>((cache, cache.open(&key, width)?))).transpose()?;
         let hashes: Vec<Hash> = match &store {
-            Some(_) => {
-                indices.iter().map(|&index| view.dataset().content_hash(index)).collect::<taper_data::Result<_>>()?
-            }
+            Some(_) => map_in_order(indices, |_, &index| view.dataset().content_hash(index))
+                .into_iter()
+                .collect::<taper_data::Result<_>>()?,
             None => Vec::new(),
         };
         let mut values = vec![0f32; indices.len() * width];
         let mut missing = Vec::new();
         for place in 0..indices.len() {
-            match store.as_ref().and_then(|store| store.get(&hashes[place])) {
-                Some(row) => values[place * width..(place + 1) * width].copy_from_slice(row),
-                None => missing.push(place),
+            let row = &mut values[place * width..(place + 1) * width];
+            if !store.as_ref().is_some_and(|(_, store)| store.read(&hashes[place], row)) {
+                missing.push(place);
             }
         }
-        let frozen = Frozen::new(network.backbone().clone(), state.clone());
+        let frozen = Frozen::new(backbone.clone(), state.clone());
         for (batch, places) in missing.chunks(BATCH).enumerate() {
             let images: Vec<usize> = places.iter().map(|&place| indices[place]).collect();
             let inputs = view.inputs(&images, None)?;
@@ -60,8 +61,8 @@ impl Features {
             for (&place, row) in places.iter().zip(&rows) {
                 values[place * width..(place + 1) * width].copy_from_slice(row);
             }
-            if let Some(store) = &mut store {
-                store.add(places.iter().map(|&place| hashes[place]).zip(rows.iter().map(Vec::as_slice)))?;
+            if let Some((cache, store)) = &mut store {
+                store.add(cache, places.iter().map(|&place| hashes[place]).zip(rows.iter().map(Vec::as_slice)))?;
             }
             progress((batch * BATCH + places.len()).min(missing.len()), missing.len());
         }

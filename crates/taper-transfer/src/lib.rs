@@ -7,7 +7,7 @@ mod fine_tune;
 mod partial_fine_tune;
 
 pub use activations::Activations;
-pub use feature_cache::FeatureCache;
+pub use feature_cache::{CachedFeatures, FeatureCache};
 pub use features::{Features, fingerprint};
 pub use fine_tune::{FINE_TUNE, FineTune, FineTuned, MULTITASK, SCRATCH};
 pub use partial_fine_tune::{FineTuning, Part, PartialFineTune};

@@ -8,6 +8,7 @@ mod config;
 mod course;
 mod data;
 mod output;
+mod pretrained;
 mod registry;
 mod stage;
 mod table;

@@ -1,6 +1,7 @@
 //! Decoding an image file.
 
 use super::header::{Format, Header, jpeg_is_whole};
+use super::jpeg;
 use crate::Image;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use std::io::Cursor;
@@ -16,12 +17,16 @@ pub(crate) fn decode(file: &[u8]) -> Result<Image, String> {
     let header = Header::read(&mut &file[..])?;
     let format = match header.format {
         Format::Png => ImageFormat::Png,
-        Format::Jpeg => ImageFormat::Jpeg,
+        Format::Jpeg if !jpeg_is_whole(file) => return Err("is cut short, copy it again or remove it".to_string()),
+        Format::Jpeg => match jpeg::decode(file)? {
+            Some(mut image) => {
+                image.apply_orientation(header.orientation);
+                return Ok(flatten(image));
+            }
+            None => ImageFormat::Jpeg,
+        },
         Format::Gif => ImageFormat::Gif,
     };
-    if format == ImageFormat::Jpeg && !jpeg_is_whole(file) {
-        return Err("is cut short, copy it again or remove it".to_string());
-    }
     let mut reader = ImageReader::with_format(Cursor::new(file), format);
     let mut limits = Limits::default();
     limits.max_alloc = Some(MEMORY);

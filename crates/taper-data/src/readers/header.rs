@@ -19,6 +19,8 @@ pub(super) enum Format {
 pub(super) struct Header {
     pub(super) format: Format,
     pub(super) size: (usize, usize, usize),
+    /// How the stored image is brought upright.
+    pub(super) orientation: Orientation,
 }
 
 impl Header {
@@ -50,7 +52,7 @@ impl Header {
             return Err(format!("has {width}x{height} pixels, more than {LARGEST} in all, scale it down"));
         }
         let (height, width) = if turned(orientation) { (width, height) } else { (height, width) };
-        Ok(Self { format, size: (channels, height as usize, width as usize) })
+        Ok(Self { format, size: (channels, height as usize, width as usize), orientation })
     }
 }
 

@@ -13,12 +13,15 @@ const LARGEST_SIDE: usize = 4096;
 /// One step of a [`Transform`](crate::Transform); its text form stands behind each.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// To a size, whatever the proportions; `resize(32x24)` is 32 wide and 24 high, `resize(32)` square.
+    /// To a size, whatever the proportions; `resize(32x24)` is 32 wide and 24 high, `resize(32)`
+    /// square; `resize(32x24,bicubic)`.
     Resize {
         /// Pixels across.
         width: usize,
         /// Pixels down.
         height: usize,
+        /// How pixels are weighted.
+        filter: Filter,
     },
     /// The shorter side to a length, proportions kept; `resize-short(256,bilinear)`.
     ResizeShort {
@@ -139,7 +142,7 @@ impl Step {
             Ok(())
         };
         match self {
-            Self::Resize { width, height } => side(*width).and_then(|()| side(*height)),
+            Self::Resize { width, height, .. } => side(*width).and_then(|()| side(*height)),
             Self::ResizeShort { side: pixels, .. } | Self::CentreCrop(pixels) | Self::RandomResizedCrop(pixels) => {
                 side(*pixels)
             }
@@ -197,7 +200,7 @@ impl Step {
     /// The size `(c, h, w)` that it makes of a size.
     pub(crate) fn shape(&self, (channels, height, width): (usize, usize, usize)) -> Result<(usize, usize, usize)> {
         match *self {
-            Self::Resize { width, height } => Ok((channels, height, width)),
+            Self::Resize { width, height, .. } => Ok((channels, height, width)),
             Self::ResizeShort { side, .. } => {
                 let (height, width) = short_side(height, width, side);
                 Ok((channels, height, width))
@@ -238,8 +241,9 @@ impl Step {
     pub(crate) fn apply(&self, planes: Planes, chances: &mut Chances) -> Result<Planes> {
         let (_, height, width) = self.shape(planes.shape())?;
         Ok(match (self, chances.image()) {
-            (Self::Resize { .. }, _) => resize(&planes, height, width, Filter::Bilinear),
-            (Self::ResizeShort { filter, .. }, _) => resize(&planes, height, width, *filter),
+            (Self::Resize { filter, .. } | Self::ResizeShort { filter, .. }, _) => {
+                resize(&planes, height, width, *filter)
+            }
             (Self::CentreCrop(side), _) | (Self::RandomCrop { side, .. }, None) => centre_crop(&planes, *side),
             (Self::Centre(middle), _) => centre(&planes, *middle),
             (Self::Ink, _) => ink(&planes),

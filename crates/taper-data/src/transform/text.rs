@@ -21,11 +21,9 @@ impl fmt::Display for Transform {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Resize { width, height } => write!(f, "resize({width}x{height})"),
-            Self::ResizeShort { side, filter } => {
-                let filter = if *filter == Filter::Bilinear { "bilinear" } else { "bicubic" };
-                write!(f, "resize-short({side},{filter})")
-            }
+            Self::Resize { width, height, filter: Filter::Bilinear } => write!(f, "resize({width}x{height})"),
+            Self::Resize { width, height, filter } => write!(f, "resize({width}x{height},{filter})"),
+            Self::ResizeShort { side, filter } => write!(f, "resize-short({side},{filter})"),
             Self::CentreCrop(side) => write!(f, "centre-crop({side})"),
             Self::Centre(Middle::Mass) => write!(f, "centre(mass)"),
             Self::Centre(Middle::Box) => write!(f, "centre(box)"),
@@ -92,15 +90,13 @@ impl FromStr for Step {
         };
         let values: Vec<&str> = values.split(',').map(str::trim).filter(|value| !value.is_empty()).collect();
         let step = match (name, values.as_slice()) {
-            ("resize", [size]) => {
+            ("resize", [size, filter @ ..]) if filter.len() < 2 => {
                 let (width, height) = size.split_once('x').unwrap_or((size, size));
-                Self::Resize { width: number(text, width)?, height: number(text, height)? }
+                let (width, height) = (number(text, width)?, number(text, height)?);
+                Self::Resize { width, height, filter: weighting(text, filter)? }
             }
-            ("resize-short", [side]) | ("resize-short", [side, "bilinear"]) => {
-                Self::ResizeShort { side: number(text, side)?, filter: Filter::Bilinear }
-            }
-            ("resize-short", [side, "bicubic"]) => {
-                Self::ResizeShort { side: number(text, side)?, filter: Filter::Bicubic }
+            ("resize-short", [side, filter @ ..]) if filter.len() < 2 => {
+                Self::ResizeShort { side: number(text, side)?, filter: weighting(text, filter)? }
             }
             ("centre-crop", [side]) => Self::CentreCrop(number(text, side)?),
             ("centre", [] | ["mass"]) => Self::Centre(Middle::Mass),
@@ -141,6 +137,14 @@ impl FromStr for Step {
         };
         step.check()?;
         Ok(step)
+    }
+}
+
+/// The filter that a step names, if it names one.
+fn weighting(step: &str, names: &[&str]) -> Result<Filter> {
+    match names.first() {
+        None => Ok(Filter::Bilinear),
+        Some(name) => name.parse().map_err(|error| DataError::Invalid(format!("`{step}`: {error}"))),
     }
 }
 
@@ -209,14 +213,14 @@ mod tests {
 
     #[test]
     fn canonical_texts_are_read_and_written_unchanged() {
-        let text = "centre-crop(200) resize(32x24) resize-short(256,bicubic) centre(box) ink frame(0.6,105) grey colour invert \
+        let text = "centre-crop(200) resize(32x24) resize(9x8,bicubic) resize-short(256,bicubic) centre(box) ink frame(0.6,105) grey colour invert \
                     random-crop(32,4) random-resized-crop(16) random-flip random-rotate(7.5) \
                     random-affine(degrees=10,shift=0.1,scale=0,shear=5) task-symmetry \
                     class-warp(often=0.7,degrees=9,scale=0.1,aspect=0.25,slant=0.2,shift=0,bend=0.05) \
                     random-warp(degrees=4,scale=0.07,aspect=0.1,slant=0.1,shift=0.02,bend=0.02) random-pen(0.25,0.55) \
                     normalise(mean=0.485,0.456,0.406,std=0.25)";
         let transform: Transform = text.parse().unwrap();
-        assert_eq!(transform.steps().len(), 19);
+        assert_eq!(transform.steps().len(), 20);
         assert_eq!(transform.to_string(), text);
         assert_eq!("".parse::<Transform>().unwrap().to_string(), "");
     }
@@ -247,6 +251,7 @@ mod tests {
             ("gray", "use resize"),
             ("grey(1)", "write grey"),
             ("resize(3", "closing bracket"),
+            ("resize(3,cubic)", "use bilinear or bicubic"),
             ("grey )", "`)` is no step"),
             ("normalise(mean=0.5)", "has 0 numbers"),
             ("normalise(mean=0,std=0)", "std of"),

@@ -1,13 +1,13 @@
 //! Options of `taper evaluate`.
 
-use super::shared::{CommonOptions, TaskOptions, ViewsOptions};
+use super::shared::{CommonOptions, TaskOptions, ViewsOptions, WeightOptions};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 #[derive(Args, Clone)]
 pub(crate) struct Evaluate {
-    /// A model directory, or the --out directory of a run
+    /// A model directory, the --out directory of a run, or a weight file that says what it is
     pub(crate) model: PathBuf,
     /// A data set; without one, glyphs. For --protocol lake the folder or zip of its runs
     pub(crate) data: Option<PathBuf>,
@@ -27,6 +27,8 @@ pub(crate) struct Evaluate {
     pub(crate) protocol: Option<Protocol>,
     #[command(flatten)]
     pub(crate) views: ViewsOptions,
+    #[command(flatten)]
+    pub(crate) weights: WeightOptions,
     #[command(flatten)]
     pub(crate) common: CommonOptions,
 }

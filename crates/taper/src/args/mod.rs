@@ -2,6 +2,7 @@
 //! `--config` file.
 
 mod adapt;
+mod cache;
 mod compare;
 mod evaluate;
 mod inspect;
@@ -13,12 +14,13 @@ mod train;
 mod values;
 
 pub(crate) use adapt::AdaptTo;
+pub(crate) use cache::Cache;
 pub(crate) use compare::Compare;
 pub(crate) use evaluate::{Episodes, Evaluate, Protocol};
 pub(crate) use inspect::Inspect;
 pub(crate) use meta_train::MetaTrain;
 pub(crate) use predict::Predict;
-pub(crate) use shared::{CommonOptions, DeviceName, ImageOptions, RunOptions, ScopeName};
+pub(crate) use shared::{CommonOptions, DeviceName, ImageOptions, RunOptions, ScopeName, WeightOptions};
 pub(crate) use survey::{Labels, Survey};
 pub(crate) use train::{Freeze, Train};
 
@@ -34,7 +36,7 @@ use std::fmt;
     after_help = "Examples:\n  \
     taper compare                                compare both kinds of learning on invented handwriting\n  \
     taper compare PHOTOS --weights resnet18.safetensors\n  \
-    taper train PHOTOS --backbone resnet18 --weights resnet18.safetensors --out classifier\n  \
+    taper train PHOTOS --weights resnet18.safetensors --out classifier\n  \
     taper predict classifier picture.jpg"
 )]
 pub(crate) struct Cli {
@@ -60,6 +62,8 @@ pub(crate) enum Command {
     Predict(Predict),
     /// Explain a data set, a model, a weight file or a run
     Inspect(Inspect),
+    /// Show or clear the features that are kept of frozen networks
+    Cache(Cache),
 }
 
 /// Options that don't go together.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use taper_data::{Count, TaskShape, Transform};
 use taper_learn::{Method, TaskNorm};
+use taper_models::Architecture;
 
 /// What every run has.
 #[derive(Args, Clone)]
@@ -102,6 +103,17 @@ pub(crate) struct ViewsOptions {
     /// support set takes them all in, a query's scores are their mean
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = positive::<usize>)]
     pub(crate) views: usize,
+}
+
+/// What a weight file does not say of itself.
+#[derive(Args, Clone, Default)]
+pub(crate) struct WeightOptions {
+    /// The network of a weight file [default: what data/weights.toml or its tensors tell]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) arch: Option<Architecture>,
+    /// The names of a weight file's classes, in the order of its outputs: with commas between, or a file with one a line
+    #[arg(long, value_name = "NAMES")]
+    pub(crate) classes: Option<String>,
 }
 
 /// A method's settings.

@@ -4,6 +4,7 @@ use super::{lake, meta_train::within, method_json, percent, result_json};
 use crate::args::{Episodes, Evaluate, Protocol};
 use crate::data;
 use crate::output::Output;
+use crate::pretrained;
 use crate::registry::{self, CLASSIFIER, learner};
 use crate::table::{duration, table};
 use anyhow::{Context, Result, bail};
@@ -15,7 +16,7 @@ use taper_learn::{Averaged, Model, evaluate, mean_interval, share_interval, writ
 
 pub(crate) fn run(options: &Evaluate, output: &Output) -> Result<()> {
     let start = Instant::now();
-    let model = Model::load(&options.model)?;
+    let model = pretrained::load(&options.model, &options.weights)?;
     if options.protocol == Some(Protocol::Lake) {
         let methods = lake::run(&model, options, output)?;
         output.event(&result_json("evaluate", start.elapsed().as_secs_f64(), methods, None));

@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod adapt;
+mod cache;
 mod compare;
 mod evaluate;
 mod inspect;
@@ -28,6 +29,7 @@ pub(crate) fn run(cli: Cli, config: String) -> Result<()> {
         Command::Evaluate(options) => &options.common,
         Command::Predict(options) => &options.common,
         Command::Inspect(options) => &options.common,
+        Command::Cache(options) => &options.common,
     };
     check(common)?;
     let output = Output::new(common.json);
@@ -44,6 +46,7 @@ pub(crate) fn run(cli: Cli, config: String) -> Result<()> {
         Command::Evaluate(options) => evaluate::run(&options, &output),
         Command::Predict(options) => predict::run(&options, &output),
         Command::Inspect(options) => inspect::run(&options, &output),
+        Command::Cache(options) => cache::run(&options, &output),
     })?
 }
 

@@ -3,6 +3,7 @@
 use super::{result_json, with};
 use crate::args::Predict;
 use crate::output::Output;
+use crate::pretrained;
 use crate::registry::CLASSIFIER;
 use crate::table::table;
 use anyhow::{Context, Result, bail};
@@ -19,7 +20,7 @@ const OTHERS_SHOWN: usize = 2;
 
 pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
     let start = Instant::now();
-    let model = Model::load(&options.model)?;
+    let model = pretrained::load(&options.model, &options.weights)?;
     if model.trained.method != CLASSIFIER {
         bail!(
             "{}: is a learner ({}), not a classifier: run `taper adapt {} SUPPORT_FOLDER --out DIR` first",

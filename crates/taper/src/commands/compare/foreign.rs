@@ -2,30 +2,32 @@
 
 use super::rows::{Row, asked, setup};
 use super::setting::Setting;
-use crate::args::{Compare, ImageOptions};
+use crate::args::{Compare, ImageOptions, WeightOptions};
 use crate::data;
+use crate::pretrained::Pretrained;
 use crate::registry::{METHODS, learner};
-use anyhow::{Context, Result};
-use candle_core::Tensor;
-use std::collections::BTreeMap;
+use anyhow::Result;
 use std::path::Path;
 use taper_learn::{Method, Model, Trained, Training};
-use taper_models::{Architecture, Head, HeadPolicy, Network, identify, read_weights};
+use taper_models::{Head, Network};
 
 /// Rows of a network pretrained elsewhere, on images as it likes them.
 pub(super) fn foreign(options: &Compare, setting: &Setting, path: &Path) -> Result<Vec<Row>> {
-    let weights = read_weights(path)?;
-    let about = || path.display().to_string();
-    let (architecture, _) = identify(&weights)
-        .with_context(|| format!("{}: fits no architecture of taper, see `taper inspect`", path.display()))?;
+    let pretrained = Pretrained::read(path, &WeightOptions::default())?;
+    let architecture = pretrained.architecture;
     let dataset = setting.test.dataset().clone();
-    let image = ImageOptions { image_size: None, transform: None };
-    let transform =
-        data::transform(&image, architecture, data::look(dataset.as_ref())?, channels(architecture, &weights))?;
+    let look = data::look(dataset.as_ref())?;
+    let transform = match pretrained.transform(None)?.filter(|_| look.channels == 3) {
+        Some(transform) => transform,
+        None => {
+            let image = ImageOptions { image_size: None, transform: None };
+            data::transform(&image, architecture, look, pretrained.channels())?
+        }
+    };
     let view = data::view(dataset, transform)?;
     let network =
         Network::new(architecture.backbone(view.shape())?, Head::Linear { outputs: setting.shape.ways().high() });
-    let state = network.load(weights, HeadPolicy::Replace { seed: options.run.common.seed }).with_context(about)?;
+    let state = pretrained.start(&network, options.run.common.seed)?;
     let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut rows = Vec::new();
     let pretraining = |method: &&&Method| matches!(method.training, Training::Pretraining);
@@ -61,15 +63,6 @@ pub(super) fn foreign(options: &Compare, setting: &Setting, path: &Path) -> Resu
         });
     }
     Ok(rows)
-}
-
-/// Channels that a network with these weights takes.
-fn channels(architecture: Architecture, weights: &BTreeMap<String, Tensor>) -> usize {
-    let kernels = weights.values().filter(|tensor| tensor.rank() == 4);
-    match architecture {
-        Architecture::Conv4(_) | Architecture::SmallCnn => kernels.map(|tensor| tensor.dims()[1]).min().unwrap_or(3),
-        _ => 3,
-    }
 }
 
 /// Under a million parameters: fine-tuned in seconds.

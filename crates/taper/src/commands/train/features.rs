@@ -1,5 +1,6 @@
 //! Features of the images, computed once and kept.
 
+use super::super::cache::user_cache;
 use super::setting::Setting;
 use crate::output::Output;
 use anyhow::Result;
@@ -22,13 +23,4 @@ pub(crate) fn features(cache: Option<&str>, setting: &Setting, images: &[usize],
     })?;
     bar.finish_and_clear();
     Ok(made)
-}
-
-/// Where a user's caches are, by the system's convention.
-fn user_cache() -> Option<PathBuf> {
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(home)
-        .map(|folder| folder.join("taper").join("features"))
 }

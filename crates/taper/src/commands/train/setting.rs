@@ -1,16 +1,17 @@
 //! What a training starts from: images in two parts, and a network.
 
 use super::parts::{Parts, parts};
-use crate::args::{ImageOptions, Usage};
+use crate::args::{ImageOptions, Usage, WeightOptions};
 use crate::data;
 use crate::output::Output;
-use anyhow::{Context, Result, bail};
+use crate::pretrained::Pretrained;
+use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use taper_data::View;
 use taper_learn::{Model, TaskNorm, Trained};
-use taper_models::{Architecture, Head, HeadPolicy, Network, State, identify, read_weights};
+use taper_models::{Architecture, Head, Network, State};
 
 /// Where a training's images and network come from.
 pub(crate) struct Source<'a> {
@@ -42,26 +43,29 @@ impl Setting {
         let dataset = data::dataset(source.data)?;
         data::tell(dataset.as_ref(), output)?;
         let parts = parts(dataset.as_ref(), source.validation, seed, output)?;
-        let weights = match source.weights {
-            Some(path) => Some((path, read_weights(path)?)),
-            None => None,
-        };
-        let architecture = match (source.backbone, &weights) {
-            (Some(architecture), _) => architecture,
-            (None, None) => Architecture::Conv4(64),
-            (None, Some((path, weights))) => match identify(weights) {
-                Some((architecture, _)) => architecture,
-                None => bail!("{}: fits no architecture of taper, say which with --backbone", path.display()),
-            },
+        let said = WeightOptions { arch: source.backbone, classes: None };
+        let pretrained = source.weights.map(|path| Pretrained::read(path, &said)).transpose()?;
+        let architecture = match &pretrained {
+            Some(pretrained) => pretrained.architecture,
+            None => source.backbone.unwrap_or(Architecture::Conv4(64)),
         };
         let look = data::look(dataset.as_ref())?;
-        let channels = if weights.is_some() { 3 } else { look.channels };
-        let view = data::view(dataset.clone(), data::transform(source.image, architecture, look, channels)?)?;
-        let network = Network::new(architecture.backbone(view.shape())?, head(source.head, dataset.classes().len())?);
-        let state = match weights {
-            Some((path, weights)) => {
-                network.load(weights, HeadPolicy::Replace { seed }).with_context(|| path.display().to_string())?
+        let channels = if pretrained.is_some() { 3 } else { look.channels };
+        // photographs as the network saw them in its training; drawings as drawings are prepared
+        let published = match &pretrained {
+            Some(pretrained) if look.channels == 3 && source.image.transform.is_none() => {
+                pretrained.transform(source.image.image_size)?
             }
+            _ => None,
+        };
+        let transform = match published {
+            Some(transform) => transform,
+            None => data::transform(source.image, architecture, look, channels)?,
+        };
+        let view = data::view(dataset.clone(), transform)?;
+        let network = Network::new(architecture.backbone(view.shape())?, head(source.head, dataset.classes().len())?);
+        let state = match pretrained {
+            Some(pretrained) => pretrained.start(&network, seed)?,
             None => network.init(seed)?,
         };
         Ok(Self { view, parts, network, state })

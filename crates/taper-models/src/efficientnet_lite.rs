@@ -1,0 +1,248 @@
+//! EfficientNet-Lite0 (Tan and Le 2019, in the variant of the TensorFlow authors, 2020: no
+//! squeeze-and-excitation, ReLU6 for swish): depthwise convolutions between pointwise ones.
+
+use crate::layers::{Pass, Then};
+use crate::{Backbone, Buffers, Features, Mode, ModelError, Params, Result, Slot, Start};
+use candle_core::Tensor;
+use taper_ops::{Convolution, channels_last, global_avg_pool};
+
+/// EfficientNet-Lite0 for images of any size, by batch or stored statistics; keys as timm's
+/// `tf_efficientnet_lite0`. Features are 1280 wide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EfficientNetLite0 {
+    input: (usize, usize, usize),
+}
+
+/// TensorFlow's ε of batch norm, with which the published weights were trained.
+const EPS: f64 = 1e-3;
+
+const STEM: usize = 32;
+const FEATURES: usize = 1280;
+
+/// Blocks of one output size (Tan and Le 2019, table 1).
+struct Stage {
+    blocks: usize,
+    kernel: usize,
+    stride: usize,
+    expansion: usize,
+    outputs: usize,
+}
+
+const STAGES: [Stage; 7] = [
+    Stage { blocks: 1, kernel: 3, stride: 1, expansion: 1, outputs: 16 },
+    Stage { blocks: 2, kernel: 3, stride: 2, expansion: 6, outputs: 24 },
+    Stage { blocks: 2, kernel: 5, stride: 2, expansion: 6, outputs: 40 },
+    Stage { blocks: 3, kernel: 3, stride: 2, expansion: 6, outputs: 80 },
+    Stage { blocks: 3, kernel: 5, stride: 1, expansion: 6, outputs: 112 },
+    Stage { blocks: 4, kernel: 5, stride: 2, expansion: 6, outputs: 192 },
+    Stage { blocks: 1, kernel: 3, stride: 1, expansion: 6, outputs: 320 },
+];
+
+/// A convolution and the batch norm after it.
+struct Unit {
+    convolution: String,
+    norm: String,
+    inputs: usize,
+    outputs: usize,
+    kernel: usize,
+    stride: usize,
+    /// One filter a channel?
+    depthwise: bool,
+    /// Does ReLU6 follow?
+    rectified: bool,
+}
+
+/// One block: its units in order, and whether its input is added to its output.
+struct Block {
+    units: Vec<Unit>,
+    residual: bool,
+}
+
+impl Unit {
+    fn pointwise(convolution: String, norm: String, inputs: usize, outputs: usize) -> Self {
+        Self { convolution, norm, inputs, outputs, kernel: 1, stride: 1, depthwise: false, rectified: true }
+    }
+
+    fn slots(&self) -> impl Iterator<Item = Slot> {
+        let Self { inputs, outputs, kernel, depthwise, .. } = *self;
+        let shape = [outputs, if depthwise { 1 } else { inputs }, kernel, kernel];
+        std::iter::once(Slot::weight(&self.convolution, &shape, Start::KaimingNormal))
+            .chain(Slot::norm(&self.norm, outputs))
+    }
+
+    fn pass(&self, pass: &mut Pass, x: &Tensor) -> Result<Tensor> {
+        let groups = if self.depthwise { self.inputs } else { 1 };
+        let (x, padding) = same(x, self.kernel, self.stride)?;
+        let how = Convolution { stride: self.stride, padding, groups };
+        let then = if self.rectified { Then::Relu6 } else { Then::Nothing };
+        pass.layer((&self.convolution, &self.norm), &x, how, then)
+    }
+}
+
+impl EfficientNetLite0 {
+    /// A network for images of `(channels, height, width)`.
+    ///
+    /// Errs for empty images.
+    pub fn new(input: (usize, usize, usize)) -> Result<Self> {
+        let (c, h, w) = input;
+        if c == 0 || h == 0 || w == 0 {
+            return Err(ModelError::Invalid(format!(
+                "efficientnet-lite0 takes no images of {h}x{w} with {c} channels: use a larger --image-size"
+            )));
+        }
+        Ok(Self { input })
+    }
+
+    fn stem(&self) -> Unit {
+        let pointwise = Unit::pointwise("conv_stem".into(), "bn1".into(), self.input.0, STEM);
+        Unit { kernel: 3, stride: 2, ..pointwise }
+    }
+
+    fn last(&self) -> Unit {
+        Unit::pointwise("conv_head".into(), "bn2".into(), STAGES[STAGES.len() - 1].outputs, FEATURES)
+    }
+
+    fn blocks(&self) -> Vec<Block> {
+        let mut blocks = Vec::new();
+        let mut inputs = STEM;
+        for (number, stage) in STAGES.iter().enumerate() {
+            for index in 0..stage.blocks {
+                let name = format!("blocks.{number}.{index}");
+                let stride = if index == 0 { stage.stride } else { 1 };
+                blocks.push(block(&name, stage, inputs, stride));
+                inputs = stage.outputs;
+            }
+        }
+        blocks
+    }
+
+    fn units(&self) -> impl Iterator<Item = Unit> {
+        let blocks = self.blocks().into_iter().flat_map(|block| block.units);
+        std::iter::once(self.stem()).chain(blocks).chain([self.last()])
+    }
+}
+
+/// Stage and place in it of a block that is counted through all stages.
+pub(crate) fn place(block: usize) -> Option<(usize, usize)> {
+    let mut places =
+        STAGES.iter().enumerate().flat_map(|(number, stage)| (0..stage.blocks).map(move |index| (number, index)));
+    places.nth(block)
+}
+
+fn block(name: &str, stage: &Stage, inputs: usize, stride: usize) -> Block {
+    let inside = inputs * stage.expansion;
+    let depthwise = |norm: &str| {
+        let unit = Unit::pointwise(format!("{name}.conv_dw"), format!("{name}.{norm}"), inside, inside);
+        Unit { kernel: stage.kernel, stride, depthwise: true, ..unit }
+    };
+    let pointwise = |convolution: &str, norm: &str, inputs, outputs| {
+        Unit::pointwise(format!("{name}.{convolution}"), format!("{name}.{norm}"), inputs, outputs)
+    };
+    let project = |convolution, norm| Unit { rectified: false, ..pointwise(convolution, norm, inside, stage.outputs) };
+    let units = match stage.expansion {
+        1 => vec![depthwise("bn1"), project("conv_pw", "bn2")],
+        _ => vec![pointwise("conv_pw", "bn1", inputs, inside), depthwise("bn2"), project("conv_pwl", "bn3")],
+    };
+    Block { units, residual: stride == 1 && inputs == stage.outputs }
+}
+
+/// TensorFlow's padding `SAME`: as many outputs as strides fit, the odd row or column of zeros
+/// after the image. Returns the image `(n, h, w, c)` with what a convolution's padding, which is
+/// the same on all sides, leaves out, and that padding.
+fn same(x: &Tensor, kernel: usize, stride: usize) -> Result<(Tensor, usize)> {
+    let (_, h, w, _) = x.dims4()?;
+    let sides = |size: usize| {
+        let whole = ((size.div_ceil(stride) - 1) * stride + kernel).saturating_sub(size);
+        (whole / 2, whole - whole / 2)
+    };
+    let (rows, columns) = (sides(h), sides(w));
+    let padding = rows.0.min(columns.0);
+    let mut x = x.clone();
+    for (dimension, (before, after)) in [(1, rows), (2, columns)] {
+        if (before, after) != (padding, padding) {
+            x = x.pad_with_zeros(dimension, before - padding, after - padding)?;
+        }
+    }
+    Ok((x, padding))
+}
+
+impl Backbone for EfficientNetLite0 {
+    fn name(&self) -> String {
+        "efficientnet-lite0".into()
+    }
+
+    fn width(&self) -> usize {
+        FEATURES
+    }
+
+    fn input(&self) -> (usize, usize, usize) {
+        self.input
+    }
+
+    fn head_name(&self) -> &str {
+        "classifier"
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        self.units().flat_map(|unit| unit.slots().collect::<Vec<_>>()).collect()
+    }
+
+    fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
+        let mut pass = Pass::new(params, buffers, mode).with_eps(EPS);
+        let mut x = self.stem().pass(&mut pass, &channels_last(inputs)?)?;
+        for block in self.blocks() {
+            let mut y = x.clone();
+            for unit in &block.units {
+                y = unit.pass(&mut pass, &y)?;
+            }
+            x = if block.residual { (y + x)? } else { y };
+        }
+        let features = global_avg_pool(&self.last().pass(&mut pass, &x)?)?;
+        Ok(pass.into_features(features))
+    }
+
+    fn stages(&self) -> Vec<String> {
+        let blocks = (0..STAGES.len()).map(|stage| format!("blocks.{stage}"));
+        let ends = |names: [&str; 2]| names.map(String::from);
+        ends(["conv_stem", "bn1"]).into_iter().chain(blocks).chain(ends(["conv_head", "bn2"])).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Head, Network};
+    use candle_core::Device;
+    use std::sync::Arc;
+
+    #[test]
+    fn parameters_are_as_many_as_published() {
+        let network =
+            Network::new(Arc::new(EfficientNetLite0::new((3, 224, 224)).unwrap()), Head::Linear { outputs: 1000 });
+        let slots = network.slots();
+        let count = |buffer: bool| -> usize {
+            slots.iter().filter(|slot| slot.buffer == buffer).map(|slot| slot.shape.iter().product::<usize>()).sum()
+        };
+        assert_eq!(count(false), 4_652_008);
+        // the published file has 4,694,073 values, one of them a count in each of 49 norms
+        assert_eq!(count(false) + count(true) + 49, 4_694_073);
+    }
+
+    #[test]
+    fn same_padding_puts_the_odd_zero_after_the_image() {
+        let x = Tensor::ones((1, 6, 7, 1), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let shape = |kernel, stride| {
+            let (padded, padding) = same(&x, kernel, stride).unwrap();
+            (padded.dims()[1..3].to_vec(), padding)
+        };
+        assert_eq!(shape(3, 1), (vec![6, 7], 1));
+        assert_eq!(shape(1, 1), (vec![6, 7], 0));
+        // even rows: none before, one after; odd columns: one on either side
+        assert_eq!(shape(3, 2), (vec![7, 9], 0));
+        // rows: one before, two after; columns: two on either side
+        assert_eq!(shape(5, 2), (vec![7, 9], 1));
+        let (padded, _) = same(&x, 3, 2).unwrap();
+        let rows = padded.sum((0, 2, 3)).unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(rows, [7.0, 7.0, 7.0, 7.0, 7.0, 7.0, 0.0]);
+    }
+}

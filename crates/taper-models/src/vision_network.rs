@@ -1,0 +1,354 @@
+//! Vision networks of candle-transformers as frozen backbones: used as they were published, never
+//! trained. Parameters keep the names that candle-transformers reads.
+
+use crate::{Backbone, BatchStatistics, Buffers, Features, Mode, ModelError, Norm, Params, Result, Slot, Start};
+use candle_core::{DType, Device, Module, Shape, Tensor};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
+use candle_transformers::models::clip::vision_model::{ClipVisionConfig, ClipVisionTransformer};
+use candle_transformers::models::dinov2::DinoVisionTransformer;
+use candle_transformers::models::efficientnet::{EfficientNet, MBConvConfig};
+use candle_transformers::models::{convnext, mobilenetv4, vit};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Which network of candle-transformers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VisionNetworkKind {
+    /// `dinov2-small`: a vision transformer with patches of 14 (Oquab et al. 2023); features are
+    /// its class token. Made for images of 518; of others candle takes the nearest position's code.
+    DinoV2Small,
+    /// `dinov2-base`, likewise.
+    DinoV2Base,
+    /// `vit-base`: ViT-B/16 for images of 224 (Dosovitskiy et al. 2021), transformers' keys.
+    VitBase,
+    /// `clip-vit-b32`: the image tower of CLIP (Radford et al. 2021) with its projection.
+    ClipVitB32,
+    /// `convnext-tiny` (Liu et al. 2022), timm's keys.
+    ConvNextTiny,
+    /// `efficientnet-b0` (Tan and Le 2019), torchvision's keys.
+    EfficientNetB0,
+    /// `mobilenetv4-small` (Qin et al. 2024), timm's keys.
+    MobileNetV4Small,
+}
+
+use VisionNetworkKind::*;
+
+/// What makes features `(n, d)` of images `(n, 3, h, w)`.
+type Forward = Box<dyn Fn(&Tensor) -> candle_core::Result<Tensor>>;
+
+impl VisionNetworkKind {
+    /// Every kind.
+    pub const ALL: [Self; 7] =
+        [DinoV2Small, DinoV2Base, VitBase, ClipVitB32, ConvNextTiny, EfficientNetB0, MobileNetV4Small];
+
+    /// The name, as `--backbone` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            DinoV2Small => "dinov2-small",
+            DinoV2Base => "dinov2-base",
+            VitBase => "vit-base",
+            ClipVitB32 => "clip-vit-b32",
+            ConvNextTiny => "convnext-tiny",
+            EfficientNetB0 => "efficientnet-b0",
+            MobileNetV4Small => "mobilenetv4-small",
+        }
+    }
+
+    /// The image side it was made for.
+    pub fn usual_side(self) -> usize {
+        if matches!(self, DinoV2Small | DinoV2Base) { 518 } else { 224 }
+    }
+
+    fn width(self) -> usize {
+        match self {
+            DinoV2Small => 384,
+            DinoV2Base | VitBase | ConvNextTiny => 768,
+            ClipVitB32 => 512,
+            EfficientNetB0 | MobileNetV4Small => 1280,
+        }
+    }
+
+    fn head_name(self) -> &'static str {
+        match self {
+            DinoV2Small | DinoV2Base => "head",
+            ConvNextTiny => "head.fc",
+            EfficientNetB0 => "classifier.1",
+            VitBase | ClipVitB32 | MobileNetV4Small => "classifier",
+        }
+    }
+
+    /// Sides of images it can take.
+    fn takes(self, side: usize) -> bool {
+        match self {
+            DinoV2Small | DinoV2Base => side > 0 && side.is_multiple_of(14),
+            // their position codes are for one size
+            VitBase | ClipVitB32 => side == 224,
+            ConvNextTiny | EfficientNetB0 | MobileNetV4Small => side >= 32,
+        }
+    }
+
+    /// candle's network with its head for this many classes, where it has one.
+    fn build(self, vb: VarBuilder, classes: usize) -> candle_core::Result<Forward> {
+        Ok(match self {
+            DinoV2Small => one_by_one(DinoVisionTransformer::new(vb, 12, 384, 6)?),
+            DinoV2Base => one_by_one(DinoVisionTransformer::new(vb, 12, 768, 12)?),
+            VitBase => {
+                let network = vit::Model::new(&vit::Config::vit_base_patch16_224(), classes, vb)?;
+                Box::new(move |images| network.forward(images))
+            }
+            ClipVitB32 => {
+                let config = ClipVisionConfig::vit_base_patch32();
+                let tower = ClipVisionTransformer::new(vb.pp("vision_model"), &config)?;
+                let (inside, outside) = (config.embed_dim, config.projection_dim);
+                let projection = candle_nn::linear_no_bias(inside, outside, vb.pp("visual_projection"))?;
+                Box::new(move |images| images.apply(&tower)?.apply(&projection))
+            }
+            ConvNextTiny => module(convnext::convnext(&convnext::Config::tiny(), classes, vb)?),
+            EfficientNetB0 => module(EfficientNet::new(vb, MBConvConfig::b0(), classes)?),
+            MobileNetV4Small => module(mobilenetv4::mobilenetv4(&mobilenetv4::Config::small(), classes, vb)?),
+        })
+    }
+}
+
+fn module(network: impl Module + 'static) -> Forward {
+    Box::new(move |images| network.forward(images))
+}
+
+/// candle's DINOv2 takes no more than one image: it does not repeat the class token.
+fn one_by_one(network: impl Module + 'static) -> Forward {
+    Box::new(move |images| {
+        let each = (0..images.dim(0)?).map(|at| network.forward(&images.narrow(0, at, 1)?));
+        Tensor::cat(&each.collect::<candle_core::Result<Vec<_>>>()?, 0)
+    })
+}
+
+/// A frozen network for images of one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VisionNetwork {
+    kind: VisionNetworkKind,
+    side: usize,
+}
+
+impl VisionNetwork {
+    /// A network for images of `(channels, height, width)`.
+    ///
+    /// Errs for images that are not in colour, not square, or of a size that it can't take.
+    pub fn new(kind: VisionNetworkKind, (channels, height, width): (usize, usize, usize)) -> Result<Self> {
+        if channels != 3 || height != width || !kind.takes(height) {
+            return Err(ModelError::Invalid(format!(
+                "{} takes no images of {height}x{width} with {channels} channels: use colour and --image-size {}",
+                kind.name(),
+                kind.usual_side()
+            )));
+        }
+        Ok(Self { kind, side: height })
+    }
+
+    fn in_head(&self, name: &str) -> bool {
+        name.strip_prefix(self.kind.head_name()).is_some_and(|rest| rest.starts_with('.'))
+    }
+}
+
+impl Backbone for VisionNetwork {
+    fn name(&self) -> String {
+        self.kind.name().into()
+    }
+
+    fn width(&self) -> usize {
+        self.kind.width()
+    }
+
+    fn input(&self) -> (usize, usize, usize) {
+        (3, self.side, self.side)
+    }
+
+    fn head_name(&self) -> &str {
+        self.kind.head_name()
+    }
+
+    /// What candle's network asks for while it is built.
+    fn slots(&self) -> Vec<Slot> {
+        let asked = Asked::default();
+        let builder = VarBuilder::from_backend(Box::new(asked.clone()), DType::F32, Device::Cpu);
+        // zeros of the shape that is asked for never fail it
+        if self.kind.build(builder, self.width()).is_err() {
+            return Vec::new();
+        }
+        let slots = std::mem::take(&mut *asked.0.lock().unwrap_or_else(PoisonError::into_inner));
+        slots.into_iter().filter(|slot| !self.in_head(&slot.name)).collect()
+    }
+
+    fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
+        if mode.norm == Norm::Batch {
+            return Err(ModelError::Invalid(format!(
+                "{} is used as it is and not trained: freeze the backbone, or use resnet18 or efficientnet-lite0",
+                self.kind.name()
+            )));
+        }
+        let published = Published { network: *self, params: params.clone(), buffers: buffers.clone() };
+        let builder = VarBuilder::from_backend(Box::new(published), inputs.dtype(), Device::Cpu);
+        let features = self.kind.build(builder, self.width())?(inputs)?;
+        // DINOv2's head has its own number of outputs, of which the class token's come first
+        let features = features.narrow(1, 0, self.width())?.contiguous()?;
+        Ok(Features { features, statistics: BatchStatistics::default() })
+    }
+
+    fn stages(&self) -> Vec<String> {
+        let mut stages: Vec<String> = Vec::new();
+        for slot in self.slots() {
+            let stage = slot.name.split('.').next().unwrap_or_default();
+            if stages.iter().all(|known| known != stage) {
+                stages.push(stage.to_string());
+            }
+        }
+        stages
+    }
+}
+
+/// Writes down what tensors a network asks for, and gives zeros.
+#[derive(Clone, Default)]
+struct Asked(Arc<Mutex<Vec<Slot>>>);
+
+impl SimpleBackend for Asked {
+    fn get(&self, shape: Shape, name: &str, hint: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+        let dims = shape.dims();
+        let scale = ["weight", "gamma", "running_var"].iter().any(|end| name.ends_with(end));
+        let start = match (dims, hint) {
+            ([_, _, ..], _) => Start::TorchDefault { inputs: dims[1..].iter().product() },
+            _ if scale => Start::Ones,
+            _ => Start::Zeros,
+        };
+        let buffer = name.ends_with("running_mean") || name.ends_with("running_var");
+        let slot = Slot { name: name.to_string(), shape: dims.to_vec(), start, buffer };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
+        Tensor::zeros(shape, dtype, device)
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
+        candle_core::bail!("`{name}` is asked for without a shape")
+    }
+
+    fn contains_tensor(&self, _: &str) -> bool {
+        true
+    }
+}
+
+/// The published tensors, and a head that hands features through: identity, no bias.
+struct Published {
+    network: VisionNetwork,
+    params: Params,
+    buffers: Buffers,
+}
+
+impl SimpleBackend for Published {
+    fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+        if self.network.in_head(name) {
+            return handing_through(&shape, dtype, device);
+        }
+        let tensor = self.get_unchecked(name, dtype, device)?;
+        match tensor.shape() == &shape {
+            true => Ok(tensor),
+            false => candle_core::bail!("`{name}` is {:?} and should be {shape:?}", tensor.dims()),
+        }
+    }
+
+    fn get_unchecked(&self, name: &str, dtype: DType, _: &Device) -> candle_core::Result<Tensor> {
+        let found = self.params.get(name).or_else(|_| self.buffers.get(name));
+        found.map_err(candle_core::Error::wrap)?.to_dtype(dtype)
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.params.get(name).is_ok() || self.buffers.get(name).is_ok()
+    }
+}
+
+/// Ones on the diagonal of a weight `(outputs, inputs)`, zeros elsewhere and for a bias.
+fn handing_through(shape: &Shape, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+    let &[outputs, inputs] = shape.dims() else { return Tensor::zeros(shape, dtype, device) };
+    let mut values = vec![0f32; outputs * inputs];
+    (0..outputs.min(inputs)).for_each(|at| values[at * inputs + at] = 1.0);
+    Tensor::from_vec(values, (outputs, inputs), device)?.to_dtype(dtype)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::State;
+    use std::collections::HashMap;
+    use taper_ops::{rng, uniform};
+
+    /// Numbers that keep activations alive: no zero tokens and scales.
+    fn state(frozen: &VisionNetwork) -> State {
+        let mut state = State::default();
+        for slot in frozen.slots() {
+            let noise = uniform(&mut rng(1, &slot.name, 0), slot.shape.clone(), 0.0, 0.1).unwrap();
+            state.insert(&slot, (slot.draw(0).unwrap() + noise).unwrap());
+        }
+        state
+    }
+
+    /// Features through our interface and a random head, against candle's network with that head.
+    fn assert_candles(kind: VisionNetworkKind, side: usize, classes: usize) {
+        let network = VisionNetwork::new(kind, (3, side, side)).unwrap();
+        let state = state(&network);
+        let images = uniform(&mut rng(2, "images", 0), (2, 3, side, side), -1.0, 1.0).unwrap();
+        let ours = network.features(&state.params, &state.buffers, &images, &mut Mode::evaluate()).unwrap().features;
+        assert_eq!(ours.dims(), [2, network.width()]);
+
+        // DINOv2's head sees the mean of the patches too, which ours leaves out
+        let unseen = if kind == DinoV2Small { network.width() } else { 0 };
+        let seen = uniform(&mut rng(3, "head", 0), (classes, network.width()), -0.1, 0.1).unwrap();
+        let head = [
+            ("weight", seen.pad_with_zeros(1, 0, unseen).unwrap()),
+            ("bias", Tensor::zeros(classes, DType::F32, &Device::Cpu).unwrap()),
+        ];
+        let head = head.map(|(end, tensor)| (format!("{}.{end}", kind.head_name()), tensor));
+        let all = state.params.iter().chain(state.buffers.iter());
+        let all: HashMap<String, Tensor> =
+            all.map(|(name, tensor)| (name.to_string(), tensor.clone())).chain(head).collect();
+        let builder = VarBuilder::from_tensors(all, DType::F32, &Device::Cpu);
+        let theirs = kind.build(builder, classes).unwrap()(&images).unwrap();
+        let ours = ours.matmul(&seen.t().unwrap()).unwrap();
+        let largest = |t: &Tensor| t.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        let error = largest(&(ours - &theirs).unwrap()) / largest(&theirs);
+        assert!(largest(&theirs) > 1e-3 && error < 1e-5, "{}: relative error {error}", kind.name());
+    }
+
+    #[test]
+    fn features_of_dinov2_small_equal_candles() {
+        assert_candles(DinoV2Small, 70, 1000);
+    }
+
+    #[test]
+    fn features_of_vit_base_equal_candles() {
+        assert_candles(VitBase, 224, 9);
+    }
+
+    #[test]
+    fn features_of_convnext_tiny_equal_candles() {
+        assert_candles(ConvNextTiny, 96, 9);
+    }
+
+    #[test]
+    fn features_of_efficientnet_b0_equal_candles() {
+        assert_candles(EfficientNetB0, 96, 9);
+    }
+
+    #[test]
+    fn features_of_mobilenetv4_small_equal_candles() {
+        assert_candles(MobileNetV4Small, 224, 9);
+    }
+
+    #[test]
+    fn a_frozen_network_refuses_to_be_trained_and_sizes_it_cannot_take() {
+        let frozen = VisionNetwork::new(EfficientNetB0, (3, 64, 64)).unwrap();
+        let state = frozen.init(0).unwrap();
+        let images = Tensor::zeros((1, 3, 64, 64), DType::F32, &Device::Cpu).unwrap();
+        let mut mode = Mode::batch_statistics();
+        let error = frozen.features(&state.params, &state.buffers, &images, &mut mode).unwrap_err().to_string();
+        assert!(error.contains("not trained"), "{error}");
+        for (kind, input) in [(VitBase, (3, 256, 256)), (DinoV2Small, (3, 224, 210)), (ConvNextTiny, (1, 64, 64))] {
+            assert!(VisionNetwork::new(kind, input).unwrap_err().to_string().contains("--image-size"));
+        }
+    }
+}
