@@ -29,7 +29,7 @@ impl Hash {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
-    /// What [`Hash`]'s `Display` wrote; none for other text.
+    /// What [`struct@Hash`]'s `Display` wrote; none for other text.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.as_bytes();
         let value = |digit: u8| char::from(digit).to_digit(16);
