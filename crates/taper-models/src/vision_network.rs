@@ -205,13 +205,21 @@ impl Backbone for VisionNetwork {
     }
 }
 
-/// Writes down what tensors a network asks for, and gives zeros.
+/// Writes down what tensors a network asks for, and gives zeros; refuses what MobileNetV4 asks for
+/// and can do without: a convolution with a kernel of 0, with the norm after it, and the scale that
+/// its attention alone has.
 #[derive(Clone, Default)]
 struct Asked(Arc<Mutex<Vec<Slot>>>);
 
 impl SimpleBackend for Asked {
     fn get(&self, shape: Shape, name: &str, hint: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
         let dims = shape.dims();
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if shape.elem_count() == 0 || name.ends_with("layer_scale.gamma") {
+            let part = name.strip_suffix("conv.weight");
+            slots.retain(|slot: &Slot| part.is_none_or(|part| !slot.name.starts_with(part)));
+            candle_core::bail!("`{name}` is not there")
+        }
         let scale = ["weight", "gamma", "running_var"].iter().any(|end| name.ends_with(end));
         let start = match (dims, hint) {
             ([_, _, ..], _) => Start::TorchDefault { inputs: dims[1..].iter().product() },
@@ -220,7 +228,7 @@ impl SimpleBackend for Asked {
         };
         let buffer = name.ends_with("running_mean") || name.ends_with("running_var");
         let slot = Slot { name: name.to_string(), shape: dims.to_vec(), start, buffer };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
+        slots.push(slot);
         Tensor::zeros(shape, dtype, device)
     }
 
