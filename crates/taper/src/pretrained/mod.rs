@@ -9,7 +9,7 @@ use crate::args::WeightOptions;
 use crate::registry::CLASSIFIER;
 use anyhow::{Context, Result, bail};
 use candle_core::Tensor;
-use preprocessing::Preprocessing;
+use preprocessing::{Preparation, Preprocessing};
 use std::collections::BTreeMap;
 use std::path::Path;
 use taper_data::Transform;
@@ -27,7 +27,7 @@ pub(crate) struct Pretrained {
     outputs: usize,
     /// Names of the head's outputs.
     classes: Option<Vec<String>>,
-    preprocessing: Option<Preprocessing>,
+    preparation: Option<Preparation>,
 }
 
 /// The model at a path: a directory that taper wrote, or a weight file of anybody's.
@@ -59,25 +59,25 @@ impl Pretrained {
         let outputs = fits.filter(|(fitting, _)| *fitting == architecture).map_or(0, |(_, outputs)| outputs);
         let beside = match &known {
             Some(_) => None,
-            None => Preprocessing::beside(path)?,
+            None => Preparation::beside(path)?,
         };
         let file_name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let (name, own_classes, own_preprocessing) = match known {
-            Some(known) => (known.name, known.classes, Some(known.preprocessing)),
+        let (name, own_classes, preparation) = match known {
+            Some(known) => (known.name, known.classes, Some(Preparation::Published(known.preprocessing))),
             None => (file_name, None, beside),
         };
         let classes = match &said.classes {
             Some(text) => Some(class_names(text)?),
             None => own_classes,
         };
-        Ok(Self { name, architecture, tensors, outputs, classes, preprocessing: own_preprocessing })
+        Ok(Self { name, architecture, tensors, outputs, classes, preparation })
     }
 
     /// How the network saw its images in training, at `side` pixels where asked; none where nothing says it.
     ///
     /// Errs when what lies beside the file makes no sense.
     pub(crate) fn transform(&self, side: Option<usize>) -> Result<Option<Transform>> {
-        self.preprocessing.as_ref().map(|preprocessing| preprocessing.transform(side)).transpose()
+        Ok(self.preparation.as_ref().map(|preparation| preparation.transform(side)).transpose()?.flatten())
     }
 
     /// Channels of the images that it takes.

@@ -7,6 +7,60 @@ use std::path::Path;
 use taper_data::Transform;
 use taper_models::Architecture;
 
+/// What says how images are prepared.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Preparation {
+    /// Those who published the weights.
+    Published(Preprocessing),
+    /// taper, which wrote the steps down.
+    Written(Transform),
+}
+
+impl Preparation {
+    /// The steps, for images of `side` where it is not the usual one; none where steps that are
+    /// written down are for another.
+    ///
+    /// Errs when they make no sense.
+    pub(super) fn transform(&self, side: Option<usize>) -> Result<Option<Transform>> {
+        match self {
+            Self::Published(preprocessing) => preprocessing.transform(side).map(Some),
+            Self::Written(transform) => Ok(side.is_none().then(|| transform.clone())),
+        }
+    }
+
+    /// From timm's `config.json`, or the `preprocessor_config.json` of transformers or taper, beside
+    /// a weight file or in its folder; none where neither is there.
+    ///
+    /// Errs when one is there and can't be understood.
+    pub(super) fn beside(path: &Path) -> Result<Option<Self>> {
+        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+        for (name, read) in READERS {
+            let file = folder.join(name);
+            let Ok(text) = std::fs::read_to_string(&file) else { continue };
+            let value: Value =
+                serde_json::from_str(&text).with_context(|| format!("{}: is no JSON", file.display()))?;
+            if let Some(steps) = value["transform"].as_str() {
+                return Ok(Some(Self::Written(steps.parse().with_context(|| file.display().to_string())?)));
+            }
+            // a config.json that says nothing of images is no mistake
+            if name == "config.json" && value["pretrained_cfg"].is_null() {
+                continue;
+            }
+            let understood = read(&value);
+            return Ok(Some(Self::Published(understood.with_context(|| {
+                format!("{}: does not say how images are prepared, correct or remove it", file.display())
+            })?)));
+        }
+        Ok(None)
+    }
+}
+
+type Reader = fn(&Value) -> Option<Preprocessing>;
+
+/// Files that say how images are prepared, the surest first.
+const READERS: [(&str, Reader); 2] =
+    [("preprocessor_config.json", of_transformers), ("config.json", |config| of_timm(&config["pretrained_cfg"]))];
+
 /// Size, crop, filter and normalisation, as `data/weights.toml` and timm say them.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Preprocessing {
@@ -48,34 +102,6 @@ impl Preprocessing {
         let text =
             format!("colour resize-short({short},{filter}) centre-crop({side}) normalise(mean={mean},std={std})");
         Ok(text.parse()?)
-    }
-
-    /// From timm's `config.json`, or the `preprocessor_config.json` of transformers, beside a
-    /// weight file or in its folder; none where neither is there.
-    ///
-    /// Errs when one is there and can't be understood.
-    pub(super) fn beside(path: &Path) -> Result<Option<Self>> {
-        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
-        type Reader = fn(&Value) -> Option<Preprocessing>;
-        let readers: [(&str, Reader); 2] = [
-            ("preprocessor_config.json", of_transformers),
-            ("config.json", |config| of_timm(&config["pretrained_cfg"])),
-        ];
-        for (name, read) in readers {
-            let file = folder.join(name);
-            let Ok(text) = std::fs::read_to_string(&file) else { continue };
-            let value: Value =
-                serde_json::from_str(&text).with_context(|| format!("{}: is no JSON", file.display()))?;
-            // a config.json that says nothing of images is no mistake
-            if name == "config.json" && value["pretrained_cfg"].is_null() {
-                continue;
-            }
-            let understood = read(&value);
-            return Ok(Some(understood.with_context(|| {
-                format!("{}: does not say how images are prepared, correct or remove it", file.display())
-            })?));
-        }
-        Ok(None)
     }
 }
 
@@ -128,8 +154,9 @@ mod tests {
     fn beside(name: &str, text: &str) -> Result<Option<String>> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(name), text).unwrap();
-        let found = Preprocessing::beside(&folder.path().join("model.safetensors"))?;
-        found.map(|found| Ok(found.transform(None)?.to_string())).transpose()
+        let found = Preparation::beside(&folder.path().join("model.safetensors"))?;
+        let transform = found.map(|found| found.transform(None)).transpose()?.flatten();
+        Ok(transform.map(|transform| transform.to_string()))
     }
 
     #[test]
@@ -147,6 +174,13 @@ mod tests {
         let old = r#"{"size": 224, "crop_pct": 0.875, "image_mean": [0, 0, 0], "image_std": [1, 1, 1], "resample": 2}"#;
         let expected = "colour resize-short(256,bilinear) centre-crop(224) normalise(mean=0,0,0,std=1,1,1)";
         assert_eq!(beside("preprocessor_config.json", old).unwrap(), Some(expected.into()));
+    }
+
+    #[test]
+    fn what_taper_wrote_is_taken_as_it_is() {
+        let steps = "grey resize(28x28) invert";
+        let written = beside("preprocessor_config.json", &format!(r#"{{"transform": "{steps}"}}"#));
+        assert_eq!(written.unwrap(), Some(steps.into()));
     }
 
     #[test]
