@@ -22,10 +22,26 @@ pub(crate) enum Chore {
     FetchWeights(FetchWeights),
     FetchData(FetchData),
     LookAlikes(LookAlikes),
+    Methods(Methods),
     PackLearner(PackLearner),
     Peers(Peers),
     #[command(hide = true)]
     PeersWork(PeersWork),
+}
+
+/// The guide's table: every method, on glyphs and on a data set of alphabets, at 1 and at 5 shots
+///
+/// Builds with --release first. Stopped, the same command goes on where it stood.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Example:
+  cargo xtask methods images_background_small1.zip --out methods")]
+pub(crate) struct Methods {
+    /// A data set of alphabets, such as Omniglot's zip
+    #[arg(value_name = "DATA")]
+    pub(crate) data: PathBuf,
+    /// The folder of the runs
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
 }
 
 /// Measure Taper beside PyTorch: the same work in turn, the best of several rounds on both sides
@@ -216,7 +232,7 @@ pub(crate) struct Patience {
 }
 
 /// A path below the workspace's root, wherever the program was called.
-fn in_workspace(path: &str) -> PathBuf {
+pub(crate) fn in_workspace(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(path)
 }
 

@@ -11,8 +11,10 @@ mod fetch;
 mod hub;
 mod look_alikes;
 mod manifest;
+mod methods;
 mod pack_learner;
 mod peers;
+mod program;
 mod progress;
 mod source;
 mod weights;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Chore::FetchWeights(asked) => weights::run(&asked),
         Chore::FetchData(asked) => data::run(&asked),
         Chore::LookAlikes(asked) => look_alikes::run(&asked),
+        Chore::Methods(asked) => methods::run(&asked),
         Chore::Peers(asked) => peers::run(&asked),
         Chore::PeersWork(asked) => peers::run_work(&asked),
         Chore::PackLearner(asked) => pack_learner::run(&asked),

@@ -6,7 +6,7 @@ mod work;
 use crate::args::{Peers, PeersWork};
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 pub(crate) use work::Work;
 
@@ -40,7 +40,7 @@ struct Row {
 
 /// Runs both sides in turn, several rounds of each, and prints the table.
 pub(crate) fn run(asked: &Peers) -> Result<()> {
-    let program = build()?;
+    let program = crate::program::release("xtask")?;
     let works = if asked.only.is_empty() { clap::ValueEnum::value_variants().to_vec() } else { asked.only.clone() };
     let rows = works.into_iter().map(|work| compare(asked, &program, work)).collect::<Result<Vec<_>>>()?;
     println!(
@@ -76,23 +76,7 @@ fn json(rows: &[Row]) -> Value {
     json!({ "ratios": ratios, "memory": memory })
 }
 
-/// This program itself, optimised as users have it.
-fn build() -> Result<PathBuf> {
-    let status = Command::new("cargo")
-        .args(["build", "--release", "--quiet", "--package", "xtask"])
-        .status()
-        .context("cargo does not start, install a Rust tool chain")?;
-    if !status.success() {
-        bail!("the release build failed, see above");
-    }
-    let here = std::env::current_exe()?;
-    match here.ancestors().nth(2) {
-        Some(target) => Ok(target.join("release").join("xtask").with_extension(std::env::consts::EXE_EXTENSION)),
-        None => bail!("{} lies in no target folder, run it by cargo xtask", here.display()),
-    }
-}
-
-fn compare(asked: &Peers, program: &std::path::Path, work: Work) -> Result<Row> {
+fn compare(asked: &Peers, program: &Path, work: Work) -> Result<Row> {
     let variants = torch::variants(work);
     let mut ours: Option<Outcome> = None;
     let mut theirs: Vec<Option<Outcome>> = vec![None; variants.len()];
@@ -112,7 +96,7 @@ fn compare(asked: &Peers, program: &std::path::Path, work: Work) -> Result<Row> 
 }
 
 /// Taper's side, in a process of its own for its memory's sake.
-fn child(asked: &Peers, program: &std::path::Path, work: Work) -> Result<Outcome> {
+fn child(asked: &Peers, program: &Path, work: Work) -> Result<Outcome> {
     let output = Command::new(program)
         .args(["peers-work", &work.name(), "--seconds", &asked.seconds.to_string()])
         .args(["--threads", &asked.threads.to_string()])

@@ -1,0 +1,22 @@
+//! The workspace's programs, optimised as users have them.
+
+use anyhow::{Context, Result, bail};
+use std::{path::PathBuf, process::Command};
+
+/// Builds a package's program with `--release`; where it lies.
+///
+/// Errs when it does not build.
+pub(crate) fn release(package: &str) -> Result<PathBuf> {
+    let status = Command::new("cargo")
+        .args(["build", "--release", "--quiet", "--package", package])
+        .status()
+        .context("cargo does not start, install a Rust tool chain")?;
+    if !status.success() {
+        bail!("the release build failed, see above");
+    }
+    let here = std::env::current_exe()?;
+    match here.ancestors().nth(2) {
+        Some(target) => Ok(target.join("release").join(package).with_extension(std::env::consts::EXE_EXTENSION)),
+        None => bail!("{} lies in no target folder, run it by cargo xtask", here.display()),
+    }
+}
