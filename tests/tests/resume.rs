@@ -11,11 +11,11 @@ use taper_tests::program::{command, finished, taper_ok};
 
 const STEPS: u64 = 60;
 
-/// An exact MAML run that logs every step and saves every third.
+/// An exact MAML run that logs every step, saves every third and averages the last forty.
 fn run_line(out: &str) -> String {
     format!(
         "meta-train data --method maml --backbone conv4-4 --ways 3 --queries 2 --meta-batch-size 2 --inner-steps 2 \
-         --steps {STEPS} --save-every 3 --validate-every 20 --validation-episodes 4 --out {out}"
+         --steps {STEPS} --average last:40 --save-every 3 --validate-every 20 --validation-episodes 4 --out {out}"
     )
 }
 

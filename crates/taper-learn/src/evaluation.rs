@@ -32,6 +32,19 @@ impl Evaluation {
         mean_interval(&self.accuracies)
     }
 
+    /// Evaluations of one method on several data sets as one; none of none.
+    pub fn together(parts: impl IntoIterator<Item = Self>) -> Option<Self> {
+        parts.into_iter().reduce(|mut all, part| {
+            let (before, more) = (all.accuracies.len() as f64, part.accuracies.len() as f64);
+            let mean = |a: f64, b: f64| (a * before + b * more) / (before + more).max(1.0);
+            all.cost.adapt_seconds = mean(all.cost.adapt_seconds, part.cost.adapt_seconds);
+            all.cost.predict_seconds = mean(all.cost.predict_seconds, part.cost.predict_seconds);
+            all.accuracies.extend(part.accuracies);
+            all.sources.extend(part.sources);
+            all
+        })
+    }
+
     /// The same by source.
     pub fn by_source(&self) -> BTreeMap<&str, Interval> {
         let mut parts: BTreeMap<&str, Vec<f64>> = BTreeMap::new();

@@ -6,7 +6,7 @@
 //! unbroken one bit for bit.
 
 use crate::{
-    Draw, Event, Flow, Gradient, LearnError, Moments, Objective, Observer, Optimizer, Rates, Result, Schedule,
+    Average, Draw, Event, Flow, Gradient, LearnError, Moments, Objective, Observer, Optimizer, Rates, Result, Schedule,
 };
 use std::collections::BTreeMap;
 use taper_models::{Buffers, Params, State};
@@ -29,6 +29,8 @@ pub struct Plan {
     pub rates: Rates,
     /// Largest length of a gradient; longer ones are shortened to it.
     pub clip: Option<f64>,
+    /// Which states are averaged; the average is then what is validated and kept.
+    pub average: Average,
     /// Steps between validations, 0 for none.
     pub validate_every: u64,
     /// Validations without a new best after which to stop, 0 for never.
@@ -50,6 +52,7 @@ impl Default for Plan {
             optimizer: Optimizer::adam(),
             rates: Rates::default(),
             clip: None,
+            average: Average::Off,
             validate_every: 0,
             patience: 0,
             save_every: 0,
@@ -67,6 +70,8 @@ pub struct Progress {
     pub state: State,
     /// What the optimiser remembers.
     pub moments: Moments,
+    /// The average of the states so far, where the plan asks for one.
+    pub average: Option<State>,
     /// The best validated state.
     pub best: Option<Best>,
     /// Validations since then.
@@ -87,12 +92,18 @@ pub struct Best {
 impl Progress {
     /// Before the first step.
     pub fn new(state: State) -> Self {
-        Self { step: 0, state, moments: Moments::default(), best: None, since_best: 0 }
+        Self { step: 0, state, moments: Moments::default(), average: None, best: None, since_best: 0 }
     }
 
-    /// The best validated state, or the latest where nothing was validated.
+    /// What the run has learned: the average of its states where there is one, or the latest.
+    pub fn learned(&self) -> &State {
+        self.average.as_ref().unwrap_or(&self.state)
+    }
+
+    /// The best validated state, or what was learned where nothing was validated.
     pub fn into_best(self) -> State {
-        self.best.map_or(self.state, |best| best.state)
+        let Self { state, average, best, .. } = self;
+        best.map(|best| best.state).or(average).unwrap_or(state)
     }
 }
 
@@ -150,17 +161,19 @@ pub fn fit<O: Objective + ?Sized>(
         let (params, moments) = plan.optimizer.step(&state.params, &direction, &progress.moments, learning_rate)?;
         let params = plan.rates.applied(&state.params, params)?;
         let buffers = state.buffers.merged(&mean.buffers);
-        progress = Progress { step: step + 1, state: State { params, buffers }, moments, ..progress };
+        let state = State { params, buffers };
+        let average = plan.average.after(progress.average.take(), &state, step + 1, plan.steps)?;
+        progress = Progress { step: step + 1, state, moments, average, ..progress };
 
         let event =
             Event::Step { step: step + 1, steps: plan.steps, loss: mean.loss, metrics: &mean.metrics, learning_rate };
         let mut flow = observer.on(event)?;
         let due = |every: u64| every > 0 && (step + 1).is_multiple_of(every);
         if due(plan.validate_every) || (plan.validate_every > 0 && step + 1 == plan.steps) {
-            let score = validate(&progress.state)?;
+            let score = validate(progress.learned())?;
             let best = progress.best.as_ref().is_none_or(|best| score > best.score);
             if best {
-                progress.best = Some(Best { score, step: step + 1, state: progress.state.clone() });
+                progress.best = Some(Best { score, step: step + 1, state: progress.learned().clone() });
             }
             progress.since_best = if best { 0 } else { progress.since_best + 1 };
             if observer.on(Event::Validated { step: step + 1, score, best })? == Flow::Stop {

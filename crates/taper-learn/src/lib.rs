@@ -3,6 +3,7 @@
 //! leaves on disk.
 
 mod adapt;
+mod average;
 mod averaged;
 mod confusion;
 mod cross_validation;
@@ -24,6 +25,7 @@ mod supervised;
 mod task_norm;
 
 pub use adapt::{Adapt, Classifier};
+pub use average::Average;
 pub use averaged::Averaged;
 pub use confusion::{ClassScore, Confusion};
 pub use cross_validation::{Labelled, cross_validate, repeated_folds_interval};

@@ -98,6 +98,10 @@ impl RunDirectory {
         add("buffers", &mut progress.state.buffers.iter());
         add("first", &mut progress.moments.first.iter());
         add("second", &mut progress.moments.second.iter());
+        if let Some(average) = &progress.average {
+            add("average-params", &mut average.params.iter());
+            add("average-buffers", &mut average.buffers.iter());
+        }
         if let Some(best) = &progress.best {
             add("best-params", &mut best.state.params.iter());
             add("best-buffers", &mut best.state.buffers.iter());
@@ -143,12 +147,15 @@ impl RunDirectory {
             first: take("first").into_iter().collect(),
             second: take("second").into_iter().collect(),
         };
+        let average: Params = take("average-params").into_iter().collect();
+        let average_buffers: Buffers = take("average-buffers").into_iter().collect();
+        let average = (!average.is_empty()).then_some(State { params: average, buffers: average_buffers });
         let best = header.best.map(|(score, step)| {
             let params: Params = take("best-params").into_iter().collect();
             let buffers: Buffers = take("best-buffers").into_iter().collect();
             Best { score, step, state: State { params, buffers } }
         });
-        Ok(Some(Progress { step: header.step, state, moments, best, since_best: header.since_best }))
+        Ok(Some(Progress { step: header.step, state, moments, average, best, since_best: header.since_best }))
     }
 
     /// Adds one event, a JSON object, to `metrics.jsonl`.
@@ -200,7 +207,7 @@ mod tests {
         };
         let moments = Moments { step: 7, first: state.params.clone(), second: state.params.clone() };
         let best = Some(Best { score: 0.5, step: 3, state: state.clone() });
-        Progress { step: 7, state, moments, best, since_best: 2 }
+        Progress { step: 7, average: Some(state.clone()), state, moments, best, since_best: 2 }
     }
 
     #[test]

@@ -279,7 +279,8 @@ impl Slope {
         let loss = cross_entropy(&logits(&forward, support.ways)?, &support.labels, 0.0)?;
         let gradient =
             leaves.tracked_gradient_of(&loss, |name| step.rate.adapts(name) && step.own.get(name).is_err())?;
-        Ok(Self { leaves, gradient, loss: loss.to_dtype(DType::F64)?.to_scalar()?, statistics: forward.statistics })
+        let statistics = forward.statistics.detached();
+        Ok(Self { leaves, gradient, loss: loss.to_dtype(DType::F64)?.to_scalar()?, statistics })
     }
 }
 
@@ -301,7 +302,7 @@ impl Scored {
             loss: loss.to_dtype(DType::F64)?.to_scalar()?,
             gradient: leaves.gradient(&loss)?,
             logits: logits.detach(),
-            statistics,
+            statistics: statistics.detached(),
         })
     }
 }

@@ -166,6 +166,11 @@ impl BatchStatistics {
         self.buffers.0.insert(format!("{layer}.running_var"), statistics.variance.clone());
         self.rows.insert(layer.to_string(), rows);
     }
+
+    /// The same values without the graph that they came by, which holds a whole forward pass.
+    pub fn detached(&self) -> Self {
+        Self { buffers: self.buffers.detached(), rows: self.rows.clone() }
+    }
 }
 
 impl Buffers {

@@ -51,14 +51,19 @@ fn run(folder: &Path) -> (f64, f64) {
 
 fn compute(folder: &Path) {
     let start = Instant::now();
-    let transform: Transform = "colour resize-short(256) centre-crop(224) normalise(mean=0.485,0.456,0.406,std=0.229,0.224,0.225)".parse().unwrap();
+    let transform: Transform =
+        "colour resize-short(256) centre-crop(224) normalise(mean=0.485,0.456,0.406,std=0.229,0.224,0.225)"
+            .parse()
+            .unwrap();
     let view = View::new(open(&folder.join("images")).unwrap(), transform).unwrap();
     let backbone = "resnet18".parse::<Architecture>().unwrap().backbone(view.shape()).unwrap();
     let network = Network::new(backbone, Head::Identity);
     let state = network.init(0).unwrap();
     let all: Vec<usize> = (0..view.dataset().labels().len()).collect();
     let cache = FeatureCache::new(&folder.join("cache"));
-    taper_ops::in_pool(2, || Features::compute(&view, &all, &network, &state, Some(&cache), |_, _| {})).unwrap().unwrap();
+    taper_ops::in_pool(2, || Features::compute(&view, &all, &network, &state, Some(&cache), |_, _| {}))
+        .unwrap()
+        .unwrap();
     println!("{} {}", start.elapsed().as_secs_f64(), peak_memory());
 }
 
@@ -77,7 +82,8 @@ fn write_photographs(folder: &Path, numbers: std::ops::Range<usize>) {
         let tone = number as f32;
         let image = RgbImage::from_fn(480, 360, |x, y| {
             let (x, y) = (x as f32 / 480.0, y as f32 / 360.0);
-            let wave = |speed: f32| ((x * speed + tone * 0.7).sin() * (y * speed * 1.3 + tone).cos() * 100.0 + 128.0) as u8;
+            let wave =
+                |speed: f32| ((x * speed + tone * 0.7).sin() * (y * speed * 1.3 + tone).cos() * 100.0 + 128.0) as u8;
             let edge = if (x * 7.0 + tone).fract() > 0.5 { 40 } else { 0 };
             Rgb([wave(9.0).saturating_sub(edge), wave(17.0), wave(31.0)])
         });

@@ -18,6 +18,17 @@ pub(crate) struct Beside {
     pub(crate) sampler: EpisodeSampler,
     /// Their share.
     pub(crate) share: f64,
+    /// Classes of theirs that a model directory names.
+    pub(crate) classes: Vec<u32>,
+}
+
+impl Beside {
+    /// How people call it, with its size.
+    fn title(&self) -> String {
+        let dataset = self.view.dataset();
+        let count = if self.classes.is_empty() { dataset.classes().len() } else { self.classes.len() };
+        format!(" beside {} ({count} classes)", dataset.name())
+    }
 }
 
 /// What methods learn from, and where what they learn is kept.
@@ -31,8 +42,8 @@ pub(crate) struct Course<'a> {
     /// Shape of the tasks.
     pub(crate) shape: TaskShape,
     pub(crate) backbone: Architecture,
-    /// Tasks of another data set among those of the classes.
-    pub(crate) beside: Option<Beside>,
+    /// Tasks of other data sets among those of the classes.
+    pub(crate) beside: Vec<Beside>,
 }
 
 impl Course<'_> {
@@ -99,8 +110,10 @@ impl Course<'_> {
         let sampler = EpisodeSampler::new(dataset.as_ref(), self.classes, self.shape, self.scope)
             .with_context(|| dataset.name().to_string())?;
         let items = |at: Draw| {
-            let other = self.beside.as_ref().filter(|beside| at.rng("source").random::<f64>() < beside.share);
-            let (view, sampler) = other.map_or((self.view, &sampler), |beside| (&beside.view, &beside.sampler));
+            let (view, sampler) = match self.other(at) {
+                Some(beside) => (&beside.view, &beside.sampler),
+                None => (self.view, &sampler),
+            };
             Ok(view.episode(&sampler.draw(at.seed, at.number), Some(&mut at.rng("transform")))?)
         };
         let objective = (episodic.objective)(setup)?;
@@ -108,17 +121,28 @@ impl Course<'_> {
         self.stage(stage).train(plan, start, objective.as_ref(), items, validate)
     }
 
+    /// Whose task a draw is, if not the course's own.
+    fn other(&self, at: Draw) -> Option<&Beside> {
+        let mut left = at.rng("source").random::<f64>();
+        self.beside.iter().find(|beside| {
+            left -= beside.share;
+            left < 0.0
+        })
+    }
+
     /// What a model directory says about a method trained here.
     pub(crate) fn trained(&self, method: &str, setup: &Setup) -> Trained {
         let dataset = self.view.dataset();
-        let beside = self.beside.as_ref().map_or_else(String::new, |beside| {
-            let dataset = beside.view.dataset();
-            format!(" beside {} ({} classes)", dataset.name(), dataset.classes().len())
-        });
+        let named = |view: &View, classes: &[u32]| -> Vec<String> {
+            let all = view.dataset().classes();
+            classes.iter().map(|&class| all[class as usize].full_name()).collect()
+        };
+        let others = self.beside.iter().flat_map(|beside| named(&beside.view, &beside.classes));
+        let beside: String = self.beside.iter().map(Beside::title).collect();
         Trained {
             method: method.into(),
             on: format!("{} ({} classes){beside}", dataset.name(), self.classes.len()),
-            classes: self.classes.iter().map(|&class| dataset.classes()[class as usize].full_name()).collect(),
+            classes: named(self.view, self.classes).into_iter().chain(others).collect(),
             settings: setup.settings.to_map(),
             norm: setup.norm.to_string(),
         }

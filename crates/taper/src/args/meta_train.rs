@@ -1,10 +1,12 @@
 //! Options of `taper meta-train`.
 
 use super::shared::{ImageOptions, MethodOptions, RunOptions, TaskOptions};
-use super::values::{positive, rate, share};
+use super::values::{self, positive, rate, share};
 use crate::registry::{Named, trained_method};
-use clap::Args;
+use clap::{ArgAction, Args};
 use std::path::PathBuf;
+use std::str::FromStr;
+use taper_learn::Average;
 use taper_models::Architecture;
 
 #[derive(Args, Clone)]
@@ -21,6 +23,10 @@ pub(crate) struct MetaTrain {
     /// Share of the tasks that come from --glyphs where there is DATA too
     #[arg(long, default_value_t = 0.5, value_parser = share)]
     pub(crate) glyphs_share: f64,
+    /// Another data set to take tasks from, with its share of them, such as drawings=0.3; more with
+    /// commas between
+    #[arg(long, value_name = "PATH=SHARE", action = ArgAction::Set, value_delimiter = ',')]
+    pub(crate) also: Vec<Also>,
     /// Train on all classes: keep none for validation and for a test at the end
     #[arg(long)]
     pub(crate) train_on_all: bool,
@@ -48,6 +54,10 @@ pub(crate) struct MetaTrain {
     /// Tasks a step
     #[arg(long, default_value_t = 8, value_parser = positive::<usize>)]
     pub(crate) meta_batch_size: usize,
+    /// Keep an average of the weights: ema:0.999 (each step's counts 0.999 times as much as the next
+    /// one's), last:500 (of the last 500 steps), or off
+    #[arg(long, default_value = "off")]
+    pub(crate) average: Average,
     /// Steps between validations on classes of their own [default: a twentieth of the steps]
     #[arg(long, value_parser = positive::<u64>)]
     pub(crate) validate_every: Option<u64>,
@@ -59,4 +69,21 @@ pub(crate) struct MetaTrain {
     pub(crate) save_every: u64,
     #[command(flatten)]
     pub(crate) run: RunOptions,
+}
+
+/// A data set that is mixed in.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Also {
+    pub(crate) path: PathBuf,
+    /// Of all tasks.
+    pub(crate) share: f64,
+}
+
+impl FromStr for Also {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (path, share) = text.rsplit_once('=').ok_or("give a path and a share, such as drawings=0.3")?;
+        Ok(Self { path: path.into(), share: values::share(share)? })
+    }
 }

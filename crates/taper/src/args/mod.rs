@@ -18,7 +18,7 @@ pub(crate) use cache::Cache;
 pub(crate) use compare::Compare;
 pub(crate) use evaluate::{Episodes, Evaluate, Protocol};
 pub(crate) use inspect::Inspect;
-pub(crate) use meta_train::MetaTrain;
+pub(crate) use meta_train::{Also, MetaTrain};
 pub(crate) use predict::Predict;
 pub(crate) use shared::{CommonOptions, DeviceName, ImageOptions, RunOptions, ScopeName, WeightOptions};
 pub(crate) use survey::{Labels, Survey};

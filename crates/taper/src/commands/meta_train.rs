@@ -1,22 +1,21 @@
 //! `taper meta-train`: a learner from many small tasks.
 
+mod multitask;
+mod source;
+
 use super::{method_json, percent, result_json, run_directory};
 use crate::args::{MetaTrain, Usage};
-use crate::course::{Beside, Course};
+use crate::course::Course;
 use crate::data;
 use crate::output::Output;
 use crate::registry::learner;
-use crate::stage::{self, Stage};
+use crate::stage;
 use anyhow::Result;
-use std::sync::Arc;
+use source::Source;
 use std::time::Instant;
-use taper_data::{EpisodeSampler, Inputs, Scope, Split, TaskShape, View};
-use taper_learn::{
-    Draw, Episodic, Method, Model, Plan, RunDirectory, Schedule, Settings, Setup, Supervised, Training, accuracy,
-    evaluate,
-};
-use taper_meta::SharedTasks;
-use taper_models::{Network, Norm, State};
+use taper_data::{EpisodeSampler, Inputs, Scope};
+use taper_learn::{Episodic, Evaluation, Method, Model, Plan, Schedule, Settings, Setup, Training, evaluate};
+use taper_models::{Network, State};
 
 /// Tasks of a run that says nothing of its length.
 const DEFAULT_TASKS: u64 = 60_000;
@@ -32,40 +31,30 @@ pub(crate) fn run(options: &MetaTrain, config: &str, output: &Output) -> Result<
     data::tell(dataset.as_ref(), output)?;
     let look = data::look(dataset.as_ref())?;
     let transform = data::transform(&options.image, options.backbone, look, look.channels)?;
-    let view = data::view(dataset.clone(), transform)?;
-    let shape = options.tasks.shape()?;
-    let scope = data::scope(options.tasks.scope, dataset.as_ref());
-    let all =
-        || Split { train: (0..dataset.classes().len() as u32).collect(), validation: Vec::new(), test: Vec::new() };
-    let split = match options.train_on_all {
-        true => all(),
-        false => data::split(dataset.as_ref(), options.run.common.seed, shape.ways().high()).unwrap_or_else(|| {
-            output.note("too few classes to keep some for validation: all are trained on");
-            all()
-        }),
-    };
+    let own = Source::new(options, dataset, transform.clone(), output)?;
+    let (view, shape) = (&own.view, options.tasks.shape()?);
     if let Training::SharedTasks = method.training {
         let run = run_directory(&options.run, config)?;
-        return multitask(options, settings, output, run.as_ref(), &view, start);
+        return multitask::run(options, settings, output, run.as_ref(), view, start);
     }
-    // a shape that nothing fills is told before anything is written
-    data::check_classes(dataset.as_ref(), &shape)?;
-    EpisodeSampler::new(dataset.as_ref(), &split.train, shape, scope)?;
-    let validation = EpisodeSampler::new(dataset.as_ref(), &split.validation, shape, scope).ok();
+    // what can't be filled is told before anything is written
+    own.check()?;
+    let also = source::also(options, &transform, output)?;
+    let beside = source::beside(options, view, &also)?;
     let run = run_directory(&options.run, config)?;
     let course = Course {
-        beside: beside(options, &view, shape)?,
+        beside,
         run: run.as_ref(),
         output,
-        view: &view,
-        classes: &split.train,
-        scope,
+        view,
+        classes: &own.split.train,
+        scope: own.scope,
         shape,
         backbone: options.backbone,
     };
     let (network, trained) = match method.training {
         Training::Episodes(episodic) => {
-            meta_train(options, method, &episodic, &settings, &course, validation.as_ref())?
+            meta_train(options, method, &episodic, &settings, &course, own.validation().as_ref())?
         }
         _ => course.pretrain("pretrained", &pretraining(options, &course, options.steps), options.batch_size)?,
     };
@@ -87,22 +76,31 @@ pub(crate) fn run(options: &MetaTrain, config: &str, output: &Output) -> Result<
         model.save(&run.path().join("model"))?;
     }
     // the test classes are scored once, at the end
-    let test = EpisodeSampler::new(dataset.as_ref(), &split.test, shape, scope).ok();
-    let mut methods = Vec::new();
-    if let Some(test) = test {
-        let learner = learner(&model)?;
-        let seed = options.run.common.seed;
-        let scored =
-            evaluate(learner.as_ref(), 200, seed, |n| Ok(view.episode(&test.draw(seed ^ TEST_SEED, n), None)?))?;
+    let learner = learner(&model)?;
+    let seed = options.run.common.seed;
+    let mut scored: Vec<Evaluation> = Vec::new();
+    for source in std::iter::once(&own).chain(also.iter().map(|(source, _)| source)) {
+        let Some(test) = source.test() else { continue };
+        let episode = |number| Ok(source.view.episode(&test.draw(seed ^ TEST_SEED, number), None)?);
+        let evaluation = evaluate(learner.as_ref(), 200, seed, episode)?;
         output.line(format!(
-            "{}: {} % on 200 tasks of {} from classes not trained on{}",
+            "{}: {} % on 200 tasks of {shape} from classes of {} not trained on{}",
             method.title,
-            percent(scored.accuracy()),
-            shape,
+            percent(evaluation.accuracy()),
+            source.dataset().name(),
             if learner.transductive() { " (transductive)" } else { "" }
         ));
-        methods.push(method_json(method.name, &method.kind.to_string(), &scored, seconds));
+        scored.push(evaluation);
     }
+    let several = scored.len() > 1;
+    let methods = match Evaluation::together(scored) {
+        Some(all) if several => {
+            output.line(format!("{}: {} % on all of them", method.title, percent(all.accuracy())));
+            vec![method_json(method.name, &method.kind.to_string(), &all, seconds)]
+        }
+        Some(all) => vec![method_json(method.name, &method.kind.to_string(), &all, seconds)],
+        None => Vec::new(),
+    };
     if let Some(run) = &run {
         output.line(format!("the learner is in {}", run.path().join("model").display()));
     }
@@ -115,22 +113,10 @@ pub(crate) fn run(options: &MetaTrain, config: &str, output: &Output) -> Result<
     Ok(())
 }
 
-/// Share of each class's images that `multitask` is tested on and not trained on.
-const TEST_SHARE: f64 = 0.25;
 /// Validation tasks are the same in every run.
 const VALIDATION_SEED: u64 = 0x7661_6c69;
 /// Tells test tasks from training tasks of the same seed.
 pub(crate) const TEST_SEED: u64 = 0x7465_7374;
-
-/// Invented alphabets beside the data, seen through the same transform.
-fn beside(options: &MetaTrain, view: &View, shape: TaskShape) -> Result<Option<Beside>> {
-    let (Some(_), Some(alphabets)) = (&options.data, options.glyphs) else { return Ok(None) };
-    let glyphs = data::invented(alphabets)?;
-    let classes: Vec<u32> = (0..glyphs.classes().len() as u32).collect();
-    let sampler = EpisodeSampler::new(glyphs.as_ref(), &classes, shape, Scope::Group)?;
-    let view = data::view(glyphs, view.transform().clone())?;
-    Ok(Some(Beside { view, sampler, share: options.glyphs_share }))
-}
 
 /// The method's settings; a usage error where it has no such setting.
 fn settings(options: &MetaTrain, method: &Method) -> Result<Settings> {
@@ -149,6 +135,7 @@ fn pretraining(options: &MetaTrain, course: &Course<'_>, steps: Option<u64>) -> 
         steps: steps.unwrap_or(options.epochs * an_epoch),
         learning_rate: options.meta_lr,
         schedule: Schedule::Cosine { warmup: 0 },
+        average: options.average,
         save_every: options.save_every,
         seed: options.run.common.seed,
         ..Plan::default()
@@ -175,6 +162,7 @@ fn meta_train(
         learning_rate: options.meta_lr,
         schedule: Schedule::Cosine { warmup: 0 },
         clip: Some(10.0),
+        average: options.average,
         validate_every: if validation.is_none() { 0 } else { options.validate_every.unwrap_or((steps / 20).max(1)) },
         save_every: options.save_every,
         seed: options.run.common.seed,
@@ -189,84 +177,10 @@ fn meta_train(
         let episode = |number| Ok(view.episode(&sampler.draw(VALIDATION_SEED, number), None)?);
         Ok(evaluate(learner.as_ref(), options.validation_episodes, VALIDATION_SEED, episode)?.accuracy().mean)
     };
-    let begin = pretrained.as_ref().map(|trained| &trained.progress.state);
+    let begin = pretrained.as_ref().map(|trained| trained.progress.learned());
     let mut trained = course.episodes(method.name, episodic, &setup, begin, &plan, validate)?;
     trained.seconds += pretrained.map_or(0.0, |trained| trained.seconds);
     Ok((network, trained))
-}
-
-/// The seed recipe: one shared head over tasks, an epoch a pass over them, each task's test
-/// accuracy told as it goes.
-fn multitask(
-    options: &MetaTrain,
-    settings: Settings,
-    output: &Output,
-    run: Option<&RunDirectory>,
-    view: &Arc<View>,
-    start: Instant,
-) -> Result<()> {
-    let dataset = view.dataset().as_ref();
-    let (seed, ways) = (options.run.common.seed, options.tasks.ways.high());
-    let all: Vec<u32> = (0..dataset.classes().len() as u32).collect();
-    let (tasks, test) = SharedTasks::new(dataset, &all, ways, seed)?.split(TEST_SHARE, seed);
-    let names: Vec<String> = tasks.names().map(String::from).collect();
-    let scope = data::scope(options.tasks.scope, dataset);
-    let shape = options.tasks.shape()?;
-    let course = Course { run, output, view, classes: &all, scope, shape, backbone: options.backbone, beside: None };
-    let network = course.classifier(ways)?;
-    let objective = Supervised { network: network.clone(), head_only: false, norm: Norm::Batch, smoothing: 0.0 };
-    let count = tasks.len() as u64;
-    let steps = options.steps.unwrap_or(options.epochs * count);
-    let plan = Plan {
-        steps,
-        learning_rate: options.meta_lr,
-        validate_every: 1,
-        save_every: options.save_every,
-        seed,
-        ..Plan::default()
-    };
-    let items = |at: Draw| tasks.batch(view.as_ref(), at.step as usize, options.batch_size, at);
-    let mut step = run.map_or(Ok(None), |run| run.load("multitask"))?.map_or(0, |saved| saved.step);
-    let queries = options.tasks.queries.high();
-    let mut scores = Vec::new();
-    let score = |state: &State| -> taper_learn::Result<f64> {
-        let at = Draw { seed: seed ^ TEST_SEED, step, number: step };
-        let batch = test.batch(view.as_ref(), step as usize, queries, at)?;
-        let right = accuracy(&network.logits(state, &batch.inputs)?, &batch.labels)?;
-        let name = &names[(step % count) as usize];
-        output.line(format!("Epoch: {}, Task: {name}, Test Accuracy: {:.0} %", step / count, right * 100.0));
-        if step / count == (steps - 1) / count {
-            scores.push(right);
-        }
-        step += 1;
-        Ok(right)
-    };
-    let trained =
-        Stage { name: "multitask", run, output }.train(&plan, network.init(seed)?, &objective, items, score)?;
-    let method = options.method.0;
-    let setup = setup(options, method, network.clone(), settings, 0);
-    let model = Model {
-        network,
-        state: trained.progress.state,
-        labels: Vec::new(),
-        transform: view.transform().to_string(),
-        trained: course.trained(method.name, &setup),
-    };
-    if let Some(run) = run {
-        model.save(&run.path().join("model"))?;
-        output.line(format!("the learner is in {}", run.path().join("model").display()));
-    }
-    let mut methods = Vec::new();
-    if !scores.is_empty() {
-        let accuracy = taper_learn::mean_interval(&scores);
-        output.line(format!("last epoch: {} % over {} tasks", percent(accuracy), scores.len()));
-        methods
-            .push(serde_json::json!({"name": method.name, "kind": method.kind.to_string(), "accuracy": accuracy.mean,
-            "ci95": [accuracy.low, accuracy.high], "train_seconds": trained.seconds, "adapt_seconds": 0.0}));
-    }
-    let out = run.map(|run| run.path().to_path_buf());
-    output.event(&result_json("meta-train", start.elapsed().as_secs_f64(), methods, out.as_ref()));
-    Ok(())
 }
 
 /// Whether tasks stay within groups, in words.

@@ -34,7 +34,7 @@ pub(super) fn rows(
     output: &Output,
 ) -> Result<Vec<Row>> {
     let course = Course {
-        beside: None,
+        beside: Vec::new(),
         run,
         output,
         view: &setting.train,
