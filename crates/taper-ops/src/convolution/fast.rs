@@ -81,7 +81,9 @@ pub(crate) fn weight_gradient(set: InstructionSet, g: &Geometry, x: &[f32], y: &
         return depthwise::transposed(&depthwise::weight_gradient(set, &walk(g), x, y), g.taps());
     }
     let (inputs, outputs, groups) = (g.group_inputs(), g.group_outputs(), g.how.groups);
-    let sums = if merges(g) {
+    let sums = if let Some(tiling) = tiling(g) {
+        winograd::weight_gradient(set, &tiling, x, y, (inputs, outputs))
+    } else if merges(g) {
         let (walk, source) = merged(g, x);
         direct::weight_gradient(set, &walk, &source, y, (groups, g.kw * inputs, outputs))
     } else {
@@ -214,6 +216,11 @@ mod tests {
         ) {
             check([n, h, w, c], [c, k, k], Convolution { stride, padding, groups: c });
         }
+    }
+
+    #[test]
+    fn winograd_sums_many_tiles_and_many_channels_in_parts() {
+        check([40, 15, 15, 70], [20, 3, 3], Convolution { padding: 1, ..Convolution::default() });
     }
 
     #[test]

@@ -238,14 +238,17 @@ mod tests {
 
     #[test]
     fn the_weight_gradient_has_the_same_bits_on_one_and_two_threads() {
-        let x = random("x", (37, 9, 9, 8)).to_dtype(DType::F32).unwrap();
-        let y = random("y", (37, 9, 9, 16)).to_dtype(DType::F32).unwrap();
         let how = Convolution { padding: 1, ..Default::default() };
-        let run = |threads| {
-            let dw = crate::in_pool(threads, || weight_gradient(&x, &y, &(16, 8, 3, 3).into(), how)).unwrap().unwrap();
-            dw.flatten_all().unwrap().to_vec1::<f32>().unwrap()
-        };
-        assert_eq!(run(1), run(2));
+        for (images, side, inputs, outputs) in [(37, 9, 8, 16), (40, 15, 70, 20)] {
+            let x = random("x", (images, side, side, inputs)).to_dtype(DType::F32).unwrap();
+            let y = random("y", (images, side, side, outputs)).to_dtype(DType::F32).unwrap();
+            let run = |threads| {
+                let weights = (outputs, inputs, 3, 3).into();
+                let dw = crate::in_pool(threads, || weight_gradient(&x, &y, &weights, how)).unwrap().unwrap();
+                dw.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+            };
+            assert_eq!(run(1), run(2));
+        }
     }
 
     #[test]

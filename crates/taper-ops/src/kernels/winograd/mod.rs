@@ -3,36 +3,24 @@
 //! A tile of 2x2 outputs takes 16 products a channel where the direct sum takes 36.
 
 #![allow(unsafe_code)]
-#![allow(clippy::needless_range_loop, reason = "tiles are indexed in two directions, as on paper")]
+
+mod gradient;
+mod transforms;
+
+pub(crate) use gradient::weight_gradient;
 
 use super::buffer::written;
-use super::lanes::{Baseline, Lanes};
 use super::pack::Packed;
 use super::simd::InstructionSet;
-use super::tile::{Finish, Product, Rows, load, store};
+use super::tile::{Finish, Product, Rows};
 use crate::threads::for_each_part;
 use std::mem::MaybeUninit;
 use std::ops::Range;
-
-/// Cells of a transformed tile.
-const CELLS: usize = 16;
+use transforms::{CELLS, with_lanes};
 
 /// Tiles that one thread transforms at a time: with 64 channels both sides stay in the second cache.
 const TILES: usize = 56;
 
-/// Runs one of the transforms below over the vectors of an instruction set.
-macro_rules! with_lanes {
-    ($set:expr, $function:ident($($argument:expr),*)) => {{
-        assert!($set.is_available(), "instructions that this machine lacks");
-        match $set {
-            #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512 => avx512::$function($($argument),*),
-            #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx2 => avx2::$function($($argument),*),
-            _ => baseline::$function($($argument),*),
-        }
-    }};
-}
 /// Images and their outputs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tiling {
@@ -118,7 +106,7 @@ fn one_part(
 ) {
     let (inputs, outputs, set) = (weights.inputs, weights.outputs, weights.set);
     let tiles = rows.len() * tiling.across();
-    let transformed = transform_inputs(set, tiling, (source, zeros), inputs, rows.clone());
+    let transformed = transform_inputs(set, tiling, (source, zeros), inputs, 0..inputs, rows.clone());
     let offsets: Vec<usize> = (0..tiles).map(|tile| tile * outputs).collect();
     // SAFETY: the panels of each cell write every channel of every tile.
     let products = unsafe {
@@ -148,19 +136,21 @@ fn one_part(
     transform_outputs(set, tiling, &products, outputs, finish, rows, y);
 }
 
-/// `Bᵀ d B` of every tile of some tile rows: `(16, tiles, channels)`.
+/// `Bᵀ d B` of some channels of every tile of some tile rows: `(16, tiles, some channels)`.
 fn transform_inputs(
     set: InstructionSet,
     tiling: &Tiling,
     (source, zeros): (&[f32], &[f32]),
     channels: usize,
+    some: Range<usize>,
     rows: Range<usize>,
 ) -> Vec<f32> {
     let ((h, w), across) = (tiling.source, tiling.across());
-    let tiles = rows.len() * across;
-    // SAFETY: every tile writes its 16 cells of all channels.
+    let (tiles, width) = (rows.len() * across, some.len());
+    assert!(zeros.len() >= width, "a row of zeros is too short");
+    // SAFETY: every tile writes its 16 cells of those channels.
     unsafe {
-        written(CELLS * tiles * channels, |out: &mut [MaybeUninit<f32>]| {
+        written(CELLS * tiles * width, |out: &mut [MaybeUninit<f32>]| {
             for (index, row) in rows.enumerate() {
                 let (image, row) = (row / tiling.down(), row % tiling.down());
                 let image = &source[image * h * w * channels..(image + 1) * h * w * channels];
@@ -170,11 +160,11 @@ fn transform_inputs(
                         let i = (2 * row + cell / 4).checked_sub(tiling.padding).filter(|&i| i < h);
                         let j = (2 * column + cell % 4).checked_sub(tiling.padding).filter(|&j| j < w);
                         if let (Some(i), Some(j)) = (i, j) {
-                            *address = image[(i * w + j) * channels..][..channels].as_ptr();
+                            *address = image[(i * w + j) * channels..][some.clone()].as_ptr();
                         }
                     }
-                    let to = out[(index * across + column) * channels..].as_mut_ptr().cast();
-                    with_lanes!(set, inputs(&cells, channels, to, tiles * channels));
+                    let to = out[(index * across + column) * width..].as_mut_ptr().cast();
+                    with_lanes!(set, inputs(&cells, width, to, tiles * width));
                 }
             }
         })
@@ -217,179 +207,3 @@ fn transform_outputs(
         }
     }
 }
-
-/// One row of Bᵀ d.
-#[inline(always)]
-unsafe fn difference<L: Lanes>([a, b, c, d]: [L; 4]) -> [L; 4] {
-    // SAFETY: the caller runs the instructions.
-    unsafe { [a.minus(c), b.plus(c), c.minus(b), b.minus(d)] }
-}
-
-/// # Safety
-/// 16 addresses of `channels` values, and room for as many from `to` on, cells `stride` apart.
-#[inline(always)]
-unsafe fn inputs<L: Lanes>(cells: &[*const f32; CELLS], channels: usize, to: *mut f32, stride: usize) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut first = 0;
-        while first < channels {
-            let count = L::WIDTH.min(channels - first);
-            let mut columns = [[L::splat(0.0); 4]; 4];
-            for j in 0..4 {
-                let mut column = [L::splat(0.0); 4];
-                for i in 0..4 {
-                    column[i] = load(cells[4 * i + j].add(first), count);
-                }
-                columns[j] = difference(column);
-            }
-            for i in 0..4 {
-                let row = difference([columns[0][i], columns[1][i], columns[2][i], columns[3][i]]);
-                for j in 0..4 {
-                    store(row[j], to.add((4 * i + j) * stride + first), count);
-                }
-            }
-            first += L::WIDTH;
-        }
-    }
-}
-
-/// One row of Aᵀ m.
-#[inline(always)]
-unsafe fn gathered<L: Lanes>([a, b, c, d]: [L; 4]) -> [L; 2] {
-    // SAFETY: the caller runs the instructions.
-    unsafe { [a.plus(b).plus(c), b.minus(c).minus(d)] }
-}
-
-/// # Safety
-/// 16 cells of `channels` values from `from` on, `stride` apart; each place to write to that is
-/// not null, and each residual and bias that is not, hold `channels` values.
-#[inline(always)]
-unsafe fn outputs<L: Lanes>(
-    from: *const f32,
-    stride: usize,
-    channels: usize,
-    to: &[(*mut f32, *const f32); 4],
-    bias: *const f32,
-    relu: bool,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut first = 0;
-        while first < channels {
-            let count = L::WIDTH.min(channels - first);
-            let mut columns = [[L::splat(0.0); 2]; 4];
-            for j in 0..4 {
-                let mut column = [L::splat(0.0); 4];
-                for i in 0..4 {
-                    column[i] = load(from.add((4 * i + j) * stride + first), count);
-                }
-                columns[j] = gathered(column);
-            }
-            let bias = if bias.is_null() { L::splat(0.0) } else { load(bias.add(first), count) };
-            for i in 0..2 {
-                let row = gathered([columns[0][i], columns[1][i], columns[2][i], columns[3][i]]);
-                for j in 0..2 {
-                    let (to, residual) = to[2 * i + j];
-                    if to.is_null() {
-                        continue;
-                    }
-                    let mut sum = row[j].plus(bias);
-                    if !residual.is_null() {
-                        sum = sum.plus(load(residual.add(first), count));
-                    }
-                    if relu {
-                        sum = sum.rectified();
-                    }
-                    store(sum, to.add(first), count);
-                }
-            }
-            first += L::WIDTH;
-        }
-    }
-}
-
-/// One row of G g.
-#[inline(always)]
-unsafe fn spread<L: Lanes>([a, b, c]: [L; 3]) -> [L; 4] {
-    // SAFETY: the caller runs the instructions.
-    unsafe {
-        let (half, ends) = (L::splat(0.5), a.plus(c));
-        [a, half.times(ends.plus(b)), half.times(ends.minus(b)), c]
-    }
-}
-
-/// # Safety
-/// 9 addresses to read `size` values from and 16 to write as many to.
-#[inline(always)]
-unsafe fn weights<L: Lanes>(from: &[*const f32; 9], to: &[*mut f32; CELLS], size: usize) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut first = 0;
-        while first < size {
-            let count = L::WIDTH.min(size - first);
-            let mut columns = [[L::splat(0.0); 4]; 3];
-            for j in 0..3 {
-                let mut column = [L::splat(0.0); 3];
-                for i in 0..3 {
-                    column[i] = load(from[3 * i + j].add(first), count);
-                }
-                columns[j] = spread(column);
-            }
-            for i in 0..4 {
-                let row = spread([columns[0][i], columns[1][i], columns[2][i]]);
-                for j in 0..4 {
-                    store(row[j], to[4 * i + j].add(first), count);
-                }
-            }
-            first += L::WIDTH;
-        }
-    }
-}
-
-/// Compiles the transforms for one instruction set.
-macro_rules! compiled {
-    ($module:ident, $lanes:ty, [$($features:literal)?]) => {
-        mod $module {
-            use super::CELLS;
-            #[cfg(target_arch = "x86_64")]
-            #[allow(unused_imports)]
-            use std::arch::x86_64::{__m256, __m512};
-
-            /// # Safety
-            /// As [`super::inputs`].
-            $(#[target_feature(enable = $features)])?
-            pub(super) unsafe fn inputs(cells: &[*const f32; CELLS], channels: usize, to: *mut f32, stride: usize) {
-                // SAFETY: the caller's promise.
-                unsafe { super::inputs::<$lanes>(cells, channels, to, stride) }
-            }
-
-            /// # Safety
-            /// As [`super::outputs`].
-            $(#[target_feature(enable = $features)])?
-            pub(super) unsafe fn outputs(
-                from: *const f32,
-                stride: usize,
-                channels: usize,
-                to: &[(*mut f32, *const f32); 4],
-                bias: *const f32,
-                relu: bool,
-            ) {
-                // SAFETY: the caller's promise.
-                unsafe { super::outputs::<$lanes>(from, stride, channels, to, bias, relu) }
-            }
-
-            /// # Safety
-            /// As [`super::weights`].
-            $(#[target_feature(enable = $features)])?
-            pub(super) unsafe fn weights(from: &[*const f32; 9], to: &[*mut f32; CELLS], size: usize) {
-                // SAFETY: the caller's promise.
-                unsafe { super::weights::<$lanes>(from, to, size) }
-            }
-        }
-    };
-}
-#[cfg(target_arch = "x86_64")]
-compiled!(avx512, __m512, ["avx512f,avx512bw,avx512dq,avx512vl"]);
-#[cfg(target_arch = "x86_64")]
-compiled!(avx2, __m256, ["avx2,fma"]);
-compiled!(baseline, super::Baseline, []);
