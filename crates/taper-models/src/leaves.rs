@@ -1,38 +1,39 @@
 //! Fresh variables made from parameters, to differentiate with respect to.
 
 use crate::{ModelError, Params, Result};
-use candle_core::{Tensor, Var, backprop::GradStore};
+use candle_core::Tensor;
 use std::collections::BTreeMap;
-use taper_ops::dot;
+use taper_ops::{Gradients, Tape};
 
 /// Variables with the values of some [`Params`]: what a loss is differentiated with respect to.
 ///
-/// They share nothing with the past, so that each inner step's graph ends here.
+/// They share nothing with the past, so that each inner step's graph ends here, and they alone
+/// differentiate what is computed from them: candle's `backward` does not find them.
 #[derive(Debug)]
 pub struct Leaves {
-    vars: BTreeMap<String, Var>,
+    tape: Tape,
+    vars: BTreeMap<String, Tensor>,
 }
 
 impl Leaves {
     /// Fresh variables with the values of `params`.
     pub fn new(params: &Params) -> Result<Self> {
-        let vars = params
-            .iter()
-            .map(|(name, tensor)| Ok((name.to_string(), Var::from_tensor(&tensor.detach())?)))
-            .collect::<Result<_>>()?;
-        Ok(Self { vars })
+        let tape = Tape::default();
+        let vars =
+            params.iter().map(|(name, tensor)| Ok((name.to_string(), tape.leaf(tensor)?))).collect::<Result<_>>()?;
+        Ok(Self { tape, vars })
     }
 
     /// The variables as parameters, tracked.
     pub fn params(&self) -> Params {
-        self.vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect()
+        self.vars.iter().map(|(name, var)| (name.clone(), var.clone())).collect()
     }
 
     /// ∇loss, detached: a value without a graph.
     ///
     /// Errs when the loss does not depend on one of the variables.
     pub fn gradient(&self, loss: &Tensor) -> Result<Params> {
-        Ok(self.tracked_gradient(loss)?.detached())
+        Ok(self.named(&self.tape.gradients(loss)?, |_| true)?.detached())
     }
 
     /// ∇loss, still tracked, to be differentiated again.
@@ -46,7 +47,10 @@ impl Leaves {
     ///
     /// Errs when the loss does not depend on one of those variables.
     pub fn tracked_gradient_of(&self, loss: &Tensor, asked: impl Fn(&str) -> bool) -> Result<Params> {
-        let grads = loss.backward()?;
+        self.named(&self.tape.tracked_gradients(loss)?, asked)
+    }
+
+    fn named(&self, grads: &Gradients, asked: impl Fn(&str) -> bool) -> Result<Params> {
         self.vars
             .iter()
             .filter(|(name, _)| asked(name))
@@ -59,34 +63,23 @@ impl Leaves {
 
     /// ∇loss, detached; zeros where the loss does not depend on a variable.
     pub fn gradient_or_zeros(&self, loss: &Tensor) -> Result<Params> {
-        self.or_zeros(&loss.backward()?)
+        self.or_zeros(&self.tape.gradients(loss)?)
     }
 
     /// ∇⟨gradient, v⟩, detached: for a `gradient` tracked by [`Leaves::tracked_gradient`], the
     /// Hessian's product with `v`. Where the inner product does not depend on a variable, zeros.
     pub fn vector_product(&self, gradient: &Params, v: &Params) -> Result<Params> {
-        let mut product: Option<Tensor> = None;
-        for (name, slope) in gradient.iter() {
-            let term = dot(slope, v.get(name)?)?;
-            product = Some(match product {
-                Some(sum) => (sum + term)?,
-                None => term,
-            });
-        }
-        let grads = match &product {
-            Some(product) => product.backward()?,
-            None => return Ok(Params::default()),
-        };
-        self.or_zeros(&grads)
+        let pairs = gradient.iter().map(|(name, slope)| Ok((slope.clone(), v.get(name)?.clone())));
+        self.or_zeros(&self.tape.vector_products(&pairs.collect::<Result<Vec<_>>>()?)?)
     }
 
-    fn or_zeros(&self, grads: &GradStore) -> Result<Params> {
+    fn or_zeros(&self, grads: &Gradients) -> Result<Params> {
         self.vars
             .iter()
             .map(|(name, var)| {
                 let gradient = match grads.get(var) {
                     Some(gradient) => gradient.detach(),
-                    None => var.as_tensor().detach().zeros_like()?,
+                    None => var.detach().zeros_like()?,
                 };
                 Ok((name.clone(), gradient))
             })

@@ -3,13 +3,14 @@
 use crate::element::{Element, by_type, stored, values};
 use crate::kernels::channels::in_chunks;
 use crate::kernels::simd::{InstructionSet, vectorised};
+use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use std::mem::MaybeUninit;
 
 /// max(x, 0), elementwise; NaN stays NaN; the derivative at 0 is 0, as in PyTorch.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Relu)
+    x.contiguous()?.apply1(Relu)
 }
 
 /// max(a + b, 0), elementwise, of tensors of the same shape: how residual blocks end.
@@ -17,7 +18,7 @@ pub fn add_relu(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.dims() != b.dims() {
         bail!("sum and relu: {:?} does not fit {:?}", a.dims(), b.dims());
     }
-    a.contiguous()?.apply_op2(&b.contiguous()?, AddRelu)
+    a.contiguous()?.apply2(&b.contiguous()?, AddRelu)
 }
 
 struct AddRelu;
@@ -38,7 +39,7 @@ impl CustomOp2 for AddRelu {
         result: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gated = result.detach().apply_op2(&gradient.contiguous()?, Gate)?;
+        let gated = result.detach().apply2(&gradient.contiguous()?, Gate)?;
         Ok((Some(gated.clone()), Some(gated)))
     }
 }
@@ -55,7 +56,7 @@ impl CustomOp1 for Relu {
     }
 
     fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(x.contiguous()?.apply_op2(&gradient.contiguous()?, Gate)?))
+        Ok(Some(x.contiguous()?.apply2(&gradient.contiguous()?, Gate)?))
     }
 }
 
@@ -78,7 +79,7 @@ impl CustomOp2 for Gate {
         _result: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((None, Some(x.contiguous()?.apply_op2(&gradient.contiguous()?, Gate)?)))
+        Ok((None, Some(x.contiguous()?.apply2(&gradient.contiguous()?, Gate)?)))
     }
 }
 

@@ -15,6 +15,7 @@ use crate::kernels::simd::InstructionSet;
 use crate::multiply_per_channel;
 use crate::norm::{Statistics, batch_statistics, channel_dot};
 use crate::select::{Follow, Select};
+use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, OnceLock};
@@ -27,7 +28,7 @@ pub fn batch_norm_by_batch(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64)
     let x = x.contiguous()?;
     let (known, statistics) = Known::of(&x, weight, bias, eps)?;
     let select = Select::new(Follow::Nothing, x.shape())?;
-    Ok((x.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Normalise(known, select))?, statistics))
+    Ok((x.apply3(&weight.contiguous()?, &bias.contiguous()?, Normalise(known, select))?, statistics))
 }
 
 /// The statistics' values: what x determines, computed once.
@@ -159,24 +160,24 @@ pub(crate) fn derivatives(
 ) -> Result<Derivatives> {
     let (shared, g, weight) = (Moments::default(), g.contiguous()?, weight.contiguous()?);
     let norm = match wanted.1 {
-        true => Some(x.apply_op2(&g, Sums(known.clone(), select.clone(), shared.clone()))?),
+        true => Some(x.apply2(&g, Sums(known.clone(), select.clone(), shared.clone()))?),
         false => None,
     };
     let x = match wanted.0 {
-        true => Some(x.apply_op3(&g, &weight, Gradient(known.clone(), select.clone(), shared))?),
+        true => Some(x.apply3(&g, &weight, Gradient(known.clone(), select.clone(), shared))?),
         false => None,
     };
     Ok(Derivatives { x, norm })
 }
 
 fn normalised(x: &Tensor, weight: &Tensor, bias: &Tensor, known: &Arc<Known>) -> Result<Tensor> {
-    x.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Normalise(known.clone(), Select::All))
+    x.apply3(&weight.contiguous()?, &bias.contiguous()?, Normalise(known.clone(), Select::All))
 }
 
 /// w/σ · P g.
 fn gradient(x: &Tensor, g: &Tensor, weight: &Tensor, known: &Arc<Known>) -> Result<Tensor> {
     let op = Gradient(known.clone(), Select::All, Moments::default());
-    x.apply_op3(&g.contiguous()?, &weight.contiguous()?, op)
+    x.apply3(&g.contiguous()?, &weight.contiguous()?, op)
 }
 
 /// `(2, c)`: Σ G, then Σ G x̂, where G is g at the values that got through.
@@ -275,12 +276,12 @@ impl CustomOp3 for Gradient {
         let (known, select, v) = (&self.0, &self.1, v.contiguous()?);
         let spread = select.spread(g)?;
         let dx = if x.track_op() {
-            Some(x.apply_op3(&spread, &multiply_per_channel(&v, weight)?, SecondGradient(known.clone()))?)
+            Some(x.apply3(&spread, &multiply_per_channel(&v, weight)?, SecondGradient(known.clone()))?)
         } else {
             None
         };
         let dg = if g.track_op() { Some(select.gather(&gradient(x, &v, weight, known)?)?) } else { None };
-        let dw = if weight.track_op() { Some(x.apply_op3(&spread, &v, Projected(known.clone()))?) } else { None };
+        let dw = if weight.track_op() { Some(x.apply3(&spread, &v, Projected(known.clone()))?) } else { None };
         Ok((dx, dg, dw))
     }
 }
@@ -356,7 +357,7 @@ impl CustomOp3 for Projected {
         u: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let known = &self.0;
-        let dx = x.apply_op3(g, &multiply_per_channel(v, u)?, SecondGradient(known.clone()))?;
+        let dx = x.apply3(g, &multiply_per_channel(v, u)?, SecondGradient(known.clone()))?;
         Ok((Some(dx), Some(gradient(x, v, u, known)?), Some(gradient(x, g, u, known)?)))
     }
 }
@@ -424,7 +425,7 @@ impl CustomOp3 for SecondGradient {
         let (known, u, m) = (&self.0, u.contiguous()?, rows(x)?);
         let ones = Tensor::ones(known.mean.len(), x.dtype(), x.device())?;
         let by = multiply_per_channel;
-        let second = |g: &Tensor, v: &Tensor| x.apply_op3(g, v, SecondGradient(known.clone()));
+        let second = |g: &Tensor, v: &Tensor| x.apply3(g, v, SecondGradient(known.clone()));
 
         let hat = normalised(x, &ones, &ones.zeros_like()?, known)?;
         let (d_g, d_v) = (gradient(x, g, &ones, known)?, gradient(x, v, &ones, known)?);
@@ -494,10 +495,10 @@ mod tests {
         let inputs = [random("x", (3, 2, 2, 3)), random("g", (3, 2, 2, 3)), random("v", (3, 2, 2, 3)), random("w", 3)];
         check_gradients(&inputs, |v| gradient(&v[0], &v[1], &v[3], &known(&v[0]))?.powf(2.0));
         check_gradients(&inputs, |v| {
-            v[0].apply_op2(&v[1], Sums(known(&v[0]), Select::All, Moments::default()))?.powf(2.0)
+            v[0].apply2(&v[1], Sums(known(&v[0]), Select::All, Moments::default()))?.powf(2.0)
         });
-        check_gradients(&inputs, |v| v[0].apply_op3(&v[1], &v[2], Projected(known(&v[0])))?.powf(2.0));
-        check_gradients(&inputs, |v| v[0].apply_op3(&v[1], &v[2], SecondGradient(known(&v[0])))?.powf(2.0));
+        check_gradients(&inputs, |v| v[0].apply3(&v[1], &v[2], Projected(known(&v[0])))?.powf(2.0));
+        check_gradients(&inputs, |v| v[0].apply3(&v[1], &v[2], SecondGradient(known(&v[0])))?.powf(2.0));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::convolution::{Convolution, conv2d, input_gradient, weight_gradient};
 use crate::element::{Element, stored, values};
 use crate::norm::Statistics;
 use crate::select::{Follow, Select};
+use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor, bail};
 use std::sync::Arc;
@@ -27,9 +28,9 @@ pub fn conv_norm(
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     let hidden = conv2d(&x, &weight, convolution)?;
     let (known, statistics) = Known::of(&hidden, scale, shift, eps)?;
-    let norm = shift.contiguous()?.apply_op2(&scale.contiguous()?, Stack)?;
+    let norm = shift.contiguous()?.apply2(&scale.contiguous()?, Stack)?;
     let select = Select::new(follow, hidden.shape())?;
-    let y = x.apply_op3(&weight, &norm, ConvNorm { hidden, known, select, convolution })?;
+    let y = x.apply3(&weight, &norm, ConvNorm { hidden, known, select, convolution })?;
     Ok((y, statistics))
 }
 

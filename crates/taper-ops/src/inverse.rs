@@ -1,6 +1,7 @@
 //! The inverse of a small symmetric positive definite matrix, differentiable to any order.
 
 use crate::element::{Element, by_type, stored, values};
+use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
@@ -8,7 +9,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 ///
 /// Errs when the matrix is not square or not positive definite.
 pub fn inverse(a: &Tensor) -> Result<Tensor> {
-    a.contiguous()?.apply_op1(Inverse)
+    a.contiguous()?.apply1(Inverse)
 }
 
 struct Inverse;

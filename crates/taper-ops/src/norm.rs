@@ -6,6 +6,7 @@
 use crate::element::{Element, by_type, stored, values};
 use crate::kernels::channels;
 use crate::kernels::simd::InstructionSet;
+use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
@@ -23,7 +24,7 @@ pub fn batch_statistics(x: &Tensor) -> Result<Statistics> {
     if x.elem_count() == 0 {
         bail!("batch statistics: an empty batch {:?} has none", x.dims());
     }
-    let packed = x.contiguous()?.apply_op1(MeanVariance)?;
+    let packed = x.contiguous()?.apply1(MeanVariance)?;
     Ok(Statistics { mean: packed.get(0)?, variance: packed.get(1)? })
 }
 
@@ -45,7 +46,7 @@ pub fn scale_shift(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor>
     if scale.dims() != [c] || shift.dims() != [c] {
         bail!("scale and shift: {:?} does not fit scale {:?} and shift {:?}", x.dims(), scale.dims(), shift.dims());
     }
-    x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, ScaleShift)
+    x.contiguous()?.apply3(&scale.contiguous()?, &shift.contiguous()?, ScaleShift)
 }
 
 fn last(dims: &[usize], op: &str) -> Result<usize> {
@@ -57,12 +58,12 @@ fn last(dims: &[usize], op: &str) -> Result<usize> {
 
 /// Σ over rows of `x · y`, by channel: `(c)`.
 pub(crate) fn channel_dot(x: &Tensor, y: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op2(&y.contiguous()?, ChannelDot)
+    x.contiguous()?.apply2(&y.contiguous()?, ChannelDot)
 }
 
 /// Σ over rows of `x`, by channel: `(c)`.
 fn channel_sum(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(ChannelSum)
+    x.contiguous()?.apply1(ChannelSum)
 }
 
 struct ScaleShift;

@@ -4,6 +4,7 @@
 use crate::element::{Element, by_type, stored, values};
 use crate::kernels::pool::{self, NOTHING};
 use crate::kernels::simd::InstructionSet;
+use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, OnceLock};
@@ -61,14 +62,14 @@ impl Window {
 pub fn max_pool2d(x: &Tensor, window: Window) -> Result<Tensor> {
     let (_, h, w, _) = x.dims4()?;
     window.output(h, w, "max pooling")?;
-    x.contiguous()?.apply_op1(MaxPool { window, winners: Arc::default() })
+    x.contiguous()?.apply1(MaxPool { window, winners: Arc::default() })
 }
 
 /// The mean under each window; padding counts as zeros, as in PyTorch's default.
 pub fn avg_pool2d(x: &Tensor, window: Window) -> Result<Tensor> {
     let (_, h, w, _) = x.dims4()?;
     window.output(h, w, "average pooling")?;
-    x.contiguous()?.apply_op1(AvgPool { window })
+    x.contiguous()?.apply1(AvgPool { window })
 }
 
 /// The mean over height and width: `(n, h, w, c)` to `(n, c)`.
@@ -114,13 +115,13 @@ fn max_pool_kernel<T: Element>(x: &CpuStorage, layout: &Layout, op: &MaxPool) ->
 /// Each value of `v` added to the cell that won.
 pub(crate) fn scatter(v: &Tensor, winners: &Winners, larger: &Shape, smaller: &Shape) -> Result<Tensor> {
     let op = Scatter { winners: winners.clone(), larger: larger.clone(), smaller: smaller.clone() };
-    v.contiguous()?.apply_op1(op)
+    v.contiguous()?.apply1(op)
 }
 
 /// The value of `v` at each window's winning cell; zero where nothing won.
 pub(crate) fn gather(v: &Tensor, winners: &Winners, larger: &Shape, smaller: &Shape) -> Result<Tensor> {
     let op = Gather { winners: winners.clone(), larger: larger.clone(), smaller: smaller.clone() };
-    v.contiguous()?.apply_op1(op)
+    v.contiguous()?.apply1(op)
 }
 
 /// Adds each value to the cell that won; its adjoint is [`Gather`].
@@ -206,7 +207,7 @@ impl CustomOp1 for AvgPool {
 
     fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let spread = Spread { window: self.window, larger: x.shape().clone() };
-        Ok(Some(gradient.contiguous()?.apply_op1(spread)?))
+        Ok(Some(gradient.contiguous()?.apply1(spread)?))
     }
 }
 
@@ -247,7 +248,7 @@ impl CustomOp1 for Spread {
     }
 
     fn bwd(&self, _v: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(gradient.contiguous()?.apply_op1(AvgPool { window: self.window })?))
+        Ok(Some(gradient.contiguous()?.apply1(AvgPool { window: self.window })?))
     }
 }
 

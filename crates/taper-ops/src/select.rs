@@ -7,6 +7,7 @@ use crate::kernels::channels;
 use crate::kernels::pool;
 use crate::kernels::simd::InstructionSet;
 use crate::pooling::{Winners, gather, scatter, won};
+use crate::tape::Apply;
 use crate::{Window, kernels::pool::Centred};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
@@ -110,7 +111,7 @@ impl Select {
     pub(crate) fn spread(&self, g: &Tensor) -> Result<Tensor> {
         match self {
             Self::All => Ok(g.clone()),
-            Self::Positive(mask) => g.contiguous()?.apply_op1(Masked(mask.clone())),
+            Self::Positive(mask) => g.contiguous()?.apply1(Masked(mask.clone())),
             Self::Winners { winners, larger, smaller, .. } => scatter(g, winners, larger, smaller),
         }
     }
@@ -144,7 +145,7 @@ impl CustomOp1 for Masked {
     }
 
     fn bwd(&self, _v: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(gradient.contiguous()?.apply_op1(Masked(self.0.clone()))?))
+        Ok(Some(gradient.contiguous()?.apply1(Masked(self.0.clone()))?))
     }
 }
 

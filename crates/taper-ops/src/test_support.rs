@@ -1,5 +1,6 @@
 //! Finite differences in f64, first and second order.
 
+use crate::Tape;
 use candle_core::{DType, Device, Result, Shape, Tensor, Var};
 
 /// Values in (-1, 1) that depend on the name alone, f64.
@@ -25,7 +26,24 @@ fn slope(vars: &[Var], directions: &[Tensor], f: &dyn Fn(&[Tensor]) -> Result<Te
     Ok(total)
 }
 
-/// First and second directional derivatives of `f` against central differences, relative to 1e-6.
+/// First and second directional derivatives of `f` along `directions`, by a tape.
+fn by_tape(inputs: &[Tensor], directions: &[Tensor], f: &dyn Fn(&[Tensor]) -> Result<Tensor>) -> Result<(f64, f64)> {
+    let tape = Tape::default();
+    let leaves = inputs.iter().map(|input| tape.leaf(input)).collect::<Result<Vec<_>>>()?;
+    let y = f(&leaves)?;
+    let grads = tape.tracked_gradients(&dot(&y, &random("covector", y.shape().clone()))?)?;
+    let asked = leaves.iter().zip(directions);
+    let pairs: Vec<_> = asked.clone().filter_map(|(leaf, d)| Some((grads.get(leaf)?.clone(), d.clone()))).collect();
+    let along = |pairs: &[(Tensor, Tensor)]| {
+        pairs.iter().map(|(slope, d)| dot(slope, d)?.to_scalar::<f64>()).sum::<Result<f64>>()
+    };
+    let second = tape.vector_products(&pairs)?;
+    let second: Vec<_> = asked.filter_map(|(leaf, d)| Some((second.get(leaf)?.clone(), d.clone()))).collect();
+    Ok((along(&pairs)?, along(&second)?))
+}
+
+/// First and second directional derivatives of `f`, by candle and by a tape, against central
+/// differences, relative to 1e-6.
 pub(crate) fn check_gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let directions: Vec<Tensor> =
         inputs.iter().enumerate().map(|(i, t)| random(&format!("direction {i}"), t.shape().clone())).collect();
@@ -47,16 +65,20 @@ pub(crate) fn check_gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result
         let scale = 1e-2 + theirs.abs();
         assert!((ours - theirs).abs() / scale < 1e-6, "{name}: analytic {ours}, finite differences {theirs}");
     };
-    close("first derivative", slope_at(0.0), (value(h) - value(-h)) / (2.0 * h));
+    let (first, second) = ((value(h) - value(-h)) / (2.0 * h), (slope_at(h) - slope_at(-h)) / (2.0 * h));
+    let taped = by_tape(inputs, &directions, &f).unwrap();
+    close("first derivative", slope_at(0.0), first);
+    close("first derivative by a tape", taped.0, first);
+    close("second derivative by a tape", taped.1, second);
 
     let vars = moved(0.0);
-    let second = slope(&vars, &directions, &f).unwrap().backward().unwrap();
+    let grads = slope(&vars, &directions, &f).unwrap().backward().unwrap();
     let ours: f64 = vars
         .iter()
         .zip(&directions)
-        .filter_map(|(v, d)| second.get(v).map(|g| dot(g, d).unwrap().to_scalar::<f64>().unwrap()))
+        .filter_map(|(v, d)| grads.get(v).map(|g| dot(g, d).unwrap().to_scalar::<f64>().unwrap()))
         .sum();
-    close("second derivative", ours, (slope_at(h) - slope_at(-h)) / (2.0 * h));
+    close("second derivative", ours, second);
 }
 
 /// f32 values in (-1, 1) that depend on the name alone.

@@ -2,19 +2,20 @@
 
 use crate::element::{Element, by_type, stored, values};
 use crate::kernels::simd::{InstructionSet, vectorised};
+use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 /// `a · x + b · y`, of tensors of the same shape.
 pub fn weighted_sum(a: f64, x: &Tensor, b: f64, y: &Tensor) -> Result<Tensor> {
     same_shape("weighted sum", x, y)?;
-    x.contiguous()?.apply_op2(&y.contiguous()?, WeightedSum(a, b))
+    x.contiguous()?.apply2(&y.contiguous()?, WeightedSum(a, b))
 }
 
 /// `Σ x · y`, of tensors of the same shape: a scalar, summed in f64.
 pub fn dot(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     same_shape("dot product", x, y)?;
-    x.contiguous()?.apply_op2(&y.contiguous()?, Dot)
+    x.contiguous()?.apply2(&y.contiguous()?, Dot)
 }
 
 fn same_shape(name: &str, x: &Tensor, y: &Tensor) -> Result<()> {

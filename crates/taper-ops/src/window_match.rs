@@ -3,6 +3,7 @@
 //! and walked through several times.
 
 use crate::element::{Element, by_type, stored, values};
+use crate::tape::Apply;
 use crate::threads::for_each_chunk;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
@@ -30,7 +31,7 @@ pub fn window_match(one: &Tensor, other: &Tensor, window: &Tensor, side: usize) 
         );
     };
     let how = Geometry { side, span };
-    one.contiguous()?.apply_op3(&other.contiguous()?, &window.contiguous()?, Forward(how))
+    one.contiguous()?.apply3(&other.contiguous()?, &window.contiguous()?, Forward(how))
 }
 
 /// Places a side of the image and of the window.
@@ -139,7 +140,7 @@ impl CustomOp3 for Forward {
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let backward = Backward { how: self.0, gradient: gradient.contiguous()?.detach() };
-        let packed = one.contiguous()?.apply_op3(&other.contiguous()?, &window.contiguous()?, backward)?;
+        let packed = one.contiguous()?.apply3(&other.contiguous()?, &window.contiguous()?, backward)?;
         let mut start = 0;
         let mut part = |like: &Tensor| {
             let part = packed.narrow(0, start, like.elem_count())?.reshape(like.shape())?;

@@ -12,6 +12,7 @@ mod reference;
 
 use crate::element::{float, stored, values};
 use crate::kernels::simd::InstructionSet;
+use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 use geometry::Geometry;
@@ -47,7 +48,7 @@ impl Default for Convolution {
 pub fn conv2d(x: &Tensor, weight: &Tensor, convolution: Convolution) -> Result<Tensor> {
     float(x.dtype(), "convolution")?;
     Geometry::new(x.dims(), weight.dims(), convolution)?;
-    x.contiguous()?.apply_op2(&weight.contiguous()?, Forward(convolution))
+    x.contiguous()?.apply2(&weight.contiguous()?, Forward(convolution))
 }
 
 /// `x (n, d)` through `weight (o, d)` and `bias (o)`, torch's layout: `(n, o)`.
@@ -88,7 +89,7 @@ impl CustomOp2 for Forward {
 
 /// ∂⟨conv2d(x, weight), y⟩/∂x for `x` of the given shape; linear in both arguments.
 pub(crate) fn input_gradient(y: &Tensor, weight: &Tensor, inputs: &Shape, how: Convolution) -> Result<Tensor> {
-    y.contiguous()?.apply_op2(&weight.contiguous()?, InputGradient { inputs: inputs.clone(), how })
+    y.contiguous()?.apply2(&weight.contiguous()?, InputGradient { inputs: inputs.clone(), how })
 }
 
 struct InputGradient {
@@ -123,7 +124,7 @@ impl CustomOp2 for InputGradient {
 
 /// ∂⟨conv2d(x, weight), y⟩/∂weight for weights of the given shape; linear in both arguments.
 pub(crate) fn weight_gradient(x: &Tensor, y: &Tensor, weights: &Shape, how: Convolution) -> Result<Tensor> {
-    x.contiguous()?.apply_op2(&y.contiguous()?, WeightGradient { weights: weights.clone(), how })
+    x.contiguous()?.apply2(&y.contiguous()?, WeightGradient { weights: weights.clone(), how })
 }
 
 struct WeightGradient {

@@ -1,0 +1,382 @@
+//! Derivatives by the leaves of a [`Tape`], without candle's bookkeeping.
+//!
+//! candle's `backward` makes zeros for every gradient and adds to them, on one thread, and both
+//! become part of the graph that the next derivative runs through. Here an operation of this crate
+//! on what depends on a tape's leaf is written down on the tape, and its result is a variable to
+//! candle, where candle's own graph ends. [`Tape::gradients`] walks back through what was written:
+//! a first gradient is taken as it is, only further ones are added. What candle computes between
+//! operations (a reshape, a loss) is a piece of candle's graph, whose `backward` ends at variables.
+//!
+//! The way back consists of operations too and is written down likewise, so that gradients of
+//! gradients are exact to any order. Tensors that depend on no tape are candle's alone.
+
+use crate::weighted_sum;
+use candle_core::op::BackpropOp;
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor, TensorId, Var, bail,
+};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+/// What has been computed from some leaves. It lives as long as one can differentiate by them.
+#[derive(Debug, Default)]
+pub struct Tape(Arc<Records>);
+
+impl Tape {
+    /// A variable with the value of `tensor`, without its past. Only this tape can differentiate by
+    /// it: candle's `backward` ends at the first operation of this crate.
+    pub fn leaf(&self, tensor: &Tensor) -> Result<Tensor> {
+        let leaf = Var::from_tensor(&tensor.detach())?.into_inner();
+        self.0.own(&leaf);
+        Ok(leaf)
+    }
+
+    /// ∂loss/∂leaf for the leaves that a scalar depends on: values without a graph.
+    pub fn gradients(&self, loss: &Tensor) -> Result<Gradients> {
+        self.vector_products(&[(loss.clone(), loss.ones_like()?)])
+    }
+
+    /// The same, still tracked, to be differentiated again.
+    pub fn tracked_gradients(&self, loss: &Tensor) -> Result<Gradients> {
+        self.0.pull_back(&[(loss.clone(), loss.ones_like()?)])
+    }
+
+    /// ∂(Σ ⟨y, v⟩)/∂leaf over some (y, v) of equal shapes, for the leaves that some y depend on:
+    /// values without a graph.
+    pub fn vector_products(&self, pairs: &[(Tensor, Tensor)]) -> Result<Gradients> {
+        unrecorded(|| self.0.pull_back(pairs))
+    }
+}
+
+/// What an operation made, and of what.
+#[derive(Debug)]
+struct Record {
+    operation: Operation,
+    inputs: Vec<Tensor>,
+    result: Tensor,
+}
+
+/// The results of one tape in the order in which they were made: each comes after its inputs.
+#[derive(Debug, Default)]
+struct Records {
+    made: Mutex<Vec<Arc<Record>>>,
+    /// The leaves and results that [`TAPES`] knows.
+    owned: Mutex<Vec<TensorId>>,
+}
+
+/// Which tape a leaf or result belongs to: candle's tensors have no room for it.
+static TAPES: LazyLock<Mutex<HashMap<TensorId, Weak<Records>>>> = LazyLock::new(Mutex::default);
+
+thread_local! {
+    static UNRECORDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work`, whose operations make values without a graph.
+fn unrecorded<T>(work: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            UNRECORDED.set(self.0);
+        }
+    }
+    let _restore = Restore(UNRECORDED.replace(true));
+    work()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Records {
+    fn own(self: &Arc<Self>, tensor: &Tensor) {
+        lock(&TAPES).insert(tensor.id(), Arc::downgrade(self));
+        lock(&self.owned).push(tensor.id());
+    }
+
+    fn write(
+        self: &Arc<Self>,
+        operation: Operation,
+        inputs: Vec<Tensor>,
+        (values, shape): (CpuStorage, Shape),
+    ) -> Tensor {
+        let result = Tensor::from_storage(Storage::Cpu(values), shape, BackpropOp::none(), true);
+        self.own(&result);
+        lock(&self.made).push(Arc::new(Record { operation, inputs, result: result.clone() }));
+        result
+    }
+
+    fn pull_back(&self, pairs: &[(Tensor, Tensor)]) -> Result<Gradients> {
+        let mut gradients = Gradients::default();
+        let mut place = lock(&self.made).len();
+        for (y, v) in pairs {
+            if y.dims() != v.dims() {
+                bail!("derivative: a vector {:?} does not fit values {:?}", v.dims(), y.dims());
+            }
+            self.add(&mut gradients, y, v.clone())?;
+        }
+        while place > 0 {
+            place -= 1;
+            let record = lock(&self.made)[place].clone();
+            let Some(gradient) = gradients.0.remove(&record.result.id()) else { continue };
+            let slopes = record.operation.backward(&record.inputs, &record.result, &gradient)?;
+            for (input, slope) in record.inputs.iter().zip(slopes) {
+                if let Some(slope) = slope {
+                    self.add(&mut gradients, input, slope)?;
+                }
+            }
+        }
+        Ok(gradients)
+    }
+
+    /// Adds to the gradient of a tensor, or through candle's graph to those of what it comes from.
+    fn add(&self, gradients: &mut Gradients, of: &Tensor, slope: Tensor) -> Result<()> {
+        if of.is_variable() {
+            return gradients.add(of.id(), slope);
+        }
+        if !of.track_op() {
+            return Ok(());
+        }
+        let piece = of.apply_op1(Seed(slope))?.backward()?;
+        for &id in piece.get_ids() {
+            let tape = lock(&TAPES).get(&id).and_then(Weak::upgrade);
+            match (tape, piece.get_id(id)) {
+                (Some(tape), Some(slope)) if std::ptr::eq(&*tape, self) => gradients.add(id, slope.clone())?,
+                (Some(_), _) => return two_tapes(),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Gradients by leaves of a tape.
+#[derive(Debug, Default)]
+pub struct Gradients(HashMap<TensorId, Tensor>);
+
+impl Gradients {
+    /// That by a leaf; none where nothing depended on it.
+    pub fn get(&self, leaf: &Tensor) -> Option<&Tensor> {
+        self.0.get(&leaf.id())
+    }
+
+    fn add(&mut self, id: TensorId, slope: Tensor) -> Result<()> {
+        let sum = match self.0.remove(&id) {
+            Some(sum) => weighted_sum(1.0, &sum, 1.0, &slope)?,
+            None => slope,
+        };
+        self.0.insert(id, sum);
+        Ok(())
+    }
+}
+
+impl Drop for Records {
+    fn drop(&mut self) {
+        let mut tapes = lock(&TAPES);
+        for id in lock(&self.owned).iter() {
+            tapes.remove(id);
+        }
+    }
+}
+
+fn two_tapes<T>() -> Result<T> {
+    bail!("derivative: a graph depends on the leaves of two tapes, make its leaves with one")
+}
+
+/// A scalar whose gradient by its input is given.
+struct Seed(Tensor);
+
+impl CustomOp1 for Seed {
+    fn name(&self) -> &'static str {
+        "seed"
+    }
+
+    fn cpu_fwd(&self, _x: &CpuStorage, _layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok((CpuStorage::F32(vec![0.0]), ().into()))
+    }
+
+    fn bwd(&self, _x: &Tensor, _result: &Tensor, _gradient: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(self.0.clone()))
+    }
+}
+
+/// An operation as candle knows it.
+enum Operation {
+    One(Box<dyn CustomOp1 + Send + Sync>),
+    Two(Box<dyn CustomOp2 + Send + Sync>),
+    Three(Box<dyn CustomOp3 + Send + Sync>),
+}
+
+impl std::fmt::Debug for Operation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::One(operation) => operation.name(),
+            Self::Two(operation) => operation.name(),
+            Self::Three(operation) => operation.name(),
+        })
+    }
+}
+
+impl Operation {
+    /// The gradient by each input.
+    fn backward(&self, inputs: &[Tensor], result: &Tensor, gradient: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        Ok(match (self, inputs) {
+            (Self::One(operation), [a]) => vec![operation.bwd(a, result, gradient)?],
+            (Self::Two(operation), [a, b]) => {
+                let (da, db) = operation.bwd(a, b, result, gradient)?;
+                vec![da, db]
+            }
+            (Self::Three(operation), [a, b, c]) => {
+                let (da, db, dc) = operation.bwd(a, b, c, result, gradient)?;
+                vec![da, db, dc]
+            }
+            _ => bail!("{self:?}: {} inputs are not what it takes", inputs.len()),
+        })
+    }
+}
+
+/// How the result of an operation is differentiated.
+enum Way {
+    /// By candle, if at all.
+    Candle,
+    /// Not at all.
+    Value,
+    /// By a tape.
+    Recorded(Arc<Records>),
+}
+
+impl Way {
+    /// That of an operation on `inputs`.
+    ///
+    /// Errs when they belong to two tapes.
+    fn of(inputs: &[&Tensor]) -> Result<Self> {
+        if UNRECORDED.get() {
+            return Ok(Self::Value);
+        }
+        let mut way = Self::Candle;
+        for input in inputs.iter().filter(|input| input.is_variable() && input.device().is_cpu()) {
+            let tape = lock(&TAPES).get(&input.id()).and_then(Weak::upgrade);
+            way = match (way, tape) {
+                (way, None) => way,
+                (Self::Recorded(one), Some(other)) if !Arc::ptr_eq(&one, &other) => return two_tapes(),
+                (_, Some(tape)) => Self::Recorded(tape),
+            };
+        }
+        Ok(way)
+    }
+}
+
+fn on_cpu(storage: &Storage) -> Result<&CpuStorage> {
+    match storage {
+        Storage::Cpu(values) => Ok(values),
+        _ => bail!("a tape's operations run on the CPU, move their inputs there first"),
+    }
+}
+
+/// Operations as candle applies them, or written down where an input depends on a tape's leaf.
+pub(crate) trait Apply {
+    fn apply1<C: CustomOp1 + Send + Sync + 'static>(&self, operation: C) -> Result<Tensor>;
+    fn apply2<C: CustomOp2 + Send + Sync + 'static>(&self, other: &Tensor, operation: C) -> Result<Tensor>;
+    fn apply3<C: CustomOp3 + Send + Sync + 'static>(&self, b: &Tensor, c: &Tensor, operation: C) -> Result<Tensor>;
+}
+
+impl Apply for Tensor {
+    fn apply1<C: CustomOp1 + Send + Sync + 'static>(&self, operation: C) -> Result<Tensor> {
+        match Way::of(&[self])? {
+            Way::Candle => self.apply_op1(operation),
+            Way::Value => self.apply_op1_no_bwd(&operation),
+            Way::Recorded(tape) => {
+                let (a, la) = self.storage_and_layout();
+                let made = operation.cpu_fwd(on_cpu(&a)?, la)?;
+                Ok(tape.write(Operation::One(Box::new(operation)), vec![self.clone()], made))
+            }
+        }
+    }
+
+    fn apply2<C: CustomOp2 + Send + Sync + 'static>(&self, other: &Tensor, operation: C) -> Result<Tensor> {
+        match Way::of(&[self, other])? {
+            Way::Candle => self.apply_op2(other, operation),
+            Way::Value => self.apply_op2_no_bwd(other, &operation),
+            Way::Recorded(tape) => {
+                let ((a, la), (b, lb)) = (self.storage_and_layout(), other.storage_and_layout());
+                let made = operation.cpu_fwd(on_cpu(&a)?, la, on_cpu(&b)?, lb)?;
+                Ok(tape.write(Operation::Two(Box::new(operation)), vec![self.clone(), other.clone()], made))
+            }
+        }
+    }
+
+    fn apply3<C: CustomOp3 + Send + Sync + 'static>(&self, b: &Tensor, c: &Tensor, operation: C) -> Result<Tensor> {
+        match Way::of(&[self, b, c])? {
+            Way::Candle => self.apply_op3(b, c, operation),
+            Way::Value => self.apply_op3_no_bwd(b, c, &operation),
+            Way::Recorded(tape) => {
+                let inputs = vec![self.clone(), b.clone(), c.clone()];
+                let ((a, la), (b, lb), (c, lc)) =
+                    (self.storage_and_layout(), b.storage_and_layout(), c.storage_and_layout());
+                let made = operation.cpu_fwd(on_cpu(&a)?, la, on_cpu(&b)?, lb, on_cpu(&c)?, lc)?;
+                Ok(tape.write(Operation::Three(Box::new(operation)), inputs, made))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::random;
+    use crate::{Convolution, conv2d, relu};
+
+    fn scalar(tensor: &Tensor) -> f64 {
+        tensor.to_scalar::<f64>().unwrap()
+    }
+
+    #[test]
+    fn a_third_derivative_runs_through_two_ways_back_and_candles_pieces_between() {
+        let (tape, at) = (Tape::default(), 0.7f64);
+        let x = tape.leaf(&Tensor::new(&[at], &candle_core::Device::Cpu).unwrap()).unwrap();
+        // x⁵ by operations of ours, and candle's reshapes and powers between them
+        let square = weighted_sum(1.0, &x.sqr().unwrap(), 0.0, &x).unwrap();
+        let y = crate::dot(
+            &square.reshape((1, 1)).unwrap(),
+            &relu(&x).unwrap().powf(3.0).unwrap().reshape((1, 1)).unwrap(),
+        );
+        let mut y = y.unwrap();
+        for (order, right) in [5.0 * at.powi(4), 20.0 * at.powi(3), 60.0 * at.powi(2)].into_iter().enumerate() {
+            let grads = tape.tracked_gradients(&y).unwrap();
+            y = grads.get(&x).unwrap().reshape(()).unwrap();
+            assert!((scalar(&y) - right).abs() < 1e-12, "order {}: {} for {right}", order + 1, scalar(&y));
+        }
+    }
+
+    #[test]
+    fn plain_gradients_are_values_that_no_tape_knows() {
+        let tape = Tape::default();
+        let x = tape.leaf(&random("x", (1, 3, 3, 1))).unwrap();
+        let y = conv2d(&x, &random("w", (1, 1, 3, 3)), Convolution::default()).unwrap();
+        let before = lock(&tape.0.made).len();
+        let grads = tape.gradients(&y.sum_all().unwrap()).unwrap();
+        assert!(!grads.get(&x).unwrap().track_op());
+        assert_eq!(lock(&tape.0.made).len(), before);
+    }
+
+    #[test]
+    fn what_a_tape_owned_is_forgotten_with_it() {
+        let tape = Tape::default();
+        let x = tape.leaf(&random("x", 3)).unwrap();
+        let y = relu(&x).unwrap();
+        assert!(lock(&TAPES).contains_key(&y.id()));
+        drop(tape);
+        assert!(!lock(&TAPES).contains_key(&y.id()) && !lock(&TAPES).contains_key(&x.id()));
+        // what is left is a plain value
+        assert_eq!(relu(&y).unwrap().to_vec1::<f64>().unwrap(), y.to_vec1::<f64>().unwrap());
+    }
+
+    #[test]
+    fn leaves_of_two_tapes_do_not_mix() {
+        let (one, other) = (Tape::default(), Tape::default());
+        let (x, y) = (one.leaf(&random("x", 3)).unwrap(), other.leaf(&random("y", 3)).unwrap());
+        assert!(crate::dot(&x, &y).unwrap_err().to_string().contains("two tapes"));
+        let mixed = x.mul(&y).unwrap().sum_all().unwrap();
+        assert!(one.gradients(&mixed).unwrap_err().to_string().contains("two tapes"));
+    }
+}
