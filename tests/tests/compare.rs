@@ -36,7 +36,7 @@ fn every_kind_of_learning_is_one_row_and_the_best_is_kept() {
     }
     let rows = rows(&run.stdout);
     let kinds: Vec<&str> = rows.iter().map(|row| row[1].as_str()).collect();
-    assert_eq!(kinds, ["floor", "scratch", "transfer", "transfer", "transfer", "transfer", "meta", "meta"]);
+    assert_eq!(kinds, ["floor", "scratch", "transfer", "transfer", "transfer", "transfer", "meta", "meta", "meta"]);
     assert_eq!(rows.iter().filter(|row| row[3] == "0 (best)").count(), 1, "{}", run.stdout);
     assert!(run.stdout.contains("On these tasks"), "{}", run.stdout);
 

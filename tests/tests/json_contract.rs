@@ -45,7 +45,7 @@ fn check(line: &str, result: &Value) {
     assert_eq!(result["out"].is_string(), line.contains("--out") || line == "inspect learned", "{line}: {result}");
     let methods = result["methods"].as_array().unwrap();
     match command {
-        "compare" => assert_eq!(methods.len(), 8, "{result}"),
+        "compare" => assert_eq!(methods.len(), 9, "{result}"),
         "train" | "evaluate" | "meta-train" => assert_eq!(methods.len(), 1, "{line}: {result}"),
         _ => assert!(methods.is_empty(), "{line}: {result}"),
     }

@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod course;
 mod data;
+mod drawings;
 mod output;
 mod pretrained;
 mod registry;

@@ -1,6 +1,7 @@
 //! Every method that the program knows: one line each. A new one is a file with its `Method` in
 //! `taper-meta`, `taper-transfer` or `taper-learn`, and a line here.
 
+use crate::drawings::IN_PROGRAM;
 use anyhow::{Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::fmt;
@@ -64,14 +65,19 @@ impl fmt::Display for Named {
     }
 }
 
+/// All that `compare` can score: the methods, and the learner in the program.
+fn comparable() -> impl Iterator<Item = &'static Method> {
+    METHODS.iter().copied().chain([&IN_PROGRAM])
+}
+
 /// The method of that name.
 ///
 /// Errs, listing all, when there is none.
 pub(crate) fn method(name: &str) -> Result<&'static Method> {
-    match METHODS.iter().find(|method| method.name == name) {
+    match comparable().find(|method| method.name == name) {
         Some(method) => Ok(method),
         None => {
-            let names: Vec<&str> = METHODS.iter().map(|method| method.name).collect();
+            let names: Vec<&str> = comparable().map(|method| method.name).collect();
             bail!("`{name}` is no method of this version of taper, use one of {}", names.join(", "))
         }
     }
@@ -88,7 +94,7 @@ pub(crate) fn trained_method() -> impl TypedValueParser<Value = Named> {
 }
 
 fn parser(offered: fn(&Method) -> bool) -> impl TypedValueParser<Value = Named> {
-    let values = METHODS.iter().filter(|method| offered(method)).map(|method| {
+    let values = comparable().filter(|method| offered(method)).map(|method| {
         let transductive = if method.transductive { ", transductive" } else { "" };
         PossibleValue::new(method.name).help(format!("{} ({}{transductive})", method.title, method.paper))
     });

@@ -246,7 +246,7 @@ impl Step {
             }
             (Self::CentreCrop(side), _) | (Self::RandomCrop { side, .. }, None) => centre_crop(&planes, *side),
             (Self::Centre(middle), _) => centre(&planes, *middle),
-            (Self::Ink, _) => ink(&planes),
+            (Self::Ink, _) => ink(&planes)?,
             (Self::Frame { share, side }, _) => frame(&planes, *share, *side),
             (Self::Grey, _) => grey(planes),
             (Self::Colour, _) if planes.channels == 1 => {

@@ -5,10 +5,13 @@ use clap::Args;
 use std::path::PathBuf;
 
 #[derive(Args, Clone)]
+#[command(allow_missing_positional = true)]
 pub(crate) struct AdaptTo {
-    /// A learner: a model directory, or the --out directory of a run
-    pub(crate) model: PathBuf,
+    /// A learner: a model directory, or the --out directory of a run; without one, the learner in
+    /// the program, for line drawings
+    pub(crate) model: Option<PathBuf>,
     /// A folder of class folders with a few images each
+    #[arg(required = true)]
     pub(crate) support: PathBuf,
     /// Where to write the classifier
     #[arg(long, value_name = "DIR")]

@@ -12,13 +12,13 @@ pub(crate) struct Compare {
     /// A data set; without one, invented handwriting (glyphs)
     #[arg(value_name = "DATA")]
     pub(crate) data: Option<PathBuf>,
-    /// Methods to compare, by name: any that `taper meta-train --help` lists, pixels and scratch
+    /// Methods to compare, by name: any that `taper meta-train --help` lists, pixels and scratch; in-program is the learner that the program carries for line drawings
     #[arg(
         long,
         action = ArgAction::Set,
         value_delimiter = ',',
         value_parser = any_method(),
-        default_value = "pixels,scratch,nearest-mean,linear-probe,fine-tune,multitask,protonet,maml"
+        default_value = "pixels,scratch,nearest-mean,linear-probe,fine-tune,multitask,protonet,maml,in-program"
     )]
     pub(crate) methods: Vec<Named>,
     #[command(flatten)]

@@ -1,11 +1,12 @@
 //! `taper predict`: class names with probabilities.
 
+use super::adapt::classifier;
 use super::{result_json, with};
 use crate::args::Predict;
 use crate::output::Output;
-use crate::pretrained;
 use crate::registry::CLASSIFIER;
 use crate::table::table;
+use crate::{data, drawings, pretrained};
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use serde_json::json;
@@ -20,7 +21,14 @@ const OTHERS_SHOWN: usize = 2;
 
 pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
     let start = Instant::now();
-    let model = pretrained::load(&options.model, &options.weights)?;
+    let model = if drawings::is_support(&options.model) {
+        let support = data::dataset(Some(&options.model))?;
+        data::tell(support.as_ref(), output)?;
+        let learner = drawings::learner(support.as_ref(), output)?;
+        classifier(&learner, &support, options.views.views, options.common.seed)?
+    } else {
+        pretrained::load(&options.model, &options.weights)?
+    };
     if model.trained.method != CLASSIFIER {
         bail!(
             "{}: is a learner ({}), not a classifier: run `taper adapt {} SUPPORT_FOLDER --out DIR` first",

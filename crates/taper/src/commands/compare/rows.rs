@@ -5,6 +5,8 @@ use super::setting::Setting;
 use super::training::Training;
 use crate::args::{Compare, Usage};
 use crate::course::Course;
+use crate::data;
+use crate::drawings::{self, IN_PROGRAM};
 use crate::output::Output;
 use crate::registry::{METHODS, learner};
 use anyhow::Result;
@@ -73,10 +75,31 @@ pub(super) fn rows(
             model: (method.kind != Kind::Floor).then_some(model),
         });
     }
+    if asked(options, &IN_PROGRAM) {
+        rows.extend(in_program(setting, output)?);
+    }
     if let Some(path) = &options.weights {
         rows.extend(foreign(options, setting, path)?);
     }
     Ok(rows)
+}
+
+/// The learner in the program, where the images are line drawings.
+fn in_program(setting: &Setting, output: &Output) -> Result<Option<Row>> {
+    let dataset = setting.test.dataset();
+    let Some(model) = drawings::learner_where_it_fits(dataset.as_ref())? else {
+        output.note(format!("{}: no line drawings, so no row for {}", dataset.name(), IN_PROGRAM.title));
+        return Ok(None);
+    };
+    Ok(Some(Row {
+        name: IN_PROGRAM.title.into(),
+        kind: IN_PROGRAM.kind,
+        trained_on: "invented alphabets".into(),
+        train_seconds: 0.0,
+        method: learner(&model)?,
+        view: data::view(dataset.clone(), model.transform.parse()?)?,
+        model: Some(model),
+    }))
 }
 
 /// Is the method among those to compare?
