@@ -2,7 +2,7 @@
 
 use std::fs;
 use taper_tests::drawings::Drawings;
-use taper_tests::program::{taper, taper_ok};
+use taper_tests::program::{root, taper, taper_ok};
 use tempfile::TempDir;
 
 const CONFIG: &str = r#"
@@ -71,4 +71,18 @@ fn files_that_say_something_else_are_usage_errors() {
     let run = taper(at.path(), "meta-train --config nowhere.toml");
     assert!(run.code == Some(2) && run.stderr.contains("nowhere.toml"), "{run:?}");
     assert!(!at.path().join("run").exists());
+}
+
+#[test]
+fn every_recipe_is_understood() {
+    let at = tempfile::tempdir().unwrap();
+    for recipe in fs::read_dir(root().join("data/configs")).unwrap() {
+        let path = recipe.unwrap().path();
+        let text: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
+        let command = text["command"].as_str().unwrap();
+        let data = if command == "survey" { "--datasets=nowhere" } else { "nowhere" };
+        let refused = taper(at.path(), &format!("{command} {data} --config {}", path.display()));
+        // all of it was understood: what fails is the data set that does not exist
+        assert!(refused.stderr.contains("nowhere"), "{}: {}", path.display(), refused.stderr);
+    }
 }

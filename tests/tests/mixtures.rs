@@ -1,4 +1,4 @@
-//! Tasks from several data sets, and weights averaged over a run.
+//! Tasks from several data sets, published splits, and weights averaged over a run.
 
 use std::fs;
 use taper_tests::drawings::Drawings;
@@ -44,4 +44,22 @@ fn an_average_of_the_last_steps_is_what_is_kept() {
     }
     assert!(weights("one") == weights("off"), "the average of one step is that step");
     assert!(weights("three") != weights("off"));
+}
+
+#[test]
+fn a_published_split_says_which_classes_are_trained_on_and_tested() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    Drawings::default().write(&at.join("data"));
+    let part = |class: usize| ["train", "train", "validation", "test"][class / 5];
+    let lines: String = (0..20).map(|class| format!("c{class:02},{}\n", part(class))).collect();
+    fs::write(at.join("split.csv"), lines).unwrap();
+    taper_ok(at, &format!("{META} --split split.csv --out run"));
+    let trained = fs::read_to_string(at.join("run/model/config.json")).unwrap();
+    assert!(trained.contains("\"c09\"") && !trained.contains("\"c10\""), "{trained}");
+    let evaluate = "evaluate run data --split split.csv --ways 5 --queries 2 --episodes 4 --save-episodes tasks";
+    taper_ok(at, evaluate);
+    fs::write(at.join("split.csv"), "c00,train\nc00,test\n").unwrap();
+    let refused = taper(at, &format!("{META} --split split.csv"));
+    assert!(refused.code == Some(1) && refused.stderr.contains("split.csv: line 2"), "{}", refused.stderr);
 }

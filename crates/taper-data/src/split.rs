@@ -1,6 +1,6 @@
 //! Splitting a data set's classes for training, validation and test.
 
-use crate::Dataset;
+use crate::{DataError, Dataset, Result};
 use std::collections::BTreeMap;
 use taper_ops::{permutation, rng};
 
@@ -13,6 +13,65 @@ pub struct Split {
     pub validation: Vec<u32>,
     /// Classes that are scored, once.
     pub test: Vec<u32>,
+}
+
+impl Split {
+    /// A published split, as CSV: a class and its part (`train`, `validation` or `val`, `test`) a
+    /// line, such as `Greek/alpha,train`. A group's name stands for all its classes. Classes that
+    /// are not named are in no part; a first line of titles and lines that begin with `#` are
+    /// passed over.
+    ///
+    /// Errs, naming the line, at a class that the data set lacks, one in two parts and an unknown
+    /// part; and when nothing is left to train on.
+    pub fn parse(text: &str, dataset: &dyn Dataset) -> Result<Self> {
+        let mut split = Self { train: Vec::new(), validation: Vec::new(), test: Vec::new() };
+        let mut lines_of: BTreeMap<u32, usize> = BTreeMap::new();
+        let lines =
+            text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        for (place, (number, line)) in lines.enumerate() {
+            let wrong = |problem: String| DataError::Invalid(format!("line {}: {problem}", number + 1));
+            let (name, part) = line
+                .rsplit_once(',')
+                .map(|(name, part)| (name.trim().trim_matches('"'), part.trim().trim_matches('"')))
+                .ok_or_else(|| wrong(format!("`{line}` names no part, write class,train")))?;
+            let classes = named(dataset, name);
+            let to = match part {
+                "train" => &mut split.train,
+                "validation" | "val" => &mut split.validation,
+                "test" => &mut split.test,
+                _ if place == 0 && classes.is_empty() => continue,
+                _ => return Err(wrong(format!("`{part}` is no part, use train, validation or test"))),
+            };
+            if classes.is_empty() {
+                return Err(wrong(format!("{} has no class or group `{name}`, correct it", dataset.name())));
+            }
+            for class in classes {
+                if let Some(before) = lines_of.insert(class, number + 1) {
+                    return Err(wrong(format!("`{name}` is in line {before} already, name each class once")));
+                }
+                to.push(class);
+            }
+        }
+        if split.train.is_empty() {
+            return Err(DataError::Invalid("names no class to train on, add lines such as class,train".into()));
+        }
+        [&mut split.train, &mut split.validation, &mut split.test].into_iter().for_each(|part| part.sort_unstable());
+        Ok(split)
+    }
+}
+
+/// Classes of that full name, of that name where it is the only one, or of that group.
+fn named(dataset: &dyn Dataset, name: &str) -> Vec<u32> {
+    let places = |matches: &dyn Fn(&crate::Class) -> bool| -> Vec<u32> {
+        (0..).zip(dataset.classes()).filter(|(_, class)| matches(class)).map(|(place, _)| place).collect()
+    };
+    let whole = places(&|class| class.full_name() == name);
+    let short = places(&|class| class.name == name);
+    match (whole.is_empty(), short.len()) {
+        (false, _) => whole,
+        (true, 1) => short,
+        _ => places(&|class| class.group == name),
+    }
 }
 
 /// Splits the classes by `seed`: whole groups where there are at least three, so that test groups
@@ -41,5 +100,42 @@ pub fn split_classes(dataset: &dyn Dataset, seed: u64) -> Split {
         test: part(&order[..test]),
         validation: part(&order[test..test + validation]),
         train: part(&order[test + validation..]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Glyphs, GlyphsSize};
+
+    fn glyphs() -> Glyphs {
+        Glyphs::new(0, GlyphsSize { alphabets: 3, characters: 3, drawings: 2 }).unwrap()
+    }
+
+    #[test]
+    fn a_published_split_names_classes_or_whole_groups() {
+        let glyphs = glyphs();
+        let (one, two) = (glyphs.classes()[0].full_name(), glyphs.classes()[1].full_name());
+        let [second, third] = [3, 6].map(|class| glyphs.classes()[class].group.clone());
+        let text = format!("class,part\n# mine\n{one},train\n\n\"{two}\", val\n{second},train\n{third},test\n");
+        let split = Split::parse(&text, &glyphs).unwrap();
+        let expected = Split { train: vec![0, 3, 4, 5], validation: vec![1], test: vec![6, 7, 8] };
+        assert_eq!(split, expected);
+    }
+
+    #[test]
+    fn mistakes_name_their_line() {
+        let glyphs = glyphs();
+        let one = glyphs.classes()[0].full_name();
+        for (text, problem) in [
+            (format!("{one},train\n{one}"), "line 2: "),
+            (format!("{one},train\nnobody,test"), "no class or group `nobody`"),
+            (format!("{one},train\n{one},test"), "line 1 already"),
+            (format!("{one},train\n{one},exam"), "`exam` is no part"),
+            (format!("{one},test"), "no class to train on"),
+        ] {
+            let error = Split::parse(&text, &glyphs).unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+        }
     }
 }

@@ -26,19 +26,16 @@ pub(crate) fn expand(arguments: Vec<OsString>) -> Result<Vec<OsString>> {
     let Some(command) = arguments.get(1).and_then(|name| cli.find_subcommand(name)) else { return Ok(arguments) };
     let text =
         std::fs::read_to_string(&file).map_err(|_| Usage(format!("{}: can't be read, {missing}", file.display())))?;
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+    let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         Usage(format!("{}: is no TOML ({}), correct it", file.display(), error.message()))
     })?;
+    if let Some(meant) = table.remove("command").filter(|meant| meant.as_str() != Some(command.get_name())) {
+        let meant = meant.as_str().unwrap_or("another command");
+        return Err(Usage(format!("{}: is for another command, use `taper {meant}`", file.display())).into());
+    }
     let mut flags = Vec::new();
     let mut positional = Vec::new();
     for (key, value) in table {
-        if key == "command" {
-            if value.as_str() != Some(command.get_name()) {
-                let meant = value.as_str().unwrap_or("another command");
-                return Err(Usage(format!("{}: is for another command, use `taper {meant}`", file.display())).into());
-            }
-            continue;
-        }
         let known = command.get_arguments().find(|argument| argument.get_id().as_str().replace('_', "-") == key);
         let Some(argument) = known else {
             return Err(Usage(format!(
@@ -100,22 +97,17 @@ pub(crate) fn text(matches: &ArgMatches) -> String {
             continue;
         }
         let Some(raw) = matches.get_raw(id) else { continue };
-        let values: Vec<String> = raw.map(|value| value.to_string_lossy().into_owned()).collect();
-        let joined;
-        let value = match (argument.get_value_delimiter(), values.last()) {
-            (_, None) => continue,
-            (Some(comma), _) => {
-                joined = values.join(&comma.to_string());
-                &joined
-            }
-            (None, Some(last)) => last,
+        let mut values = raw.map(|value| absolute(id, &value.to_string_lossy()));
+        let value = match argument.get_value_delimiter() {
+            Some(comma) => values.collect::<Vec<_>>().join(&comma.to_string()),
+            None => values.next_back().unwrap_or_default(),
         };
         let value = match value.parse::<i64>() {
             Ok(number) => number.into(),
             Err(_) => match (value.parse::<f64>(), value.parse::<bool>()) {
                 (Ok(number), _) if number.is_finite() => number.into(),
                 (_, Ok(flag)) => flag.into(),
-                _ => absolute(argument, value).into(),
+                _ => value.into(),
             },
         };
         table.insert(id.replace('_', "-"), value);
@@ -123,11 +115,14 @@ pub(crate) fn text(matches: &ArgMatches) -> String {
     toml::to_string(&table).unwrap_or_default()
 }
 
+/// Options that are paths, or begin with one (`drawings=0.3`).
+const PATHS: [&str; 8] = ["data", "weights", "model", "support", "meta_data", "split", "also", "datasets"];
+
 /// Paths are kept absolute, so that a run can be resumed from anywhere.
-fn absolute(argument: &clap::Arg, value: &str) -> String {
-    let path = matches!(argument.get_id().as_str(), "data" | "weights" | "model" | "support" | "meta_data");
-    match std::path::absolute(value) {
-        Ok(full) if path && full.exists() => full.to_string_lossy().into_owned(),
+fn absolute(id: &str, value: &str) -> String {
+    let (path, rest) = value.rfind('=').filter(|_| id == "also").map_or((value, ""), |at| value.split_at(at));
+    match std::path::absolute(path) {
+        Ok(full) if PATHS.contains(&id) && full.exists() => format!("{}{rest}", full.display()),
         _ => value.to_string(),
     }
 }

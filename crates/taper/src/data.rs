@@ -1,8 +1,8 @@
 //! Data sets by path or by name, and how their images reach a network.
 
-use crate::args::{ImageOptions, ScopeName};
+use crate::args::{ImageOptions, ScopeName, TaskOptions};
 use crate::output::Output;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::sync::Arc;
 use taper_data::{
@@ -88,11 +88,23 @@ pub(crate) fn check_classes(dataset: &dyn Dataset, shape: &TaskShape) -> Result<
     }
 }
 
-/// How the classes of a data set serve training, validation and test.
-pub(crate) fn split(dataset: &dyn Dataset, seed: u64, ways: usize) -> Option<Split> {
+/// How the classes of a data set serve training, validation and test: as a file says, or by the
+/// seed; none where there are too few for that.
+pub(crate) fn split(dataset: &dyn Dataset, tasks: &TaskOptions, seed: u64) -> Result<Option<Split>> {
+    if let Some(path) = &tasks.split {
+        return published(dataset, path).map(Some);
+    }
     let split = split_classes(dataset, seed);
+    let ways = tasks.shape()?.ways().high();
     let enough = [&split.train, &split.validation, &split.test].iter().all(|part| part.len() >= ways);
-    enough.then_some(split)
+    Ok(enough.then_some(split))
+}
+
+/// The split that a file says.
+pub(crate) fn published(dataset: &dyn Dataset, path: &Path) -> Result<Split> {
+    let about = || path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(about)?;
+    Split::parse(&text, dataset).with_context(about)
 }
 
 pub(crate) fn scope(asked: Option<ScopeName>, dataset: &dyn Dataset) -> Scope {

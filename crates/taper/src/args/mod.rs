@@ -20,7 +20,7 @@ pub(crate) use evaluate::{Episodes, Evaluate, Protocol};
 pub(crate) use inspect::Inspect;
 pub(crate) use meta_train::{Also, MetaTrain};
 pub(crate) use predict::Predict;
-pub(crate) use shared::{CommonOptions, DeviceName, ImageOptions, RunOptions, ScopeName, WeightOptions};
+pub(crate) use shared::{CommonOptions, DeviceName, ImageOptions, RunOptions, ScopeName, TaskOptions, WeightOptions};
 pub(crate) use survey::{Labels, Survey};
 pub(crate) use train::{Freeze, Train};
 

@@ -68,6 +68,10 @@ pub(crate) struct TaskOptions {
     /// Where the classes of a task come from [default: group where there are groups]
     #[arg(long, value_enum)]
     pub(crate) scope: Option<ScopeName>,
+    /// A published split of DATA's classes, as CSV: class,train or class,validation or class,test a
+    /// line [default: by the seed, whole groups where there are some]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) split: Option<PathBuf>,
 }
 
 impl TaskOptions {

@@ -97,9 +97,14 @@ fn episodes(
             let shape = options.tasks.shape()?;
             data::check_classes(dataset, &shape)?;
             let scope = data::scope(options.tasks.scope, dataset);
-            let all = 0..dataset.classes().len() as u32;
-            let fresh: Vec<u32> = all.filter(|&class| options.trained_classes || !trained_on(class)).collect();
-            let left_out = dataset.classes().len() - fresh.len();
+            let all: Vec<u32> = match &options.tasks.split {
+                Some(path) => data::published(dataset, path)?.test,
+                None => (0..dataset.classes().len() as u32).collect(),
+            };
+            let count_of_all = all.len();
+            let fresh: Vec<u32> =
+                all.into_iter().filter(|&class| options.trained_classes || !trained_on(class)).collect();
+            let left_out = count_of_all - fresh.len();
             if fresh.is_empty() {
                 bail!(
                     "{}: the learner was trained on all of its classes, give other data or --trained-classes",
@@ -107,10 +112,7 @@ fn episodes(
                 );
             }
             if left_out > 0 {
-                output.note(format!(
-                    "{left_out} of {} classes were trained on and are left out",
-                    dataset.classes().len()
-                ));
+                output.note(format!("{left_out} of {count_of_all} classes were trained on and are left out"));
             }
             let sampler =
                 EpisodeSampler::new(dataset, &fresh, shape, scope).with_context(|| dataset.name().to_string())?;

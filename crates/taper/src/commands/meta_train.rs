@@ -31,7 +31,7 @@ pub(crate) fn run(options: &MetaTrain, config: &str, output: &Output) -> Result<
     data::tell(dataset.as_ref(), output)?;
     let look = data::look(dataset.as_ref())?;
     let transform = data::transform(&options.image, options.backbone, look, look.channels)?;
-    let own = Source::new(options, dataset, transform.clone(), output)?;
+    let own = Source::new(options, &options.tasks, dataset, transform.clone(), output)?;
     let (view, shape) = (&own.view, options.tasks.shape()?);
     if let Training::SharedTasks = method.training {
         let run = run_directory(&options.run, config)?;

@@ -32,7 +32,7 @@ impl Setting {
         let transform = data::transform(&options.image, options.backbone, look, look.channels)?;
         let test = data::view(dataset.clone(), transform)?;
         let test_scope = data::scope(options.tasks.scope, dataset.as_ref());
-        if let Some(split) = data::split(dataset.as_ref(), seed, shape.ways().high()) {
+        if let Some(split) = data::split(dataset.as_ref(), &options.tasks, seed)? {
             let (mut train, test_classes) = (split.train, split.test);
             // nothing is chosen on validation classes here, so they are learned from too
             train.extend(split.validation);

@@ -1,6 +1,6 @@
 //! Where tasks come from: DATA, or what is mixed in with it.
 
-use crate::args::{MetaTrain, Usage};
+use crate::args::{Also, MetaTrain, TaskOptions, Usage};
 use crate::course::Beside;
 use crate::data;
 use crate::output::Output;
@@ -23,22 +23,23 @@ impl Source {
     /// Errs when a class has too few images for a task, or no group has enough classes.
     pub(super) fn new(
         options: &MetaTrain,
+        tasks: &TaskOptions,
         dataset: Arc<dyn Dataset>,
         transform: Transform,
         output: &Output,
     ) -> Result<Self> {
-        let shape = options.tasks.shape()?;
+        let shape = tasks.shape()?;
         let every = 0..dataset.classes().len() as u32;
         let all = || Split { train: every.clone().collect(), validation: Vec::new(), test: Vec::new() };
         let split = match options.train_on_all {
             true => all(),
-            false => data::split(dataset.as_ref(), options.run.common.seed, shape.ways().high()).unwrap_or_else(|| {
+            false => data::split(dataset.as_ref(), tasks, options.run.common.seed)?.unwrap_or_else(|| {
                 let name = dataset.name();
                 output.note(format!("{name}: too few classes to keep some for validation: all are trained on"));
                 all()
             }),
         };
-        let scope = data::scope(options.tasks.scope, dataset.as_ref());
+        let scope = data::scope(tasks.scope, dataset.as_ref());
         Ok(Self { view: data::view(dataset, transform)?, split, scope, shape })
     }
 
@@ -79,10 +80,12 @@ pub(super) fn also(options: &MetaTrain, transform: &Transform, output: &Output) 
         )
         .into());
     }
-    let source = |also: &crate::args::Also| {
+    let source = |also: &Also| {
         let dataset = data::dataset(Some(&also.path))?;
         data::tell(dataset.as_ref(), output)?;
-        let source = Source::new(options, dataset, transform.clone(), output)?;
+        // a published split is DATA's
+        let tasks = TaskOptions { split: None, ..options.tasks.clone() };
+        let source = Source::new(options, &tasks, dataset, transform.clone(), output)?;
         source.check()?;
         Ok((source, also.share))
     };
