@@ -121,18 +121,18 @@ pub(crate) struct InnerLoop {
 }
 
 impl InnerLoop {
-    /// Support logits at φ, and the statistics that queries are normalised by.
-    fn support(&self, params: &Params, step: &Step, inputs: &Tensor, training: bool) -> Result<(Forward, Buffers)> {
+    /// Support logits at φ, and the statistics that queries are normalised by. A support set is
+    /// always normalised by its own statistics: they are the same in training and in use, and no
+    /// query sees another by them.
+    fn support(&self, params: &Params, step: &Step, inputs: &Tensor) -> Result<(Forward, Buffers)> {
         if self.norm != TaskNorm::PerStep {
             return self.norm.support(&self.network, params, &step.buffers, inputs, None);
         }
-        Ok((self.per_step(params, step, inputs, training)?, step.buffers.clone()))
+        Ok((self.per_step(params, step, inputs, Norm::Batch)?, step.buffers.clone()))
     }
 
-    /// As batch norm always does, but each step for itself: its batch's statistics in training, its
-    /// running ones in use.
-    fn per_step(&self, params: &Params, step: &Step, inputs: &Tensor, training: bool) -> Result<Forward> {
-        let norm = if training { Norm::Batch } else { Norm::Stored };
+    /// Through the norms that a step has for itself.
+    fn per_step(&self, params: &Params, step: &Step, inputs: &Tensor, norm: Norm) -> Result<Forward> {
         Ok(self.network.forward(params, &step.buffers, inputs, Mode { norm, ..Mode::evaluate() })?)
     }
 
@@ -147,11 +147,13 @@ impl InnerLoop {
         training: bool,
     ) -> Result<(Tensor, BatchStatistics)> {
         if self.norm == TaskNorm::PerStep {
-            let forward = self.per_step(params, step, inputs, training)?;
+            // as batch norm always does: by the batch in training, by running statistics in use
+            let norm = if training { Norm::Batch } else { Norm::Stored };
+            let forward = self.per_step(params, step, inputs, norm)?;
             return Ok((logits(&forward, support.ways)?, forward.statistics));
         }
         let statistics = match self.norm {
-            TaskNorm::Support if !step.buffers.is_empty() => self.support(params, step, &support.inputs, training)?.1,
+            TaskNorm::Support if !step.buffers.is_empty() => self.support(params, step, &support.inputs)?.1,
             _ => step.buffers.clone(),
         };
         let forward = self.norm.query(&self.network, params, &statistics, inputs, None)?;
@@ -161,15 +163,8 @@ impl InnerLoop {
     /// φ₀ … φ_K without their pasts, φ₀ being `start`.
     ///
     /// Errs at the first loss that is no number.
-    pub(crate) fn descend(
-        &self,
-        start: &Params,
-        steps: &[Step],
-        support: &Batch,
-        training: bool,
-        source: &str,
-    ) -> Result<Vec<Params>> {
-        Ok(self.walk(start, steps, support, training, source)?.0)
+    pub(crate) fn descend(&self, start: &Params, steps: &[Step], support: &Batch, source: &str) -> Result<Vec<Params>> {
+        Ok(self.walk(start, steps, support, source)?.0)
     }
 
     /// The same, and the last step's gradient with its graph, which the way back starts with.
@@ -178,13 +173,12 @@ impl InnerLoop {
         start: &Params,
         steps: &[Step],
         support: &Batch,
-        training: bool,
         source: &str,
     ) -> Result<(Vec<Params>, Option<Slope>)> {
         let mut last = None;
         let mut path = vec![start.detached()];
         for (number, step) in steps.iter().enumerate() {
-            let at = Slope::at(self, &path[path.len() - 1], step, support, training)?;
+            let at = Slope::at(self, &path[path.len() - 1], step, support)?;
             let direction = step.rate.times(&at.gradient.detached())?;
             let here = &path[path.len() - 1];
             let moved = here.filter(|name| step.rate.adapts(name)).minus(1.0, &direction)?.detached();
@@ -206,7 +200,7 @@ impl InnerLoop {
         last: &Step,
         episode: &Episode,
     ) -> Result<Outcome> {
-        let (mut path, mut latest) = self.walk(start, steps, &episode.support, true, &episode.source)?;
+        let (mut path, mut latest) = self.walk(start, steps, &episode.support, &episode.source)?;
         let scored = Scored::at(self, &path.pop().unwrap_or_default(), last, episode)?;
         let mut loss = scored.loss * last.weight;
         let accuracy = accuracy(&scored.logits, &episode.query.labels)?;
@@ -219,7 +213,7 @@ impl InnerLoop {
             if self.order == Order::Second || step.rate.is_learned() {
                 let at = match latest.take() {
                     Some(at) => at,
-                    None => Slope::at(self, &params, step, &episode.support, true)?,
+                    None => Slope::at(self, &params, step, &episode.support)?,
                 };
                 here.rate = step.rate.gradient(&at.gradient.detached(), &adapted)?.detached();
                 if self.order == Order::Second {
@@ -273,9 +267,9 @@ struct Slope {
 }
 
 impl Slope {
-    fn at(inner: &InnerLoop, params: &Params, step: &Step, support: &Batch, training: bool) -> Result<Self> {
+    fn at(inner: &InnerLoop, params: &Params, step: &Step, support: &Batch) -> Result<Self> {
         let leaves = Leaves::new(&params.merged(&step.own))?;
-        let (forward, _) = inner.support(&leaves.params(), step, &support.inputs, training)?;
+        let (forward, _) = inner.support(&leaves.params(), step, &support.inputs)?;
         let loss = cross_entropy(&logits(&forward, support.ways)?, &support.labels, 0.0)?;
         let gradient =
             leaves.tracked_gradient_of(&loss, |name| step.rate.adapts(name) && step.own.get(name).is_err())?;
@@ -330,7 +324,7 @@ impl Classifier for Fitted {
             ));
         }
         let params = self.params.merged(&self.step.own);
-        let (_, statistics) = self.inner.support(&params, &self.step, &self.support.inputs, false)?;
+        let (_, statistics) = self.inner.support(&params, &self.step, &self.support.inputs)?;
         let (outputs, ways) = (network.head().outputs(), self.support.ways);
         let in_task =
             |tensor: &Tensor| if tensor.dim(0)? == outputs { tensor.narrow(0, 0, ways) } else { Ok(tensor.clone()) };

@@ -113,7 +113,7 @@ impl Adapt for AdaptedMaml {
         let inner = InnerLoop { network, ..self.maml.inner.clone() };
         let step = self.maml.step(&self.state);
         let steps = vec![step.clone(); self.maml.inner_steps];
-        let params = inner.descend(&start, &steps, support, false, "")?.pop().unwrap_or_default();
+        let params = inner.descend(&start, &steps, support, "")?.pop().unwrap_or_default();
         Ok(Box::new(Fitted { inner, params, step, support: support.clone() }))
     }
 

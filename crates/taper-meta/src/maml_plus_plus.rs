@@ -1,7 +1,11 @@
 //! MAML++ (Antoniou, Edwards and Storkey 2019, "How to train your MAML"): MAML with a learned rate
 //! for every tensor and step (LSLR), the query loss of every step early in training (MSL),
-//! first-order gradients at first (DA), and batch norm with statistics (BNRS), scales and shifts
-//! (BNWB) of their own for every step. Section numbers are the paper's.
+//! first-order gradients at first (DA), and batch norm with scales and shifts of their own for
+//! every step (BNWB). Section numbers are the paper's.
+//!
+//! The paper also normalises by running statistics of every step (BNRS), here [`TaskNorm::PerStep`].
+//! It is not the default: queries of a new alphabet lie far from the average of the old ones, and
+//! what the paper's own program does, a batch of queries by its own statistics, is transductive.
 
 use crate::inner_loop::{Fitted, InnerLoop, Order, Outcome, Rate, Step, widened};
 use candle_core::{Device, Tensor};
@@ -21,7 +25,7 @@ pub const MAML_PLUS_PLUS: Method = Method {
     kind: Kind::Meta,
     paper: "Antoniou et al. 2019",
     transductive: false,
-    norm: TaskNorm::PerStep,
+    norm: TaskNorm::Support,
     settings: &[
         Setting { name: "inner-lr", default: 0.1, about: "where the learned rates start" },
         Setting { name: "inner-steps", default: 3.0, about: "gradient steps inside a task" },
@@ -42,20 +46,20 @@ fn prefix(k: usize) -> String {
     format!("{OWN}.step{k}")
 }
 
-/// Rates of steps 0 to K − 1; scales, shifts and statistics of steps 0 to K.
+/// Rates of steps 0 to K − 1; scales and shifts of steps 0 to K, and statistics where asked for.
 fn own(setup: &Setup, seed: u64) -> Result<State> {
     let (steps, rate) = (setup.settings.count("inner-steps")?, setup.settings.get("inner-lr")?);
     let network = setup.network.init(seed)?;
     let mut state = State::default();
     for k in 0..=steps {
         if k < steps {
-            let adapted = network.params.filter(|name| !is_norm(&network.buffers, setup.norm, name));
+            let adapted = network.params.filter(|name| !is_norm(&network.buffers, name));
             let rates = adapted.map(|_| Tensor::full(rate as f32, (), &Device::Cpu))?;
             state.params = state.params.merged(&rates.prefixed("rate").prefixed(&prefix(k)));
         }
+        let norms = network.params.filter(|name| is_norm(&network.buffers, name));
+        state.params = state.params.merged(&norms.prefixed("norm").prefixed(&prefix(k)));
         if setup.norm == TaskNorm::PerStep {
-            let norms = network.params.filter(|name| is_norm(&network.buffers, setup.norm, name));
-            state.params = state.params.merged(&norms.prefixed("norm").prefixed(&prefix(k)));
             state.buffers = state.buffers.merged(&network.buffers.prefixed(&prefix(k)));
         }
     }
@@ -63,9 +67,9 @@ fn own(setup: &Setup, seed: u64) -> Result<State> {
 }
 
 /// Is this a scale or shift of a norm that every step has for itself?
-fn is_norm(buffers: &Buffers, norm: TaskNorm, name: &str) -> bool {
+fn is_norm(buffers: &Buffers, name: &str) -> bool {
     let layer = name.rsplit_once('.').map_or("", |(layer, _)| layer);
-    norm == TaskNorm::PerStep && buffers.get(&format!("{layer}.running_mean")).is_ok()
+    buffers.get(&format!("{layer}.running_mean")).is_ok()
 }
 
 /// Learns an initialisation, and how each inner step is taken.
@@ -111,7 +115,7 @@ impl MamlPlusPlus {
     /// Where the inner loop starts: the network without what each step has for itself.
     fn start(&self, state: &State) -> Params {
         let network = network_part(state);
-        network.params.filter(|name| !is_norm(&network.buffers, self.norm, name))
+        network.params.filter(|name| !is_norm(&network.buffers, name))
     }
 
     /// Section 4, MSL: weights of the query losses after steps 1 to K, which go from equal ones to
@@ -170,7 +174,7 @@ impl Adapt for AdaptedMamlPlusPlus {
         let (network, start) = widened(&method.network, &method.start(state), support.ways)?;
         let inner = method.inner(&network, Order::First);
         let steps: Vec<Step> = (0..method.inner_steps).map(|k| method.step(state, k, 0.0)).collect();
-        let params = inner.descend(&start, &steps, support, false, "")?.pop().unwrap_or_default();
+        let params = inner.descend(&start, &steps, support, "")?.pop().unwrap_or_default();
         let last = method.step(state, method.inner_steps, 0.0);
         Ok(Box::new(Fitted { inner, params, step: last, support: support.clone() }))
     }

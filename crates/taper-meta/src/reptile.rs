@@ -66,7 +66,7 @@ impl Objective for Reptile {
         let batch = together(episode)?;
         let step = Step::plain(Rate::Same(self.inner_lr), &state.buffers);
         let steps = vec![step.clone(); self.inner_steps];
-        let path = self.inner.descend(&state.params, &steps, &batch, true, &episode.source)?;
+        let path = self.inner.descend(&state.params, &steps, &batch, &episode.source)?;
         let (first, last) = (&path[0], &path[path.len() - 1]);
         let (logits, _) = self.inner.query(last, &step, &batch, &batch.inputs, true)?;
         let loss = cross_entropy(&logits, &batch.labels, 0.0)?;
