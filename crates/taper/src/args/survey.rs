@@ -2,7 +2,7 @@
 
 use super::shared::{ImageOptions, RunOptions};
 use super::values::share;
-use clap::Args;
+use clap::{ArgAction, Args};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,18 +10,18 @@ use std::str::FromStr;
 #[derive(Args, Clone)]
 pub(crate) struct Survey {
     /// Data sets, with commas between
-    #[arg(long, required = true, value_delimiter = ',', value_name = "PATH")]
+    #[arg(long, required = true, action = ArgAction::Set, value_delimiter = ',', value_name = "PATH")]
     pub(crate) datasets: Vec<PathBuf>,
     /// Weight files, with commas between
-    #[arg(long, required = true, value_delimiter = ',', value_name = "FILE")]
+    #[arg(long, required = true, action = ArgAction::Set, value_delimiter = ',', value_name = "FILE")]
     pub(crate) weights: Vec<PathBuf>,
     /// Labelled images a class
-    #[arg(long, value_delimiter = ',', default_value = "1,5,20,all")]
+    #[arg(long, action = ArgAction::Set, value_delimiter = ',', default_value = "1,5,20,all")]
     pub(crate) labels: Vec<Labels>,
     /// Heads on frozen features
     #[arg(
         long,
-        value_delimiter = ',',
+        action = ArgAction::Set, value_delimiter = ',',
         default_value = "nearest-mean,simple-shot,neighbours,ridge,lda,linear-probe,linear-head,mlp-head"
     )]
     pub(crate) heads: Vec<String>,
