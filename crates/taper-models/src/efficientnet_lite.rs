@@ -52,8 +52,10 @@ struct Unit {
     rectified: bool,
 }
 
-/// One block: its units in order, and whether its input is added to its output.
+/// One block: its stage, its units in order, and whether its input is added to its output.
 struct Block {
+    /// `blocks.6`.
+    stage: String,
     units: Vec<Unit>,
     residual: bool,
 }
@@ -76,6 +78,16 @@ impl Unit {
         let how = Convolution { stride: self.stride, padding, groups };
         let then = if self.rectified { Then::Relu6 } else { Then::Nothing };
         pass.layer((&self.convolution, &self.norm), &x, how, then)
+    }
+}
+
+impl Block {
+    fn pass(&self, pass: &mut Pass, x: &Tensor) -> Result<Tensor> {
+        let mut y = x.clone();
+        for unit in &self.units {
+            y = unit.pass(pass, &y)?;
+        }
+        if self.residual { Ok((y + x)?) } else { Ok(y) }
     }
 }
 
@@ -107,9 +119,8 @@ impl EfficientNetLite0 {
         let mut inputs = STEM;
         for (number, stage) in STAGES.iter().enumerate() {
             for index in 0..stage.blocks {
-                let name = format!("blocks.{number}.{index}");
                 let stride = if index == 0 { stage.stride } else { 1 };
-                blocks.push(block(&name, stage, inputs, stride));
+                blocks.push(block(number, index, inputs, stride));
                 inputs = stage.outputs;
             }
         }
@@ -129,7 +140,10 @@ pub(crate) fn place(block: usize) -> Option<(usize, usize)> {
     places.nth(block)
 }
 
-fn block(name: &str, stage: &Stage, inputs: usize, stride: usize) -> Block {
+/// The block at a place of a stage.
+fn block(number: usize, index: usize, inputs: usize, stride: usize) -> Block {
+    let stage = &STAGES[number];
+    let name = format!("blocks.{number}.{index}");
     let inside = inputs * stage.expansion;
     let depthwise = |norm: &str| {
         let unit = Unit::pointwise(format!("{name}.conv_dw"), format!("{name}.{norm}"), inside, inside);
@@ -143,7 +157,7 @@ fn block(name: &str, stage: &Stage, inputs: usize, stride: usize) -> Block {
         1 => vec![depthwise("bn1"), project("conv_pw", "bn2")],
         _ => vec![pointwise("conv_pw", "bn1", inputs, inside), depthwise("bn2"), project("conv_pwl", "bn3")],
     };
-    Block { units, residual: stride == 1 && inputs == stage.outputs }
+    Block { stage: format!("blocks.{number}"), units, residual: stride == 1 && inputs == stage.outputs }
 }
 
 /// TensorFlow's padding `SAME`: as many outputs as strides fit, the odd row or column of zeros
@@ -191,20 +205,52 @@ impl Backbone for EfficientNetLite0 {
         let mut pass = Pass::new(params, buffers, mode).with_eps(EPS);
         let mut x = self.stem().pass(&mut pass, &channels_last(inputs)?)?;
         for block in self.blocks() {
-            let mut y = x.clone();
-            for unit in &block.units {
-                y = unit.pass(&mut pass, &y)?;
-            }
-            x = if block.residual { (y + x)? } else { y };
+            x = block.pass(&mut pass, &x)?;
         }
         let features = global_avg_pool(&self.last().pass(&mut pass, &x)?)?;
         Ok(pass.into_features(features))
     }
 
     fn stages(&self) -> Vec<String> {
-        let blocks = (0..STAGES.len()).map(|stage| format!("blocks.{stage}"));
         let ends = |names: [&str; 2]| names.map(String::from);
-        ends(["conv_stem", "bn1"]).into_iter().chain(blocks).chain(ends(["conv_head", "bn2"])).collect()
+        ends(["conv_stem", "bn1"]).into_iter().chain(self.cuts()).chain(ends(["conv_head", "bn2"])).collect()
+    }
+
+    fn cuts(&self) -> Vec<String> {
+        (0..STAGES.len()).map(|stage| format!("blocks.{stage}")).collect()
+    }
+
+    fn below(
+        &self,
+        params: &Params,
+        buffers: &Buffers,
+        inputs: &Tensor,
+        mode: &mut Mode,
+        stage: &str,
+    ) -> Result<Tensor> {
+        let mut pass = Pass::new(params, buffers, mode).with_eps(EPS);
+        let mut x = self.stem().pass(&mut pass, &channels_last(inputs)?)?;
+        for block in self.blocks().into_iter().take_while(|block| block.stage != stage) {
+            x = block.pass(&mut pass, &x)?;
+        }
+        Ok(x)
+    }
+
+    fn above(
+        &self,
+        params: &Params,
+        buffers: &Buffers,
+        activations: &Tensor,
+        mode: &mut Mode,
+        stage: &str,
+    ) -> Result<Features> {
+        let mut pass = Pass::new(params, buffers, mode).with_eps(EPS);
+        let mut x = activations.clone();
+        for block in self.blocks().into_iter().skip_while(|block| block.stage != stage) {
+            x = block.pass(&mut pass, &x)?;
+        }
+        let features = global_avg_pool(&self.last().pass(&mut pass, &x)?)?;
+        Ok(pass.into_features(features))
     }
 }
 

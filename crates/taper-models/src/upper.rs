@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_network_in_two_parts_makes_the_features_of_the_whole() {
-        for name in ["cifar-resnet20", "resnet18", "resnet50"] {
+        for name in ["cifar-resnet20", "resnet18", "resnet50", "efficientnet-lite0"] {
             let whole = name.parse::<Architecture>().unwrap().backbone((3, 40, 40)).unwrap();
             let state = whole.init(1).unwrap();
             let images = uniform(&mut rng(2, "images", 0), (2, 3, 40, 40), -1.0, 1.0).unwrap();
