@@ -211,6 +211,7 @@ mod tests {
     fn a_flip_mirrors_and_a_random_crop_is_a_part_of_the_image() {
         let image = numbered(1, 5, 5);
         let flip: Transform = "random-flip".parse().unwrap();
+        assert_eq!(levels(&apply("flip", &image))[..6], [4, 3, 2, 1, 0, 14]);
         let crop: Transform = "random-crop(3,0)".parse().unwrap();
         let mut flips = 0;
         for index in 0..40 {

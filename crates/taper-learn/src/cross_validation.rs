@@ -2,6 +2,10 @@
 //! did not see it.
 
 use crate::{Adapt, Interval, LearnError, Result};
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use std::sync::Arc;
 use taper_data::{Batch, Inputs};
 use taper_ops::map_in_order;
 
@@ -30,36 +34,65 @@ impl Labelled {
     pub fn batch(&self, inputs: &dyn Inputs) -> Result<Batch> {
         Ok(Batch::new(inputs.inputs(&self.images, None)?, &self.labels, self.ways)?)
     }
+
+    /// All of them through each of `inputs`, one after the other, as one batch.
+    ///
+    /// Errs when there is nothing to see them through.
+    pub fn batch_through_each(&self, inputs: &[Arc<dyn Inputs>]) -> Result<Batch> {
+        let seen = inputs.iter().map(|inputs| inputs.inputs(&self.images, None)).collect::<taper_data::Result<Vec<_>>>()?;
+        Ok(Batch::new(Tensor::cat(&seen, 0)?, &self.labels.repeat(inputs.len()), self.ways)?)
+    }
 }
 
-/// The class that each image gets from the learner that `method` makes of the other folds. The
+/// How many images of each of the `folds` the learner gets right that `method` makes of all other
+/// folds. It learns from the images through each of `inputs`, and classifies through the first. The
 /// same on any number of threads.
 ///
 /// Errs when there is not one fold an image, or adapting fails.
 pub fn cross_validate(
     method: &dyn Adapt,
-    inputs: &dyn Inputs,
+    inputs: &[Arc<dyn Inputs>],
     labelled: &Labelled,
     fold_of: &[usize],
+    folds: Range<usize>,
     seed: u64,
-) -> Result<Vec<u32>> {
-    if fold_of.len() != labelled.images.len() {
-        return Err(LearnError::Invalid("each image needs a fold: make folds of these images".into()));
-    }
-    let folds: Vec<usize> = (0..=fold_of.iter().copied().max().unwrap_or(0)).collect();
-    let given = map_in_order(&folds, |_, &fold| -> Result<(Vec<usize>, Vec<u32>)> {
+) -> Result<Vec<Right>> {
+    let Some(plain) = inputs.first().filter(|_| fold_of.len() == labelled.images.len()) else {
+        return Err(LearnError::Invalid("each image needs a fold and inputs: make folds of these images".into()));
+    };
+    let folds: Vec<usize> = folds.collect();
+    let scored = map_in_order(&folds, |_, &fold| -> Result<Right> {
         let part = |inside: bool| (0..fold_of.len()).filter(|&place| (fold_of[place] == fold) == inside).collect();
         let (left, kept): (Vec<usize>, Vec<usize>) = (part(true), part(false));
-        let classifier = method.adapt(&labelled.select(&kept).batch(inputs)?, seed)?;
-        let logits = classifier.logits(&labelled.select(&left).batch(inputs)?.inputs)?;
-        Ok((left, logits.argmax(1)?.to_vec1::<u32>()?))
+        let classifier = method.adapt(&labelled.select(&kept).batch_through_each(inputs)?, seed)?;
+        let mut right = 0;
+        for left in left.chunks(BATCH) {
+            let left = labelled.select(left);
+            let given = classifier.logits(&plain.inputs(&left.images, None)?)?.argmax(1)?.to_vec1::<u32>()?;
+            right += given.iter().zip(&left.labels).filter(|(given, label)| given == label).count();
+        }
+        Ok(Right { right, of: left.len() })
     });
-    let mut predicted = vec![0; fold_of.len()];
-    for fold in given {
-        let (places, classes) = fold?;
-        places.into_iter().zip(classes).for_each(|(place, class)| predicted[place] = class);
+    scored.into_iter().collect()
+}
+
+/// Images classified at once.
+const BATCH: usize = 64;
+
+/// Right decisions among all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Right {
+    /// The right ones.
+    pub right: usize,
+    /// All.
+    pub of: usize,
+}
+
+impl Right {
+    /// The share of right ones.
+    pub fn share(self) -> f64 {
+        self.right as f64 / self.of as f64
     }
-    Ok(predicted)
 }
 
 /// Mean of the scores of repeated k-fold cross-validation with its 95 % interval. The folds' training
@@ -89,7 +122,7 @@ fn students_t(freedom: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::heads::NearestNeighbour;
-    use candle_core::{Device, Tensor};
+    use candle_core::Device;
     use taper_ops::Rng;
 
     /// One number an image.
@@ -107,10 +140,13 @@ mod tests {
         // pairs of the same number under different labels: whoever sees both is always right
         let numbers = Numbers(vec![0.0, 0.0, 10.0, 10.0]);
         let labelled = Labelled { images: vec![0, 1, 2, 3], labels: vec![0, 1, 0, 1], ways: 2 };
-        let predicted = cross_validate(&NearestNeighbour, &numbers, &labelled, &[0, 1, 0, 1], 0);
+        let inputs: [Arc<dyn Inputs>; 1] = [Arc::new(numbers)];
+        let scored = |fold_of: &[usize], folds| cross_validate(&NearestNeighbour, &inputs, &labelled, fold_of, folds, 0);
         // trained on 1 and 3 alone, 0 and 2 become class 1; and the other way round
-        assert_eq!(predicted.unwrap(), [1, 0, 1, 0]);
-        assert!(cross_validate(&NearestNeighbour, &numbers, &labelled, &[0, 1], 0).is_err());
+        assert_eq!(scored(&[0, 1, 0, 1], 0..2).unwrap(), [Right { right: 0, of: 2 }; 2]);
+        // a pair in one fold has no twin outside: one of the two is right, whoever is near
+        assert_eq!(scored(&[0, 0, 1, 1], 1..2).unwrap(), [Right { right: 1, of: 2 }]);
+        assert!(scored(&[0, 1], 0..2).is_err());
     }
 
     #[test]

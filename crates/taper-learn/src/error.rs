@@ -38,6 +38,9 @@ pub enum LearnError {
         /// Which task, where in its inner loop, and what to do.
         problem: String,
     },
+    /// A deadline came before the end.
+    #[error("the time was over before the end: allow more")]
+    OutOfTime,
     /// A run directory that can't be used as asked.
     #[error("{path}: {problem}")]
     Run {

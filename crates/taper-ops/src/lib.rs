@@ -45,7 +45,7 @@ pub use pooling::{Window, avg_pool2d, global_avg_pool, max_pool2d};
 pub use process::{configure_process, second_order_probe};
 pub use select::Follow;
 pub use tape::{Gradients, Tape};
-pub use threads::{in_pool, map_in_order, on_one_thread};
+pub use threads::{in_pool, map_in_order, on_one_thread, threads};
 pub use vector::{dot, weighted_sum};
 pub use window_match::window_match;
 

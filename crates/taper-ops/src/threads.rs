@@ -34,6 +34,11 @@ pub fn map_in_order<I: Sync, T: Send>(items: &[I], f: impl Fn(usize, &I) -> T + 
     items.par_iter().enumerate().with_max_len(1).map(|(index, item)| on_one_thread(|| f(index, item))).collect()
 }
 
+/// How many threads work at once here.
+pub fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
 /// Runs `work` inside a pool of `threads` threads.
 pub fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> Result<T, rayon::ThreadPoolBuildError> {
     Ok(rayon::ThreadPoolBuilder::new().num_threads(threads).build()?.install(work))

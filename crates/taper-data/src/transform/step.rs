@@ -70,6 +70,8 @@ pub enum Step {
     /// A part of 8 to 100 % of the area, of proportions from 3:4 to 4:3, resized to a square
     /// (Szegedy et al. 2015, section 6); `random-resized-crop(224)`.
     RandomResizedCrop(usize),
+    /// Mirrored left to right; `flip`.
+    Flip,
     /// Mirrored left to right, every other time; `random-flip`.
     RandomFlip,
     /// Turned by up to so many degrees to either side; `random-rotate(15)`.
@@ -186,6 +188,7 @@ impl Step {
             | Self::Grey
             | Self::Colour
             | Self::Invert
+            | Self::Flip
             | Self::RandomFlip => Ok(()),
         }
     }
@@ -253,6 +256,7 @@ impl Step {
                 Planes { channels: 3, values: planes.values.repeat(3), ..planes }
             }
             (Self::Invert, _) => planes.map(|value| 1.0 - value),
+            (Self::Flip, _) => mirrored(&planes),
             (Self::Normalise { mean, std }, _) => normalise(planes, mean, std),
             (Self::RandomCrop { side, padding }, Some(chance)) => {
                 let mut corner =
@@ -268,10 +272,7 @@ impl Step {
                 centre_crop(&resize(&planes, height, width, Filter::Bilinear), *side)
             }
             (Self::RandomFlip, Some(chance)) => {
-                let mirrored = chance.random::<bool>();
-                planes.draw(height, width, |plane, row, column| {
-                    plane[row * width + if mirrored { width - 1 - column } else { column }]
-                })
+                if chance.random::<bool>() { mirrored(&planes) } else { planes }
             }
             (Self::RandomRotate(degrees), Some(chance)) => {
                 warp(&planes, Affine { degrees: *degrees, shift: 0.0, scale: 0.0, shear: 0.0 }, chance)
@@ -298,6 +299,12 @@ fn within(step: &Step, what: &str, value: f64, least: f64, most: f64) -> Result<
         return Ok(());
     }
     Err(DataError::Invalid(format!("{what} of `{step}` is {value}, it must be from {least} to {most}")))
+}
+
+/// Mirrored left to right.
+fn mirrored(planes: &Planes) -> Planes {
+    let width = planes.width;
+    planes.draw(planes.height, width, |plane, row, column| plane[row * width + width - 1 - column])
 }
 
 /// Height and width with the shorter one `side`; the other is rounded down, as torchvision does.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 const STEPS: &str = "resize, resize-short, centre-crop, centre, ink, frame, grey, colour, invert, normalise, random-crop, \
-                     random-resized-crop, random-flip, random-rotate, random-affine, task-symmetry, \
+                     random-resized-crop, flip, random-flip, random-rotate, random-affine, task-symmetry, \
                      class-warp, random-warp and random-pen";
 
 impl fmt::Display for Transform {
@@ -35,6 +35,7 @@ impl fmt::Display for Step {
             Self::Normalise { mean, std } => write!(f, "normalise(mean={},std={})", list(mean), list(std)),
             Self::RandomCrop { side, padding } => write!(f, "random-crop({side},{padding})"),
             Self::RandomResizedCrop(side) => write!(f, "random-resized-crop({side})"),
+            Self::Flip => write!(f, "flip"),
             Self::RandomFlip => write!(f, "random-flip"),
             Self::RandomRotate(degrees) => write!(f, "random-rotate({degrees})"),
             Self::RandomAffine(Affine { degrees, shift, scale, shear }) => {
@@ -115,6 +116,7 @@ impl FromStr for Step {
                 Self::RandomCrop { side: number(text, side)?, padding: number(text, padding)? }
             }
             ("random-resized-crop", [side]) => Self::RandomResizedCrop(number(text, side)?),
+            ("flip", []) => Self::Flip,
             ("random-flip", []) => Self::RandomFlip,
             ("random-rotate", [degrees]) => Self::RandomRotate(number(text, degrees)?),
             ("random-affine", values) => {

@@ -1,12 +1,19 @@
 //! L-BFGS (Liu and Nocedal 1989), in f64.
 
+use crate::Result;
 use std::collections::VecDeque;
 
 /// Minimises a smooth convex function from `x` in so many iterations at most: two-loop recursion over ten pairs, with a
 /// backtracking line search (Armijo).
-pub(crate) fn minimise(mut x: Vec<f64>, iterations: usize, f: impl Fn(&[f64]) -> (f64, Vec<f64>)) -> Vec<f64> {
+///
+/// Errs where the function does.
+pub(crate) fn minimise(
+    mut x: Vec<f64>,
+    iterations: usize,
+    f: impl Fn(&[f64]) -> Result<(f64, Vec<f64>)>,
+) -> Result<Vec<f64>> {
     const MEMORY: usize = 10;
-    let (mut value, mut gradient) = f(&x);
+    let (mut value, mut gradient) = f(&x)?;
     let mut pairs: VecDeque<(Vec<f64>, Vec<f64>)> = VecDeque::new();
     for _ in 0..iterations {
         if gradient.iter().all(|g| g.abs() < 1e-6) {
@@ -17,7 +24,7 @@ pub(crate) fn minimise(mut x: Vec<f64>, iterations: usize, f: impl Fn(&[f64]) ->
         let mut rate = if pairs.is_empty() { 1.0 / (1.0 + dot(&gradient, &gradient).sqrt()) } else { 1.0 };
         let moved = loop {
             let candidate: Vec<f64> = x.iter().zip(&direction).map(|(x, d)| x - rate * d).collect();
-            let (next, next_gradient) = f(&candidate);
+            let (next, next_gradient) = f(&candidate)?;
             if next <= value + 1e-4 * rate * slope {
                 break Some((candidate, next, next_gradient));
             }
@@ -37,7 +44,7 @@ pub(crate) fn minimise(mut x: Vec<f64>, iterations: usize, f: impl Fn(&[f64]) ->
         }
         (x, value, gradient) = (next_x, next, next_gradient);
     }
-    x
+    Ok(x)
 }
 
 /// The quasi-Newton direction: an approximate inverse Hessian times the gradient.
@@ -72,9 +79,9 @@ mod tests {
     fn the_valley_of_a_badly_scaled_quadratic_is_found() {
         let f = |x: &[f64]| {
             let (a, b) = (x[0] - 3.0, x[1] + 1.0);
-            (a * a + 1e4 * b * b + a * b, vec![2.0 * a + b, 2e4 * b + a])
+            Ok((a * a + 1e4 * b * b + a * b, vec![2.0 * a + b, 2e4 * b + a]))
         };
-        let x = minimise(vec![0.0, 0.0], 100, f);
+        let x = minimise(vec![0.0, 0.0], 100, f).unwrap();
         assert!((x[0] - 3.0).abs() < 1e-6 && (x[1] + 1.0).abs() < 1e-6, "{x:?}");
     }
 }

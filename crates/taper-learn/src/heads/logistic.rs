@@ -7,7 +7,7 @@ use super::embedding::Embedding;
 use super::folds::{stratified_folds, usual_folds};
 use super::lbfgs::minimise;
 use super::linear_on_features::LinearOnFeatures;
-use crate::{Adapt, Classifier, Kind, Method, Result, Setting, TaskNorm, Training};
+use crate::{Adapt, Classifier, Deadline, Kind, Method, Result, Setting, TaskNorm, Training};
 use candle_core::Tensor;
 use taper_data::Batch;
 use taper_ops::map_in_order;
@@ -48,18 +48,32 @@ const ROUGH: usize = 30;
 pub struct LogisticRegression {
     embedding: Embedding,
     c: Option<f64>,
+    until: Deadline,
 }
 
 impl LogisticRegression {
     /// On the features of `embedding`, with `c` the inverse strength of the penalty.
     pub fn new(embedding: Embedding, c: f64) -> Self {
-        Self { embedding, c: Some(c) }
+        Self { embedding, c: Some(c), until: Deadline::default() }
     }
 
     /// The same with the strength of least log loss on stratified folds of the labelled images; 10
     /// where a class has a single image.
     pub fn chosen(embedding: Embedding) -> Self {
-        Self { embedding, c: None }
+        Self { embedding, c: None, until: Deadline::default() }
+    }
+
+    /// The same, giving up at a deadline.
+    pub fn until(self, until: Deadline) -> Self {
+        Self { until, ..self }
+    }
+
+    /// The strength that suits the labelled images, whatever the own one is: what
+    /// [`LogisticRegression::chosen`] chooses.
+    pub fn choose(&self, support: &Batch, seed: u64) -> Result<f64> {
+        let (features, _) = self.embedding.support(&support.inputs)?;
+        let thin = Decomposition::new(&unit_scale(&features)?.0)?;
+        choose(&thin.scores, &support.labels.to_vec1::<u32>()?, support.ways, seed, self.until)
     }
 }
 
@@ -71,9 +85,9 @@ impl Adapt for LogisticRegression {
         let thin = Decomposition::new(&rows)?;
         let c = match self.c {
             Some(c) => c,
-            None => choose(&thin.scores, &labels, support.ways, seed)?,
+            None => choose(&thin.scores, &labels, support.ways, seed, self.until)?,
         };
-        let (weight, bias) = fitted(&thin, labels, support.ways, c)?;
+        let (weight, bias) = fitted(&thin, labels, support.ways, c, self.until)?;
         Ok(Box::new(LinearOnFeatures::new(task, (weight / scale)?, bias)))
     }
 
@@ -83,30 +97,39 @@ impl Adapt for LogisticRegression {
 }
 
 /// The minimiser for rows whose decomposition is `thin`: weight `(ways, d)` and bias `(ways)`.
-pub(super) fn fitted(thin: &Decomposition, labels: Vec<u32>, ways: usize, c: f64) -> Result<(Tensor, Tensor)> {
+pub(super) fn fitted(
+    thin: &Decomposition,
+    labels: Vec<u32>,
+    ways: usize,
+    c: f64,
+    until: Deadline,
+) -> Result<(Tensor, Tensor)> {
     let problem = Problem::new(thin.scores.clone(), labels, ways);
-    let solution = problem.solve(c, problem.start(), EXACT);
+    let solution = problem.solve(c, problem.start(), EXACT, until)?;
     let (weight, bias) = problem.split(&solution);
     thin.head(&weight, bias)
 }
 
 /// The strength of least log loss on images left out in turn; of equal ones the strongest penalty.
-fn choose(scores: &Matrix, labels: &[u32], ways: usize, seed: u64) -> Result<f64> {
+fn choose(scores: &Matrix, labels: &[u32], ways: usize, seed: u64, until: Deadline) -> Result<f64> {
     let Some(folds) = usual_folds(labels, ways) else { return Ok(USUAL_C) };
     let fold_of = stratified_folds(labels, folds, seed)?;
     let numbers: Vec<usize> = (0..folds).collect();
-    let losses = map_in_order(&numbers, |_, &fold| {
+    let losses = map_in_order(&numbers, |_, &fold| -> Result<Vec<f64>> {
         let part = |inside: bool| {
             let rows: Vec<usize> = (0..labels.len()).filter(|&row| (fold_of[row] == fold) == inside).collect();
             Problem::new(scores.select(&rows), rows.iter().map(|&row| labels[row]).collect(), ways)
         };
         let (kept, left) = (part(false), part(true));
         let mut unknowns = kept.start();
-        CHOICES.map(|c| {
-            unknowns = kept.solve(c, std::mem::take(&mut unknowns), ROUGH);
-            left.objective(&unknowns, 0.0).cross_entropy
-        })
+        let mut losses = Vec::with_capacity(CHOICES.len());
+        for c in CHOICES {
+            unknowns = kept.solve(c, unknowns, ROUGH, until)?;
+            losses.push(left.objective(&unknowns, 0.0).cross_entropy);
+        }
+        Ok(losses)
     });
+    let losses: Vec<Vec<f64>> = losses.into_iter().collect::<Result<_>>()?;
     let total = |choice: usize| losses.iter().map(|fold| fold[choice]).sum::<f64>();
     let best = (0..CHOICES.len()).min_by(|&a, &b| total(a).total_cmp(&total(b)));
     Ok(best.map_or(USUAL_C, |choice| CHOICES[choice]))
@@ -144,10 +167,11 @@ impl Problem {
         (Matrix::from_fn(self.ways, r, |class, k| weights[class * r + k]), biases)
     }
 
-    fn solve(&self, c: f64, from: Vec<f64>, iterations: usize) -> Vec<f64> {
+    fn solve(&self, c: f64, from: Vec<f64>, iterations: usize, until: Deadline) -> Result<Vec<f64>> {
         minimise(from, iterations, |unknowns| {
+            until.check()?;
             let at = self.objective(unknowns, c);
-            (at.value, at.gradient)
+            Ok((at.value, at.gradient))
         })
     }
 
@@ -192,7 +216,7 @@ mod tests {
         let thin = Decomposition::new(&features).unwrap();
         let problem = Problem::new(thin.scores.clone(), labels, ways);
         for expected in &logistic {
-            let solution = problem.solve(expected.c, problem.start(), EXACT);
+            let solution = problem.solve(expected.c, problem.start(), EXACT, Deadline::default()).unwrap();
             let (weight, bias) = problem.split(&solution);
             let (weight, bias) = thin.head(&weight, bias).unwrap();
             assert_close(&weight, &expected.weight);
@@ -228,7 +252,7 @@ mod tests {
         let scores = Matrix::from_fn(60, 8, |i, j| (((i * 7 + j * 13 + i * j) % 11) as f64 - 5.0) / 10.0);
         let clean: Vec<u32> = (0..60).map(|i| u32::from(scores.row(i)[0] > 0.0)).collect();
         let noisy: Vec<u32> = (0..60).map(|i| (i * i / 3 % 2) as u32).collect();
-        let chosen = |labels: &[u32]| choose(&scores, labels, 2, 0).unwrap();
+        let chosen = |labels: &[u32]| choose(&scores, labels, 2, 0, Deadline::default()).unwrap();
         assert!(chosen(&noisy) < chosen(&clean));
     }
 }

@@ -6,7 +6,7 @@ use super::decomposition::Decomposition;
 use super::dense::Matrix;
 use super::embedding::{Embedding, TaskEmbedding};
 use super::logistic::fitted;
-use crate::{Adapt, Classifier, Kind, Method, Result, Setting, TaskNorm, Training};
+use crate::{Adapt, Classifier, Deadline, Kind, Method, Result, Setting, TaskNorm, Training};
 use candle_core::{D, Tensor};
 use taper_data::Batch;
 
@@ -40,7 +40,7 @@ impl Adapt for Rfs {
     fn adapt(&self, support: &Batch, _seed: u64) -> Result<Box<dyn Classifier>> {
         let (features, task) = self.embedding.support(&support.inputs)?;
         let thin = Decomposition::new(&Matrix::from_tensor(&unit(&features)?)?)?;
-        let (weight, bias) = fitted(&thin, support.labels.to_vec1::<u32>()?, support.ways, self.c)?;
+        let (weight, bias) = fitted(&thin, support.labels.to_vec1::<u32>()?, support.ways, self.c, Deadline::default())?;
         Ok(Box::new(UnitLinear { task, weight, bias }))
     }
 

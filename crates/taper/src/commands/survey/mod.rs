@@ -13,6 +13,7 @@ use anyhow::{Result, bail};
 use cells::{Cell, Cells};
 use serde_json::json;
 use std::path::Path;
+use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::Inputs;
@@ -53,7 +54,7 @@ fn survey(options: &Survey, data: &Path, weights: &Path, cells: &mut Cells, outp
     let validation = &setting.parts.validation;
     let name = setting.view.dataset().name().to_string();
     let images: Vec<usize> = setting.parts.training.images.iter().chain(&validation.images).copied().collect();
-    let inputs: Arc<dyn Inputs> = Arc::new(features(options.cache.as_deref(), &setting, &images, output)?);
+    let inputs: Arc<dyn Inputs> = Arc::new(features(options.cache.as_deref(), &setting, &setting.view, &images, output)?);
     let cuts: Vec<String> = setting.network.backbone().cuts().into_iter().rev().take(options.fine_tune).collect();
     for &labels in &options.labels {
         let Some(training) = labelled(&setting.parts.training, labels, seed) else {
@@ -63,13 +64,13 @@ fn survey(options: &Survey, data: &Path, weights: &Path, cells: &mut Cells, outp
         let place = |method: &str| Cell::new(&name, &setting.network.backbone().name(), &labels.to_string(), method);
         for method in &options.heads {
             cells.fill(place(method), output, || {
-                score(&head(method, &setting, &inputs)?, &training, validation, seed)
+                score(&head(method, &setting, slice::from_ref(&inputs))?, &training, validation, seed)
             })?;
         }
         for stage in &cuts {
             cells.fill(place(&format!("fine-tune from {stage}")), output, || {
                 let images: Vec<usize> = training.images.iter().chain(&validation.images).copied().collect();
-                score(&fine_tune(stage, &setting, &images)?.0, &training, validation, seed)
+                score(&fine_tune(stage, &setting, &[&setting.view], &images)?.0, &training, validation, seed)
             })?;
         }
     }
@@ -104,11 +105,11 @@ fn score(
         bail!("there is no image to validate on, give some");
     }
     let start = Instant::now();
-    let classifier = candidate.adapt.adapt(&training.batch(candidate.inputs.as_ref())?, seed)?;
+    let classifier = candidate.adapt.adapt(&training.batch_through_each(&candidate.inputs)?, seed)?;
     let train = start.elapsed().as_secs_f64();
     let mut predicted = Vec::with_capacity(validation.images.len());
     for images in validation.images.chunks(BATCH) {
-        let logits = classifier.logits(&candidate.inputs.inputs(images, None)?)?;
+        let logits = classifier.logits(&candidate.plain().inputs(images, None)?)?;
         predicted.extend(logits.argmax(1)?.to_vec1::<u32>()?);
     }
     let predict = (start.elapsed().as_secs_f64() - train) / validation.images.len() as f64;

@@ -31,7 +31,7 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
     let cached = frozen && !options.as_published;
     let inputs: Arc<dyn Inputs> = if cached {
         let images: Vec<usize> = (0..dataset.labels().len()).collect();
-        Arc::new(features(options.cache.as_deref(), setting, &images, output)?)
+        Arc::new(features(options.cache.as_deref(), setting, view, &images, output)?)
     } else {
         view.clone()
     };

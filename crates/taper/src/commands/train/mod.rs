@@ -7,6 +7,8 @@ mod fixed;
 mod parts;
 mod report;
 pub(super) mod setting;
+mod trial;
+mod workshop;
 
 use crate::args::Train;
 use crate::output::Output;

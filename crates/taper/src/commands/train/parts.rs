@@ -9,6 +9,7 @@ use taper_learn::Labelled;
 use taper_ops::{permutation, rng};
 
 /// Training and validation images, none in both.
+#[derive(Clone)]
 pub(crate) struct Parts {
     pub(crate) training: Labelled,
     pub(crate) validation: Labelled,

@@ -9,7 +9,7 @@ use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use taper_data::View;
+use taper_data::{Transform, View};
 use taper_learn::{Model, TaskNorm, Trained};
 use taper_models::{Architecture, Head, Network, State};
 
@@ -29,12 +29,16 @@ pub(crate) struct Source<'a> {
 }
 
 /// What a training starts from.
+#[derive(Clone)]
 pub(crate) struct Setting {
     pub(crate) view: Arc<View>,
     pub(crate) parts: Parts,
     /// With a fresh head for the classes.
     pub(crate) network: Network,
     pub(crate) state: State,
+    /// Do the network's makers say how it sees photographs, and are these some?
+    pub(crate) as_published: bool,
+    architecture: Architecture,
 }
 
 impl Setting {
@@ -58,6 +62,7 @@ impl Setting {
             }
             _ => None,
         };
+        let as_published = published.is_some();
         let transform = match published {
             Some(transform) => transform,
             None => data::transform(source.image, architecture, look, channels)?,
@@ -68,7 +73,14 @@ impl Setting {
             Some(pretrained) => pretrained.start(&network, seed)?,
             None => network.init(seed)?,
         };
-        Ok(Self { view, parts, network, state })
+        Ok(Self { view, parts, network, state, as_published, architecture })
+    }
+
+    /// The same with the images through another transform.
+    pub(crate) fn through(&self, transform: Transform) -> Result<Self> {
+        let view = data::view(self.view.dataset().clone(), transform)?;
+        let network = Network::new(self.architecture.backbone(view.shape())?, self.network.head());
+        Ok(Self { view, network, ..self.clone() })
     }
 
     /// The trained network as it is kept.
