@@ -39,7 +39,8 @@ impl Labelled {
     ///
     /// Errs when there is nothing to see them through.
     pub fn batch_through_each(&self, inputs: &[Arc<dyn Inputs>]) -> Result<Batch> {
-        let seen = inputs.iter().map(|inputs| inputs.inputs(&self.images, None)).collect::<taper_data::Result<Vec<_>>>()?;
+        let seen =
+            inputs.iter().map(|inputs| inputs.inputs(&self.images, None)).collect::<taper_data::Result<Vec<_>>>()?;
         Ok(Batch::new(Tensor::cat(&seen, 0)?, &self.labels.repeat(inputs.len()), self.ways)?)
     }
 }
@@ -141,7 +142,8 @@ mod tests {
         let numbers = Numbers(vec![0.0, 0.0, 10.0, 10.0]);
         let labelled = Labelled { images: vec![0, 1, 2, 3], labels: vec![0, 1, 0, 1], ways: 2 };
         let inputs: [Arc<dyn Inputs>; 1] = [Arc::new(numbers)];
-        let scored = |fold_of: &[usize], folds| cross_validate(&NearestNeighbour, &inputs, &labelled, fold_of, folds, 0);
+        let scored =
+            |fold_of: &[usize], folds| cross_validate(&NearestNeighbour, &inputs, &labelled, fold_of, folds, 0);
         // trained on 1 and 3 alone, 0 and 2 become class 1; and the other way round
         assert_eq!(scored(&[0, 1, 0, 1], 0..2).unwrap(), [Right { right: 0, of: 2 }; 2]);
         // a pair in one fold has no twin outside: one of the two is right, whoever is near

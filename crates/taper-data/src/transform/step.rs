@@ -272,7 +272,11 @@ impl Step {
                 centre_crop(&resize(&planes, height, width, Filter::Bilinear), *side)
             }
             (Self::RandomFlip, Some(chance)) => {
-                if chance.random::<bool>() { mirrored(&planes) } else { planes }
+                if chance.random::<bool>() {
+                    mirrored(&planes)
+                } else {
+                    planes
+                }
             }
             (Self::RandomRotate(degrees), Some(chance)) => {
                 warp(&planes, Affine { degrees: *degrees, shift: 0.0, scale: 0.0, shear: 0.0 }, chance)

@@ -40,7 +40,8 @@ impl Adapt for Rfs {
     fn adapt(&self, support: &Batch, _seed: u64) -> Result<Box<dyn Classifier>> {
         let (features, task) = self.embedding.support(&support.inputs)?;
         let thin = Decomposition::new(&Matrix::from_tensor(&unit(&features)?)?)?;
-        let (weight, bias) = fitted(&thin, support.labels.to_vec1::<u32>()?, support.ways, self.c, Deadline::default())?;
+        let (weight, bias) =
+            fitted(&thin, support.labels.to_vec1::<u32>()?, support.ways, self.c, Deadline::default())?;
         Ok(Box::new(UnitLinear { task, weight, bias }))
     }
 

@@ -54,7 +54,8 @@ fn survey(options: &Survey, data: &Path, weights: &Path, cells: &mut Cells, outp
     let validation = &setting.parts.validation;
     let name = setting.view.dataset().name().to_string();
     let images: Vec<usize> = setting.parts.training.images.iter().chain(&validation.images).copied().collect();
-    let inputs: Arc<dyn Inputs> = Arc::new(features(options.cache.as_deref(), &setting, &setting.view, &images, output)?);
+    let inputs: Arc<dyn Inputs> =
+        Arc::new(features(options.cache.as_deref(), &setting, &setting.view, &images, output)?);
     let cuts: Vec<String> = setting.network.backbone().cuts().into_iter().rev().take(options.fine_tune).collect();
     for &labels in &options.labels {
         let Some(training) = labelled(&setting.parts.training, labels, seed) else {

@@ -162,3 +162,26 @@ impl Candidate {
         Ok((setting.network.with_head(head), whole))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn score(right: &[usize]) -> Score {
+        let folds = right.iter().map(|&right| Right { right, of: 20 }).collect();
+        Score { name: String::new(), folds, ways_of_folding: 5, seconds: 0.0 }
+    }
+
+    #[test]
+    fn ways_are_compared_on_the_folds_that_both_were_scored_on() {
+        let (whole, early) = (score(&[15, 15, 5, 5, 5]), score(&[16, 15]));
+        assert!(early.beats(&whole) && !whole.beats(&early));
+        assert!(!score(&[14, 16]).beats(&whole), "of equal ones neither is better");
+    }
+
+    #[test]
+    fn few_folds_have_the_interval_of_their_images() {
+        let interval = score(&[15, 17]).interval();
+        assert_eq!((interval.mean, interval.low), (0.8, share_interval(32, 40).low));
+    }
+}

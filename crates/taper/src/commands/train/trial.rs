@@ -27,12 +27,7 @@ pub(super) struct Trial<'a> {
 impl<'a> Trial<'a> {
     /// A trial of `seconds` from `start` on. Goes on with what an earlier session tried, whose time
     /// counts.
-    pub(super) fn new(
-        run: Option<&'a RunDirectory>,
-        start: Instant,
-        seconds: f64,
-        output: &'a Output,
-    ) -> Result<Self> {
+    pub(super) fn new(run: Option<&'a RunDirectory>, start: Instant, seconds: f64, output: &'a Output) -> Result<Self> {
         let file = run.map(|run| run.path().join(SCORES));
         let scores: Vec<Score> = match file.filter(|file| file.exists()) {
             Some(file) => {
