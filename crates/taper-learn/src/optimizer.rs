@@ -4,7 +4,7 @@
 use crate::{LearnError, Result};
 use serde::{Deserialize, Serialize};
 use taper_models::Params;
-use taper_ops::weighted_sum;
+use taper_ops::{over_root, weighted_square, weighted_sum};
 
 /// How a gradient becomes a step.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -113,9 +113,9 @@ fn adam(
     let first = if moments.first.is_empty() { zeros()? } else { moments.first.clone() };
     let second = if moments.second.is_empty() { zeros()? } else { moments.second.clone() };
     let first = first.zip(gradient, |m, g| weighted_sum(BETA1, m, 1.0 - BETA1, g))?;
-    let second = second.zip(gradient, |v, g| weighted_sum(BETA2, v, 1.0 - BETA2, &g.sqr()?))?;
+    let second = second.zip(gradient, |v, g| weighted_square(BETA2, v, 1.0 - BETA2, g))?;
     let (correct1, correct2) = (1.0 - BETA1.powf(step as f64), 1.0 - BETA2.powf(step as f64));
-    let update = first.zip(&second, |m, v| (m / correct1)?.div(&((v / correct2)?.sqrt()? + EPS)?))?;
+    let update = first.zip(&second, |m, v| over_root(1.0 / correct1, m, 1.0 / correct2, v, EPS))?;
     Ok((params.minus(rate, &update)?, first, second))
 }
 

@@ -1,15 +1,26 @@
 //! The two element types that operations compute in, and access to a tensor's values.
 
 use candle_core::{CpuStorage, DType, Layout, Result, Shape, WithDType, bail};
-use std::ops::{Add, AddAssign, Mul};
+use std::ops::{Add, AddAssign, Div, Mul};
 
 /// f32 (training) or f64 (the reference of tests).
 pub(crate) trait Element:
-    WithDType + Default + Copy + Send + Sync + PartialOrd + AddAssign + Add<Output = Self> + Mul<Output = Self> + 'static
+    WithDType
+    + Default
+    + Copy
+    + Send
+    + Sync
+    + PartialOrd
+    + AddAssign
+    + Add<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + 'static
 {
     const ZERO: Self;
     fn of(value: f64) -> Self;
     fn is_no_number(self) -> bool;
+    fn root(self) -> Self;
 }
 
 macro_rules! element {
@@ -22,6 +33,10 @@ macro_rules! element {
             #[inline(always)]
             fn is_no_number(self) -> bool {
                 self.is_nan()
+            }
+            #[inline(always)]
+            fn root(self) -> Self {
+                self.sqrt()
             }
         }
     };

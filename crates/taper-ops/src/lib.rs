@@ -46,7 +46,7 @@ pub use process::{configure_process, second_order_probe};
 pub use select::Follow;
 pub use tape::{Gradients, Tape};
 pub use threads::{in_pool, map_in_order, on_one_thread, threads};
-pub use vector::{dot, weighted_sum};
+pub use vector::{dot, over_root, weighted_square, weighted_sum};
 pub use window_match::window_match;
 
 #[cfg(test)]

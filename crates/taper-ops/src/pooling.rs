@@ -81,8 +81,8 @@ pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
     x.reshape((n, h * w, c))?.mean(1)
 }
 
-/// For each output cell, the flat index of the input cell that won, or [`NOTHING`].
-pub(crate) type Winners = Arc<OnceLock<Vec<u32>>>;
+/// What won, once the forward pass has run.
+pub(crate) type Winners = Arc<OnceLock<pool::Winners>>;
 
 struct MaxPool {
     window: Window,
@@ -148,7 +148,7 @@ impl CustomOp1 for Scatter {
 fn scatter_kernel<T: Element>(v: &CpuStorage, layout: &Layout, op: &Scatter) -> Result<(CpuStorage, Shape)> {
     let v = values::<T>(v, layout, "max-pool-scatter")?;
     let mut x = vec![T::ZERO; op.larger.elem_count()];
-    for (&winner, &value) in won(&op.winners)?.iter().zip(v) {
+    for (&winner, &value) in won(&op.winners)?.among(x.len())?.iter().zip(v) {
         if winner != NOTHING {
             x[winner as usize] += value;
         }
@@ -180,12 +180,12 @@ impl CustomOp1 for Gather {
 fn gather_kernel<T: Element>(v: &CpuStorage, layout: &Layout, op: &Gather) -> Result<(CpuStorage, Shape)> {
     let v = values::<T>(v, layout, "max-pool-gather")?;
     let value = |&winner: &u32| if winner == NOTHING { T::ZERO } else { v[winner as usize] };
-    let y = won(&op.winners)?.iter().map(value).collect();
+    let y = won(&op.winners)?.among(v.len())?.iter().map(value).collect();
     Ok(stored::<T>(y, op.smaller.clone()))
 }
 
 /// The winners, once there are any.
-pub(crate) fn won(winners: &Winners) -> Result<&[u32]> {
+pub(crate) fn won(winners: &Winners) -> Result<&pool::Winners> {
     match winners.get() {
         Some(winners) => Ok(winners),
         None => bail!("max-pool: its backward pass ran before its forward pass"),

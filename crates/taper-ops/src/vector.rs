@@ -1,10 +1,12 @@
 //! Sums of whole tensors, in one pass each: what the bookkeeping of parameters is made of.
 
 use crate::element::{Element, by_type, stored, values};
+use crate::kernels::channels::in_chunks;
 use crate::kernels::simd::{InstructionSet, vectorised};
 use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use std::mem::MaybeUninit;
 
 /// `a · x + b · y`, of tensors of the same shape.
 pub fn weighted_sum(a: f64, x: &Tensor, b: f64, y: &Tensor) -> Result<Tensor> {
@@ -16,6 +18,18 @@ pub fn weighted_sum(a: f64, x: &Tensor, b: f64, y: &Tensor) -> Result<Tensor> {
 pub fn dot(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     same_shape("dot product", x, y)?;
     x.contiguous()?.apply2(&y.contiguous()?, Dot)
+}
+
+/// `a · x + b · y²`, of tensors of the same shape: a value without a gradient, for optimisers.
+pub fn weighted_square(a: f64, x: &Tensor, b: f64, y: &Tensor) -> Result<Tensor> {
+    same_shape("weighted square", x, y)?;
+    x.contiguous()?.apply_op2_no_bwd(&y.contiguous()?, &WeightedSquare(a, b))
+}
+
+/// `a · x / (√(b · y) + eps)`, of tensors of the same shape: a value without a gradient, likewise.
+pub fn over_root(a: f64, x: &Tensor, b: f64, y: &Tensor, eps: f64) -> Result<Tensor> {
+    same_shape("quotient by a root", x, y)?;
+    x.contiguous()?.apply_op2_no_bwd(&y.contiguous()?, &OverRoot(a, b, eps))
 }
 
 fn same_shape(name: &str, x: &Tensor, y: &Tensor) -> Result<()> {
@@ -37,22 +51,69 @@ impl CustomOp2 for WeightedSum {
     }
 
     fn bwd(&self, x: &Tensor, y: &Tensor, _result: &Tensor, g: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let by = |factor: f64, of: &Tensor| {
-            if of.track_op() { Ok::<_, candle_core::Error>(Some((g * factor)?)) } else { Ok(None) }
+        let by = |factor: f64, of: &Tensor| match of.track_op() {
+            true if factor == 1.0 => Ok(Some(g.clone())),
+            true => Ok::<_, candle_core::Error>(Some((g * factor)?)),
+            false => Ok(None),
         };
         Ok((by(self.0, x)?, by(self.1, y)?))
     }
 }
 
-fn weighted_sum_kernel<T: Element>(
-    (x, lx): (&CpuStorage, &Layout),
-    (y, ly): (&CpuStorage, &Layout),
-    op: &WeightedSum,
-) -> Result<(CpuStorage, Shape)> {
-    let (x, y) = (values::<T>(x, lx, op.name())?, values::<T>(y, ly, op.name())?);
+fn weighted_sum_kernel<T: Element>(x: Operand, y: Operand, op: &WeightedSum) -> Result<(CpuStorage, Shape)> {
     let (a, b) = (T::of(op.0), T::of(op.1));
-    let sum = x.iter().zip(y).map(|(&x, &y)| a * x + b * y).collect();
-    Ok(stored::<T>(sum, lx.shape().clone()))
+    elementwise::<T>(op.name(), x, y, |x, y, out| add_weighted(InstructionSet::best(), a, x, b, y, out))
+}
+
+type Operand<'a> = (&'a CpuStorage, &'a Layout);
+
+/// `fill` of each chunk of two tensors of the same shape.
+fn elementwise<T: Element>(
+    name: &str,
+    (x, lx): Operand,
+    (y, ly): Operand,
+    fill: impl Fn(&[T], &[T], &mut [MaybeUninit<T>]) + Sync + Send,
+) -> Result<(CpuStorage, Shape)> {
+    let (x, y) = (values::<T>(x, lx, name)?, values::<T>(y, ly, name)?);
+    let made = in_chunks(x.len(), 1, |at, out| {
+        let here = at..at + out.len();
+        fill(&x[here.clone()], &y[here], out);
+    });
+    Ok(stored::<T>(made, lx.shape().clone()))
+}
+
+struct WeightedSquare(f64, f64);
+
+impl CustomOp2 for WeightedSquare {
+    fn name(&self) -> &'static str {
+        "weighted-square"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, y: &CpuStorage, ly: &Layout) -> Result<(CpuStorage, Shape)> {
+        by_type!(x, self.name(), weighted_square_kernel((x, lx), (y, ly), self))
+    }
+}
+
+fn weighted_square_kernel<T: Element>(x: Operand, y: Operand, op: &WeightedSquare) -> Result<(CpuStorage, Shape)> {
+    let (a, b) = (T::of(op.0), T::of(op.1));
+    elementwise::<T>(op.name(), x, y, |x, y, out| add_square(InstructionSet::best(), a, x, b, y, out))
+}
+
+struct OverRoot(f64, f64, f64);
+
+impl CustomOp2 for OverRoot {
+    fn name(&self) -> &'static str {
+        "over-root"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, y: &CpuStorage, ly: &Layout) -> Result<(CpuStorage, Shape)> {
+        by_type!(x, self.name(), over_root_kernel((x, lx), (y, ly), self))
+    }
+}
+
+fn over_root_kernel<T: Element>(x: Operand, y: Operand, op: &OverRoot) -> Result<(CpuStorage, Shape)> {
+    let (a, b, eps) = (T::of(op.0), T::of(op.1), T::of(op.2));
+    elementwise::<T>(op.name(), x, y, |x, y, out| divide_by_root(InstructionSet::best(), a, x, b, y, eps, out))
 }
 
 struct Dot;
@@ -83,6 +144,24 @@ fn dot_kernel<T: Element>(x: &CpuStorage, lx: &Layout, y: &CpuStorage, ly: &Layo
 const LANES: usize = 16;
 
 vectorised! {
+    fn add_weighted<T: Element>(a: T, x: &[T], b: T, y: &[T], sum: &mut [MaybeUninit<T>]) {
+        for ((&x, &y), sum) in x.iter().zip(y).zip(sum) {
+            sum.write(a * x + b * y);
+        }
+    }
+
+    fn add_square<T: Element>(a: T, x: &[T], b: T, y: &[T], sum: &mut [MaybeUninit<T>]) {
+        for ((&x, &y), sum) in x.iter().zip(y).zip(sum) {
+            sum.write(a * x + b * (y * y));
+        }
+    }
+
+    fn divide_by_root<T: Element>(a: T, x: &[T], b: T, y: &[T], eps: T, quotient: &mut [MaybeUninit<T>]) {
+        for ((&x, &y), quotient) in x.iter().zip(y).zip(quotient) {
+            quotient.write(a * x / ((b * y).root() + eps));
+        }
+    }
+
     fn add_products<T: Element>(x: &[T], y: &[T], sums: &mut [f64; LANES]) {
         let (xs, ys) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
         for (sum, (&x, &y)) in sums.iter_mut().zip(xs.remainder().iter().zip(ys.remainder())) {
@@ -111,6 +190,21 @@ mod tests {
         assert_eq!(sum.to_vec2::<f64>().unwrap(), right.to_vec2::<f64>().unwrap());
         check_gradients(&inputs, |v| weighted_sum(2.0, &v[0], -0.5, &v[1])?.powf(3.0));
         check_gradients(&inputs, |v| dot(&v[0].sqr()?, &v[1])?.powf(2.0));
+    }
+
+    #[test]
+    fn squares_and_quotients_by_roots_are_what_they_say_in_both_precisions() {
+        let (x, y) = (random("x", (3, 7)), random("y", (3, 7)).abs().unwrap());
+        let list =
+            |t: &Tensor| t.flatten_all().unwrap().to_dtype(candle_core::DType::F64).unwrap().to_vec1::<f64>().unwrap();
+        let pairs: Vec<(f64, f64)> = list(&x).into_iter().zip(list(&y)).collect();
+        let squares: Vec<f64> = pairs.iter().map(|(x, y)| 0.9 * x + 0.1 * y * y).collect();
+        let quotients: Vec<f64> = pairs.iter().map(|(x, y)| 2.0 * x / ((3.0 * y).sqrt() + 1e-3)).collect();
+        for (dtype, tolerance) in [(candle_core::DType::F64, 1e-14), (candle_core::DType::F32, 1e-6)] {
+            let (x, y) = (x.to_dtype(dtype).unwrap(), y.to_dtype(dtype).unwrap());
+            crate::test_support::near(&list(&weighted_square(0.9, &x, 0.1, &y).unwrap()), &squares, tolerance);
+            crate::test_support::near(&list(&over_root(2.0, &x, 3.0, &y, 1e-3).unwrap()), &quotients, tolerance);
+        }
     }
 
     #[test]

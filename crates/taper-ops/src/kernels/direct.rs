@@ -7,7 +7,7 @@ use super::buffer::written;
 use super::pack::{Packed, Panel};
 use super::simd::InstructionSet;
 use super::tile::{self, Finish, List, Outer, Product, Rows};
-use crate::threads::for_each_chunk;
+use crate::threads::{for_each_chunk, for_each_part};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -96,6 +96,14 @@ const PIXELS: usize = 192;
 
 /// Pixels that a weight gradient sums over at a time: their gradients stay in the first cache.
 const GRADIENT_PIXELS: usize = 128;
+
+/// Inputs whose weight gradients one thread sums at a time.
+const INPUTS: usize = 64;
+
+/// Pixels of a range that is summed by itself, about; the most such ranges, and their values in all.
+const PIXELS_A_SUM: usize = 4096;
+const SUMS: usize = 8;
+const SUM_VALUES: usize = 4 << 20;
 
 impl Walk {
     /// Is each source pixel the one source of the same output pixel?
@@ -279,8 +287,9 @@ fn block(
 /// The weight gradient of a walk of a forward convolution: `(groups, taps, inputs, outputs)`, for
 /// gradients `(images, rows, columns, outputs of all groups)`.
 ///
-/// Each part of the result sums over all pixels in their order, so that its bits don't depend on
-/// the number of threads.
+/// Pixels are summed in a few ranges, each range in its order and the ranges in theirs: how many
+/// there are depends on the sizes alone, and so do the bits. Within a range all taps take their
+/// sums of a few pixels before the next pixels come, whose gradients stay in the nearer caches.
 pub(crate) fn weight_gradient(
     set: InstructionSet,
     walk: &Walk,
@@ -288,35 +297,81 @@ pub(crate) fn weight_gradient(
     gradient: &[f32],
     (groups, inputs, outputs): (usize, usize, usize),
 ) -> Vec<f32> {
-    let taps = walk.taps();
-    let rows_a_part = if inputs.is_multiple_of(32) { 32 } else { inputs };
-    let rows = walk.images * walk.rows.output;
-    let rows_a_block = (GRADIENT_PIXELS / walk.columns.output.max(1)).max(1);
+    let (taps, rows) = (walk.taps(), walk.images * walk.rows.output);
+    let size = groups * taps * inputs * outputs;
     let pixels = rows * walk.columns.output;
+    let sums = (pixels / PIXELS_A_SUM).min(SUM_VALUES / size.max(1)).clamp(1, SUMS);
+    let blocks: Vec<(usize, Range<usize>)> = (0..groups)
+        .flat_map(|group| (0..inputs).step_by(INPUTS).map(move |first| (group, first..inputs.min(first + INPUTS))))
+        .collect();
+    let lengths: Vec<usize> =
+        (0..sums).flat_map(|_| blocks.iter().map(|(_, block)| taps * block.len() * outputs)).collect();
     let zeros = vec![0.0; walk.width];
-    let mut sums = vec![0.0; groups * taps * inputs * outputs];
-    let operations = 2 * pixels * sums.len();
-    for_each_chunk(&mut sums, rows_a_part * outputs, operations, |index, sums| {
-        let (tap, first) = (index * rows_a_part / inputs, index * rows_a_part % inputs);
-        let (group, tap) = (tap / taps, tap % taps);
-        let first = group * inputs + first;
-        let lines = (&walk.rows.lines[0], &walk.columns.lines[0]);
-        let shifts = (lines.0.taps[tap / walk.columns.kernel].1, lines.1.taps[tap % walk.columns.kernel].1);
-        for start in (0..rows).step_by(rows_a_block) {
-            let here = start..rows.min(start + rows_a_block);
-            let pixels = here.len() * walk.columns.output;
-            let at = start * walk.columns.output;
+    let mut parts = vec![0.0; sums * size];
+    for_each_part(&mut parts, &lengths, 2 * pixels * size, |index, part| {
+        let (sum, (group, block)) = (index / blocks.len(), &blocks[index % blocks.len()]);
+        let rows = sum * rows / sums..(sum + 1) * rows / sums;
+        let place = Place { group: *group, groups, inputs: group * inputs + block.start..group * inputs + block.end };
+        add_outer(set, walk, (source, &zeros), (gradient, outputs), place, rows, part);
+    });
+    let (total, others) = parts.split_at_mut(size);
+    for other in others.chunks_exact(size.max(1)) {
+        for (total, &part) in total.iter_mut().zip(other) {
+            *total += part;
+        }
+    }
+    if inputs <= INPUTS {
+        parts.truncate(size);
+        return parts;
+    }
+    let mut ordered = vec![0.0; size];
+    let mut rest = &parts[..size];
+    for (group, block) in blocks {
+        for tap in 0..taps {
+            let (rows, next) = rest.split_at(block.len() * outputs);
+            ordered[((group * taps + tap) * inputs + block.start) * outputs..][..rows.len()].copy_from_slice(rows);
+            rest = next;
+        }
+    }
+    ordered
+}
+
+/// Some inputs of a group, counted through all groups.
+struct Place {
+    group: usize,
+    groups: usize,
+    inputs: Range<usize>,
+}
+
+/// Adds what image rows `rows`, counted through all images, give: `(taps, some inputs, outputs)`.
+fn add_outer(
+    set: InstructionSet,
+    walk: &Walk,
+    (source, zeros): (&[f32], &[f32]),
+    (gradient, outputs): (&[f32], usize),
+    Place { group, groups, inputs }: Place,
+    rows: Range<usize>,
+    sums: &mut [f32],
+) {
+    let rows_a_block = (GRADIENT_PIXELS / walk.columns.output.max(1)).max(1);
+    let lines = (&walk.rows.lines[0], &walk.columns.lines[0]);
+    for start in rows.clone().step_by(rows_a_block) {
+        let here = start..rows.end.min(start + rows_a_block);
+        let pixels = here.len() * walk.columns.output;
+        let at = start * walk.columns.output;
+        for (tap, sums) in sums.chunks_exact_mut(inputs.len() * outputs).enumerate() {
+            let shifts = (lines.0.taps[tap / walk.columns.kernel].1, lines.1.taps[tap % walk.columns.kernel].1);
             let rows = if walk.pointwise() {
                 Rows::Strided { values: &source[at * walk.pitch..], stride: walk.pitch, width: walk.width }
             } else {
-                let mut list = List::new(source, &zeros, walk.width, pixels);
-                walk.list(&mut list, here, lines, shifts);
+                let mut list = List::new(source, zeros, walk.width, pixels);
+                walk.list(&mut list, here.clone(), lines, shifts);
                 Rows::Listed(list)
             };
             for channel in (0..outputs).step_by(tile::block(set)) {
                 let outer = Outer {
                     rows: &rows,
-                    inputs: first..first + rows_a_part,
+                    inputs: inputs.clone(),
                     gradient: &gradient[at * groups * outputs + group * outputs + channel..],
                     gradient_stride: groups * outputs,
                     pixels,
@@ -325,6 +380,5 @@ pub(crate) fn weight_gradient(
                 outer.run(set, &mut sums[channel..], outputs);
             }
         }
-    });
-    sums
+    }
 }

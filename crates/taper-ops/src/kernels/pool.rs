@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use super::buffer::written;
 use super::channels::{self, Weighted};
 use super::simd::{InstructionSet, vectorised};
 use crate::element::Element;
@@ -11,6 +12,26 @@ use candle_core::{Result, bail};
 
 /// The index of a window in which nothing won: all its values were rectified.
 pub(crate) const NOTHING: u32 = u32::MAX;
+
+/// For each output cell of some images, the index of the input cell that won, or [`NOTHING`].
+#[derive(Debug)]
+pub(crate) struct Winners {
+    indices: Vec<u32>,
+    /// Values of those images: every index is below.
+    inputs: usize,
+}
+
+impl Winners {
+    /// The indices, for images of that many values.
+    ///
+    /// Errs when they are those of other images.
+    pub(crate) fn among(&self, inputs: usize) -> Result<&[u32]> {
+        if inputs != self.inputs {
+            bail!("max pooling: a choice among {} values does not fit {inputs}", self.inputs);
+        }
+        Ok(&self.indices)
+    }
+}
 
 /// Values are `(x − mean) · scale + shift` by channel, then rectified.
 #[derive(Clone, Copy)]
@@ -99,7 +120,7 @@ vectorised! {
                 let g = if through { g[k] } else { T::ZERO };
                 let index = if through { winners[k] as usize } else { 0 };
                 plain[k] += g;
-                // SAFETY: the caller has checked that winners lie inside `x`.
+                // SAFETY: winners lie inside `x`, as `Winners` promises and the caller has checked.
                 centred[k] += g * (unsafe { *x.get_unchecked(index) } - mean[k]);
             }
         }
@@ -125,7 +146,7 @@ pub(crate) fn max<T: Element>(
     sizes: (usize, usize, usize, usize),
     window: Window,
     centred: Option<Centred<T>>,
-) -> Result<(Vec<T>, Vec<u32>)> {
+) -> Result<(Vec<T>, Winners)> {
     if u32::try_from(x.len()).is_err() {
         bail!("max pooling: a batch of {sizes:?} is too large, split it");
     }
@@ -145,20 +166,24 @@ pub(crate) fn max<T: Element>(
             rectify(set, y, winners);
         }
     });
-    Ok((y, winners))
+    Ok((y, Winners { indices: winners, inputs: x.len() }))
 }
 
 /// Σ G and Σ G · (x − mean) by channel, where G is `g` at the winners.
-pub(crate) fn moments<T: Element>(set: InstructionSet, x: &[T], mean: &[f64], g: &[T], winners: &[u32]) -> Vec<f64> {
-    let c = mean.len();
-    let inside =
-        winners.iter().fold(true, |inside, &winner| inside & (winner == NOTHING || (winner as usize) < x.len()));
-    assert!(inside && (winners.is_empty() || !x.is_empty()) && winners.len() == g.len(), "winners of other images");
+pub(crate) fn moments<T: Element>(
+    set: InstructionSet,
+    x: &[T],
+    mean: &[f64],
+    g: &[T],
+    winners: &Winners,
+) -> Result<Vec<f64>> {
+    let (c, winners) = (mean.len(), winners.among(x.len())?);
+    assert!(winners.len() == g.len() && (winners.is_empty() || !x.is_empty()), "gradients of other images");
     let mean = channels::narrow::<T>(mean);
-    channels::sum_chunks(g.len() / c, c, 2 * c, |rows, sums| {
+    Ok(channels::sum_chunks(g.len() / c, c, 2 * c, |rows, sums| {
         let here = rows.start * c..rows.end * c;
         sum_won(set, x, &mean, &g[here.clone()], &winners[here], sums);
-    })
+    }))
 }
 
 /// `(x − mean) · scale + G · g_scale + shift`.
@@ -168,18 +193,25 @@ pub(crate) fn mix<T: Element>(
     (x, scale): Weighted<T>,
     mean: &[f64],
     (g, g_scale): Weighted<T>,
-    winners: &[u32],
+    winners: &Winners,
     shift: &[f64],
     sizes: (usize, usize, usize, usize),
     window: Window,
 ) -> Result<Vec<T>> {
-    let images = Images::new(sizes, window)?;
-    let shift: Vec<T> = channels::narrow(shift);
-    let mut y = channels::normalise(set, x, mean, scale, &shift);
-    let g_scale: Vec<T> = channels::narrow(g_scale);
-    for_each_chunk(&mut y, images.inputs, x.len() * 4, |image, y| {
-        let here = image * images.outputs..(image + 1) * images.outputs;
-        add_won(set, &images.cells, image * images.inputs, y, &g[here.clone()], &winners[here], &g_scale);
-    });
-    Ok(y)
+    let (images, winners) = (Images::new(sizes, window)?, winners.among(x.len())?);
+    let rows = [mean, scale, g_scale, shift].map(channels::narrow::<T>);
+    let [mean, scale, g_scale, shift] = &rows;
+    // SAFETY: the images cover the result, and the first of the two loops writes all of an image.
+    Ok(unsafe {
+        written(x.len(), |y| {
+            for_each_chunk(y, images.inputs, x.len() * 8, |image, y| {
+                let begin = image * images.inputs;
+                let here = image * images.outputs..(image + 1) * images.outputs;
+                channels::normalise_rows(set, &x[begin..begin + y.len()], mean, scale, shift, y);
+                // SAFETY: just written.
+                let y = &mut *(std::ptr::from_mut(y) as *mut [T]);
+                add_won(set, &images.cells, begin, y, &g[here.clone()], &winners[here], g_scale);
+            });
+        })
+    })
 }
