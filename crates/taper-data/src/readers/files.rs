@@ -2,7 +2,7 @@
 
 use super::bad_file;
 use super::decode::decode;
-use super::header::Header;
+use super::header::{Format, Header, jpeg_is_whole};
 use super::layout::layout;
 use super::recent::Recent;
 use super::source::{Listed, Source, unread};
@@ -11,8 +11,8 @@ use rayon::prelude::*;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// Up to so many bytes of files are decoded when the data set is opened, which finds every
-/// damaged file; of larger sets only the headers are read.
+/// Up to so many bytes of files are looked through when the data set is opened, which finds files
+/// that are cut short; of larger sets only the headers are read.
 const DECODED_AT_ONCE: u64 = 200 << 20;
 /// So many bytes of decoded images are kept in memory.
 const KEPT: usize = 256 << 20;
@@ -144,7 +144,8 @@ pub(super) fn open_listing(listing: Listing, limits: Limits) -> Result<Arc<dyn D
 }
 
 /// Reads the headers of all files; decodes them all where they are few, and keeps the images
-/// where all fit.
+/// where all fit. Where they don't, a JPEG that is not cut short is taken at its header's word:
+/// photographs would be decoded for nothing, in every run.
 fn check(files: &[Listed], source: &Source, limits: Limits) -> Vec<std::result::Result<Checked, String>> {
     let header = |file: &Listed| source.reading(file, Header::read).map_err(|error| unread(&error)).flatten();
     let headers: Vec<std::result::Result<Header, String>> = files.par_iter().map(header).collect();
@@ -153,11 +154,14 @@ fn check(files: &[Listed], source: &Source, limits: Limits) -> Vec<std::result::
     let small = files.iter().map(|file| file.bytes).sum::<u64>() <= limits.decoded_at_once;
     let keep = small && decoded <= limits.kept;
     let check = |(file, header): (&Listed, std::result::Result<Header, String>)| {
-        let size = header?.size;
+        let Header { size, format, .. } = header?;
         if !small {
             return Ok(Checked { size, hash: None, image: None });
         }
         let bytes = source.bytes(file)?;
+        if !keep && format == Format::Jpeg && jpeg_is_whole(&bytes) {
+            return Ok(Checked { size, hash: Some(Hash::of(&bytes)), image: None });
+        }
         let image = decode(&bytes)?;
         let size = (image.channels, image.height, image.width);
         Ok(Checked { size, hash: Some(Hash::of(&bytes)), image: keep.then_some(image) })
