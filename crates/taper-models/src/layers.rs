@@ -6,7 +6,7 @@ use rand::Rng as _;
 use std::sync::Arc;
 use taper_ops::{
     Convolution, Follow, FrozenConvolution, Statistics, Window, add_relu, batch_norm, conv_norm, conv2d,
-    fold_batch_norm, max_pool2d, relu,
+    fold_batch_norm, max_pool2d, relu, relu6,
 };
 
 /// One pass through a network with batch norm: where its tensors come from, and the statistics it
@@ -39,8 +39,8 @@ impl Then<'_> {
     /// The part of it that needs no other branch.
     fn follow(self) -> Follow {
         match self {
-            Self::Nothing | Self::AddRelu(_) => Follow::Nothing,
-            Self::Relu | Self::Relu6 => Follow::Relu,
+            Self::Nothing | Self::Relu6 | Self::AddRelu(_) => Follow::Nothing,
+            Self::Relu => Follow::Relu,
             Self::ReluPool(window) => Follow::ReluPool(window),
         }
     }
@@ -83,7 +83,7 @@ impl<'a> Pass<'a> {
             }
         };
         Ok(match then {
-            Then::Relu6 => y.minimum(6.0)?,
+            Then::Relu6 => relu6(&y)?,
             Then::AddRelu(residual) => add_relu(&y, residual)?,
             _ => y,
         })
@@ -107,7 +107,7 @@ impl<'a> Pass<'a> {
         Ok(match then {
             Then::Nothing => frozen.forward(x, None, false)?,
             Then::Relu => frozen.forward(x, None, true)?,
-            Then::Relu6 => frozen.forward(x, None, true)?.minimum(6.0)?,
+            Then::Relu6 => relu6(&frozen.forward(x, None, false)?)?,
             Then::AddRelu(residual) => frozen.forward(x, Some(residual), true)?,
             Then::ReluPool(window) => max_pool2d(&frozen.forward(x, None, true)?, window)?,
         })

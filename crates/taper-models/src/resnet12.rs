@@ -5,7 +5,7 @@
 use crate::layers::{self, Drop, Pass, Then};
 use crate::{Backbone, Buffers, Features, Mode, ModelError, Params, Result, Slot, Start};
 use candle_core::Tensor;
-use taper_ops::{Convolution, Window, channels_last, global_avg_pool, max_pool2d, relu};
+use taper_ops::{Convolution, Window, channels_last, global_avg_pool, leaky_relu, max_pool2d};
 
 /// 640 features, 12.4 million parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,10 +38,8 @@ impl ResNet12 {
     }
 }
 
-/// Leaky ReLU of slope 0.1 below 0.
-fn leaky(x: &Tensor) -> Result<Tensor> {
-    Ok(((relu(x)? * 0.9)? + (x * 0.1)?)?)
-}
+/// The leaky ReLU's slope below 0.
+const SLOPE: f64 = 0.1;
 
 impl Backbone for ResNet12 {
     fn name(&self) -> String {
@@ -85,11 +83,11 @@ impl Backbone for ResNet12 {
                 let how = Convolution { padding, ..Convolution::default() };
                 pass.layer((&format!("{name}.{convolution}"), &format!("{name}.{norm}")), x, how, Then::Nothing)
             };
-            let y = leaky(&layer("conv1", "bn1", &x, 1)?)?;
-            let y = leaky(&layer("conv2", "bn2", &y, 1)?)?;
+            let y = leaky_relu(&layer("conv1", "bn1", &x, 1)?, SLOPE)?;
+            let y = leaky_relu(&layer("conv2", "bn2", &y, 1)?, SLOPE)?;
             let y = layer("conv3", "bn3", &y, 1)?;
             let shortcut = layer("downsample.0", "downsample.1", &x, 0)?;
-            x = max_pool2d(&leaky(&(y + shortcut)?)?, Window::tiled(2))?;
+            x = max_pool2d(&leaky_relu(&(y + shortcut)?, SLOPE)?, Window::tiled(2))?;
             x = match block {
                 0 | 1 => layers::dropout(&x, DROPPED, Drop::Elements, mode)?,
                 _ => layers::drop_block(&x, DROPPED, DROPPED_SIDE, mode)?,

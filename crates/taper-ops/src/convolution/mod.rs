@@ -237,6 +237,25 @@ mod tests {
         }
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(30))]
+        #[test]
+        fn its_gradients_are_its_adjoints(n in 1usize..4, h in 3usize..12, w in 3usize..12, k in 1usize..4, (how, c, o) in how()) {
+            // ⟨C(x, w), y⟩ = ⟨x, I(y, w)⟩ = ⟨w, W(x, y)⟩
+            let (x, weight) = (random("x", (n, h, w, c)), random("w", (o, c / how.groups, k, k)));
+            let y = random("y", Geometry::new(x.dims(), weight.dims(), how).unwrap().outputs());
+            let product = |a: &Tensor, b: &Tensor| crate::dot(a, b).unwrap().to_dtype(DType::F64).unwrap().to_scalar::<f64>().unwrap();
+            for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-4)] {
+                let [x, weight, y] = [&x, &weight, &y].map(|t| t.to_dtype(dtype).unwrap());
+                let forward = product(&conv2d(&x, &weight, how).unwrap(), &y);
+                let by_inputs = product(&x, &input_gradient(&y, &weight, x.shape(), how).unwrap());
+                let by_weights = product(&weight, &weight_gradient(&x, &y, weight.shape(), how).unwrap());
+                let scale = 1.0 + product(&y, &y).sqrt() * product(&x, &x).sqrt();
+                prop_assert!((forward - by_inputs).abs() < tolerance * scale && (forward - by_weights).abs() < tolerance * scale);
+            }
+        }
+    }
+
     #[test]
     fn the_weight_gradient_has_the_same_bits_on_one_and_two_threads() {
         let how = Convolution { padding: 1, ..Default::default() };

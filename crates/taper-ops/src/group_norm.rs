@@ -1,0 +1,90 @@
+//! Normalisation of each image by itself: over groups of its channels, or over each pixel's.
+//!
+//! Both are batch norm of rows that are turned into columns, so that its kernels and derivatives
+//! of every order are theirs.
+
+use crate::{batch_norm_by_batch, scale_shift};
+use candle_core::{Result, Tensor, bail};
+
+/// Group normalisation (Wu and He 2018) of `x (n, h, w, c)`: each image's pixels over each of
+/// `groups` runs of channels, then `weight (c)` and `bias (c)`.
+///
+/// Errs when the channels don't split into the groups, when shapes don't fit and when there is
+/// nothing to normalise.
+pub fn group_norm(x: &Tensor, groups: usize, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    let (n, h, w, c) = x.dims4()?;
+    if groups == 0 || c % groups != 0 {
+        bail!("group norm: {c} channels do not split into {groups} groups");
+    }
+    let (ones, pixels) = (Tensor::ones(n * groups, x.dtype(), x.device())?, h * w);
+    let columns = x.reshape((n, pixels, groups, c / groups))?.permute((1, 3, 0, 2))?.contiguous()?;
+    let columns = columns.reshape((pixels * (c / groups), n * groups))?;
+    let (y, _) = batch_norm_by_batch(&columns, &ones, &ones.zeros_like()?, eps)?;
+    let y = y.reshape((pixels, c / groups, n, groups))?.permute((2, 0, 3, 1))?.contiguous()?;
+    scale_shift(&y.reshape((n, h, w, c))?, weight, bias)
+}
+
+/// Layer normalisation (Ba, Kiros and Hinton 2016) of `x (…, c)` over its last dimension, then
+/// `weight (c)` and `bias (c)`.
+///
+/// Errs when shapes don't fit and when there is nothing to normalise.
+pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    let c = x.dim(candle_core::D::Minus1)?;
+    let rows = x.reshape((x.elem_count() / c.max(1), 1, 1, c))?;
+    group_norm(&rows, 1, weight, bias, eps)?.reshape(x.shape())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{check_gradients, near, random};
+    use proptest::prelude::*;
+
+    fn list(t: &Tensor) -> Vec<f64> {
+        t.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// The definition: each value by the mean and variance of those whose `key` it shares.
+    fn by_definition(x: &Tensor, key: impl Fn(usize) -> usize, weight: &[f64], bias: &[f64], eps: f64) -> Vec<f64> {
+        let x = list(x);
+        let value = |at: usize| {
+            let alike: Vec<f64> = (0..x.len()).filter(|&other| key(other) == key(at)).map(|other| x[other]).collect();
+            let mean = alike.iter().sum::<f64>() / alike.len() as f64;
+            let variance = alike.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / alike.len() as f64;
+            (x[at] - mean) / (variance + eps).sqrt() * weight[at % weight.len()] + bias[at % bias.len()]
+        };
+        (0..x.len()).map(value).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+        #[test]
+        fn group_norm_is_what_its_definition_says_and_has_right_derivatives(
+            n in 1usize..4, h in 1usize..4, w in 2usize..4, groups in 1usize..4, each in 1usize..4
+        ) {
+            let c = groups * each;
+            let inputs = [random("x", (n, h, w, c)), random("weight", c), random("bias", c)];
+            let key = |at: usize| at / (h * w * c) * groups + at % c / each;
+            let right = by_definition(&inputs[0], key, &list(&inputs[1]), &list(&inputs[2]), 1e-3);
+            near(&list(&group_norm(&inputs[0], groups, &inputs[1], &inputs[2], 1e-3).unwrap()), &right, 1e-12);
+            check_gradients(&inputs, |v| group_norm(&v[0], groups, &v[1], &v[2], 1e-1)?.powf(3.0));
+        }
+
+        #[test]
+        fn layer_norm_is_what_its_definition_says_and_has_right_derivatives(n in 1usize..4, t in 1usize..4, c in 2usize..6) {
+            let inputs = [random("x", (n, t, c)), random("weight", c), random("bias", c)];
+            let right = by_definition(&inputs[0], |at| at / c, &list(&inputs[1]), &list(&inputs[2]), 1e-3);
+            let y = layer_norm(&inputs[0], &inputs[1], &inputs[2], 1e-3).unwrap();
+            prop_assert_eq!(y.dims(), [n, t, c]);
+            near(&list(&y), &right, 1e-12);
+            check_gradients(&inputs, |v| layer_norm(&v[0], &v[1], &v[2], 1e-1)?.powf(3.0));
+        }
+    }
+
+    #[test]
+    fn channels_that_do_not_split_are_an_error_that_names_them() {
+        let (x, row) = (random("x", (1, 2, 2, 5)), random("row", 5));
+        let error = group_norm(&x, 2, &row, &row, 1e-5).unwrap_err().to_string();
+        assert!(error.contains("5 channels") && error.contains("2 groups"), "{error}");
+    }
+}
