@@ -81,7 +81,7 @@ pub(crate) fn weight_gradient(set: InstructionSet, g: &Geometry, x: &[f32], y: &
         return depthwise::transposed(&depthwise::weight_gradient(set, &walk(g), x, y), g.taps());
     }
     let (inputs, outputs, groups) = (g.group_inputs(), g.group_outputs(), g.how.groups);
-    let sums = if let Some(tiling) = tiling(g) {
+    let sums = if let Some(tiling) = tiling(g).filter(Tiling::pays_back) {
         winograd::weight_gradient(set, &tiling, x, y, (inputs, outputs))
     } else if merges(g) {
         let (walk, source) = merged(g, x);

@@ -1,7 +1,11 @@
 //! Weights in the order in which products read them.
 
+#![allow(unsafe_code)]
+
+use super::buffer::written;
 use super::simd::InstructionSet;
 use super::tile;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Weights `(groups, blocks of outputs, taps, inputs, columns)`: for each block of output channels
@@ -45,18 +49,21 @@ impl Packed {
         strides: Strides,
     ) -> Self {
         let block = tile::block(set);
-        let mut values = vec![0.0; groups * taps * inputs * padded_outputs(set, outputs)];
-        let mut rest = &mut values[..];
-        for group in 0..groups {
-            for first in (0..outputs).step_by(block) {
-                let channels = block.min(outputs - first);
-                let columns = tile::padded(set, channels);
-                let (panel, next) = std::mem::take(&mut rest).split_at_mut(taps * inputs * columns);
-                rest = next;
-                let from = &weight[group * strides.group + first * strides.output..];
-                fill(panel, from, (taps, inputs), (channels, columns), strides);
-            }
-        }
+        // SAFETY: the panels cover the values, and each is filled.
+        let values = unsafe {
+            written(groups * taps * inputs * padded_outputs(set, outputs), |mut rest| {
+                for group in 0..groups {
+                    for first in (0..outputs).step_by(block) {
+                        let channels = block.min(outputs - first);
+                        let columns = tile::padded(set, channels);
+                        let (panel, next) = std::mem::take(&mut rest).split_at_mut(taps * inputs * columns);
+                        rest = next;
+                        let from = &weight[group * strides.group + first * strides.output..];
+                        fill(panel, from, (taps, inputs), (channels, columns), strides);
+                    }
+                }
+            })
+        };
         Self { values, groups, taps, inputs, outputs, set }
     }
 
@@ -67,16 +74,27 @@ impl Packed {
 
     /// Other weights in the same panels: `cells` groups of one tap, which `transform` fills from a
     /// panel `(taps, size)`, all groups at once.
-    pub(crate) fn with_taps_as_groups(&self, cells: usize, transform: impl Fn(&[f32], usize, Vec<&mut [f32]>)) -> Self {
+    ///
+    /// # Safety
+    /// `transform` must write all of its groups.
+    pub(crate) unsafe fn with_taps_as_groups(
+        &self,
+        cells: usize,
+        transform: impl Fn(&[f32], usize, Vec<&mut [MaybeUninit<f32>]>),
+    ) -> Self {
         let size = self.inputs * padded_outputs(self.set, self.outputs);
-        let mut values = vec![0.0; cells * size];
-        let mut start = 0;
-        for panel in self.panels(0) {
-            let size_here = self.inputs * panel.columns;
-            let groups = values.chunks_exact_mut(size).map(|group| &mut group[start..start + size_here]);
-            transform(panel.values, size_here, groups.collect());
-            start += size_here;
-        }
+        // SAFETY: the panels cover each group, and `transform` writes them, as the caller promises.
+        let values = unsafe {
+            written(cells * size, |values: &mut [MaybeUninit<f32>]| {
+                let mut start = 0;
+                for panel in self.panels(0) {
+                    let size_here = self.inputs * panel.columns;
+                    let groups = values.chunks_exact_mut(size).map(|group| &mut group[start..start + size_here]);
+                    transform(panel.values, size_here, groups.collect());
+                    start += size_here;
+                }
+            })
+        };
         Self { values, groups: cells, taps: 1, ..*self }
     }
 
@@ -102,7 +120,7 @@ fn padded_outputs(set: InstructionSet, outputs: usize) -> usize {
 /// Fills one panel `(taps, inputs, columns)`. Runs along the outputs' own taps, which lie side by
 /// side, so that each cache line is read once.
 fn fill(
-    panel: &mut [f32],
+    panel: &mut [MaybeUninit<f32>],
     from: &[f32],
     (taps, inputs): (usize, usize),
     (channels, columns): (usize, usize),
@@ -115,9 +133,12 @@ fn fill(
                 let row = &mut panel[(tap * inputs + i) * columns..][first..last];
                 let from = &from[i * strides.input + first * strides.output + tap..];
                 for (column, to) in row.iter_mut().enumerate() {
-                    *to = from[column * strides.output];
+                    to.write(from[column * strides.output]);
                 }
             }
+        }
+        for tap in 0..taps {
+            panel[(tap * inputs + i) * columns..][channels..columns].fill(MaybeUninit::new(0.0));
         }
     }
 }

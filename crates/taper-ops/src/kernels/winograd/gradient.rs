@@ -138,20 +138,22 @@ fn transform_back(
     blocks: &[Range<usize>],
     (inputs, outputs): (usize, usize),
 ) -> Vec<f32> {
-    let mut weights = vec![0.0; 9 * inputs * outputs];
-    for block in blocks {
-        let size = block.len() * outputs;
-        let mut from = [std::ptr::null(); CELLS];
-        for (from, cell) in from.iter_mut().zip(total[CELLS * block.start * outputs..].chunks_exact(size)) {
-            *from = cell.as_ptr();
+    let fill = |weights: &mut [MaybeUninit<f32>]| {
+        for block in blocks {
+            let size = block.len() * outputs;
+            let mut from = [std::ptr::null(); CELLS];
+            for (from, cell) in from.iter_mut().zip(total[CELLS * block.start * outputs..].chunks_exact(size)) {
+                *from = cell.as_ptr();
+            }
+            let mut to = [std::ptr::null_mut(); 9];
+            for (to, tap) in to.iter_mut().zip(weights.chunks_exact_mut(inputs * outputs)) {
+                *to = tap[block.start * outputs..][..size].as_mut_ptr().cast();
+            }
+            assert!(from.iter().all(|from| !from.is_null()), "sums of wrong size");
+            // SAFETY: each of the 25 addresses has `size` values.
+            unsafe { with_lanes!(set, weights_back(&from, &to, size)) };
         }
-        let mut to = [std::ptr::null_mut(); 9];
-        for (to, tap) in to.iter_mut().zip(weights.chunks_exact_mut(inputs * outputs)) {
-            *to = tap[block.start * outputs..][..size].as_mut_ptr();
-        }
-        assert!(from.iter().all(|from| !from.is_null()), "sums of wrong size");
-        // SAFETY: each of the 25 addresses has `size` values.
-        unsafe { with_lanes!(set, weights_back(&from, &to, size)) };
-    }
-    weights
+    };
+    // SAFETY: the blocks cover the inputs, and each writes all of its taps.
+    unsafe { written(9 * inputs * outputs, fill) }
 }

@@ -48,6 +48,11 @@ impl Tiling {
         inputs >= 16 && outputs >= 16 && CELLS * tiles * 5 < 9 * self.output.0 * self.output.1 * 4
     }
 
+    /// Are there so many tiles that summing over them outweighs transforming the sums back?
+    pub(crate) fn pays_back(&self) -> bool {
+        self.images * self.down() * self.across() >= 64
+    }
+
     /// Image rows that the tile rows before `row`, counted through all images, cover.
     fn rows_before(&self, row: usize) -> usize {
         row / self.down() * self.output.0 + 2 * (row % self.down())
@@ -56,7 +61,7 @@ impl Tiling {
 
 /// `G g Gᵀ` of packed 3x3 weights: 16 groups of one tap. `flipped` turns each kernel by 180°.
 pub(crate) fn transform_weights(packed: &Packed, flipped: bool) -> Packed {
-    packed.with_taps_as_groups(CELLS, |panel, size, mut to| {
+    let transform = |panel: &[f32], size: usize, mut to: Vec<&mut [MaybeUninit<f32>]>| {
         let mut from = [std::ptr::null(); 9];
         for (tap, from) in from.iter_mut().enumerate() {
             let tap = if flipped { 8 - tap } else { tap };
@@ -65,11 +70,13 @@ pub(crate) fn transform_weights(packed: &Packed, flipped: bool) -> Packed {
         let mut cells = [std::ptr::null_mut(); CELLS];
         for (cell, to) in cells.iter_mut().zip(&mut to) {
             assert!(to.len() == size, "a transformed panel of wrong size");
-            *cell = to.as_mut_ptr();
+            *cell = to.as_mut_ptr().cast();
         }
         // SAFETY: each of the 25 slices holds `size` values.
         unsafe { with_lanes!(packed.set, weights(&from, &cells, size)) };
-    })
+    };
+    // SAFETY: the transform writes `size` values to each of the 16 cells.
+    unsafe { packed.with_taps_as_groups(CELLS, transform) }
 }
 
 /// The convolution of `source (images, h, w, inputs)`; `weights` are transformed.
