@@ -140,6 +140,9 @@ pub fn fit<O: Objective + ?Sized>(
     observer: &mut dyn Observer,
 ) -> Result<Fit> {
     let mut progress = start;
+    if plan.patience > 0 && progress.since_best >= plan.patience {
+        return Ok(Fit { progress, outcome: Outcome::Converged });
+    }
     while progress.step < plan.steps {
         let step = progress.step;
         let draws: Vec<Draw> = (0..plan.items as u64)

@@ -24,6 +24,12 @@ pub enum Schedule {
     /// One rise and one longer fall, both along half a cosine (Smith and Topin 2018): from 1/25 up
     /// over the first 30 % of steps, down to 1/250,000.
     OneCycle,
+    /// From this factor up to 1, by the same ratio every step: a test of learning rates (Smith 2017,
+    /// section 3.3).
+    Rising {
+        /// The first step's factor.
+        from: f64,
+    },
 }
 
 impl Schedule {
@@ -37,6 +43,7 @@ impl Schedule {
                 let done = (step - warmup) as f64 / steps.saturating_sub(warmup).max(1) as f64;
                 half_cosine(1.0, 0.0, done.min(1.0))
             }
+            Self::Rising { from } => from.powf(1.0 - step as f64 / (steps as f64 - 1.0).max(1.0)),
             Self::OneCycle => {
                 let (start, end) = (1.0 / 25.0, 1.0 / 25.0 / 1e4);
                 let top = (0.3 * steps as f64 - 1.0).max(1e-9);
@@ -79,6 +86,14 @@ mod tests {
                 let factor = schedule.factor(step as u64, 100);
                 assert!((factor - expected).abs() < 1e-9, "{schedule:?} at {step}: {factor}, not {expected}");
             }
+        }
+    }
+
+    #[test]
+    fn a_test_of_rates_rises_by_one_ratio() {
+        let rising = Schedule::Rising { from: 1e-4 };
+        for (step, expected) in [(0, 1e-4), (2, 1e-2), (4, 1.0)] {
+            assert!((rising.factor(step, 5) / expected - 1.0).abs() < 1e-9);
         }
     }
 

@@ -43,7 +43,7 @@ pub use frozen::{FrozenConvolution, fold_batch_norm};
 pub use group_norm::{group_norm, layer_norm};
 pub use inverse::inverse;
 pub use layout::{add_per_channel, channels_last, multiply_per_channel};
-pub use loss::{cross_entropy, log_softmax, one_hot};
+pub use loss::{cross_entropy, cross_entropy_to, log_softmax, one_hot, smoothed};
 pub use mapped::MappedFile;
 pub use norm::{Statistics, batch_norm, batch_statistics, scale_shift};
 pub use pooling::{Window, avg_pool2d, global_avg_pool, max_pool2d};

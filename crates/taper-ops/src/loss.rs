@@ -38,8 +38,27 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
         bail!("cross-entropy: an empty batch has no mean loss");
     }
     let hard = one_hot(labels, ways, logits.dtype())?.to_device(logits.device())?;
-    let target = if smoothing == 0.0 { hard } else { hard.affine(1.0 - smoothing, smoothing / ways as f64)? };
-    log_softmax(logits)?.mul(&target)?.sum_all()?.affine(-1.0 / n as f64, 0.0)
+    log_softmax(logits)?.mul(&smoothed(&hard, smoothing)?)?.sum_all()?.affine(-1.0 / n as f64, 0.0)
+}
+
+/// Rows `(n, ways)` of ones on the labels with `smoothing` ε: 1 − ε there plus ε / ways everywhere.
+pub fn smoothed(targets: &Tensor, smoothing: f64) -> Result<Tensor> {
+    let (_, ways) = targets.dims2()?;
+    if smoothing == 0.0 { Ok(targets.clone()) } else { targets.affine(1.0 - smoothing, smoothing / ways as f64) }
+}
+
+/// Weighted mean cross-entropy of `logits (n, ways)` against `targets (n, ways)`, a scalar, in nats:
+/// each row of the targets is a distribution times the row's weight. As PyTorch's with probabilities
+/// or with weights of classes.
+pub fn cross_entropy_to(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    if logits.dims() != targets.dims() {
+        bail!("cross-entropy: logits of shape {:?} do not fit targets of shape {:?}", logits.dims(), targets.dims());
+    }
+    let weight = targets.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
+    if weight <= 0.0 {
+        bail!("cross-entropy: a batch without weight has no mean loss");
+    }
+    log_softmax(logits)?.mul(targets)?.sum_all()?.affine(-1.0 / weight, 0.0)
 }
 
 #[cfg(test)]
@@ -52,6 +71,17 @@ mod tests {
     fn cross_entropy_has_right_derivatives() {
         let labels = Tensor::new(&[2u32, 0, 1], &Device::Cpu).unwrap();
         check_gradients(&[random("logits", (3, 4))], |v| cross_entropy(&v[0], &labels, 0.1));
+    }
+
+    #[test]
+    fn targets_of_several_classes_and_weights_have_right_derivatives_and_the_known_value() {
+        let targets = Tensor::new(&[[0.7f64, 0.3, 0.0], [0.0, 0.0, 4.0]], &Device::Cpu).unwrap();
+        check_gradients(&[random("logits", (2, 3))], |v| cross_entropy_to(&v[0], &targets));
+        // torch.nn.functional.cross_entropy([[1, 2, 3], [0, 0, 1]], [1, 2], weight=[1, 0.5, 4])
+        let logits = Tensor::new(&[[1f64, 2.0, 3.0], [0.0, 0.0, 1.0]], &Device::Cpu).unwrap();
+        let targets = Tensor::new(&[[0f64, 0.5, 0.0], [0.0, 0.0, 4.0]], &Device::Cpu).unwrap();
+        let loss = cross_entropy_to(&logits, &targets).unwrap().to_scalar::<f64>().unwrap();
+        assert!((loss - 0.646573742).abs() < 1e-6, "{loss}");
     }
 
     #[test]

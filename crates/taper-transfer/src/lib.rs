@@ -4,10 +4,12 @@ mod activations;
 mod feature_cache;
 mod features;
 mod fine_tune;
+mod mixing;
 mod partial_fine_tune;
 
 pub use activations::Activations;
 pub use feature_cache::{CachedFeatures, FeatureCache};
 pub use features::{Features, fingerprint};
 pub use fine_tune::{FINE_TUNE, FineTune, FineTuned, MULTITASK, SCRATCH};
+pub use mixing::{Mixing, Targeted};
 pub use partial_fine_tune::{FineTuning, Part, PartialFineTune};

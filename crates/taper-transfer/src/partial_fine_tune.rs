@@ -2,21 +2,27 @@
 //! frozen features give (linear probing, then fine-tuning: Kumar et al. 2022). Batch norm's
 //! statistics stay as they are.
 
-use candle_core::{Device, Tensor};
+use crate::Targeted;
+use candle_core::{DType, Device, Tensor};
+use std::collections::{BTreeMap, BTreeSet};
 use taper_data::Batch;
 use taper_learn::heads::{Embedding, LogisticRegression};
 use taper_learn::{
     Adapt, Classifier, Deadline, Draw, Gradient, LearnError, Objective, Optimizer, Plan, Progress, Rates, Result,
     Schedule, TaskNorm, accuracy, fit,
 };
-use taper_models::{Leaves, Mode, Network, Norm, Params, State};
-use taper_ops::{cross_entropy, permutation, rng};
+use taper_models::{Buffers, Leaves, Mode, Network, Norm, Params, State};
+use taper_ops::{cross_entropy_to, permutation, rng};
 
-/// Which parameters are trained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which parameters are trained; the head always is.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     /// All of them.
     All,
+    /// The head alone.
+    Head,
+    /// Those of these stages, or whose names begin so (`"layer4"`, `"layer3.0.conv1"`), and the head.
+    Named(Vec<String>),
     /// The weights and biases of the norms, and the head (Frankle et al. 2021).
     Norms,
     /// All biases, the norms' among them, and the head (Ben Zaken et al. 2022).
@@ -99,7 +105,8 @@ impl Adapt for PartialFineTune {
             let rows: Vec<u32> = order.iter().skip(first).take(self.batch).map(|&row| row as u32).collect();
             let chosen: Vec<u32> = rows.iter().map(|&row| labels[row as usize]).collect();
             let rows = Tensor::from_slice(&rows, rows.len(), &Device::Cpu)?;
-            Ok(Batch::new(support.inputs.index_select(&rows, 0)?, &chosen, support.ways)?)
+            let batch = Batch::new(support.inputs.index_select(&rows, 0)?, &chosen, support.ways)?;
+            Ok(Targeted::of(&batch, None, self.smoothing)?)
         };
         let steps = self.epochs * steps_an_epoch;
         let plan = Plan {
@@ -111,7 +118,7 @@ impl Adapt for PartialFineTune {
             seed,
             ..Plan::default()
         };
-        let objective = FineTuning::new(network.clone(), &start, self.part, self.anchor, self.smoothing);
+        let objective = FineTuning::new(network.clone(), &start, &self.part, self.anchor)?;
         let fitted = fit(Progress::new(start), &plan, &objective, items, |_| Ok(0.0), &mut self.until.clone())?;
         Ok(Box::new(Tuned { network, state: fitted.progress.state }))
     }
@@ -121,57 +128,107 @@ impl Adapt for PartialFineTune {
 #[derive(Debug, Clone)]
 pub struct FineTuning {
     network: Network,
-    trained: Vec<String>,
+    trained: BTreeSet<String>,
     /// Where the backbone's trained parameters started.
     origin: Params,
     anchor: f64,
-    smoothing: f64,
+    norm: Norm,
+}
+
+impl Part {
+    /// The names of what is trained of `network` with `state`.
+    ///
+    /// Errs when a name is no stage's and no parameter's, listing the stages.
+    pub fn of(&self, network: &Network, state: &State) -> Result<BTreeSet<String>> {
+        let in_norm = |name: &str| {
+            let layer = name.rsplit_once('.').map_or("", |(layer, _)| layer);
+            state.buffers.get(&format!("{layer}.running_mean")).is_ok()
+        };
+        let under = |name: &str, start: &str| {
+            name.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        if let Self::Named(starts) = self
+            && let Some(start) = starts.iter().find(|start| !state.params.iter().any(|(name, _)| under(name, start)))
+        {
+            let stages = network.backbone().stages().join(", ");
+            let head = network.backbone().head_name();
+            return Err(LearnError::Invalid(format!("`{start}` names no part of the network: use {stages} or {head}")));
+        }
+        let holds = |name: &str| match self {
+            _ if network.in_head(name) => true,
+            Self::All => true,
+            Self::Head => false,
+            Self::Named(starts) => starts.iter().any(|start| under(name, start)),
+            Self::Norms => in_norm(name),
+            Self::Biases => name.ends_with(".bias"),
+        };
+        Ok(state.params.iter().map(|(name, _)| name.to_string()).filter(|name| holds(name)).collect())
+    }
+
+    /// The uppermost stage at which the network can be cut with all that is trained above it; none
+    /// where there is no such stage.
+    ///
+    /// Errs where [`Part::of`] does.
+    pub fn lowest_cut(&self, network: &Network, state: &State) -> Result<Option<String>> {
+        let trained = self.of(network, state)?;
+        let backbone = network.backbone();
+        let in_stage = |stage: &str, name: &str| name.strip_prefix(stage).is_some_and(|rest| rest.starts_with('.'));
+        let mut cut = None;
+        for stage in backbone.stages() {
+            if backbone.cuts().contains(&stage) {
+                cut = Some(stage.clone());
+            }
+            if trained.iter().any(|name| in_stage(&stage, name)) {
+                return Ok(cut);
+            }
+        }
+        Ok(cut)
+    }
 }
 
 impl FineTuning {
     /// Of the parameters that `part` names, from `start`; `anchor` is L2-SP's strength, for the
-    /// backbone alone.
-    pub fn new(network: Network, start: &State, part: Part, anchor: f64, smoothing: f64) -> Self {
-        let in_norm = |name: &str| {
-            let layer = name.rsplit_once('.').map_or("", |(layer, _)| layer);
-            start.buffers.get(&format!("{layer}.running_mean")).is_ok()
-        };
-        let trained: Vec<String> = start
-            .params
-            .iter()
-            .map(|(name, _)| name.to_string())
-            .filter(|name| match part {
-                _ if network.in_head(name) => true,
-                Part::All => true,
-                Part::Norms => in_norm(name),
-                Part::Biases => name.ends_with(".bias"),
-            })
-            .collect();
-        let origin = start.params.filter(|name| !network.in_head(name) && trained.iter().any(|known| known == name));
-        Self { network, trained, origin, anchor, smoothing }
+    /// backbone alone. Norms take the stored statistics.
+    ///
+    /// Errs where [`Part::of`] does.
+    pub fn new(network: Network, start: &State, part: &Part, anchor: f64) -> Result<Self> {
+        let trained = part.of(&network, start)?;
+        let origin = start.params.filter(|name| anchor > 0.0 && !network.in_head(name) && trained.contains(name));
+        Ok(Self { network, trained, origin, anchor, norm: Norm::Stored })
+    }
+
+    /// The same with norms that take these statistics; the running ones follow a batch's.
+    pub fn with_norm(self, norm: Norm) -> Self {
+        Self { norm, ..self }
     }
 }
 
-impl Objective for FineTuning {
-    type Item = Batch;
+/// PyTorch's momentum of running statistics.
+const MOMENTUM: f64 = 0.1;
 
-    fn gradient(&self, state: &State, batch: &Batch, at: Draw) -> Result<Gradient> {
-        let leaves =
-            Leaves::new(&state.params.filter(|name| self.trained.binary_search_by(|n| n.as_str().cmp(name)).is_ok()))?;
+impl Objective for FineTuning {
+    type Item = Targeted;
+
+    fn gradient(&self, state: &State, batch: &Targeted, at: Draw) -> Result<Gradient> {
+        let leaves = Leaves::new(&state.params.filter(|name| self.trained.contains(name)))?;
         let params = state.params.merged(&leaves.params());
-        let mode = Mode { norm: Norm::Stored, dropout: Some(at.rng("dropout")), packed: None };
+        let mode = Mode { norm: self.norm, dropout: Some(at.rng("dropout")), packed: None };
         let forward = self.network.forward(&params, &state.buffers, &batch.inputs, mode)?;
-        let loss = cross_entropy(&forward.output, &batch.labels, self.smoothing)?;
+        let loss = cross_entropy_to(&forward.output, &batch.targets)?;
         let slopes = leaves.gradient(&loss)?;
         // ∇ ½β‖θ − θ₀‖² = β (θ − θ₀)
         let moved = self.origin.zip(&state.params, |origin, now| now - origin)?;
         let pulled = slopes.filter(|name| self.origin.get(name).is_ok()).plus(self.anchor, &moved)?;
-        let mut gradient = Gradient::of(
-            loss.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()? + 0.5 * self.anchor * moved.norm()?.powi(2),
-            slopes.merged(&pulled),
-        );
-        gradient.metrics.insert("accuracy", accuracy(&forward.output, &batch.labels)?);
-        Ok(gradient)
+        let buffers = match self.norm {
+            Norm::Batch => state.buffers.moved(&forward.statistics, MOMENTUM)?.detached(),
+            Norm::Stored => Buffers::default(),
+        };
+        Ok(Gradient {
+            loss: loss.to_dtype(DType::F64)?.to_scalar::<f64>()? + 0.5 * self.anchor * moved.norm()?.powi(2),
+            metrics: BTreeMap::from([("accuracy", accuracy(&forward.output, &batch.targets.argmax(1)?)?)]),
+            params: slopes.merged(&pulled),
+            buffers,
+        })
     }
 }
 
@@ -236,6 +293,23 @@ mod tests {
                 assert_eq!(after, before.to_vec1::<f32>().unwrap(), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn parts_are_named_by_stages_or_beginnings_of_names_and_cut_as_high_as_they_allow() {
+        let whole = "cifar-resnet20".parse::<Architecture>().unwrap().backbone((3, 8, 8)).unwrap();
+        let network = Network::new(whole, Head::Linear { outputs: 2 });
+        let state = network.init(0).unwrap();
+        let named = |names: &[&str]| Part::Named(names.iter().map(ToString::to_string).collect());
+        let cut = |part: &Part| part.lowest_cut(&network, &state).unwrap();
+        let trained = named(&["layer3.1", "layer3.2.conv1"]).of(&network, &state).unwrap();
+        assert!(trained.contains("layer3.1.conv2.weight") && trained.contains("layer3.2.conv1.weight"));
+        assert!(!trained.contains("layer3.2.conv2.weight") && trained.iter().any(|name| network.in_head(name)));
+        assert_eq!(cut(&named(&["layer3.1"])), Some("layer3".into()));
+        assert_eq!(cut(&named(&["layer3", "layer2.0"])), Some("layer2".into()));
+        assert_eq!((cut(&Part::All), cut(&Part::Norms)), (None, None));
+        let error = named(&["layer1", "layer"]).of(&network, &state).unwrap_err().to_string();
+        assert!(error.starts_with("`layer` names no part") && error.contains("layer2, layer3"), "{error}");
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! Options of `taper train`.
 
 use super::shared::{ImageOptions, RunOptions};
-use super::values::{Seconds, amount, positive, rate, share};
+use super::values::{Seconds, amount, concentration, positive, rate, share};
 use clap::{Args, ValueEnum};
+use std::convert::Infallible;
 use std::path::PathBuf;
+use std::str::FromStr;
+use taper_learn::Average;
 use taper_models::Architecture;
+use taper_transfer::{Mixing, Part};
 
 #[derive(Args, Clone)]
 pub(crate) struct Train {
@@ -26,6 +30,10 @@ pub(crate) struct Train {
     /// What stays as it is [default: backbone with --weights, nothing without]
     #[arg(long, value_enum)]
     pub(crate) freeze: Option<Freeze>,
+    /// What is trained with --weights, the head always: stages or beginnings of names, such as
+    /// layer4,layer3.2; or all, norms, biases or head
+    #[arg(long, value_name = "PARTS", conflicts_with_all = ["freeze", "as_published"])]
+    pub(crate) train: Option<Trained>,
     #[command(flatten)]
     pub(crate) image: ImageOptions,
     /// Passes over the training images [default: 10]
@@ -40,6 +48,31 @@ pub(crate) struct Train {
     /// AdamW's decay of weights
     #[arg(long, default_value_t = 0.0, value_parser = amount, allow_negative_numbers = true)]
     pub(crate) weight_decay: f64,
+    /// Batches whose gradients are averaged for a step
+    #[arg(long, default_value_t = 1, value_parser = positive::<usize>)]
+    pub(crate) accumulate: usize,
+    /// Label smoothing
+    #[arg(long, default_value_t = 0.0, value_parser = amount, allow_negative_numbers = true)]
+    pub(crate) smoothing: f64,
+    /// Train on weighted means of two images, the weight from Beta(A, A): 0.2 is usual
+    #[arg(long, value_name = "A", value_parser = concentration, conflicts_with = "cutmix")]
+    pub(crate) mixup: Option<f64>,
+    /// Train on images with a rectangle of another, its area from Beta(A, A): 1 is usual
+    #[arg(long, value_name = "A", value_parser = concentration)]
+    pub(crate) cutmix: Option<f64>,
+    /// Every class counts alike in the loss, whatever its number of images
+    #[arg(long)]
+    pub(crate) balance: bool,
+    /// Keep an average of the weights: ema:0.999 or last:500
+    #[arg(long, default_value_t = Average::Off)]
+    pub(crate) average: Average,
+    /// Stop after so many epochs without a better loss on a tenth of the training images, which is
+    /// kept for that, and keep the best
+    #[arg(long, value_name = "EPOCHS", value_parser = positive::<u64>)]
+    pub(crate) patience: Option<u64>,
+    /// Only look for a learning rate: 100 steps at rising rates, their losses as a curve
+    #[arg(long, conflicts_with = "as_published")]
+    pub(crate) find_lr: bool,
     /// Share of the images kept for validation where DATA has no val/ part
     #[arg(long, default_value_t = 0.2, value_parser = share, allow_negative_numbers = true)]
     pub(crate) validation: f64,
@@ -57,8 +90,30 @@ pub(crate) struct Train {
 impl Train {
     /// Is nothing said about how to train?
     pub(crate) fn says_nothing(&self) -> bool {
-        let said = self.head.is_some() || self.epochs.is_some() || self.lr.is_some() || self.freeze.is_some();
-        !said && !self.as_published
+        let numbers = self.epochs.is_some() || self.lr.is_some() || self.accumulate > 1 || self.smoothing > 0.0;
+        let parts = self.head.is_some() || self.freeze.is_some() || self.train.is_some();
+        let ways = self.mixing() != Mixing::Off || self.average != Average::Off || self.patience.is_some();
+        !(numbers || parts || ways || self.balance || self.find_lr || self.as_published)
+    }
+
+    /// How training images are mixed.
+    pub(crate) fn mixing(&self) -> Mixing {
+        match (self.mixup, self.cutmix) {
+            (Some(alpha), _) => Mixing::Mixup(alpha),
+            (None, Some(alpha)) => Mixing::CutMix(alpha),
+            (None, None) => Mixing::Off,
+        }
+    }
+
+    /// What is trained.
+    pub(crate) fn part(&self) -> Part {
+        match (&self.train, self.freeze) {
+            (Some(train), _) => train.0.clone(),
+            (None, Some(Freeze::Backbone)) => Part::Head,
+            (None, Some(Freeze::Nothing)) => Part::All,
+            (None, None) if self.weights.is_some() || self.as_published => Part::Head,
+            (None, None) => Part::All,
+        }
     }
 
     /// Passes over the training images.
@@ -78,4 +133,22 @@ pub(crate) enum Freeze {
     Backbone,
     /// Nothing: train the whole network
     Nothing,
+}
+
+/// What `--train` names.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Trained(pub(crate) Part);
+
+impl FromStr for Trained {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(match text {
+            "all" => Part::All,
+            "head" => Part::Head,
+            "norms" => Part::Norms,
+            "biases" => Part::Biases,
+            names => Part::Named(names.split(',').map(|name| name.trim().to_string()).collect()),
+        }))
+    }
 }

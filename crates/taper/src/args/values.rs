@@ -26,6 +26,11 @@ pub(crate) fn share(text: &str) -> Result<f64, String> {
     real(text, |share| share > 0.0 && share < 1.0, "give a number between 0 and 1, such as 0.2")
 }
 
+/// Beta's parameter for shares: above 0, at most 1.
+pub(crate) fn concentration(text: &str) -> Result<f64, String> {
+    real(text, |alpha| alpha > 0.0 && alpha <= 1.0, "give a number above 0 and at most 1, such as 0.2")
+}
+
 /// A time in seconds, written `90s`, `5m` or `1h`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Seconds(pub(crate) f64);

@@ -13,7 +13,7 @@ use taper_learn::{
     Adapt, Deadline, Interval, Labelled, LearnError, Right, Setup, TaskNorm, cross_validate, repeated_folds_interval,
     share_interval,
 };
-use taper_models::{Head, Network, State, Upper};
+use taper_models::{Network, State, Upper};
 use taper_ops::threads;
 use taper_transfer::{Activations, PartialFineTune};
 
@@ -98,14 +98,7 @@ pub(crate) fn fine_tune(
     views: &[&View],
     images: &[usize],
 ) -> Result<(Candidate, PartialFineTune)> {
-    let upper = Upper::new(setting.network.backbone().clone(), stage)?;
-    let State { params, buffers } = &setting.state;
-    let in_head = |name: &str| setting.network.in_head(name);
-    let state = State {
-        params: params.filter(|name| upper.holds(name) || in_head(name)),
-        buffers: buffers.filter(|name| upper.holds(name)),
-    };
-    let network = Network::new(Arc::new(upper), Head::Linear { outputs: setting.parts.training.ways });
+    let (network, state) = upper(stage, setting)?;
     let below = |view: &&View| -> Result<Arc<dyn Inputs>> {
         Ok(Arc::new(Activations::compute(view, images, &setting.network, &setting.state, stage)?))
     };
@@ -114,6 +107,18 @@ pub(crate) fn fine_tune(
     // as many steps, whatever the copies
     let tune = PartialFineTune { epochs: usual.epochs.div_ceil(views.len() as u64), ..usual };
     Ok((Candidate { adapt: Box::new(tune.clone()), inputs }, tune))
+}
+
+/// The setting's network from `stage` on, with its head.
+pub(super) fn upper(stage: &str, setting: &Setting) -> Result<(Network, State)> {
+    let upper = Upper::new(setting.network.backbone().clone(), stage)?;
+    let State { params, buffers } = &setting.state;
+    let in_head = |name: &str| setting.network.in_head(name);
+    let state = State {
+        params: params.filter(|name| upper.holds(name) || in_head(name)),
+        buffers: buffers.filter(|name| upper.holds(name)),
+    };
+    Ok((Network::new(Arc::new(upper), setting.network.head()), state))
 }
 
 impl Candidate {

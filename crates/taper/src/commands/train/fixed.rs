@@ -1,68 +1,113 @@
-//! As the options say: a head on frozen features, or a whole network, by gradient.
+//! As the options say: a head on frozen features, part of a network, or a whole one, by gradient.
 
+use super::candidates::upper;
 use super::features::features;
+use super::find_lr::find_lr;
 use super::report::Report;
 use super::setting::Setting;
-use crate::args::{Freeze, Train};
+use crate::args::Train;
 use crate::commands::{result_json, run_directory};
 use crate::output::Output;
 use crate::registry::CLASSIFIER;
 use crate::stage::Stage;
 use anyhow::Result;
+use candle_core::{Device, Tensor};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Batch, Inputs};
-use taper_learn::{Draw, Optimizer, Plan, Supervised, accuracy};
-use taper_models::{Mode, Norm, State};
-use taper_ops::{permutation, rng};
+use taper_learn::heads::stratified_folds;
+use taper_learn::{Draw, Optimizer, Plan, accuracy};
+use taper_models::{Mode, Network, Norm, State};
+use taper_ops::{cross_entropy, permutation, rng};
+use taper_transfer::{Activations, FineTuning, Mixing, Part, Targeted};
+
+/// What is trained, and what of it can be computed once because it stays as it is.
+struct Work {
+    network: Network,
+    state: State,
+    inputs: Arc<dyn Inputs>,
+}
+
+impl Work {
+    /// Features for a head alone, activations for the uppermost stages; the images themselves where
+    /// they change from epoch to epoch, or everything is trained.
+    fn new(options: &Train, setting: &Setting, part: &Part, output: &Output) -> Result<Self> {
+        let Setting { view, network, state, .. } = setting;
+        let images: Vec<usize> = (0..view.dataset().labels().len()).collect();
+        let fixed = !view.transform().is_random() && options.mixing() == Mixing::Off && !options.as_published;
+        if fixed && *part == Part::Head {
+            let inputs = Arc::new(features(options.cache.as_deref(), setting, view, &images, output)?);
+            return Ok(Self { network: network.clone(), state: state.clone(), inputs });
+        }
+        if fixed && let Some(stage) = part.lowest_cut(network, state)? {
+            let (network, state) = upper(&stage, setting)?;
+            let inputs = Arc::new(Activations::compute(view, &images, &setting.network, &setting.state, &stage)?);
+            return Ok(Self { network, state, inputs });
+        }
+        Ok(Self { network: network.clone(), state: state.clone(), inputs: view.clone() })
+    }
+}
 
 pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Output) -> Result<()> {
     let start = Instant::now();
     let seed = options.run.common.seed;
-    let Setting { view, network, parts, .. } = setting;
-    let (training, validation) = (&parts.training.images, &parts.validation.images);
+    let Setting { view, parts, .. } = setting;
     let dataset = view.dataset();
-    let frozen = match options.freeze {
-        Some(freeze) => freeze == Freeze::Backbone,
-        None => options.weights.is_some() || options.as_published,
-    };
+    let ways = dataset.classes().len();
+    let part = options.part();
+    part.of(&setting.network, &setting.state)?;
     let run = run_directory(&options.run, config)?;
-    let cached = frozen && !options.as_published;
-    let inputs: Arc<dyn Inputs> = if cached {
-        let images: Vec<usize> = (0..dataset.labels().len()).collect();
-        Arc::new(features(options.cache.as_deref(), setting, view, &images, output)?)
-    } else {
-        view.clone()
+    let (training, stopping) = match options.patience {
+        Some(_) => {
+            let fold_of = stratified_folds(&parts.training.labels, STOPPING, seed)?;
+            let (stopping, rest) = (0..fold_of.len()).partition::<Vec<_>, _>(|&place| fold_of[place] == 0);
+            (parts.training.select(&rest), parts.training.select(&stopping).images)
+        }
+        None => (parts.training.clone(), Vec::new()),
     };
-    let norm = if cached { Norm::Stored } else { Norm::Batch };
-    let objective = Supervised { network: network.clone(), head_only: frozen, norm, smoothing: 0.0 };
-    let steps_an_epoch = (training.len() as u64).div_ceil(options.batch_size as u64);
+    let (training, validation) = (&training.images, &parts.validation.images);
+    let Work { network, state, inputs } = Work::new(options, setting, &part, output)?;
+    let whole = part == Part::All && options.train.is_none();
+    let norm = if whole || options.as_published { Norm::Batch } else { Norm::Stored };
+    let objective = FineTuning::new(network.clone(), &state, &part, 0.0)?.with_norm(norm);
+    let steps_an_epoch = (training.len() as u64).div_ceil((options.batch_size * options.accumulate) as u64);
+    let batches_an_epoch = steps_an_epoch * options.accumulate as u64;
     let plan = Plan {
         steps: options.epochs() * steps_an_epoch,
+        items: options.accumulate,
         learning_rate: options.lr(),
         optimizer: match options.weight_decay {
             0.0 => Optimizer::adam(),
             weight_decay => Optimizer::AdamW { weight_decay },
         },
+        average: options.average,
         validate_every: steps_an_epoch,
+        patience: options.patience.unwrap_or(0),
         save_every: steps_an_epoch,
         seed,
         ..Plan::default()
     };
-    let ways = dataset.classes().len();
     let labelled = |images: &[usize], at: Option<Draw>| -> taper_learn::Result<Batch> {
         let labels: Vec<u32> = images.iter().map(|&image| dataset.labels()[image]).collect();
         let mut chance = at.map(|at| at.rng("transform"));
         Ok(Batch::new(inputs.inputs(images, chance.as_mut())?, &labels, ways)?)
     };
+    let weights = options.balance.then(|| weights(training, dataset.labels(), ways)).transpose()?;
     let items = |at: Draw| {
-        let (epoch, place) = (at.step / steps_an_epoch, (at.step % steps_an_epoch) as usize);
+        let (epoch, place) = (at.number / batches_an_epoch, (at.number % batches_an_epoch) as usize);
         let order = permutation(&mut rng(at.seed, "epoch", epoch), training.len());
-        let chosen: Vec<usize> =
-            order.iter().skip(place * options.batch_size).take(options.batch_size).map(|&k| training[k]).collect();
-        labelled(&chosen, Some(at))
+        // an epoch's last step begins again where its batches are more than the images fill
+        let places = order.iter().cycle().skip(place * options.batch_size);
+        let left = training.len().saturating_sub(place * options.batch_size);
+        let count = if left == 0 { options.batch_size } else { left.min(options.batch_size) };
+        let chosen: Vec<usize> = places.take(count).map(|&k| training[k]).collect();
+        let batch = Targeted::of(&labelled(&chosen, Some(at))?, weights.as_ref(), options.smoothing)?;
+        Ok(options.mixing().mixed(batch, &mut at.rng("mixing"))?)
     };
+    if options.find_lr {
+        return find_lr(&plan, state, &objective, items, output);
+    }
     let mut epoch =
         run.as_ref().map_or(Ok(None), |run| run.load("classifier"))?.map_or(0, |saved| saved.step / steps_an_epoch);
     let validate = |state: &State| -> taper_learn::Result<f64> {
@@ -79,17 +124,30 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
         epoch += 1;
         let share = right as f64 / validation.len() as f64;
         output.line(format!("Epoch: {epoch}, Validation Accuracy: {:.1} %", share * 100.0));
-        Ok(share)
+        if stopping.is_empty() {
+            return Ok(share);
+        }
+        let mut loss = 0.0;
+        for images in stopping.chunks(options.batch_size) {
+            let batch = labelled(images, None)?;
+            let logits = network.logits(state, &batch.inputs)?;
+            loss += f64::from(cross_entropy(&logits, &batch.labels, 0.0)?.to_scalar::<f32>()?) * images.len() as f64;
+        }
+        Ok(-loss / stopping.len() as f64)
     };
-    let trained = Stage { name: "classifier", run: run.as_ref(), output }.train(
-        &plan,
-        setting.state.clone(),
-        &objective,
-        items,
-        validate,
-    )?;
-    // the last state is kept, chosen by nothing: the validation figure stays honest
-    let model = setting.model(CLASSIFIER, network.clone(), trained.progress.state);
+    let trained =
+        Stage { name: "classifier", run: run.as_ref(), output }.train(&plan, state, &objective, items, validate)?;
+    let learned = match options.patience {
+        Some(_) => trained.progress.into_best(),
+        // the last state is kept, chosen by nothing: the validation figure stays honest
+        None => trained.progress.learned().clone(),
+    };
+    // an upper part comes back onto the frozen one
+    let learned = State {
+        params: setting.state.params.merged(&learned.params),
+        buffers: setting.state.buffers.merged(&learned.buffers),
+    };
+    let model = setting.model(CLASSIFIER, setting.network.clone(), learned);
     let report = Report::new(setting, &model.network, &model.state, seed)?;
     report.tell(setting, output);
     if let Some(run) = &run {
@@ -105,4 +163,15 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
     let out = run.map(|run| run.path().to_path_buf());
     output.event(&result_json("train", start.elapsed().as_secs_f64(), vec![method], out.as_ref()));
     Ok(())
+}
+
+/// Parts of the training images, of which one says when to stop.
+const STOPPING: usize = 10;
+
+/// A weight a class that makes all classes count alike, `(ways)`, 1 on average over the images.
+fn weights(images: &[usize], labels: &[u32], ways: usize) -> Result<Tensor> {
+    let mut counts = vec![0; ways];
+    images.iter().for_each(|&image| counts[labels[image] as usize] += 1);
+    let weight = |&count: &usize| images.len() as f32 / (ways * count.max(1)) as f32;
+    Ok(Tensor::from_iter(counts.iter().map(weight), &Device::Cpu)?)
 }

@@ -3,6 +3,7 @@
 mod automatic;
 pub(super) mod candidates;
 pub(super) mod features;
+mod find_lr;
 mod fixed;
 mod parts;
 mod report;

@@ -76,7 +76,7 @@ fn check_classes(dataset: &dyn Dataset, training: &[usize], output: &Output) -> 
     if most >= UNEQUAL * fewest {
         let at = |count: usize| counts.iter().position(|&other| other == count).map(name).unwrap_or_default();
         output.note(format!(
-            "classes are very unequal ({} has {most} images, {} has {fewest}): look at macro-F1, which counts each class alike",
+            "classes are very unequal ({} has {most} images, {} has {fewest}): look at macro-F1, which counts each class alike, and try --balance",
             at(most),
             at(fewest)
         ));

@@ -1,0 +1,158 @@
+//! Training images made of two: mixup (Zhang, Cisse, Dauphin and Lopez-Paz 2018) and CutMix (Yun et
+//! al. 2019). Each image of a batch is mixed with the one before it.
+
+use candle_core::{Result, Tensor};
+use rand::Rng as _;
+use taper_data::Batch;
+use taper_ops::{Rng, one_hot, smoothed};
+
+/// Inputs with the share that each class has in each.
+#[derive(Debug, Clone)]
+pub struct Targeted {
+    /// Images `(n, c, h, w)` or features `(n, d)`.
+    pub inputs: Tensor,
+    /// `(n, ways)`. A row's sum is the input's weight in the loss.
+    pub targets: Tensor,
+}
+
+/// Whether and how the inputs of a batch are mixed.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Mixing {
+    /// Not.
+    #[default]
+    Off,
+    /// Weighted means of two inputs, the weight drawn from Beta(α, α).
+    Mixup(f64),
+    /// A rectangle of one image from another, its area's share drawn from Beta(α, α).
+    CutMix(f64),
+}
+
+impl Mixing {
+    /// The batch mixed, by chance.
+    ///
+    /// Errs for CutMix of what is no image.
+    pub fn mixed(self, batch: Targeted, chance: &mut Rng) -> Result<Targeted> {
+        match self {
+            Self::Off => Ok(batch),
+            Self::Mixup(alpha) => batch.mixup(beta(alpha, chance)),
+            Self::CutMix(alpha) => {
+                let (_, _, height, width) = batch.inputs.dims4()?;
+                let share = beta(alpha, chance);
+                let centre = (chance.random_range(0..height), chance.random_range(0..width));
+                batch.cutmix(share, centre)
+            }
+        }
+    }
+}
+
+impl Targeted {
+    /// A batch's inputs, each with its label smoothed; weighted by its class's weight where there
+    /// are some.
+    pub fn of(batch: &Batch, weights: Option<&Tensor>, smoothing: f64) -> Result<Self> {
+        let targets = smoothed(&one_hot(&batch.labels, batch.ways, batch.inputs.dtype())?, smoothing)?;
+        let targets = match weights {
+            Some(weights) => targets.broadcast_mul(&weights.index_select(&batch.labels, 0)?.unsqueeze(1)?)?,
+            None => targets,
+        };
+        Ok(Self { inputs: batch.inputs.clone(), targets })
+    }
+
+    /// `share` of each and the rest of the one before it.
+    fn mixup(self, share: f64) -> Result<Self> {
+        let mix = |tensor: &Tensor| (tensor * share)? + (rolled(tensor)? * (1.0 - share))?;
+        Ok(Self { inputs: mix(&self.inputs)?, targets: mix(&self.targets)? })
+    }
+
+    /// Each with a rectangle about `centre` (row, column) of the one before it, which has about
+    /// 1 − `share` of the area; targets by the area that it has after it is cut at the borders.
+    fn cutmix(self, share: f64, centre: (usize, usize)) -> Result<Self> {
+        let (_, _, height, width) = self.inputs.dims4()?;
+        let half = |side: usize| (0.5 * (1.0 - share).sqrt() * side as f64) as usize;
+        let range = |middle: usize, side: usize| (middle.saturating_sub(half(side)), (middle + half(side)).min(side));
+        let ((top, bottom), (left, right)) = (range(centre.0, height), range(centre.1, width));
+        let area = ((bottom - top) * (right - left)) as f64 / (height * width) as f64;
+        let inside = (0..height * width).map(|place| {
+            let (row, column) = (place / width, place % width);
+            u8::from((top..bottom).contains(&row) && (left..right).contains(&column))
+        });
+        let inside = Tensor::from_iter(inside, self.inputs.device())?.reshape((1, 1, height, width))?;
+        let inputs = inside.broadcast_as(self.inputs.shape())?.where_cond(&rolled(&self.inputs)?, &self.inputs)?;
+        let targets = ((&self.targets * (1.0 - area))? + (rolled(&self.targets)? * area)?)?;
+        Ok(Self { inputs, targets })
+    }
+}
+
+/// Each row in the place of the next, the last in the first's.
+fn rolled(tensor: &Tensor) -> Result<Tensor> {
+    let n = tensor.dim(0)?;
+    if n < 2 {
+        return Ok(tensor.clone());
+    }
+    Tensor::cat(&[tensor.narrow(0, n - 1, 1)?, tensor.narrow(0, 0, n - 1)?], 0)
+}
+
+/// A number from Beta(α, α), α at most 1 (Jöhnk 1964).
+fn beta(alpha: f64, chance: &mut Rng) -> f64 {
+    loop {
+        let [a, b] = [(); 2].map(|()| chance.random::<f64>().powf(1.0 / alpha));
+        if a + b <= 1.0 && a + b > 0.0 {
+            return a / (a + b);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+    use serde::Deserialize;
+    use taper_ops::rng;
+
+    #[derive(Deserialize)]
+    struct Golden {
+        share: f64,
+        centre: (usize, usize),
+        images: Vec<Vec<Vec<Vec<f32>>>>,
+        labels: Vec<Vec<f32>>,
+        mixup_images: Vec<f32>,
+        mixup_labels: Vec<f32>,
+        cutmix_images: Vec<f32>,
+        cutmix_labels: Vec<f32>,
+    }
+
+    fn close(ours: &Tensor, theirs: &[f32]) -> bool {
+        let ours = ours.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() < 1e-5)
+    }
+
+    #[test]
+    fn mixup_and_cutmix_are_torchvisions() {
+        let golden: Vec<Golden> = serde_json::from_str(include_str!("../../../tests/golden/mixing.json")).unwrap();
+        assert!(golden.len() > 2);
+        for golden in golden {
+            let images: Vec<f32> = golden.images.iter().flatten().flatten().flatten().copied().collect();
+            let shape = (golden.images.len(), golden.images[0].len(), golden.images[0][0].len(), images.len());
+            let width = shape.3 / (shape.0 * shape.1 * shape.2);
+            let batch = Targeted {
+                inputs: Tensor::from_vec(images, (shape.0, shape.1, shape.2, width), &Device::Cpu).unwrap(),
+                targets: Tensor::new(golden.labels, &Device::Cpu).unwrap(),
+            };
+            let mixup = batch.clone().mixup(golden.share).unwrap();
+            assert!(close(&mixup.inputs, &golden.mixup_images) && close(&mixup.targets, &golden.mixup_labels));
+            let cutmix = batch.cutmix(golden.share, golden.centre).unwrap();
+            assert!(close(&cutmix.inputs, &golden.cutmix_images) && close(&cutmix.targets, &golden.cutmix_labels));
+        }
+    }
+
+    #[test]
+    fn shares_are_distributed_as_they_should_be() {
+        // the variance of Beta(α, α) is 1 / (4 (2α + 1))
+        for alpha in [0.2, 1.0] {
+            let chance = &mut rng(0, "shares", 0);
+            let shares: Vec<f64> = (0..20_000).map(|_| beta(alpha, chance)).collect();
+            let mean = shares.iter().sum::<f64>() / 2e4;
+            let variance = shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / 2e4;
+            assert!((mean - 0.5).abs() < 0.01 && (variance - 0.25 / (2.0 * alpha + 1.0)).abs() < 0.005, "{alpha}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `taper train` as its options say: which part is trained, and on what.
+
+use taper_models::read_weights;
+use taper_tests::drawings::Drawings;
+use taper_tests::program::{command, finished, taper, taper_ok};
+use tempfile::TempDir;
+
+/// A folder of drawings, and weights made on it.
+fn folder() -> TempDir {
+    let at = tempfile::tempdir().unwrap();
+    Drawings { classes: 3, images: 10, ..Drawings::default() }.write(&at.path().join("data"));
+    let line = "train data --backbone cifar-resnet20 --epochs 1 --out base --transform";
+    let arguments = line.split_whitespace().chain(["colour resize(16x16)"]);
+    let run = finished(command(at.path(), arguments).output().unwrap());
+    assert_eq!(run.code, Some(0), "{run:?}");
+    at
+}
+
+const WEIGHTED: &str = "train data --weights base/model/model.safetensors --epochs 2";
+
+#[test]
+fn a_part_that_is_named_is_trained_and_the_rest_stays_bit_for_bit() {
+    let at = folder();
+    let weights = |run: &str| read_weights(&at.path().join(run).join("model/model.safetensors")).unwrap();
+    let bits = |tensor: &candle_core::Tensor| {
+        let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        values.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+    };
+    for (part, trained) in [("layer3.2,fc", "layer3.2"), ("norms", "bn"), ("head", "linear")] {
+        let line = format!("{WEIGHTED} --train {part} --out run --force --smoothing 0.1 --accumulate 2 --balance");
+        taper_ok(at.path(), &line.replace("fc", "linear"));
+        let (before, after) = (weights("base"), weights("run"));
+        for (name, tensor) in &before {
+            let same = bits(tensor) == bits(&after[name]);
+            let may_change = name.starts_with("linear") || (name.contains(trained) && !name.contains("running"));
+            assert!(same || may_change, "--train {part} changes {name}");
+        }
+        let changed = before.iter().any(|(name, tensor)| name.contains(trained) && bits(tensor) != bits(&after[name]));
+        assert!(changed, "--train {part} changes no {trained}");
+    }
+    let wrong = taper(at.path(), &format!("{WEIGHTED} --train layer9"));
+    assert!(wrong.code == Some(1) && wrong.stderr.contains("`layer9` names no part of the network"), "{wrong:?}");
+}
+
+#[test]
+fn mixed_images_averages_and_patience_train_a_classifier() {
+    let at = folder();
+    for how in ["--mixup 0.2 --average ema:0.9", "--cutmix 1", "--lr 3 --patience 1 --epochs 20"] {
+        let run = taper_ok(at.path(), &format!("train data --backbone conv4-4 --epochs 2 {how}"));
+        assert!(run.stdout.contains("macro-F1"), "{run:?}");
+        if how.contains("patience") {
+            let epochs = run.stdout.lines().filter(|line| line.starts_with("Epoch: ")).count();
+            assert!(epochs < 20, "a rate of 3 goes on improving for {epochs} epochs");
+        }
+    }
+    let both = taper(at.path(), "train data --mixup 0.2 --cutmix 1");
+    assert!(both.code == Some(2) && both.stderr.contains("--cutmix"), "{both:?}");
+}
+
+#[test]
+fn the_test_of_learning_rates_gives_its_curve_and_a_rate_and_keeps_nothing() {
+    let at = folder();
+    let found = taper_ok(at.path(), "train data --backbone conv4-4 --find-lr --json").result();
+    let (suggested, curve) = (found["suggested"].as_f64().unwrap(), found["curve"].as_array().unwrap());
+    assert!(curve.len() > 20 && curve[0]["learning_rate"].as_f64().unwrap() < 2e-6);
+    assert!((1e-5..=0.1).contains(&suggested), "{suggested}");
+}
