@@ -4,14 +4,19 @@
 //! φ₀ is where the task starts and φₖ₊₁ = φₖ − αₖ ∘ ∇L_support(φₖ), over the parameters that have a
 //! rate; the others stay. The derivative of Σₖ wₖ L_query(φₖ) needs no graph over the whole loop:
 //! with v = w_K ∇L_query(φ_K), walk back,
-//! v ← v − ∇⟨∇L_support(φₖ), αₖ ∘ v⟩ + wₖ ∇L_query(φₖ), no two steps' graphs alive at a time; on the way
-//! ∂/∂αₖ = −∇L_support(φₖ) ∘ v. Memory is that of one step, plus a copy of the parameters a step.
+//! v ← v − ∇⟨∇L_support(φₖ), αₖ ∘ v⟩ + wₖ ∇L_query(φₖ), a few steps' graphs alive at a time; on the way
+//! ∂/∂αₖ = −∇L_support(φₖ) ∘ v. Memory is that of those few, plus a copy of the parameters a step.
 
 use candle_core::{DType, Tensor};
+use std::collections::VecDeque;
 use taper_data::{Batch, Episode};
 use taper_learn::{Classifier, LearnError, Result, TaskNorm, accuracy};
 use taper_models::{BatchStatistics, Buffers, Forward, Leaves, Mode, Network, Norm, Params, State};
 use taper_ops::cross_entropy;
+
+/// Steps whose graphs are kept for the way back. Those before are made again, so that memory does
+/// not grow with the number of steps.
+const KEPT: usize = 4;
 
 /// Which derivative the meta-gradient is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,15 +172,16 @@ impl InnerLoop {
         Ok(self.walk(start, steps, support, source)?.0)
     }
 
-    /// The same, and the last step's gradient with its graph, which the way back starts with.
+    /// The same, and the last steps' gradients with their graphs, which the way back starts with.
     fn walk(
         &self,
         start: &Params,
         steps: &[Step],
         support: &Batch,
         source: &str,
-    ) -> Result<(Vec<Params>, Option<Slope>)> {
-        let mut last = None;
+    ) -> Result<(Vec<Params>, VecDeque<Slope>)> {
+        let wanted = |step: &Step| self.order == Order::Second || step.rate.is_learned();
+        let mut kept = VecDeque::new();
         let mut path = vec![start.detached()];
         for (number, step) in steps.iter().enumerate() {
             let at = Slope::at(self, &path[path.len() - 1], step, support)?;
@@ -186,10 +192,11 @@ impl InnerLoop {
                 return Err(LearnError::InnerDiverged { task: source.to_string(), step: number + 1, loss: at.loss });
             }
             path.push(here.merged(&moved));
-            let wanted = self.order == Order::Second || step.rate.is_learned();
-            last = Some(at).filter(|_| wanted && number + 1 == steps.len());
+            if wanted(step) && number + KEPT >= steps.len() {
+                kept.push_back(at);
+            }
         }
-        Ok((path, last))
+        Ok((path, kept))
     }
 
     /// The gradient of Σ wₖ L_query(φₖ); `last` is where queries are classified, after all `steps`.
@@ -200,7 +207,7 @@ impl InnerLoop {
         last: &Step,
         episode: &Episode,
     ) -> Result<Outcome> {
-        let (mut path, mut latest) = self.walk(start, steps, &episode.support, &episode.source)?;
+        let (mut path, mut kept) = self.walk(start, steps, &episode.support, &episode.source)?;
         let scored = Scored::at(self, &path.pop().unwrap_or_default(), last, episode)?;
         let mut loss = scored.loss * last.weight;
         let accuracy = accuracy(&scored.logits, &episode.query.labels)?;
@@ -211,7 +218,7 @@ impl InnerLoop {
             let mut here = StepGradient { own: step.own.zeros()?, ..StepGradient::default() };
             let adapted = v.filter(|name| step.rate.adapts(name));
             if self.order == Order::Second || step.rate.is_learned() {
-                let at = match latest.take() {
+                let at = match kept.pop_back() {
                     Some(at) => at,
                     None => Slope::at(self, &params, step, &episode.support)?,
                 };
