@@ -30,13 +30,16 @@ impl Run {
     }
 }
 
-/// `taper` with these arguments, ready to start in `folder`. Its caches go to `folder/cache`.
+/// `taper` with these arguments, ready to start in `folder`. Its caches go to `folder/cache`, and
+/// it finds no weights of the hub.
 pub fn command<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(program());
     command
         .args(arguments)
         .current_dir(folder)
         .env("XDG_CACHE_HOME", folder.join("cache"))
+        .env("HF_HOME", folder.join("hub"))
+        .env_remove("HF_HUB_CACHE")
         // the program has to set these itself
         .env_remove("CANDLE_GRAD_DO_NOT_DETACH")
         .env_remove("CANDLE_NUM_THREADS");

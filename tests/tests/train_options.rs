@@ -1,5 +1,6 @@
 //! `taper train` as its options say: which part is trained, and on what.
 
+use std::fs;
 use taper_models::read_weights;
 use taper_tests::drawings::Drawings;
 use taper_tests::program::{command, finished, taper, taper_ok};
@@ -64,4 +65,21 @@ fn the_test_of_learning_rates_gives_its_curve_and_a_rate_and_keeps_nothing() {
     let (suggested, curve) = (found["suggested"].as_f64().unwrap(), found["curve"].as_array().unwrap());
     assert!(curve.len() > 20 && curve[0]["learning_rate"].as_f64().unwrap() < 2e-6);
     assert!((1e-5..=0.1).contains(&suggested), "{suggested}");
+}
+
+#[test]
+fn photographs_without_weights_are_trained_from_scratch_and_told_where_weights_are() {
+    let at = folder();
+    let line = "train data --epochs 1";
+    assert!(!taper_ok(at.path(), line).stderr.contains("fetch-weights"), "drawings in grey need no photographs");
+    for class in fs::read_dir(at.path().join("data")).unwrap() {
+        for file in fs::read_dir(class.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            let mut coloured = image::open(&path).unwrap().to_rgb8();
+            coloured.pixels_mut().for_each(|pixel| pixel[2] = 200);
+            coloured.save(&path).unwrap();
+        }
+    }
+    let run = taper_ok(at.path(), "train data");
+    assert!(run.stderr.contains("no --weights are given") && run.stderr.contains("fetch-weights"), "{run:?}");
 }

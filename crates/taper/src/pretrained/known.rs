@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use taper_models::Architecture;
 
-const LIST: &str = include_str!("../../../../data/weights.toml");
+pub(super) const LIST: &str = include_str!("../../../../data/weights.toml");
 const IMAGENET: &str = include_str!("../../../../data/imagenet-1k.txt");
 
 /// One file of the list.

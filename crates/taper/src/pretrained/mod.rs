@@ -2,6 +2,7 @@
 //! `data/weights.toml` knows of the file by its hash, from timm's or transformers' files beside it,
 //! or from what the user said.
 
+pub(crate) mod hub_cache;
 mod known;
 mod preprocessing;
 

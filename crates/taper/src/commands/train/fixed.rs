@@ -142,13 +142,13 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
         // the last state is kept, chosen by nothing: the validation figure stays honest
         None => trained.progress.learned().clone(),
     };
+    let report = Report::new(setting, inputs.as_ref(), &network, &learned, seed)?;
     // an upper part comes back onto the frozen one
     let learned = State {
         params: setting.state.params.merged(&learned.params),
         buffers: setting.state.buffers.merged(&learned.buffers),
     };
     let model = setting.model(CLASSIFIER, setting.network.clone(), learned);
-    let report = Report::new(setting, &model.network, &model.state, seed)?;
     report.tell(setting, output);
     if let Some(run) = &run {
         model.save(&run.path().join("model"))?;

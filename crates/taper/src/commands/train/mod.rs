@@ -12,16 +12,30 @@ mod trial;
 mod workshop;
 
 use crate::args::Train;
+use crate::data;
 use crate::output::Output;
+use crate::pretrained::hub_cache::{USUAL, usual_weights};
 use anyhow::Result;
 use setting::{Setting, Source};
 
 /// With weights and nothing said about how to train, several ways are tried and the best is kept;
 /// otherwise the one that is said.
 pub(crate) fn run(options: &Train, config: &str, output: &Output) -> Result<()> {
+    let wanting = wants_weights(options)?;
+    let found = if wanting { usual_weights()? } else { None };
+    let weights = options.weights.clone().or(found);
+    if wanting {
+        output.note(match &weights {
+            Some(file) => format!("no --weights are given: {} in the hub's cache are taken", file.display()),
+            None => format!(
+                "no --weights are given: training from scratch; a few photographs go further with pretrained ones, \
+                 `cargo xtask fetch-weights {USUAL}` gets some"
+            ),
+        });
+    }
     let source = Source {
         data: options.data.as_deref(),
-        weights: options.weights.as_deref(),
+        weights: weights.as_deref(),
         backbone: options.backbone,
         head: options.head.as_deref(),
         image: &options.image,
@@ -29,8 +43,17 @@ pub(crate) fn run(options: &Train, config: &str, output: &Output) -> Result<()> 
         seed: options.run.common.seed,
     };
     let setting = Setting::new(&source, output)?;
-    if options.weights.is_some() && options.says_nothing() {
+    if weights.is_some() && options.says_nothing() {
         return automatic::run(options, config, &setting, output);
     }
     fixed::run(options, config, &setting, output)
+}
+
+/// Are these photographs of which nothing is said, neither where to start nor how to train?
+fn wants_weights(options: &Train) -> Result<bool> {
+    let silent = options.weights.is_none() && options.backbone.is_none() && options.says_nothing();
+    if !silent || options.data.is_none() {
+        return Ok(false);
+    }
+    Ok(data::look(data::dataset(options.data.as_deref())?.as_ref())?.channels == 3)
 }

@@ -27,12 +27,18 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// By `network` with `state` on the images themselves.
-    pub(crate) fn new(setting: &Setting, network: &Network, state: &State, seed: u64) -> Result<Self> {
+    /// By `network` with `state` on the images, or on what its frozen part made of them.
+    pub(crate) fn new(
+        setting: &Setting,
+        inputs: &dyn Inputs,
+        network: &Network,
+        state: &State,
+        seed: u64,
+    ) -> Result<Self> {
         let Labelled { images, labels, ways } = &setting.parts.validation;
         let (mut predicted, mut wrong) = (Vec::with_capacity(images.len()), Vec::new());
         for (images, labels) in images.chunks(BATCH).zip(labels.chunks(BATCH)) {
-            let logits = network.logits(state, &setting.view.inputs(images, None)?)?;
+            let logits = network.logits(state, &inputs.inputs(images, None)?)?;
             let probabilities = log_softmax(&logits)?.exp()?.to_vec2::<f32>()?;
             for ((&image, &label), row) in images.iter().zip(labels).zip(&probabilities) {
                 let best = (0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
