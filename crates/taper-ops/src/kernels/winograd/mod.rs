@@ -161,13 +161,27 @@ fn transform_inputs(
             for (index, row) in rows.enumerate() {
                 let (image, row) = (row / tiling.down(), row % tiling.down());
                 let image = &source[image * h * w * channels..(image + 1) * h * w * channels];
+                let lines: [Option<&[f32]>; 4] = std::array::from_fn(|i| {
+                    let i = (2 * row + i).checked_sub(tiling.padding).filter(|&i| i < h)?;
+                    Some(&image[i * w * channels..(i + 1) * w * channels])
+                });
                 for column in 0..across {
                     let mut cells = [zeros.as_ptr(); CELLS];
-                    for (cell, address) in cells.iter_mut().enumerate() {
-                        let i = (2 * row + cell / 4).checked_sub(tiling.padding).filter(|&i| i < h);
-                        let j = (2 * column + cell % 4).checked_sub(tiling.padding).filter(|&j| j < w);
-                        if let (Some(i), Some(j)) = (i, j) {
-                            *address = image[(i * w + j) * channels..][some.clone()].as_ptr();
+                    let left = (2 * column).checked_sub(tiling.padding).filter(|left| left + 4 <= w);
+                    for (cells, line) in cells.chunks_exact_mut(4).zip(lines) {
+                        let Some(line) = line else { continue };
+                        if let Some(left) = left {
+                            // all four pixels lie on the line: one check for them
+                            let pixels = &line[left * channels..(left + 4) * channels];
+                            for (cell, pixel) in cells.iter_mut().zip(pixels.chunks_exact(channels)) {
+                                *cell = pixel[some.clone()].as_ptr();
+                            }
+                            continue;
+                        }
+                        for (j, cell) in cells.iter_mut().enumerate() {
+                            if let Some(j) = (2 * column + j).checked_sub(tiling.padding).filter(|&j| j < w) {
+                                *cell = line[j * channels..][some.clone()].as_ptr();
+                            }
                         }
                     }
                     let to = out[(index * across + column) * width..].as_mut_ptr().cast();
