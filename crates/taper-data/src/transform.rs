@@ -168,7 +168,10 @@ mod tests {
     #[test]
     fn random_steps_without_chance_are_fixed() {
         let image = numbered(1, 6, 6);
-        let fixed = apply("random-crop(4,2) random-flip random-rotate(20) random-affine(5,0.1,0.1,5)", &image);
+        let fixed = apply(
+            "random-crop(4,2) random-flip random-erasing(1) random-rotate(20) random-affine(5,0.1,0.1,5)",
+            &image,
+        );
         assert_eq!(fixed, apply("centre-crop(4)", &image));
         assert_eq!(
             apply("random-resized-crop(3)", &numbered(1, 6, 9)),
@@ -180,7 +183,9 @@ mod tests {
     #[test]
     fn random_steps_depend_on_chance_alone() {
         let image = numbered(3, 12, 10);
-        for text in ["random-crop(8,3)", "random-resized-crop(5)", "random-flip", "random-rotate(30)"] {
+        for text in
+            ["random-crop(8,3)", "random-resized-crop(5)", "random-flip", "random-erasing(0.5)", "random-rotate(30)"]
+        {
             let transform: Transform = text.parse().unwrap();
             assert!(transform.is_random());
             let draw = |index| transform.apply(&image, Some(&mut rng(4, "test", index))).unwrap();
@@ -205,6 +210,26 @@ mod tests {
             assert!((0..9).any(|other| draw(other, other, 0) != draw(1, 2, 0)), "{text} never differs");
             assert_eq!(draw(1, 2, 0) == draw(1, 3, 0), text == "task-symmetry", "two classes of a task");
         }
+    }
+
+    #[test]
+    fn erasing_greys_one_rectangle_of_2_to_33_percent_in_all_channels_so_often_as_said() {
+        let image = Image { width: 40, height: 30, channels: 3, pixels: vec![255; 3 * 40 * 30] };
+        let erasing: Transform = "random-erasing(0.5)".parse().unwrap();
+        let mut erased = 0;
+        for index in 0..200 {
+            let planes = erasing.apply(&image, Some(&mut rng(0, "erasing", index))).unwrap();
+            let places = |plane: &[f32]| (0..plane.len()).filter(|&k| plane[k] == 0.5).collect::<Vec<_>>();
+            let grey: Vec<Vec<usize>> = planes.each().map(places).collect();
+            assert!(grey[0] == grey[1] && grey[1] == grey[2]);
+            let (Some(first), Some(last)) = (grey[0].first(), grey[0].last()) else { continue };
+            let (height, width) = (last / 40 - first / 40 + 1, last % 40 - first % 40 + 1);
+            let share = grey[0].len() as f64 / 1200.0;
+            assert_eq!(grey[0].len(), height * width, "no rectangle");
+            assert!((0.015..0.36).contains(&share), "{share}");
+            erased += 1;
+        }
+        assert!((70..130).contains(&erased), "{erased} of 200");
     }
 
     #[test]

@@ -74,6 +74,9 @@ pub enum Step {
     Flip,
     /// Mirrored left to right, every other time; `random-flip`.
     RandomFlip,
+    /// So often, a rectangle of 2 to 33 % of the area, of proportions from 3:10 to 10:3, becomes
+    /// grey (Zhong et al. 2020, with torchvision's proportions); `random-erasing(0.5)`.
+    RandomErasing(f32),
     /// Turned by up to so many degrees to either side; `random-rotate(15)`.
     RandomRotate(f32),
     /// Turned, shifted, scaled and slanted; `random-affine(degrees=10,shift=0.1,scale=0.1,shear=5)`.
@@ -107,14 +110,15 @@ impl Step {
     /// Does it draw from chance?
     pub(crate) fn is_random(&self) -> bool {
         use Step::{
-            ClassWarp, RandomAffine, RandomCrop, RandomFlip, RandomPen, RandomResizedCrop, RandomRotate, RandomWarp,
-            TaskSymmetry,
+            ClassWarp, RandomAffine, RandomCrop, RandomErasing, RandomFlip, RandomPen, RandomResizedCrop, RandomRotate,
+            RandomWarp, TaskSymmetry,
         };
         matches!(
             self,
             RandomCrop { .. }
                 | RandomResizedCrop(_)
                 | RandomFlip
+                | RandomErasing(_)
                 | RandomRotate(_)
                 | RandomAffine(_)
                 | TaskSymmetry
@@ -162,6 +166,7 @@ impl Step {
                 mean.iter().try_for_each(|&mean| within(self, "mean", mean.into(), -1e6, 1e6))?;
                 std.iter().try_for_each(|&std| within(self, "std", std.into(), 1e-6, 1e6))
             }
+            Self::RandomErasing(often) => within(self, "how often", (*often).into(), 0.0, 1.0),
             Self::RandomRotate(degrees) => within(self, "degrees", (*degrees).into(), 0.0, 180.0),
             Self::RandomAffine(most) => {
                 within(self, "degrees", most.degrees.into(), 0.0, 180.0)?;
@@ -278,6 +283,7 @@ impl Step {
                     planes
                 }
             }
+            (Self::RandomErasing(often), Some(chance)) => erased(planes, *often, chance),
             (Self::RandomRotate(degrees), Some(chance)) => {
                 warp(&planes, Affine { degrees: *degrees, shift: 0.0, scale: 0.0, shear: 0.0 }, chance)
             }
@@ -286,6 +292,7 @@ impl Step {
             (
                 Self::Colour
                 | Self::RandomFlip
+                | Self::RandomErasing(_)
                 | Self::RandomRotate(_)
                 | Self::RandomAffine(_)
                 | Self::RandomPen { .. }
@@ -340,6 +347,32 @@ fn normalise(mut planes: Planes, mean: &[f32], std: &[f32]) -> Planes {
     for (channel, plane) in planes.values.chunks_exact_mut(size).enumerate() {
         let (mean, std) = (mean[channel % mean.len()], std[channel % std.len()]);
         plane.iter_mut().for_each(|value| *value = (*value - mean) / std);
+    }
+    planes
+}
+
+/// With a random rectangle in grey; as it is where ten draws don't fit, or so often as said.
+fn erased(mut planes: Planes, often: f32, chance: &mut Rng) -> Planes {
+    const GREY: f32 = 0.5;
+    let area = (planes.height * planes.width) as f64;
+    if chance.random::<f32>() >= often {
+        return planes;
+    }
+    for _ in 0..10 {
+        let part = area * chance.random_range(0.02..=0.33);
+        let proportion = chance.random_range(0.3f64.ln()..=3.3f64.ln()).exp();
+        let (height, width) =
+            ((part * proportion).sqrt().round() as usize, (part / proportion).sqrt().round() as usize);
+        if (1..planes.width).contains(&width) && (1..planes.height).contains(&height) {
+            let top = chance.random_range(0..=planes.height - height);
+            let left = chance.random_range(0..=planes.width - width);
+            let across = planes.width;
+            for plane in planes.values.chunks_exact_mut(planes.height * across) {
+                let rows = plane.chunks_exact_mut(across).skip(top).take(height);
+                rows.for_each(|row| row[left..left + width].fill(GREY));
+            }
+            return planes;
+        }
     }
     planes
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 const STEPS: &str = "resize, resize-short, centre-crop, centre, ink, frame, grey, colour, invert, normalise, random-crop, \
-                     random-resized-crop, flip, random-flip, random-rotate, random-affine, task-symmetry, \
+                     random-resized-crop, flip, random-flip, random-erasing, random-rotate, random-affine, task-symmetry, \
                      class-warp, random-warp and random-pen";
 
 impl fmt::Display for Transform {
@@ -37,6 +37,7 @@ impl fmt::Display for Step {
             Self::RandomResizedCrop(side) => write!(f, "random-resized-crop({side})"),
             Self::Flip => write!(f, "flip"),
             Self::RandomFlip => write!(f, "random-flip"),
+            Self::RandomErasing(often) => write!(f, "random-erasing({often})"),
             Self::RandomRotate(degrees) => write!(f, "random-rotate({degrees})"),
             Self::RandomAffine(Affine { degrees, shift, scale, shear }) => {
                 write!(f, "random-affine(degrees={degrees},shift={shift},scale={scale},shear={shear})")
@@ -118,6 +119,7 @@ impl FromStr for Step {
             ("random-resized-crop", [side]) => Self::RandomResizedCrop(number(text, side)?),
             ("flip", []) => Self::Flip,
             ("random-flip", []) => Self::RandomFlip,
+            ("random-erasing", [often]) => Self::RandomErasing(number(text, often)?),
             ("random-rotate", [degrees]) => Self::RandomRotate(number(text, degrees)?),
             ("random-affine", values) => {
                 let [degrees, shift, scale, shear] = each(text, values, ["degrees", "shift", "scale", "shear"])?;
