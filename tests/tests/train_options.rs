@@ -83,3 +83,34 @@ fn photographs_without_weights_are_trained_from_scratch_and_told_where_weights_a
     let run = taper_ok(at.path(), "train data");
     assert!(run.stderr.contains("no --weights are given") && run.stderr.contains("fetch-weights"), "{run:?}");
 }
+
+#[test]
+fn classes_that_can_not_be_learned_are_named_and_unequal_ones_told() {
+    let at = tempfile::tempdir().unwrap();
+    let class = |part: &str, name: &str, images: usize| {
+        let folder = at.path().join(part).join(name);
+        fs::create_dir_all(&folder).unwrap();
+        for number in 0..images {
+            let shade = |x: u32, y: u32| image::Luma([(x * 7 + y * number as u32 + name.len() as u32 * 31) as u8]);
+            image::GrayImage::from_fn(16, 16, shade).save(folder.join(format!("{number}.png"))).unwrap();
+        }
+    };
+    let refused = |data: &str, words: &str| {
+        let run = taper(at.path(), &format!("train {data} --epochs 1"));
+        assert!(run.code == Some(1) && run.stderr.lines().count() == 1 && run.stderr.contains(words), "{run:?}");
+    };
+    class("alone", "cup", 4);
+    class("alone", "plate", 1);
+    refused("alone", "class `plate` has 1 image, it needs at least 2");
+    for part in ["new/train", "new/val"] {
+        class(part, "cup", 2);
+    }
+    class("new/train", "bowl", 2);
+    class("new/val", "plate", 2);
+    refused("new", "class `plate` is set aside for validation or test but `train/` lacks it");
+    class("unequal", "cup", 20);
+    class("unequal", "plate", 3);
+    let run = taper_ok(at.path(), "train unequal --epochs 1");
+    assert!(run.stderr.contains("very unequal (cup has 16 images, plate has 2)"), "{run:?}");
+    assert!(run.stderr.contains("--balance"), "{run:?}");
+}
