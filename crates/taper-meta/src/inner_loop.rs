@@ -4,19 +4,16 @@
 //! φ₀ is where the task starts and φₖ₊₁ = φₖ − αₖ ∘ ∇L_support(φₖ), over the parameters that have a
 //! rate; the others stay. The derivative of Σₖ wₖ L_query(φₖ) needs no graph over the whole loop:
 //! with v = w_K ∇L_query(φ_K), walk back,
-//! v ← v − ∇⟨∇L_support(φₖ), αₖ ∘ v⟩ + wₖ ∇L_query(φₖ), a few steps' graphs alive at a time; on the way
-//! ∂/∂αₖ = −∇L_support(φₖ) ∘ v. Memory is that of those few, plus a copy of the parameters a step.
+//! v ← v − ∇⟨∇L_support(φₖ), αₖ ∘ v⟩ + wₖ ∇L_query(φₖ), with few steps' graphs alive at a time; on the
+//! way ∂/∂αₖ = −∇L_support(φₖ) ∘ v. Memory is that of those few, plus copies of the parameters
+//! ([`Way`]).
 
+use crate::way::{Stop, Way};
 use candle_core::{DType, Tensor};
-use std::collections::VecDeque;
 use taper_data::{Batch, Episode};
 use taper_learn::{Classifier, LearnError, Result, TaskNorm, accuracy};
 use taper_models::{BatchStatistics, Buffers, Forward, Leaves, Mode, Network, Norm, Params, State};
 use taper_ops::cross_entropy;
-
-/// Steps whose graphs are kept for the way back. Those before are made again, so that memory does
-/// not grow with the number of steps.
-const KEPT: usize = 4;
 
 /// Which derivative the meta-gradient is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,38 +162,40 @@ impl InnerLoop {
         Ok((logits(&forward, support.ways)?, BatchStatistics::default()))
     }
 
-    /// φ₀ … φ_K without their pasts, φ₀ being `start`.
+    /// φ_K without its past, φ₀ being `start`.
     ///
     /// Errs at the first loss that is no number.
-    pub(crate) fn descend(&self, start: &Params, steps: &[Step], support: &Batch, source: &str) -> Result<Vec<Params>> {
-        Ok(self.walk(start, steps, support, source)?.0)
+    pub(crate) fn descend(&self, start: &Params, steps: &[Step], support: &Batch, source: &str) -> Result<Params> {
+        let mut here = start.detached();
+        for (number, step) in steps.iter().enumerate() {
+            here = self.advance(&here, number, step, support, source)?.0;
+        }
+        Ok(here)
     }
 
-    /// The same, and the last steps' gradients with their graphs, which the way back starts with.
-    fn walk(
+    /// φₖ₊₁ without its past, and the gradient at φₖ with its graph; `number` is k.
+    ///
+    /// Errs at a loss that is no number.
+    pub(crate) fn advance(
         &self,
-        start: &Params,
-        steps: &[Step],
+        here: &Params,
+        number: usize,
+        step: &Step,
         support: &Batch,
         source: &str,
-    ) -> Result<(Vec<Params>, VecDeque<Slope>)> {
-        let wanted = |step: &Step| self.order == Order::Second || step.rate.is_learned();
-        let mut kept = VecDeque::new();
-        let mut path = vec![start.detached()];
-        for (number, step) in steps.iter().enumerate() {
-            let at = Slope::at(self, &path[path.len() - 1], step, support)?;
-            let direction = step.rate.times(&at.gradient.detached())?;
-            let here = &path[path.len() - 1];
-            let moved = here.filter(|name| step.rate.adapts(name)).minus(1.0, &direction)?.detached();
-            if !at.loss.is_finite() || !moved.norm()?.is_finite() {
-                return Err(LearnError::InnerDiverged { task: source.to_string(), step: number + 1, loss: at.loss });
-            }
-            path.push(here.merged(&moved));
-            if wanted(step) && number + KEPT >= steps.len() {
-                kept.push_back(at);
-            }
+    ) -> Result<(Params, Slope)> {
+        let at = Slope::at(self, here, step, support)?;
+        let direction = step.rate.times(&at.gradient.detached())?;
+        let moved = here.filter(|name| step.rate.adapts(name)).minus(1.0, &direction)?.detached();
+        if !at.loss.is_finite() || !moved.norm()?.is_finite() {
+            return Err(LearnError::InnerDiverged { task: source.to_string(), step: number + 1, loss: at.loss });
         }
-        Ok((path, kept))
+        Ok((here.merged(&moved), at))
+    }
+
+    /// Does the way back need the gradient of a step?
+    pub(crate) fn needs_slope(&self, step: &Step) -> bool {
+        self.order == Order::Second || step.rate.is_learned()
     }
 
     /// The gradient of Σ wₖ L_query(φₖ); `last` is where queries are classified, after all `steps`.
@@ -207,18 +206,18 @@ impl InnerLoop {
         last: &Step,
         episode: &Episode,
     ) -> Result<Outcome> {
-        let (mut path, mut kept) = self.walk(start, steps, &episode.support, &episode.source)?;
-        let scored = Scored::at(self, &path.pop().unwrap_or_default(), last, episode)?;
+        let (mut way, end) = Way::walk(self, start, steps, &episode.support, &episode.source)?;
+        let scored = Scored::at(self, &end, last, episode)?;
         let mut loss = scored.loss * last.weight;
         let accuracy = accuracy(&scored.logits, &episode.query.labels)?;
         let (own, mut v) = last.split(&scored.gradient.scaled(last.weight)?);
         let mut gradients = vec![StepGradient { own, statistics: scored.statistics, ..StepGradient::default() }];
         for step in steps.iter().rev() {
-            let params = path.pop().unwrap_or_default();
+            let Some(Stop { params, slope }) = way.back()? else { break };
             let mut here = StepGradient { own: step.own.zeros()?, ..StepGradient::default() };
             let adapted = v.filter(|name| step.rate.adapts(name));
-            if self.order == Order::Second || step.rate.is_learned() {
-                let at = match kept.pop_back() {
+            if self.needs_slope(step) {
+                let at = match slope {
                     Some(at) => at,
                     None => Slope::at(self, &params, step, &episode.support)?,
                 };
@@ -266,7 +265,7 @@ fn logits(forward: &Forward, ways: usize) -> Result<Tensor> {
 }
 
 /// ∇L_support(φₖ) over the adapted parameters, still tracked.
-struct Slope {
+pub(crate) struct Slope {
     leaves: Leaves,
     gradient: Params,
     loss: f64,

@@ -22,6 +22,7 @@ mod svm;
 mod test_support;
 
 mod transductive;
+mod way;
 
 pub use anil::{ANIL, Anil};
 pub use dense_matching::{DENSE_MATCHING, DenseMatching};

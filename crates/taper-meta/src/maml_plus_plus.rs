@@ -174,7 +174,7 @@ impl Adapt for AdaptedMamlPlusPlus {
         let (network, start) = widened(&method.network, &method.start(state), support.ways)?;
         let inner = method.inner(&network, Order::First);
         let steps: Vec<Step> = (0..method.inner_steps).map(|k| method.step(state, k, 0.0)).collect();
-        let params = inner.descend(&start, &steps, support, "")?.pop().unwrap_or_default();
+        let params = inner.descend(&start, &steps, support, "")?;
         let last = method.step(state, method.inner_steps, 0.0);
         Ok(Box::new(Fitted { inner, params, step: last, support: support.clone() }))
     }

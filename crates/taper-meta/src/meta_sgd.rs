@@ -93,7 +93,7 @@ impl Adapt for AdaptedMetaSgd {
         let inner = InnerLoop { network: Network::clone(&network), ..inner.clone() };
         let step = MetaSgd::step(&self.state, rates);
         let steps = vec![step.clone(); self.meta_sgd.inner_steps];
-        let params = inner.descend(&start, &steps, support, "")?.pop().unwrap_or_default();
+        let params = inner.descend(&start, &steps, support, "")?;
         Ok(Box::new(Fitted { inner, params, step, support: support.clone() }))
     }
 

@@ -106,7 +106,7 @@ impl Adapt for AdaptedProtoMaml {
         let inner = method.inner(support.ways);
         let step = method.step(state);
         let steps = vec![step.clone(); method.inner_steps];
-        let params = inner.descend(&start, &steps, support, "")?.pop().unwrap_or_default();
+        let params = inner.descend(&start, &steps, support, "")?;
         Ok(Box::new(Fitted { inner, params, step, support: support.clone() }))
     }
 

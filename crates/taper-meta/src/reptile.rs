@@ -66,11 +66,11 @@ impl Objective for Reptile {
         let batch = together(episode)?;
         let step = Step::plain(Rate::Same(self.inner_lr), &state.buffers);
         let steps = vec![step.clone(); self.inner_steps];
-        let path = self.inner.descend(&state.params, &steps, &batch, &episode.source)?;
-        let (first, last) = (&path[0], &path[path.len() - 1]);
-        let (logits, _) = self.inner.query(last, &step, &batch, &batch.inputs, true)?;
+        let last = self.inner.descend(&state.params, &steps, &batch, &episode.source)?;
+        let (logits, _) = self.inner.query(&last, &step, &batch, &batch.inputs, true)?;
         let loss = cross_entropy(&logits, &batch.labels, 0.0)?;
-        let direction = first.minus(1.0, last)?.scaled(1.0 / (self.inner_lr * self.inner_steps as f64))?;
+        let direction =
+            state.params.detached().minus(1.0, &last)?.scaled(1.0 / (self.inner_lr * self.inner_steps as f64))?;
         Ok(Gradient {
             metrics: BTreeMap::from([("accuracy", accuracy(&logits, &batch.labels)?)]),
             ..Gradient::of(loss.to_dtype(candle_core::DType::F64)?.to_scalar()?, direction.detached())

@@ -1,0 +1,82 @@
+//! The way that an inner loop took, remembered sparsely and walked back.
+
+use crate::inner_loop::{InnerLoop, Slope, Step};
+use taper_data::Batch;
+use taper_learn::Result;
+use taper_models::Params;
+
+/// A loop of at most so many steps keeps every step's graph for the way back; a longer one makes
+/// them again.
+const SHORT: usize = 5;
+/// A loop of more steps than this keeps the parameters of every √K-th step alone and finds those
+/// between again, for one more gradient a step: its memory grows with √K.
+const LONG: usize = 16;
+
+/// φ₀ … φ_K₋₁ of a loop, to be taken from the end.
+pub(crate) struct Way<'a> {
+    inner: &'a InnerLoop,
+    steps: &'a [Step],
+    support: &'a Batch,
+    source: &'a str,
+    /// Steps between the marks.
+    stride: usize,
+    /// φ at the begin of each stretch that is not stopped at.
+    marks: Vec<Params>,
+    /// The stretch before the last place that was taken.
+    stretch: Vec<Stop>,
+}
+
+/// A place on the way.
+pub(crate) struct Stop {
+    pub(crate) params: Params,
+    /// The support loss's gradient here, where its graph is kept.
+    pub(crate) slope: Option<Slope>,
+}
+
+impl<'a> Way<'a> {
+    /// Walks from φ₀ through all `steps`; the way, and φ_K.
+    ///
+    /// Errs at the first loss that is no number.
+    pub(crate) fn walk(
+        inner: &'a InnerLoop,
+        start: &Params,
+        steps: &'a [Step],
+        support: &'a Batch,
+        source: &'a str,
+    ) -> Result<(Self, Params)> {
+        let count = steps.len();
+        let stride = if count > LONG { count.isqrt() + 1 } else { count.max(1) };
+        let mut way = Self { inner, steps, support, source, stride, marks: Vec::new(), stretch: Vec::new() };
+        let mut here = start.detached();
+        for from in (0..count).step_by(stride) {
+            way.marks.push(here.clone());
+            (way.stretch, here) = way.stretch_from(from, here)?;
+        }
+        way.marks.pop();
+        Ok((way, here))
+    }
+
+    /// The place before the one taken last; none before φ₀.
+    pub(crate) fn back(&mut self) -> Result<Option<Stop>> {
+        if self.stretch.is_empty() {
+            let Some(mark) = self.marks.pop() else { return Ok(None) };
+            self.stretch = self.stretch_from(self.marks.len() * self.stride, mark)?.0;
+        }
+        Ok(self.stretch.pop())
+    }
+
+    /// One stretch from φ at step `from`: its places, and where it ends.
+    fn stretch_from(&self, from: usize, start: Params) -> Result<(Vec<Stop>, Params)> {
+        let to = (from + self.stride).min(self.steps.len());
+        let mut here = start;
+        let mut stops = Vec::new();
+        for number in from..to {
+            let step = &self.steps[number];
+            let (next, slope) = self.inner.advance(&here, number, step, self.support, self.source)?;
+            let kept = self.inner.needs_slope(step) && (self.steps.len() <= SHORT || number + 1 == to);
+            stops.push(Stop { params: here, slope: kept.then_some(slope) });
+            here = next;
+        }
+        Ok((stops, here))
+    }
+}
