@@ -11,7 +11,7 @@ fn tasks_of_several_data_sets_are_mixed_and_each_is_scored() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     Drawings::default().write(&at.join("data"));
-    Drawings::default().write(&at.join("more"));
+    Drawings { images: 7, ..Drawings::default() }.write(&at.join("more"));
     let mixed = taper_ok(at, &format!("{META} --also more=0.5 --out mixed"));
     assert!(mixed.stdout.contains("classes of data not") && mixed.stdout.contains("classes of more not"));
     assert!(mixed.stdout.contains("on all of them"), "{}", mixed.stdout);
