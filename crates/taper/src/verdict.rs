@@ -8,18 +8,22 @@ pub(crate) struct Scored<'a> {
     pub(crate) kind: Kind,
     pub(crate) accuracies: &'a [f64],
     pub(crate) accuracy: Interval,
+    /// Did it learn elsewhere, and more than the others could? Then it has no part in which kind wins.
+    pub(crate) carried: bool,
 }
 
 /// Which kind of learning wins on these tasks, by how much, and what is not shown to beat the floor.
 pub(crate) fn verdict(rows: &[Scored<'_>]) -> String {
-    [winner(rows), floor(rows)].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    [winner(rows), carried(rows), floor(rows)].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// The best of either kind, compared, if it beats what nothing was learned for; none where a kind
 /// is missing.
 fn winner(rows: &[Scored<'_>]) -> Option<String> {
     let best_of = |kind: Kind| {
-        rows.iter().filter(|row| row.kind == kind).max_by(|a, b| a.accuracy.mean.total_cmp(&b.accuracy.mean))
+        rows.iter()
+            .filter(|row| row.kind == kind && !row.carried)
+            .max_by(|a, b| a.accuracy.mean.total_cmp(&b.accuracy.mean))
     };
     let (transfer, meta) = (best_of(Kind::Transfer)?, best_of(Kind::Meta)?);
     let (first, second, word) = if meta.accuracy.mean >= transfer.accuracy.mean {
@@ -50,6 +54,27 @@ fn winner(rows: &[Scored<'_>]) -> Option<String> {
     })
 }
 
+/// How a learner that came with the program does beside the best of those that learned here; none
+/// where there is none.
+fn carried(rows: &[Scored<'_>]) -> Option<String> {
+    let (came, here): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.carried);
+    let best = here.into_iter().max_by(|a, b| a.accuracy.mean.total_cmp(&b.accuracy.mean))?;
+    let came = came.first()?;
+    let difference = paired_difference(came.accuracies, best.accuracies);
+    let points = |value: f64| format!("{:.1}", value * 100.0);
+    let (mean, low, high) = (points(difference.mean), points(difference.low), points(difference.high));
+    Some(format!(
+        "{}, trained before on far more images, differs from {} by {mean} points ({low} to {high}).",
+        capitalised(came.name),
+        best.name
+    ))
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// Who beats comparing pixels; none where nothing compares pixels.
 fn floor(rows: &[Scored<'_>]) -> Option<String> {
     let floor = rows.iter().find(|row| row.kind == Kind::Floor)?;
@@ -70,7 +95,7 @@ mod tests {
     use taper_learn::mean_interval;
 
     fn row<'a>(name: &'a str, kind: Kind, accuracies: &'a [f64]) -> Scored<'a> {
-        Scored { name, kind, accuracies, accuracy: mean_interval(accuracies) }
+        Scored { name, kind, accuracies, accuracy: mean_interval(accuracies), carried: false }
     }
 
     #[test]
@@ -109,5 +134,17 @@ mod tests {
             text.contains("meta-learning wins") && text.contains("protonet") && text.contains("pixels: probe"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_learner_that_came_with_the_program_decides_nothing() {
+        let (a, b, c) = ([0.5, 0.6, 0.55, 0.6], [0.7, 0.8, 0.76, 0.8], [0.9, 0.97, 0.95, 0.98]);
+        let text = verdict(&[
+            row("protonet", Kind::Meta, &a),
+            row("probe", Kind::Transfer, &b),
+            Scored { carried: true, ..row("the learner", Kind::Meta, &c) },
+        ]);
+        assert!(text.contains("transfer learning wins: probe") && text.contains("more often than protonet"), "{text}");
+        assert!(text.contains("The learner, trained before on far more images, differs from probe by 18.5"), "{text}");
     }
 }

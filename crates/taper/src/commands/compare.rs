@@ -90,6 +90,7 @@ impl Scored {
             kind: self.row.kind,
             accuracies: &self.evaluation.accuracies,
             accuracy: self.evaluation.accuracy(),
+            carried: self.row.carried,
         }
     }
 

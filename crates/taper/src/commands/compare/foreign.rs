@@ -60,6 +60,7 @@ pub(super) fn foreign(options: &Compare, setting: &Setting, path: &Path) -> Resu
             method: learner(&model)?,
             view: view.clone(),
             model: Some(model),
+            carried: false,
         });
     }
     Ok(rows)

@@ -26,6 +26,8 @@ pub(super) struct Row {
     pub(super) view: Arc<View>,
     /// What is kept if it wins.
     pub(super) model: Option<Model>,
+    /// Did it come with the program, having learned more than the others could here?
+    pub(super) carried: bool,
 }
 
 /// Trains everything; each stage is a checkpoint of the run.
@@ -73,6 +75,7 @@ pub(super) fn rows(
             method: learner(&model)?,
             view: setting.test.clone(),
             model: (method.kind != Kind::Floor).then_some(model),
+            carried: false,
         });
     }
     if asked(options, &IN_PROGRAM) {
@@ -99,6 +102,7 @@ fn in_program(setting: &Setting, output: &Output) -> Result<Option<Row>> {
         method: learner(&model)?,
         view: data::view(dataset.clone(), model.transform.parse()?)?,
         model: Some(model),
+        carried: true,
     }))
 }
 
