@@ -86,4 +86,18 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn an_image_has_the_same_features_to_the_last_bit_in_a_batch_of_any_size() {
+        for (name, side) in [("conv4-20", 28), ("cifar-resnet20", 32), ("resnet18", 64), ("efficientnet-lite0", 64)] {
+            let backbone = name.parse::<Architecture>().unwrap().backbone((3, side, side)).unwrap();
+            let frozen = Frozen::new(backbone.clone(), backbone.init(1).unwrap());
+            let inputs = uniform(&mut rng(3, "images", 0), (17, 3, side, side), -1.0, 1.0).unwrap();
+            let together = frozen.features(&inputs).unwrap().to_vec2::<f32>().unwrap();
+            for (first, count) in [(0, 1), (16, 1), (3, 5)] {
+                let part = frozen.features(&inputs.narrow(0, first, count).unwrap()).unwrap().to_vec2::<f32>().unwrap();
+                assert!(part == together[first..first + count], "{name}: {count} from image {first}");
+            }
+        }
+    }
 }
