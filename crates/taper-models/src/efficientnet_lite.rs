@@ -92,6 +92,13 @@ impl Block {
 }
 
 impl EfficientNetLite0 {
+    /// From `x` through `blocks`, which are the uppermost, to the features.
+    fn rise(&self, mut pass: Pass, x: Tensor, mut blocks: impl Iterator<Item = Block>) -> Result<Features> {
+        let x = blocks.try_fold(x, |x, block| block.pass(&mut pass, &x))?;
+        let features = global_avg_pool(&self.last().pass(&mut pass, &x)?)?;
+        Ok(pass.into_features(features))
+    }
+
     /// A network for images of `(channels, height, width)`.
     ///
     /// Errs for empty images.
@@ -203,12 +210,8 @@ impl Backbone for EfficientNetLite0 {
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
         let mut pass = Pass::new(params, buffers, mode).with_eps(EPS);
-        let mut x = self.stem().pass(&mut pass, &channels_last(inputs)?)?;
-        for block in self.blocks() {
-            x = block.pass(&mut pass, &x)?;
-        }
-        let features = global_avg_pool(&self.last().pass(&mut pass, &x)?)?;
-        Ok(pass.into_features(features))
+        let x = self.stem().pass(&mut pass, &channels_last(inputs)?)?;
+        self.rise(pass, x, self.blocks().into_iter())
     }
 
     fn stages(&self) -> Vec<String> {
@@ -244,13 +247,9 @@ impl Backbone for EfficientNetLite0 {
         mode: &mut Mode,
         stage: &str,
     ) -> Result<Features> {
-        let mut pass = Pass::new(params, buffers, mode).with_eps(EPS);
-        let mut x = activations.clone();
-        for block in self.blocks().into_iter().skip_while(|block| block.stage != stage) {
-            x = block.pass(&mut pass, &x)?;
-        }
-        let features = global_avg_pool(&self.last().pass(&mut pass, &x)?)?;
-        Ok(pass.into_features(features))
+        let pass = Pass::new(params, buffers, mode).with_eps(EPS);
+        let blocks = self.blocks().into_iter().skip_while(|block| block.stage != stage);
+        self.rise(pass, activations.clone(), blocks)
     }
 }
 

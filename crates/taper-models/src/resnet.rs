@@ -172,6 +172,13 @@ impl ResNet {
         pass.layer(("conv1", "bn1"), &channels_last(images)?, Convolution { stride, padding, groups: 1 }, then)
     }
 
+    /// From `x` through `blocks`, which are the uppermost, to the features.
+    fn rise(&self, mut pass: Pass, x: Tensor, mut blocks: impl Iterator<Item = Block>) -> Result<Features> {
+        let x = blocks.try_fold(x, |x, block| self.block(&mut pass, &block, &x))?;
+        let features = global_avg_pool(&x)?;
+        Ok(pass.into_features(features))
+    }
+
     fn block(&self, pass: &mut Pass, block: &Block, x: &Tensor) -> Result<Tensor> {
         let layers = block.layers(self.bottleneck());
         let shortcut = self.shortcut(pass, block, x)?;
@@ -241,12 +248,8 @@ impl Backbone for ResNet {
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
         let mut pass = Pass::new(params, buffers, mode);
-        let mut x = self.stem(&mut pass, inputs)?;
-        for block in self.blocks() {
-            x = self.block(&mut pass, &block, &x)?;
-        }
-        let features = global_avg_pool(&x)?;
-        Ok(pass.into_features(features))
+        let x = self.stem(&mut pass, inputs)?;
+        self.rise(pass, x, self.blocks().into_iter())
     }
 
     fn stages(&self) -> Vec<String> {
@@ -281,13 +284,8 @@ impl Backbone for ResNet {
         mode: &mut Mode,
         stage: &str,
     ) -> Result<Features> {
-        let mut pass = Pass::new(params, buffers, mode);
-        let mut x = activations.clone();
-        for block in self.blocks().into_iter().skip_while(|block| block.stage() != stage) {
-            x = self.block(&mut pass, &block, &x)?;
-        }
-        let features = global_avg_pool(&x)?;
-        Ok(pass.into_features(features))
+        let blocks = self.blocks().into_iter().skip_while(|block| block.stage() != stage);
+        self.rise(Pass::new(params, buffers, mode), activations.clone(), blocks)
     }
 }
 
