@@ -87,7 +87,7 @@ impl Case {
         let loss = cross_entropy(&forward.output, &self.labels, 0.0).unwrap();
         let gradient = leaves.gradient(&loss).unwrap();
         let params = state.params.minus(self.rate, &gradient).unwrap().detached();
-        let buffers = state.buffers.moved(&forward.statistics, 0.1).unwrap().detached();
+        let buffers = state.buffers.moved(&forward.statistics).unwrap();
         (values(&loss)[0], gradient, State { params, buffers })
     }
 

@@ -19,9 +19,6 @@ pub struct Supervised {
     pub smoothing: f64,
 }
 
-/// PyTorch's momentum of running statistics.
-const MOMENTUM: f64 = 0.1;
-
 impl Objective for Supervised {
     type Item = Batch;
 
@@ -33,7 +30,7 @@ impl Objective for Supervised {
         let forward = self.network.forward(&params, &state.buffers, &batch.inputs, mode)?;
         let loss = cross_entropy(&forward.output, &batch.labels, self.smoothing)?;
         let buffers = match self.norm {
-            Norm::Batch => state.buffers.moved(&forward.statistics, MOMENTUM)?.detached(),
+            Norm::Batch => state.buffers.moved(&forward.statistics)?,
             Norm::Stored => Buffers::default(),
         };
         Ok(Gradient {

@@ -34,8 +34,6 @@ pub const DENSE_MATCHING: Method = Method {
     learner: |setup, state| Ok(Box::new(DenseMatching::new(setup.network.clone(), setup.norm).learner(state))),
 };
 
-/// PyTorch's momentum of running statistics.
-const MOMENTUM: f64 = 0.1;
 /// What the losses of local and of global likeness alone count, besides that of both together.
 const ALONE: f64 = 0.3;
 
@@ -101,7 +99,7 @@ impl Objective for DenseMatching {
             loss: loss.to_dtype(DType::F64)?.to_scalar()?,
             metrics: BTreeMap::from([("accuracy", accuracy(&logits, &query.labels)?)]),
             params: leaves.gradient(&loss)?,
-            buffers: state.buffers.moved(&forward.statistics, MOMENTUM)?.detached(),
+            buffers: state.buffers.moved(&forward.statistics)?,
         })
     }
 }

@@ -53,23 +53,17 @@ fn own(setup: &Setup, seed: u64) -> Result<State> {
     let mut state = State::default();
     for k in 0..=steps {
         if k < steps {
-            let adapted = network.params.filter(|name| !is_norm(&network.buffers, name));
+            let adapted = network.params.filter(|name| !network.buffers.normalise(name));
             let rates = adapted.map(|_| Tensor::full(rate as f32, (), &Device::Cpu))?;
             state.params = state.params.merged(&rates.prefixed("rate").prefixed(&prefix(k)));
         }
-        let norms = network.params.filter(|name| is_norm(&network.buffers, name));
+        let norms = network.params.filter(|name| network.buffers.normalise(name));
         state.params = state.params.merged(&norms.prefixed("norm").prefixed(&prefix(k)));
         if setup.norm == TaskNorm::PerStep {
             state.buffers = state.buffers.merged(&network.buffers.prefixed(&prefix(k)));
         }
     }
     Ok(state)
-}
-
-/// Is this a scale or shift of a norm that every step has for itself?
-fn is_norm(buffers: &Buffers, name: &str) -> bool {
-    let layer = name.rsplit_once('.').map_or("", |(layer, _)| layer);
-    buffers.get(&format!("{layer}.running_mean")).is_ok()
 }
 
 /// Learns an initialisation, and how each inner step is taken.
@@ -81,9 +75,6 @@ pub struct MamlPlusPlus {
     multi_step_until: f64,
     first_order_until: f64,
 }
-
-/// PyTorch's momentum of running statistics.
-const MOMENTUM: f64 = 0.1;
 
 impl MamlPlusPlus {
     fn of(setup: &Setup) -> Result<Self> {
@@ -115,7 +106,7 @@ impl MamlPlusPlus {
     /// Where the inner loop starts: the network without what each step has for itself.
     fn start(&self, state: &State) -> Params {
         let network = network_part(state);
-        network.params.filter(|name| !is_norm(&network.buffers, name))
+        network.params.filter(|name| !network.buffers.normalise(name))
     }
 
     /// Section 4, MSL: weights of the query losses after steps 1 to K, which go from equal ones to
@@ -138,8 +129,8 @@ impl MamlPlusPlus {
             params = params.merged(&step.rate.prefixed("rate").prefixed(&prefix(k)));
             params = params.merged(&step.own.prefixed("norm").prefixed(&prefix(k)));
             if self.norm == TaskNorm::PerStep && !step.statistics.rows.is_empty() {
-                let moved = state.buffers.under(&prefix(k)).moved(&step.statistics, MOMENTUM)?;
-                buffers = buffers.merged(&moved.detached().prefixed(&prefix(k)));
+                let moved = state.buffers.under(&prefix(k)).moved(&step.statistics)?;
+                buffers = buffers.merged(&moved.prefixed(&prefix(k)));
             }
         }
         let metrics = BTreeMap::from([("accuracy", outcome.accuracy)]);

@@ -173,21 +173,30 @@ impl BatchStatistics {
     }
 }
 
+/// How far running statistics go towards those of a batch, as in PyTorch.
+const MOMENTUM: f64 = 0.1;
+
 impl Buffers {
-    /// Running statistics moved towards those of a batch by `momentum`, the variance's unbiased
-    /// estimate as in PyTorch; buffers that the batch says nothing about stay.
-    pub fn moved(&self, batch: &BatchStatistics, momentum: f64) -> Result<Self> {
+    /// Running statistics moved a tenth of the way towards those of a batch, the variance's unbiased
+    /// estimate, as in PyTorch; buffers that the batch says nothing about stay. Values without a graph.
+    pub fn moved(&self, batch: &BatchStatistics) -> Result<Self> {
         let mut moved = self.clone();
         for (layer, &rows) in &batch.rows {
             let unbiased = rows as f64 / (rows as f64 - 1.0).max(1.0);
             for (kind, factor) in [("running_mean", 1.0), ("running_var", unbiased)] {
                 let name = format!("{layer}.{kind}");
-                let old = (self.get(&name)? * (1.0 - momentum))?;
-                let new = (batch.buffers.get(&name)?.detach() * (momentum * factor))?;
+                let old = (self.get(&name)? * (1.0 - MOMENTUM))?;
+                let new = (batch.buffers.get(&name)?.detach() * (MOMENTUM * factor))?;
                 moved.0.insert(name, (old + new)?);
             }
         }
-        Ok(moved)
+        Ok(moved.detached())
+    }
+
+    /// Is a parameter the scale or shift of a norm that has running statistics here?
+    pub fn normalise(&self, parameter: &str) -> bool {
+        let layer = parameter.rsplit_once('.').map_or("", |(layer, _)| layer);
+        self.get(&format!("{layer}.running_mean")).is_ok()
     }
 }
 

@@ -140,10 +140,6 @@ impl Part {
     ///
     /// Errs when a name is no stage's and no parameter's, listing the stages.
     pub fn of(&self, network: &Network, state: &State) -> Result<BTreeSet<String>> {
-        let in_norm = |name: &str| {
-            let layer = name.rsplit_once('.').map_or("", |(layer, _)| layer);
-            state.buffers.get(&format!("{layer}.running_mean")).is_ok()
-        };
         let under = |name: &str, start: &str| {
             name.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
@@ -159,7 +155,7 @@ impl Part {
             Self::All => true,
             Self::Head => false,
             Self::Named(starts) => starts.iter().any(|start| under(name, start)),
-            Self::Norms => in_norm(name),
+            Self::Norms => state.buffers.normalise(name),
             Self::Biases => name.ends_with(".bias"),
         };
         Ok(state.params.iter().map(|(name, _)| name.to_string()).filter(|name| holds(name)).collect())
@@ -203,9 +199,6 @@ impl FineTuning {
     }
 }
 
-/// PyTorch's momentum of running statistics.
-const MOMENTUM: f64 = 0.1;
-
 impl Objective for FineTuning {
     type Item = Targeted;
 
@@ -220,7 +213,7 @@ impl Objective for FineTuning {
         let moved = self.origin.zip(&state.params, |origin, now| now - origin)?;
         let pulled = slopes.filter(|name| self.origin.get(name).is_ok()).plus(self.anchor, &moved)?;
         let buffers = match self.norm {
-            Norm::Batch => state.buffers.moved(&forward.statistics, MOMENTUM)?.detached(),
+            Norm::Batch => state.buffers.moved(&forward.statistics)?,
             Norm::Stored => Buffers::default(),
         };
         Ok(Gradient {
