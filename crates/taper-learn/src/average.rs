@@ -5,6 +5,7 @@ use candle_core::Tensor;
 use std::fmt;
 use std::str::FromStr;
 use taper_models::State;
+use taper_ops::weighted_sum;
 
 /// Which states of a run are averaged.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -36,7 +37,7 @@ impl Average {
             }
         };
         let Some(before) = before else { return Ok(Some(state.clone())) };
-        let mix = |old: &Tensor, new: &Tensor| (old * old_share)? + (new * (1.0 - old_share))?;
+        let mix = |old: &Tensor, new: &Tensor| weighted_sum(old_share, old, 1.0 - old_share, new);
         let params = before.params.zip(&state.params, mix)?;
         let buffers = before.buffers.zip(&state.buffers, mix)?;
         Ok(Some(State { params, buffers }))

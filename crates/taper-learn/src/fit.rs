@@ -140,7 +140,8 @@ pub fn fit<O: Objective + ?Sized>(
     observer: &mut dyn Observer,
 ) -> Result<Fit> {
     let mut progress = start;
-    if plan.patience > 0 && progress.since_best >= plan.patience {
+    let converged = |progress: &Progress| plan.patience > 0 && progress.since_best >= plan.patience;
+    if converged(&progress) {
         return Ok(Fit { progress, outcome: Outcome::Converged });
     }
     while progress.step < plan.steps {
@@ -183,7 +184,7 @@ pub fn fit<O: Objective + ?Sized>(
                 flow = Flow::Stop;
             }
         }
-        let converged = plan.patience > 0 && progress.since_best >= plan.patience;
+        let converged = converged(&progress);
         if due(plan.save_every) || flow == Flow::Stop || converged || step + 1 == plan.steps {
             observer.on(Event::Checkpoint(&progress))?;
         }

@@ -4,7 +4,7 @@
 use candle_core::{Result, Tensor};
 use rand::Rng as _;
 use taper_data::Batch;
-use taper_ops::{Rng, one_hot, smoothed};
+use taper_ops::{Rng, one_hot, smoothed, weighted_sum};
 
 /// Inputs with the share that each class has in each.
 #[derive(Debug, Clone)]
@@ -59,8 +59,7 @@ impl Targeted {
 
     /// `share` of each and the rest of the one before it.
     fn mixup(self, share: f64) -> Result<Self> {
-        let mix = |tensor: &Tensor| (tensor * share)? + (rolled(tensor)? * (1.0 - share))?;
-        Ok(Self { inputs: mix(&self.inputs)?, targets: mix(&self.targets)? })
+        Ok(Self { inputs: mix(share, &self.inputs)?, targets: mix(share, &self.targets)? })
     }
 
     /// Each with a rectangle about `centre` (row, column) of the one before it, which has about
@@ -77,9 +76,13 @@ impl Targeted {
         });
         let inside = Tensor::from_iter(inside, self.inputs.device())?.reshape((1, 1, height, width))?;
         let inputs = inside.broadcast_as(self.inputs.shape())?.where_cond(&rolled(&self.inputs)?, &self.inputs)?;
-        let targets = ((&self.targets * (1.0 - area))? + (rolled(&self.targets)? * area)?)?;
-        Ok(Self { inputs, targets })
+        Ok(Self { inputs, targets: mix(1.0 - area, &self.targets)? })
     }
+}
+
+/// `share` of each row and the rest of the one before it.
+fn mix(share: f64, tensor: &Tensor) -> Result<Tensor> {
+    weighted_sum(share, tensor, 1.0 - share, &rolled(tensor)?)
 }
 
 /// Each row in the place of the next, the last in the first's.
