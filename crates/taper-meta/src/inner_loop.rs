@@ -212,8 +212,8 @@ impl InnerLoop {
         let accuracy = accuracy(&scored.logits, &episode.query.labels)?;
         let (own, mut v) = last.split(&scored.gradient.scaled(last.weight)?);
         let mut gradients = vec![StepGradient { own, statistics: scored.statistics, ..StepGradient::default() }];
-        for step in steps.iter().rev() {
-            let Some(Stop { params, slope }) = way.back()? else { break };
+        while let Some(Stop { number, params, slope }) = way.back()? {
+            let step = &steps[number];
             let mut here = StepGradient { own: step.own.zeros()?, ..StepGradient::default() };
             let adapted = v.filter(|name| step.rate.adapts(name));
             if self.needs_slope(step) {

@@ -28,6 +28,8 @@ pub(crate) struct Way<'a> {
 
 /// A place on the way.
 pub(crate) struct Stop {
+    /// Steps before it.
+    pub(crate) number: usize,
     pub(crate) params: Params,
     /// The support loss's gradient here, where its graph is kept.
     pub(crate) slope: Option<Slope>,
@@ -74,7 +76,7 @@ impl<'a> Way<'a> {
             let step = &self.steps[number];
             let (next, slope) = self.inner.advance(&here, number, step, self.support, self.source)?;
             let kept = self.inner.needs_slope(step) && (self.steps.len() <= SHORT || number + 1 == to);
-            stops.push(Stop { params: here, slope: kept.then_some(slope) });
+            stops.push(Stop { number, params: here, slope: kept.then_some(slope) });
             here = next;
         }
         Ok((stops, here))
