@@ -26,6 +26,7 @@ impl Split {
     pub fn parse(text: &str, dataset: &dyn Dataset) -> Result<Self> {
         let mut split = Self { train: Vec::new(), validation: Vec::new(), test: Vec::new() };
         let mut lines_of: BTreeMap<u32, usize> = BTreeMap::new();
+        let names = Names::of(dataset);
         let lines =
             text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
         for (place, (number, line)) in lines.enumerate() {
@@ -34,7 +35,7 @@ impl Split {
                 .rsplit_once(',')
                 .map(|(name, part)| (name.trim().trim_matches('"'), part.trim().trim_matches('"')))
                 .ok_or_else(|| wrong(format!("`{line}` names no part, write class,train")))?;
-            let classes = named(dataset, name);
+            let classes = names.find(name);
             let to = match part {
                 "train" => &mut split.train,
                 "validation" | "val" => &mut split.validation,
@@ -45,7 +46,7 @@ impl Split {
             if classes.is_empty() {
                 return Err(wrong(format!("{} has no class or group `{name}`, correct it", dataset.name())));
             }
-            for class in classes {
+            for &class in classes {
                 if let Some(before) = lines_of.insert(class, number + 1) {
                     return Err(wrong(format!("`{name}` is in line {before} already, name each class once")));
                 }
@@ -60,17 +61,29 @@ impl Split {
     }
 }
 
-/// Classes of that full name, of that name where it is the only one, or of that group.
-fn named(dataset: &dyn Dataset, name: &str) -> Vec<u32> {
-    let places = |matches: &dyn Fn(&crate::Class) -> bool| -> Vec<u32> {
-        (0..).zip(dataset.classes()).filter(|(_, class)| matches(class)).map(|(place, _)| place).collect()
-    };
-    let whole = places(&|class| class.full_name() == name);
-    let short = places(&|class| class.name == name);
-    match (whole.is_empty(), short.len()) {
-        (false, _) => whole,
-        (true, 1) => short,
-        _ => places(&|class| class.group == name),
+/// What classes are called in a published split.
+struct Names<'a> {
+    full: BTreeMap<String, Vec<u32>>,
+    own: BTreeMap<&'a str, Vec<u32>>,
+    groups: BTreeMap<&'a str, Vec<u32>>,
+}
+
+impl<'a> Names<'a> {
+    fn of(dataset: &'a dyn Dataset) -> Self {
+        let mut names = Self { full: BTreeMap::new(), own: BTreeMap::new(), groups: BTreeMap::new() };
+        for (place, class) in (0..).zip(dataset.classes()) {
+            names.full.entry(class.full_name()).or_default().push(place);
+            names.own.entry(&class.name).or_default().push(place);
+            names.groups.entry(&class.group).or_default().push(place);
+        }
+        names
+    }
+
+    /// Classes of that full name, of that name where it is the only one, or of that group.
+    fn find(&self, name: &str) -> &[u32] {
+        let own = || self.own.get(name).filter(|classes| classes.len() == 1);
+        let found = self.full.get(name).or_else(own).or_else(|| self.groups.get(name));
+        found.map_or(&[], Vec::as_slice)
     }
 }
 
