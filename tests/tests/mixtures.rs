@@ -62,4 +62,9 @@ fn a_published_split_says_which_classes_are_trained_on_and_tested() {
     fs::write(at.join("split.csv"), "c00,train\nc00,test\n").unwrap();
     let refused = taper(at, &format!("{META} --split split.csv"));
     assert!(refused.code == Some(1) && refused.stderr.contains("split.csv: line 2"), "{}", refused.stderr);
+    for missing in ["nowhere.csv", "data"] {
+        let refused = taper(at, &format!("{META} --split {missing} --out other"));
+        assert!(refused.code == Some(2) && refused.stderr.contains("class,train"), "{}", refused.stderr);
+    }
+    assert!(!at.join("other").exists());
 }

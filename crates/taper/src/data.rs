@@ -1,6 +1,6 @@
 //! Data sets by path or by name, and how their images reach a network.
 
-use crate::args::{ImageOptions, ScopeName, TaskOptions};
+use crate::args::{ImageOptions, ScopeName, TaskOptions, Usage};
 use crate::output::Output;
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -102,9 +102,11 @@ pub(crate) fn split(dataset: &dyn Dataset, tasks: &TaskOptions, seed: u64) -> Re
 
 /// The split that a file says.
 pub(crate) fn published(dataset: &dyn Dataset, path: &Path) -> Result<Split> {
-    let about = || path.display().to_string();
-    let text = std::fs::read_to_string(path).with_context(about)?;
-    Split::parse(&text, dataset).with_context(about)
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let path = path.display();
+        Usage(format!("{path}: can't be read ({error}), give --split a text file of lines such as class,train"))
+    })?;
+    Split::parse(&text, dataset).with_context(|| path.display().to_string())
 }
 
 pub(crate) fn scope(asked: Option<ScopeName>, dataset: &dyn Dataset) -> Scope {
