@@ -10,6 +10,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
 };
+use taper_learn::write_atomically;
 
 /// Images of each class to learn from.
 const SHOTS: [&str; 2] = ["1", "5"];
@@ -64,7 +65,7 @@ fn compared(taper: &Path, data: Option<&Path>, shots: &str, run: &Path) -> Resul
     let words = String::from_utf8_lossy(&output.stdout);
     let last = words.lines().last().unwrap_or_default();
     let result = serde_json::from_str(last).with_context(|| format!("no result: {last}"))?;
-    fs::write(&kept, last).with_context(|| kept.display().to_string())?;
+    write_atomically(&kept, last.as_bytes())?;
     Ok(result)
 }
 
