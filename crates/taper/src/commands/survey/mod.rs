@@ -8,6 +8,7 @@ use super::train::features::features;
 use super::train::setting::{Setting, Source};
 use super::{result_json, run_directory};
 use crate::args::{Labels, Survey};
+use crate::data;
 use crate::output::Output;
 use anyhow::{Result, bail};
 use cells::{Cell, Cells};
@@ -27,9 +28,9 @@ pub(crate) fn run(options: &Survey, config: &str, output: &Output) -> Result<()>
     let start = Instant::now();
     let run = run_directory(&options.run, config)?;
     let mut cells = Cells::open(run.as_ref())?;
-    for data in &options.datasets {
+    for path in &options.datasets {
         for weights in &options.weights {
-            survey(options, data, weights, &mut cells, output)?;
+            survey(options, path, weights, &mut cells, output)?;
         }
     }
     cells.tell(output);
@@ -39,10 +40,10 @@ pub(crate) fn run(options: &Survey, config: &str, output: &Output) -> Result<()>
 }
 
 /// One data set with one network.
-fn survey(options: &Survey, data: &Path, weights: &Path, cells: &mut Cells, output: &Output) -> Result<()> {
+fn survey(options: &Survey, path: &Path, weights: &Path, cells: &mut Cells, output: &Output) -> Result<()> {
     let seed = options.run.common.seed;
     let source = Source {
-        data: Some(data),
+        dataset: data::dataset(Some(path))?,
         weights: Some(weights),
         backbone: None,
         head: None,

@@ -2,12 +2,13 @@
 //! training images within a budget of time; the best is kept and scored once on validation.
 
 use super::candidates::Folding;
+use super::ending::Ending;
 use super::report::Report;
 use super::setting::Setting;
 use super::trial::Trial;
 use super::workshop::{Recipe, Sight, Way, Workshop};
 use crate::args::Train;
-use crate::commands::{result_json, run_directory};
+use crate::commands::run_directory;
 use crate::output::Output;
 use crate::registry::CLASSIFIER;
 use crate::table::duration;
@@ -57,21 +58,9 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
     let train_seconds = fitting.elapsed().as_secs_f64();
     let report = Report::new(setting, setting.view.as_ref(), &network, &state, seed)?;
     output.line(format!("{recipe} is kept, trained on all {} training images\n", training.images.len()));
-    report.tell(setting, output);
-    if let Some(run) = &run {
-        let model = setting.model(CLASSIFIER, network, state);
-        model.save(&run.path().join("model"))?;
-        output.line(format!("the classifier is in {}", run.path().join("model").display()));
-    }
-    let mut method = report.json();
-    method["name"] = json!(recipe.to_string());
-    method["kind"] = json!("transfer");
-    method["train_seconds"] = json!(train_seconds);
-    method["adapt_seconds"] = json!(0.0);
-    method["tried"] = json!(tried);
-    let out = run.map(|run| run.path().to_path_buf());
-    output.event(&result_json("train", start.elapsed().as_secs_f64(), vec![method], out.as_ref()));
-    Ok(())
+    let model = setting.model(CLASSIFIER, network, state);
+    let facts = json!({"name": recipe.to_string(), "kind": "transfer", "tried": tried});
+    Ending { setting, report, model, train_seconds, run: run.as_ref(), start }.tell(facts, output)
 }
 
 /// Errs, saying what it would take, when the budget does not even buy the features.

@@ -159,12 +159,7 @@ impl Candidate {
         let classifier = self.adapt.adapt(&training.batch_through_each(&self.inputs)?, seed)?;
         let (network, state) = classifier.network()?;
         let head = network.head();
-        // an upper part comes back onto the frozen one
-        let whole = State {
-            params: setting.state.params.filter(|name| !setting.network.in_head(name)).merged(&state.params),
-            buffers: setting.state.buffers.merged(&state.buffers),
-        };
-        Ok((setting.network.with_head(head), whole))
+        Ok((setting.network.with_head(head), setting.onto(&state)))
     }
 }
 

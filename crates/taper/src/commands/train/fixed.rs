@@ -1,12 +1,13 @@
 //! As the options say: a head on frozen features, part of a network, or a whole one, by gradient.
 
 use super::candidates::upper;
+use super::ending::Ending;
 use super::features::features;
 use super::find_lr::find_lr;
 use super::report::Report;
 use super::setting::Setting;
 use crate::args::Train;
-use crate::commands::{result_json, run_directory};
+use crate::commands::run_directory;
 use crate::output::Output;
 use crate::registry::CLASSIFIER;
 use crate::stage::Stage;
@@ -73,21 +74,7 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
     let objective = FineTuning::new(network.clone(), &state, &part, 0.0)?.with_norm(norm);
     let steps_an_epoch = (training.len() as u64).div_ceil((options.batch_size * options.accumulate) as u64);
     let batches_an_epoch = steps_an_epoch * options.accumulate as u64;
-    let plan = Plan {
-        steps: options.epochs() * steps_an_epoch,
-        items: options.accumulate,
-        learning_rate: options.lr(),
-        optimizer: match options.weight_decay {
-            0.0 => Optimizer::adam(),
-            weight_decay => Optimizer::AdamW { weight_decay },
-        },
-        average: options.average,
-        validate_every: steps_an_epoch,
-        patience: options.patience.unwrap_or(0),
-        save_every: steps_an_epoch,
-        seed,
-        ..Plan::default()
-    };
+    let plan = plan(options, steps_an_epoch);
     let labelled = |images: &[usize], at: Option<Draw>| -> taper_learn::Result<Batch> {
         let labels: Vec<u32> = images.iter().map(|&image| dataset.labels()[image]).collect();
         let mut chance = at.map(|at| at.rng("transform"));
@@ -143,26 +130,29 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
         None => trained.progress.learned().clone(),
     };
     let report = Report::new(setting, inputs.as_ref(), &network, &learned, seed)?;
-    // an upper part comes back onto the frozen one
-    let learned = State {
-        params: setting.state.params.merged(&learned.params),
-        buffers: setting.state.buffers.merged(&learned.buffers),
-    };
-    let model = setting.model(CLASSIFIER, setting.network.clone(), learned);
-    report.tell(setting, output);
-    if let Some(run) = &run {
-        model.save(&run.path().join("model"))?;
-        output.line(format!("the classifier is in {}", run.path().join("model").display()));
-    }
+    let model = setting.model(CLASSIFIER, setting.network.clone(), setting.onto(&learned));
     let kind = if options.weights.is_some() { "transfer" } else { "scratch" };
-    let mut method = report.json();
-    method["name"] = json!(model.network.backbone().name());
-    method["kind"] = json!(kind);
-    method["train_seconds"] = json!(trained.seconds);
-    method["adapt_seconds"] = json!(0.0);
-    let out = run.map(|run| run.path().to_path_buf());
-    output.event(&result_json("train", start.elapsed().as_secs_f64(), vec![method], out.as_ref()));
-    Ok(())
+    let facts = json!({"name": model.network.backbone().name(), "kind": kind});
+    Ending { setting, report, model, train_seconds: trained.seconds, run: run.as_ref(), start }.tell(facts, output)
+}
+
+/// As the options say, saved and validated after every epoch.
+fn plan(options: &Train, steps_an_epoch: u64) -> Plan {
+    Plan {
+        steps: options.epochs() * steps_an_epoch,
+        items: options.accumulate,
+        learning_rate: options.lr(),
+        optimizer: match options.weight_decay {
+            0.0 => Optimizer::adam(),
+            weight_decay => Optimizer::AdamW { weight_decay },
+        },
+        average: options.average,
+        validate_every: steps_an_epoch,
+        patience: options.patience.unwrap_or(0),
+        save_every: steps_an_epoch,
+        seed: options.run.common.seed,
+        ..Plan::default()
+    }
 }
 
 /// Parts of the training images, of which one says when to stop.

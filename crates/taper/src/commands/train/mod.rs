@@ -2,6 +2,7 @@
 
 mod automatic;
 pub(super) mod candidates;
+mod ending;
 pub(super) mod features;
 mod find_lr;
 mod fixed;
@@ -17,11 +18,13 @@ use crate::output::Output;
 use crate::pretrained::hub_cache::{USUAL, usual_weights};
 use anyhow::Result;
 use setting::{Setting, Source};
+use taper_data::Dataset;
 
 /// With weights and nothing said about how to train, several ways are tried and the best is kept;
 /// otherwise the one that is said.
 pub(crate) fn run(options: &Train, config: &str, output: &Output) -> Result<()> {
-    let wanting = wants_weights(options)?;
+    let dataset = data::dataset(options.data.as_deref())?;
+    let wanting = wants_weights(options, dataset.as_ref())?;
     let found = if wanting { usual_weights()? } else { None };
     let weights = options.weights.clone().or(found);
     if wanting {
@@ -34,7 +37,7 @@ pub(crate) fn run(options: &Train, config: &str, output: &Output) -> Result<()> 
         });
     }
     let source = Source {
-        data: options.data.as_deref(),
+        dataset,
         weights: weights.as_deref(),
         backbone: options.backbone,
         head: options.head.as_deref(),
@@ -50,10 +53,10 @@ pub(crate) fn run(options: &Train, config: &str, output: &Output) -> Result<()> 
 }
 
 /// Are these photographs of which nothing is said, neither where to start nor how to train?
-fn wants_weights(options: &Train) -> Result<bool> {
+fn wants_weights(options: &Train, dataset: &dyn Dataset) -> Result<bool> {
     let silent = options.weights.is_none() && options.backbone.is_none() && options.says_nothing();
     if !silent || options.data.is_none() {
         return Ok(false);
     }
-    Ok(data::look(data::dataset(options.data.as_deref())?.as_ref())?.channels == 3)
+    Ok(data::look(dataset)?.channels == 3)
 }

@@ -9,14 +9,13 @@ use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use taper_data::{Transform, View};
+use taper_data::{Dataset, Transform, View};
 use taper_learn::{Model, TaskNorm, Trained};
 use taper_models::{Architecture, Head, Network, State};
 
 /// Where a training's images and network come from.
 pub(crate) struct Source<'a> {
-    /// Glyphs without one.
-    pub(crate) data: Option<&'a Path>,
+    pub(crate) dataset: Arc<dyn Dataset>,
     pub(crate) weights: Option<&'a Path>,
     /// The one that the weights fit unless said.
     pub(crate) backbone: Option<Architecture>,
@@ -44,7 +43,7 @@ pub(crate) struct Setting {
 impl Setting {
     pub(crate) fn new(source: &Source, output: &Output) -> Result<Self> {
         let seed = source.seed;
-        let dataset = data::dataset(source.data)?;
+        let dataset = source.dataset.clone();
         data::tell(dataset.as_ref(), output)?;
         let parts = parts(dataset.as_ref(), source.validation, seed, output)?;
         let said = WeightOptions { arch: source.backbone, classes: None };
@@ -81,6 +80,15 @@ impl Setting {
         let view = data::view(self.view.dataset().clone(), transform)?;
         let network = Network::new(self.architecture.backbone(view.shape())?, self.network.head());
         Ok(Self { view, network, ..self.clone() })
+    }
+
+    /// A trained state put onto the frozen one: that of an upper part, or with a head of its own.
+    pub(crate) fn onto(&self, trained: &State) -> State {
+        let State { params, buffers } = &self.state;
+        State {
+            params: params.filter(|name| !self.network.in_head(name)).merged(&trained.params),
+            buffers: buffers.merged(&trained.buffers),
+        }
     }
 
     /// The trained network as it is kept.
