@@ -40,8 +40,7 @@ fn winner(rows: &[Scored<'_>]) -> Option<String> {
         ));
     }
     let difference = paired_difference(first.accuracies, second.accuracies);
-    let points = |value: f64| format!("{:.1}", value * 100.0);
-    let (mean, low, high) = (points(difference.mean), points(difference.low), points(difference.high));
+    let [mean, low, high] = points(difference);
     let (first, second) = (first.name, second.name);
     Some(if difference.low > 0.0 {
         format!(
@@ -60,14 +59,17 @@ fn carried(rows: &[Scored<'_>]) -> Option<String> {
     let (came, here): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.carried);
     let best = here.into_iter().max_by(|a, b| a.accuracy.mean.total_cmp(&b.accuracy.mean))?;
     let came = came.first()?;
-    let difference = paired_difference(came.accuracies, best.accuracies);
-    let points = |value: f64| format!("{:.1}", value * 100.0);
-    let (mean, low, high) = (points(difference.mean), points(difference.low), points(difference.high));
+    let [mean, low, high] = points(paired_difference(came.accuracies, best.accuracies));
     Some(format!(
         "{}, trained before on far more images, differs from {} by {mean} points ({low} to {high}).",
         capitalised(came.name),
         best.name
     ))
+}
+
+/// Mean, low and high in points of a hundred.
+fn points(interval: Interval) -> [String; 3] {
+    [interval.mean, interval.low, interval.high].map(|value| format!("{:.1}", value * 100.0))
 }
 
 fn capitalised(text: &str) -> String {
