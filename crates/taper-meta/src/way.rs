@@ -82,3 +82,36 @@ impl<'a> Way<'a> {
         Ok((stops, here))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MAML;
+    use crate::inner_loop::{Order, Rate};
+    use crate::test_support::{start, task};
+    use taper_learn::TaskNorm;
+
+    #[test]
+    fn the_way_back_stops_where_the_way_there_was_at_every_step() {
+        let (setup, state) = start(&MAML, TaskNorm::Support, &[], 1);
+        let inner = InnerLoop { network: setup.network, norm: TaskNorm::Support, order: Order::Second };
+        let support = task().support;
+        for count in [0, 3, 9, 18, 25] {
+            // no two steps alike
+            let rate = |number: usize| Rate::Same(1e-3 * (number + 1) as f64);
+            let steps: Vec<Step> = (0..count).map(|number| Step::plain(rate(number), &state.buffers)).collect();
+            let (mut way, end) = Way::walk(&inner, &state.params, &steps, &support, "noise").unwrap();
+            let at = |number: usize| inner.descend(&state.params, &steps[..number], &support, "noise").unwrap();
+            let values = |params: &Params| -> Vec<Vec<f64>> {
+                params.iter().map(|(_, tensor)| tensor.flatten_all().unwrap().to_vec1().unwrap()).collect()
+            };
+            assert!(values(&end) == values(&at(count)));
+            for number in (0..count).rev() {
+                let stop = way.back().unwrap().unwrap();
+                assert_eq!(stop.number, number);
+                assert!(values(&stop.params) == values(&at(number)), "step {number} of {count}");
+            }
+            assert!(way.back().unwrap().is_none());
+        }
+    }
+}
