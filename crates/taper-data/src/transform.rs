@@ -5,10 +5,12 @@ mod centre;
 mod chances;
 mod distortion;
 mod drawing;
+mod levels;
 mod planes;
 mod resize;
 mod step;
 mod text;
+mod trivial_augment;
 mod warp;
 
 pub use centre::Middle;
@@ -169,7 +171,7 @@ mod tests {
     fn random_steps_without_chance_are_fixed() {
         let image = numbered(1, 6, 6);
         let fixed = apply(
-            "random-crop(4,2) random-flip random-erasing(1) random-rotate(20) random-affine(5,0.1,0.1,5)",
+            "random-crop(4,2) random-flip random-erasing(1) random-rotate(20) random-affine(5,0.1,0.1,5) trivial-augment",
             &image,
         );
         assert_eq!(fixed, apply("centre-crop(4)", &image));
@@ -183,9 +185,14 @@ mod tests {
     #[test]
     fn random_steps_depend_on_chance_alone() {
         let image = numbered(3, 12, 10);
-        for text in
-            ["random-crop(8,3)", "random-resized-crop(5)", "random-flip", "random-erasing(0.5)", "random-rotate(30)"]
-        {
+        for text in [
+            "random-crop(8,3)",
+            "random-resized-crop(5)",
+            "random-flip",
+            "random-erasing(0.5)",
+            "random-rotate(30)",
+            "trivial-augment",
+        ] {
             let transform: Transform = text.parse().unwrap();
             assert!(transform.is_random());
             let draw = |index| transform.apply(&image, Some(&mut rng(4, "test", index))).unwrap();

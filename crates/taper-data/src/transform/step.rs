@@ -2,6 +2,7 @@
 
 use super::distortion::{Map, pen};
 use super::drawing::{frame, ink};
+use super::trivial_augment::trivial_augment;
 use super::{Affine, Chances, Filter, Middle, Planes, Warp, centre::centre, resize::resize, warp::warp};
 use crate::{DataError, Result};
 use rand::Rng as _;
@@ -79,6 +80,9 @@ pub enum Step {
     RandomErasing(f32),
     /// Turned by up to so many degrees to either side; `random-rotate(15)`.
     RandomRotate(f32),
+    /// One operation, such as a shift, a turn or more contrast, at a random strength (Müller and Hutter
+    /// 2021, in the wide space); `trivial-augment`.
+    TrivialAugment,
     /// Turned, shifted, scaled and slanted; `random-affine(degrees=10,shift=0.1,scale=0.1,shear=5)`.
     RandomAffine(Affine),
     /// One of the eight symmetries of the square, the same for all images of a task: each turns an
@@ -111,7 +115,7 @@ impl Step {
     pub(crate) fn is_random(&self) -> bool {
         use Step::{
             ClassWarp, RandomAffine, RandomCrop, RandomErasing, RandomFlip, RandomPen, RandomResizedCrop, RandomRotate,
-            RandomWarp, TaskSymmetry,
+            RandomWarp, TaskSymmetry, TrivialAugment,
         };
         matches!(
             self,
@@ -120,6 +124,7 @@ impl Step {
                 | RandomFlip
                 | RandomErasing(_)
                 | RandomRotate(_)
+                | TrivialAugment
                 | RandomAffine(_)
                 | TaskSymmetry
                 | ClassWarp { .. }
@@ -194,7 +199,8 @@ impl Step {
             | Self::Colour
             | Self::Invert
             | Self::Flip
-            | Self::RandomFlip => Ok(()),
+            | Self::RandomFlip
+            | Self::TrivialAugment => Ok(()),
         }
     }
 
@@ -287,6 +293,7 @@ impl Step {
             (Self::RandomRotate(degrees), Some(chance)) => {
                 warp(&planes, Affine { degrees: *degrees, shift: 0.0, scale: 0.0, shear: 0.0 }, chance)
             }
+            (Self::TrivialAugment, Some(chance)) => trivial_augment(planes, chance),
             (Self::RandomAffine(most), Some(chance)) => warp(&planes, *most, chance),
             (Self::RandomPen { low, high }, Some(chance)) => pen(&planes, chance.random_range(*low..=*high)),
             (
@@ -294,6 +301,7 @@ impl Step {
                 | Self::RandomFlip
                 | Self::RandomErasing(_)
                 | Self::RandomRotate(_)
+                | Self::TrivialAugment
                 | Self::RandomAffine(_)
                 | Self::RandomPen { .. }
                 | Self::TaskSymmetry

@@ -6,8 +6,8 @@ use std::fmt;
 use std::str::FromStr;
 
 const STEPS: &str = "resize, resize-short, centre-crop, centre, ink, frame, grey, colour, invert, normalise, random-crop, \
-                     random-resized-crop, flip, random-flip, random-erasing, random-rotate, random-affine, task-symmetry, \
-                     class-warp, random-warp and random-pen";
+                     random-resized-crop, flip, random-flip, random-erasing, random-rotate, trivial-augment, random-affine, \
+                     task-symmetry, class-warp, random-warp and random-pen";
 
 impl fmt::Display for Transform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,6 +39,7 @@ impl fmt::Display for Step {
             Self::RandomFlip => write!(f, "random-flip"),
             Self::RandomErasing(often) => write!(f, "random-erasing({often})"),
             Self::RandomRotate(degrees) => write!(f, "random-rotate({degrees})"),
+            Self::TrivialAugment => write!(f, "trivial-augment"),
             Self::RandomAffine(Affine { degrees, shift, scale, shear }) => {
                 write!(f, "random-affine(degrees={degrees},shift={shift},scale={scale},shear={shear})")
             }
@@ -121,6 +122,7 @@ impl FromStr for Step {
             ("random-flip", []) => Self::RandomFlip,
             ("random-erasing", [often]) => Self::RandomErasing(number(text, often)?),
             ("random-rotate", [degrees]) => Self::RandomRotate(number(text, degrees)?),
+            ("trivial-augment", []) => Self::TrivialAugment,
             ("random-affine", values) => {
                 let [degrees, shift, scale, shear] = each(text, values, ["degrees", "shift", "scale", "shear"])?;
                 Self::RandomAffine(Affine { degrees, shift, scale, shear })
@@ -205,7 +207,7 @@ fn explain(step: &str, name: &str) -> String {
         "random-warp" => "random-warp(degrees=4,scale=0.07,aspect=0.1,slant=0.1,shift=0.02,bend=0.02)",
         "random-pen" => "random-pen(0.25,0.55)",
         "frame" => "frame(0.6,105)",
-        "ink" | "grey" | "colour" | "invert" | "random-flip" | "task-symmetry" => name,
+        "ink" | "grey" | "colour" | "invert" | "random-flip" | "trivial-augment" | "task-symmetry" => name,
         _ => return format!("`{step}` is no step of a transform, use {STEPS}"),
     };
     format!("`{step}` is not understood, write {example}")
@@ -218,13 +220,13 @@ mod tests {
     #[test]
     fn canonical_texts_are_read_and_written_unchanged() {
         let text = "centre-crop(200) resize(32x24) resize(9x8,bicubic) resize-short(256,bicubic) centre(box) ink frame(0.6,105) grey colour invert \
-                    random-crop(32,4) random-resized-crop(16) random-flip random-rotate(7.5) \
+                    random-crop(32,4) random-resized-crop(16) random-flip random-rotate(7.5) trivial-augment \
                     random-affine(degrees=10,shift=0.1,scale=0,shear=5) task-symmetry \
                     class-warp(often=0.7,degrees=9,scale=0.1,aspect=0.25,slant=0.2,shift=0,bend=0.05) \
                     random-warp(degrees=4,scale=0.07,aspect=0.1,slant=0.1,shift=0.02,bend=0.02) random-pen(0.25,0.55) \
                     normalise(mean=0.485,0.456,0.406,std=0.25)";
         let transform: Transform = text.parse().unwrap();
-        assert_eq!(transform.steps().len(), 20);
+        assert_eq!(transform.steps().len(), 21);
         assert_eq!(transform.to_string(), text);
         assert_eq!("".parse::<Transform>().unwrap().to_string(), "");
     }

@@ -1,0 +1,189 @@
+//! TrivialAugment (Müller and Hutter 2021): one operation, drawn evenly from fourteen, at a strength
+//! drawn evenly from 31. The strengths are the paper's wide space as torchvision has it, the
+//! operations Pillow's.
+
+use super::Planes;
+use super::levels::Levels;
+use rand::Rng as _;
+use taper_ops::Rng;
+
+/// Strengths of an operation.
+const BINS: u8 = 31;
+/// Operations to draw from.
+const OPERATIONS: u8 = 14;
+
+/// One operation at one strength.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Operation {
+    Identity,
+    /// Pixels across per pixel down.
+    ShearX(f64),
+    /// Pixels down per pixel across.
+    ShearY(f64),
+    /// Pixels to the right.
+    TranslateX(f64),
+    /// Pixels down.
+    TranslateY(f64),
+    /// Degrees, anticlockwise.
+    Rotate(f64),
+    /// A factor, as the next three: 0 is black, 1 the image.
+    Brightness(f32),
+    /// 0 is grey.
+    Colour(f32),
+    /// 0 is the mean grey all over.
+    Contrast(f32),
+    /// 0 is smooth.
+    Sharpness(f32),
+    /// Bits that are kept of eight.
+    Posterise(u8),
+    /// Levels from here on are inverted.
+    Solarise(f64),
+    AutoContrast,
+    Equalise,
+}
+
+/// `planes`, samples of 0 to 1, with an operation done that chance draws.
+pub(crate) fn trivial_augment(planes: Planes, chance: &mut Rng) -> Planes {
+    Operation::draw(chance).apply(planes)
+}
+
+impl Operation {
+    fn draw(chance: &mut Rng) -> Self {
+        let operation = chance.random_range(0..OPERATIONS);
+        let strength = f64::from(chance.random_range(0..BINS)) / f64::from(BINS - 1);
+        let signed = if chance.random() { strength } else { -strength };
+        let factor = (1.0 + 0.99 * signed) as f32;
+        match operation {
+            0 => Self::Identity,
+            1 => Self::ShearX(0.99 * signed),
+            2 => Self::ShearY(0.99 * signed),
+            3 => Self::TranslateX((32.0 * signed).trunc()),
+            4 => Self::TranslateY((32.0 * signed).trunc()),
+            5 => Self::Rotate(135.0 * signed),
+            6 => Self::Brightness(factor),
+            7 => Self::Colour(factor),
+            8 => Self::Contrast(factor),
+            9 => Self::Sharpness(factor),
+            10 => Self::Posterise(8 - (6.0 * strength).round() as u8),
+            11 => Self::Solarise(255.0 * (1.0 - strength)),
+            12 => Self::AutoContrast,
+            _ => Self::Equalise,
+        }
+    }
+
+    fn apply(self, planes: Planes) -> Planes {
+        if self == Self::Identity {
+            return planes;
+        }
+        let image = Levels::of(&planes);
+        let changed = match self {
+            Self::Identity => image,
+            Self::ShearX(slant) => image.moved([1.0, slant, 0.0, 0.0, 1.0, 0.0]),
+            Self::ShearY(slant) => image.moved([1.0, 0.0, 0.0, slant, 1.0, 0.0]),
+            Self::TranslateX(right) => image.moved([1.0, 0.0, -right, 0.0, 1.0, 0.0]),
+            Self::TranslateY(down) => image.moved([1.0, 0.0, 0.0, 0.0, 1.0, -down]),
+            Self::Rotate(degrees) => image.turned(degrees),
+            Self::Brightness(factor) => image.from(&image.even(0), factor),
+            Self::Colour(factor) => image.from(&image.grey(), factor),
+            Self::Contrast(factor) => image.from(&image.even(image.mean()), factor),
+            Self::Sharpness(factor) => image.from(&image.smooth(), factor),
+            Self::Posterise(bits) => image.map(|level| level & !(0xff_u8.checked_shr(bits.into()).unwrap_or(0))),
+            Self::Solarise(from) => image.map(|level| if f64::from(level) < from { level } else { 255 - level }),
+            Self::AutoContrast => image.stretched(),
+            Self::Equalise => image.equalised(),
+        };
+        changed.planes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Image;
+    use taper_ops::rng;
+
+    /// The picture that `tests/golden/trivial_augment.py` draws.
+    fn picture((width, height): (usize, usize), channels: usize) -> Planes {
+        let sample = |x: usize, y: usize, c: usize| 20 + ((x * x * 7 + y * 31 + x * y * (c + 3) + c * 50) % 216) as u8;
+        let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+        let pixels = places.flat_map(|(x, y)| (0..channels).map(move |c| sample(x, y, c))).collect();
+        Planes::of(&Image { width, height, channels, pixels })
+    }
+
+    fn operation(name: &str, strength: f64) -> Operation {
+        match name {
+            "shear-x" => Operation::ShearX(strength),
+            "shear-y" => Operation::ShearY(strength),
+            "translate-x" => Operation::TranslateX(strength),
+            "translate-y" => Operation::TranslateY(strength),
+            "rotate" => Operation::Rotate(strength),
+            "brightness" => Operation::Brightness(strength as f32),
+            "colour" => Operation::Colour(strength as f32),
+            "contrast" => Operation::Contrast(strength as f32),
+            "sharpness" => Operation::Sharpness(strength as f32),
+            "posterise" => Operation::Posterise(strength as u8),
+            "solarise" => Operation::Solarise(strength),
+            "auto-contrast" => Operation::AutoContrast,
+            "equalise" => Operation::Equalise,
+            _ => panic!("{name}"),
+        }
+    }
+
+    #[test]
+    fn every_operation_is_pillows_to_the_level() {
+        let mut seen = std::collections::BTreeSet::new();
+        let golden = include_str!("../../../../tests/golden/trivial_augment.txt");
+        for line in golden.lines().filter(|line| !line.starts_with('#')) {
+            let words: Vec<&str> = line.split(' ').collect();
+            let [name, strength, channels, ref theirs @ ..] = *words.as_slice() else { panic!("{line}") };
+            let size = if name == "equalise" { (25, 22) } else { (11, 8) };
+            let image = picture(size, channels.parse().unwrap());
+            let ours = operation(name, strength.parse().unwrap()).apply(image.clone());
+            let levels = |planes: &Planes| planes.values.iter().map(|v| (v * 255.0).round() as u8).collect::<Vec<_>>();
+            let theirs: Vec<u8> = theirs.iter().map(|level| level.parse().unwrap()).collect();
+            assert_eq!(levels(&ours), theirs, "{name} {strength} of {channels} channels");
+            assert_eq!(
+                theirs == levels(&image),
+                name == "colour" && channels == "1",
+                "{name} is to change the picture"
+            );
+            seen.insert(name);
+        }
+        assert_eq!(seen.len(), usize::from(OPERATIONS) - 1, "all but the identity: {seen:?}");
+    }
+
+    #[test]
+    fn operations_signs_and_strengths_are_drawn_evenly_within_the_wide_space() {
+        const DRAWS: u64 = 14_000;
+        let mut counts = [0; OPERATIONS as usize];
+        let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+        let mut shears = std::collections::BTreeSet::new();
+        for index in 0..DRAWS {
+            let drawn = Operation::draw(&mut rng(0, "test", index));
+            let (kind, allowed) = match drawn {
+                Operation::Identity => (0, true),
+                Operation::ShearX(slant) => {
+                    shears.insert((slant * 1e6) as i64);
+                    (least, most) = (least.min(slant), most.max(slant));
+                    (1, true)
+                }
+                Operation::ShearY(slant) => (2, slant.abs() <= 0.99),
+                Operation::TranslateX(right) => (3, right.abs() <= 32.0 && right.fract() == 0.0),
+                Operation::TranslateY(down) => (4, down.abs() <= 32.0 && down.fract() == 0.0),
+                Operation::Rotate(degrees) => (5, degrees.abs() <= 135.0),
+                Operation::Brightness(factor) => (6, (0.0099..=1.9901).contains(&factor)),
+                Operation::Colour(factor) => (7, (0.0099..=1.9901).contains(&factor)),
+                Operation::Contrast(factor) => (8, (0.0099..=1.9901).contains(&factor)),
+                Operation::Sharpness(factor) => (9, (0.0099..=1.9901).contains(&factor)),
+                Operation::Posterise(bits) => (10, (2..=8).contains(&bits)),
+                Operation::Solarise(from) => (11, (0.0..=255.0).contains(&from)),
+                Operation::AutoContrast => (12, true),
+                Operation::Equalise => (13, true),
+            };
+            assert!(allowed, "{drawn:?}");
+            counts[kind] += 1;
+        }
+        assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");
+        assert_eq!((least, most, shears.len()), (-0.99, 0.99, 61), "30 strengths to either side, and none");
+    }
+}
