@@ -59,6 +59,27 @@ fn mixed_images_averages_and_patience_train_a_classifier() {
 }
 
 #[test]
+fn the_report_averages_over_views_where_random_steps_make_some_and_training_is_the_same() {
+    let at = folder();
+    let run = |how: &str| {
+        let line = format!("train data --backbone conv4-4 --epochs 2 --out run --force {how} --transform");
+        let arguments = line.split_whitespace().chain(["resize(28x28) random-affine(degrees=30,shift=0.1)"]);
+        let run = finished(command(at.path(), arguments).output().unwrap());
+        let model = fs::read(at.path().join("run/model/model.safetensors")).unwrap();
+        (run.stdout, model)
+    };
+    let ((one, alone), (eight, model)) = (run(""), run("--views 8"));
+    assert!(model == alone, "views change what is learned");
+    assert!(one.contains("validation images: accuracy") && eight.contains("validation images, 8 views each: accuracy"));
+    let surest = |text: &str| text.lines().skip_while(|line| !line.contains("how sure")).nth(2).map(String::from);
+    assert!(surest(&one).is_some() && surest(&one) != surest(&eight), "{one}{eight}");
+    assert_eq!(eight, run("--views 8").0);
+    let wrong = taper(at.path(), "train data --backbone conv4-4 --epochs 1 --views 8");
+    assert!(wrong.code == Some(1) && wrong.stderr.contains("has no random step"), "{wrong:?}");
+    assert!(!wrong.stdout.contains("Epoch"), "it is told before the training: {wrong:?}");
+}
+
+#[test]
 fn the_test_of_learning_rates_gives_its_curve_and_a_rate_and_keeps_nothing() {
     let at = folder();
     let found = taper_ok(at.path(), "train data --backbone conv4-4 --find-lr --json").result();

@@ -21,6 +21,11 @@ impl<'a> Copies<'a> {
         check(view.transform(), copies)?;
         Ok(Self { view, copies, seed })
     }
+
+    /// Copies of each image, itself included.
+    pub fn count(&self) -> usize {
+        self.copies
+    }
 }
 
 impl Inputs for Copies<'_> {

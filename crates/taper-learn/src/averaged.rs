@@ -23,13 +23,18 @@ impl Adapt for Averaged<'_> {
     }
 }
 
+/// The mean over the copies of each of `inputs (n, copies, c, h, w)` of the logits that `logits` gives
+/// `(n · copies, c, h, w)`: `(n, ways)`.
+pub fn mean_logits(inputs: &Tensor, logits: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let (n, copies) = (inputs.dim(0)?, inputs.dim(1)?);
+    Ok(logits(&inputs.flatten(0, 1)?)?.reshape((n, copies, ()))?.mean(1)?)
+}
+
 struct AveragedClassifier(Box<dyn Classifier>);
 
 impl Classifier for AveragedClassifier {
     fn logits(&self, inputs: &Tensor) -> Result<Tensor> {
-        let (n, copies) = (inputs.dim(0)?, inputs.dim(1)?);
-        let logits = self.0.logits(&inputs.flatten(0, 1)?)?;
-        Ok(logits.reshape((n, copies, ()))?.mean(1)?)
+        mean_logits(inputs, |copies| self.0.logits(copies))
     }
 
     fn network(&self) -> Result<(Network, State)> {

@@ -27,7 +27,7 @@ mod task_norm;
 
 pub use adapt::{Adapt, Classifier};
 pub use average::Average;
-pub use averaged::Averaged;
+pub use averaged::{Averaged, mean_logits};
 pub use confusion::{ClassScore, Confusion};
 pub use cross_validation::{Labelled, Right, cross_validate, repeated_folds_interval};
 pub use deadline::Deadline;

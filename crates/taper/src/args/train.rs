@@ -73,6 +73,10 @@ pub(crate) struct Train {
     /// Only look for a learning rate: 100 steps at rising rates, their losses as a curve
     #[arg(long, conflicts_with = "as_published")]
     pub(crate) find_lr: bool,
+    /// Views of each validation image in the report, whose scores are their mean: itself, and copies
+    /// by the random steps of --transform
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = positive::<usize>)]
+    pub(crate) views: usize,
     /// Share of the images kept for validation where DATA has no val/ part
     #[arg(long, default_value_t = 0.2, value_parser = share, allow_negative_numbers = true)]
     pub(crate) validation: f64,
@@ -93,7 +97,7 @@ impl Train {
         let numbers = self.epochs.is_some() || self.lr.is_some() || self.accumulate > 1 || self.smoothing > 0.0;
         let parts = self.head.is_some() || self.freeze.is_some() || self.train.is_some();
         let ways = self.mixing() != Mixing::Off || self.average != Average::Off || self.patience.is_some();
-        !(numbers || parts || ways || self.balance || self.find_lr || self.as_published)
+        !(numbers || parts || ways || self.views > 1 || self.balance || self.find_lr || self.as_published)
     }
 
     /// How training images are mixed.

@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
     let fitting = Instant::now();
     let (network, state) = best.train(training, setting, seed)?;
     let train_seconds = fitting.elapsed().as_secs_f64();
-    let report = Report::new(setting, setting.view.as_ref(), &network, &state, seed)?;
+    let report = Report::new(setting, setting.view.as_ref(), None, &network, &state, seed)?;
     output.line(format!("{recipe} is kept, trained on all {} training images\n", training.images.len()));
     let model = setting.model(CLASSIFIER, network, state);
     let facts = json!({"name": recipe.to_string(), "kind": "transfer", "tried": tried});

@@ -16,7 +16,7 @@ use candle_core::{Device, Tensor};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
-use taper_data::{Batch, Inputs};
+use taper_data::{Batch, Copies, Inputs};
 use taper_learn::heads::stratified_folds;
 use taper_learn::{Draw, Optimizer, Plan, accuracy};
 use taper_models::{Mode, Network, Norm, State};
@@ -58,6 +58,7 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
     let ways = dataset.classes().len();
     let part = options.part();
     part.of(&setting.network, &setting.state)?;
+    let copies = (options.views > 1).then(|| Copies::new(view, options.views, seed)).transpose()?;
     let run = run_directory(&options.run, config)?;
     let (training, stopping) = match options.patience {
         Some(_) => {
@@ -129,7 +130,7 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
         // the last state is kept, chosen by nothing: the validation figure stays honest
         None => trained.progress.learned().clone(),
     };
-    let report = Report::new(setting, inputs.as_ref(), &network, &learned, seed)?;
+    let report = Report::new(setting, inputs.as_ref(), copies.as_ref(), &network, &learned, seed)?;
     let model = setting.model(CLASSIFIER, setting.network.clone(), setting.onto(&learned));
     let kind = if options.weights.is_some() { "transfer" } else { "scratch" };
     let facts = json!({"name": model.network.backbone().name(), "kind": kind});

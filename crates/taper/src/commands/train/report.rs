@@ -6,8 +6,8 @@ use crate::output::Output;
 use crate::table::table;
 use anyhow::Result;
 use serde_json::{Value, json};
-use taper_data::Inputs;
-use taper_learn::{Confusion, Interval, Labelled};
+use taper_data::{Copies, Inputs};
+use taper_learn::{Confusion, Interval, Labelled, mean_logits};
 use taper_models::{Network, State};
 use taper_ops::log_softmax;
 
@@ -24,21 +24,30 @@ pub(crate) struct Report {
     macro_f1: Interval,
     /// Image, predicted class and its probability, the surest first.
     wrong: Vec<(usize, u32, f32)>,
+    /// Views of each image.
+    views: usize,
 }
 
 impl Report {
-    /// By `network` with `state` on the images, or on what its frozen part made of them.
+    /// By `network` with `state` on the images, or on what its frozen part made of them; where there
+    /// are `copies` of the images, on the mean of each one's scores.
     pub(crate) fn new(
         setting: &Setting,
         inputs: &dyn Inputs,
+        copies: Option<&Copies>,
         network: &Network,
         state: &State,
         seed: u64,
     ) -> Result<Self> {
         let Labelled { images, labels, ways } = &setting.parts.validation;
+        let views = copies.map_or(1, Copies::count);
+        let batch = BATCH.div_ceil(views);
         let (mut predicted, mut wrong) = (Vec::with_capacity(images.len()), Vec::new());
-        for (images, labels) in images.chunks(BATCH).zip(labels.chunks(BATCH)) {
-            let logits = network.logits(state, &inputs.inputs(images, None)?)?;
+        for (images, labels) in images.chunks(batch).zip(labels.chunks(batch)) {
+            let logits = match copies {
+                Some(copies) => mean_logits(&copies.inputs(images, None)?, |all| Ok(network.logits(state, all)?))?,
+                None => network.logits(state, &inputs.inputs(images, None)?)?,
+            };
             let probabilities = log_softmax(&logits)?.exp()?.to_vec2::<f32>()?;
             for ((&image, &label), row) in images.iter().zip(labels).zip(&probabilities) {
                 let best = (0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
@@ -51,7 +60,7 @@ impl Report {
         wrong.sort_by(|a, b| b.2.total_cmp(&a.2).then(a.0.cmp(&b.0)));
         let confusion = Confusion::new(labels, &predicted, *ways)?;
         let macro_f1 = confusion.macro_f1(seed);
-        Ok(Self { confusion, macro_f1, wrong })
+        Ok(Self { confusion, macro_f1, wrong, views })
     }
 
     /// Says it.
@@ -92,7 +101,8 @@ impl Report {
         }
         let images = setting.parts.validation.images.len();
         output.line(format!(
-            "\non {images} validation images: accuracy {}, macro-F1 {}",
+            "\non {images} validation images{}: accuracy {}, macro-F1 {}",
+            if self.views > 1 { format!(", {} views each", self.views) } else { String::new() },
             spoken(self.confusion.accuracy()),
             spoken(self.macro_f1)
         ));
@@ -102,7 +112,7 @@ impl Report {
     pub(crate) fn json(&self) -> Value {
         let accuracy = self.confusion.accuracy();
         json!({"accuracy": accuracy.mean, "ci95": [accuracy.low, accuracy.high], "macro_f1": self.macro_f1.mean,
-            "macro_f1_ci95": [self.macro_f1.low, self.macro_f1.high]})
+            "macro_f1_ci95": [self.macro_f1.low, self.macro_f1.high], "views": self.views})
     }
 }
 
