@@ -49,7 +49,10 @@ fn reached(at: &Path, step: u64, taper: &mut Child) -> bool {
 
 /// Everything that a run learned, as it lies on disk.
 fn learned(run: &Path) -> Vec<Vec<u8>> {
-    ["checkpoint/maml.safetensors", "model/model.safetensors"].map(|file| fs::read(run.join(file)).unwrap()).into()
+    let mut files: Vec<_> = fs::read_dir(run.join("checkpoint")).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    files.push(run.join("model/model.safetensors"));
+    files.into_iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
 #[test]
@@ -70,6 +73,31 @@ fn a_run_killed_at_ten_random_moments_and_resumed_equals_the_unbroken_one() {
     }
     taper_ok(at.path(), &line);
     assert!(learned(&at.path().join("run")) == learned(&at.path().join("unbroken")), "killed after steps {moments:?}");
+}
+
+#[test]
+fn gradual_unfreezing_killed_in_several_of_its_parts_and_resumed_equals_the_unbroken_run() {
+    let at = folder();
+    let seen = "--validation 0.5 --transform resize(8)colour";
+    taper_ok(at.path(), &format!("train data --backbone cifar-resnet20 --epochs 1 {seen} --out base"));
+    let line = |out: &str| {
+        format!(
+            "train data --weights base/model/model.safetensors {seen} --train gradual --epochs 6 --batch-size 8 \
+             --average ema:0.9 --out {out}"
+        )
+    };
+    taper_ok(at.path(), &line("unbroken"));
+    let mut next = line("run");
+    // five steps an epoch
+    for moment in [3, 6, 12, 18, 27] {
+        let mut taper = start(at.path(), &next);
+        assert!(reached(at.path(), moment, &mut taper), "ended before step {moment}");
+        taper.kill().unwrap();
+        taper.wait().unwrap();
+        next = "train --resume run".into();
+    }
+    taper_ok(at.path(), &next);
+    assert!(learned(&at.path().join("run")) == learned(&at.path().join("unbroken")));
 }
 
 /// Other moments in every run of the test; a failure names its own.

@@ -44,6 +44,28 @@ fn a_part_that_is_named_is_trained_and_the_rest_stays_bit_for_bit() {
 }
 
 #[test]
+fn what_is_opened_gradually_is_opened_from_the_top_and_cached_activations_train_as_images_do() {
+    let at = folder();
+    let losses = |out: &str, transform: &str| {
+        let line = format!("{WEIGHTED} --train gradual --epochs 5 --batch-size 8 --out {out} --transform");
+        let run = finished(command(at.path(), line.split_whitespace().chain([transform])).output().unwrap());
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let log = fs::read_to_string(at.path().join(out).join("metrics.jsonl")).unwrap();
+        let events = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        events.filter_map(|event| event["loss"].as_f64()).collect::<Vec<f64>>()
+    };
+    // erasing that never happens, and nevertheless keeps anything from being computed once
+    let (cached, plain) =
+        (losses("cached", "colour resize(16x16)"), losses("plain", "colour resize(16x16) random-erasing(0)"));
+    assert_eq!(cached.len(), 15, "three steps in each of five epochs");
+    assert!(cached.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-3), "{cached:?} {plain:?}");
+    let wrong = taper(at.path(), &format!("{WEIGHTED} --train gradual:layer9"));
+    assert!(wrong.code == Some(1) && wrong.stderr.contains("`layer9` names no part"), "{wrong:?}");
+    let wrong = taper(at.path(), &format!("{WEIGHTED} --train gradual --find-lr"));
+    assert!(wrong.code == Some(2) && wrong.stderr.contains("leave out gradual"), "{wrong:?}");
+}
+
+#[test]
 fn mixed_images_averages_and_patience_train_a_classifier() {
     let at = folder();
     for how in ["--mixup 0.2 --average ema:0.9", "--cutmix 1", "--lr 3 --patience 1 --epochs 20"] {

@@ -29,6 +29,9 @@ pub struct Plan {
     pub rates: Rates,
     /// Largest length of a gradient; longer ones are shortened to it.
     pub clip: Option<f64>,
+    /// Steps, counted from 0, before which the optimiser forgets: other parameters are learned from
+    /// there on.
+    pub restarts: Vec<u64>,
     /// Which states are averaged; the average is then what is validated and kept.
     pub average: Average,
     /// Steps between validations, 0 for none.
@@ -52,6 +55,7 @@ impl Default for Plan {
             optimizer: Optimizer::adam(),
             rates: Rates::default(),
             clip: None,
+            restarts: Vec::new(),
             average: Average::Off,
             validate_every: 0,
             patience: 0,
@@ -162,7 +166,8 @@ pub fn fit<O: Objective + ?Sized>(
             Some(most) if length > most => mean.params.scaled(most / length)?,
             _ => mean.params,
         };
-        let (params, moments) = plan.optimizer.step(&state.params, &direction, &progress.moments, learning_rate)?;
+        let remembered = if plan.restarts.contains(&step) { &Moments::default() } else { &progress.moments };
+        let (params, moments) = plan.optimizer.step(&state.params, &direction, remembered, learning_rate)?;
         let params = plan.rates.applied(&state.params, params)?;
         let buffers = state.buffers.merged(&mean.buffers);
         let state = State { params, buffers };

@@ -111,6 +111,20 @@ pub trait Backbone: Send + Sync + fmt::Debug {
         Err(ModelError::Invalid(format!("{} can't be cut at `{stage}`: train the whole network", self.name())))
     }
 
+    /// What enters `to`, a cut above the cut `from`, when `activations (n, h, w, c)` enter `from`.
+    ///
+    /// Errs where [`Backbone::below`] does.
+    fn between(
+        &self,
+        _params: &Params,
+        _buffers: &Buffers,
+        _activations: &Tensor,
+        _mode: &mut Mode,
+        [from, _to]: [&str; 2],
+    ) -> Result<Tensor> {
+        Err(ModelError::Invalid(format!("{} can't be cut at `{from}`: train the whole network", self.name())))
+    }
+
     /// The features of what enters `stage`.
     ///
     /// Errs where [`Backbone::below`] does.

@@ -239,6 +239,20 @@ impl Backbone for EfficientNetLite0 {
         Ok(x)
     }
 
+    fn between(
+        &self,
+        params: &Params,
+        buffers: &Buffers,
+        activations: &Tensor,
+        mode: &mut Mode,
+        [from, to]: [&str; 2],
+    ) -> Result<Tensor> {
+        let mut pass = Pass::new(params, buffers, mode).with_eps(EPS);
+        let blocks = self.blocks().into_iter().skip_while(|block| block.stage != from);
+        let mut blocks = blocks.take_while(|block| block.stage != to);
+        blocks.try_fold(activations.clone(), |x, block| block.pass(&mut pass, &x))
+    }
+
     fn above(
         &self,
         params: &Params,

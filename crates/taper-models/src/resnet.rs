@@ -276,6 +276,20 @@ impl Backbone for ResNet {
         Ok(x)
     }
 
+    fn between(
+        &self,
+        params: &Params,
+        buffers: &Buffers,
+        activations: &Tensor,
+        mode: &mut Mode,
+        [from, to]: [&str; 2],
+    ) -> Result<Tensor> {
+        let mut pass = Pass::new(params, buffers, mode);
+        let blocks = self.blocks().into_iter().skip_while(|block| block.stage() != from);
+        let mut blocks = blocks.take_while(|block| block.stage() != to);
+        blocks.try_fold(activations.clone(), |x, block| self.block(&mut pass, &block, &x))
+    }
+
     fn above(
         &self,
         params: &Params,

@@ -17,12 +17,7 @@ impl Upper {
     ///
     /// Errs when it can't be cut there, listing where it can.
     pub fn new(whole: Arc<dyn Backbone>, stage: &str) -> Result<Self> {
-        if !whole.cuts().iter().any(|cut| cut == stage) {
-            let cuts = whole.cuts();
-            let hint =
-                if cuts.is_empty() { "train the whole network".into() } else { format!("use {}", cuts.join(", ")) };
-            return Err(ModelError::Invalid(format!("{} can't be cut at `{stage}`: {hint}", whole.name())));
-        }
+        check(whole.as_ref(), stage)?;
         Ok(Self { whole, stage: stage.to_string() })
     }
 
@@ -36,6 +31,16 @@ impl Upper {
         let stages = self.stages();
         stages.iter().any(|stage| name.strip_prefix(stage.as_str()).is_some_and(|rest| rest.starts_with('.')))
     }
+}
+
+/// Errs when it can't be cut at `stage`.
+fn check(backbone: &dyn Backbone, stage: &str) -> Result<()> {
+    let cuts = backbone.cuts();
+    if cuts.iter().any(|cut| cut == stage) {
+        return Ok(());
+    }
+    let hint = if cuts.is_empty() { "train the whole network".into() } else { format!("use {}", cuts.join(", ")) };
+    Err(ModelError::Invalid(format!("{} can't be cut at `{stage}`: {hint}", backbone.name())))
 }
 
 impl Backbone for Upper {
@@ -66,6 +71,34 @@ impl Backbone for Upper {
     fn stages(&self) -> Vec<String> {
         self.whole.stages().into_iter().skip_while(|stage| *stage != self.stage).collect()
     }
+
+    /// Those of the whole above its own.
+    fn cuts(&self) -> Vec<String> {
+        self.whole.cuts().into_iter().skip_while(|cut| *cut != self.stage).skip(1).collect()
+    }
+
+    fn below(
+        &self,
+        params: &Params,
+        buffers: &Buffers,
+        inputs: &Tensor,
+        mode: &mut Mode,
+        stage: &str,
+    ) -> Result<Tensor> {
+        check(self, stage)?;
+        self.whole.between(params, buffers, inputs, mode, [&self.stage, stage])
+    }
+
+    fn above(
+        &self,
+        params: &Params,
+        buffers: &Buffers,
+        activations: &Tensor,
+        mode: &mut Mode,
+        stage: &str,
+    ) -> Result<Features> {
+        self.whole.above(params, buffers, activations, mode, stage)
+    }
 }
 
 #[cfg(test)]
@@ -75,7 +108,7 @@ mod tests {
     use taper_ops::{rng, uniform};
 
     #[test]
-    fn a_network_in_two_parts_makes_the_features_of_the_whole() {
+    fn a_network_in_parts_makes_the_features_of_the_whole() {
         for name in ["cifar-resnet20", "resnet18", "resnet50", "efficientnet-lite0"] {
             let whole = name.parse::<Architecture>().unwrap().backbone((3, 40, 40)).unwrap();
             let state = whole.init(1).unwrap();
@@ -92,6 +125,14 @@ mod tests {
                 let made = upper.features(&params, &buffers, &below, &mut Mode::evaluate()).unwrap();
                 assert_eq!(rows(made), expected, "{name} cut at {stage}");
                 assert_eq!(upper.slots().len(), params.len() + buffers.len());
+                let bits = |made: Tensor| made.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                for higher in upper.cuts() {
+                    let cut = |backbone: &dyn Backbone, inputs: &Tensor| {
+                        let (params, buffers) = (&state.params, &state.buffers);
+                        bits(backbone.below(params, buffers, inputs, &mut Mode::evaluate(), &higher).unwrap())
+                    };
+                    assert_eq!(cut(&upper, &below), cut(whole.as_ref(), &images), "{name}: {stage} to {higher}");
+                }
             }
             assert!(Upper::new(whole, "layer9").err().unwrap().to_string().contains("can't be cut at `layer9`"));
         }

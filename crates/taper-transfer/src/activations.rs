@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 use std::sync::Arc;
 use taper_data::{DataError, Inputs, View};
 use taper_learn::Result;
-use taper_models::{Mode, Network, State};
+use taper_models::{Backbone, Mode, Network, State, Upper};
 use taper_ops::Rng;
 
 /// Activations `(n, h, w, c)` at a cut: [`Inputs`] for the part above, without the cost of that
@@ -19,26 +19,48 @@ pub struct Activations {
 const BATCH: usize = 16;
 
 impl Activations {
-    /// Those of the images `indices` of `view`, whose transform must not be random, below `stage`.
-    pub fn compute(view: &View, indices: &[usize], network: &Network, state: &State, stage: &str) -> Result<Self> {
+    /// Those of the images `indices` of `view`, whose transform must not be random, below each of
+    /// `stages`, cuts from the lowest to the highest: one pass gives them all.
+    pub fn compute(
+        view: &View,
+        indices: &[usize],
+        network: &Network,
+        state: &State,
+        stages: &[String],
+    ) -> Result<Vec<Self>> {
         if view.transform().is_random() {
             return Err(DataError::Invalid(
                 "activations of randomly changed images can't be kept: leave out random transforms".into(),
             )
             .into());
         }
-        let mut rows = vec![None; view.dataset().labels().len()];
+        let mut parts: Vec<Arc<dyn Backbone>> = vec![network.backbone().clone()];
+        for stage in stages {
+            parts.push(Arc::new(Upper::new(network.backbone().clone(), stage)?));
+        }
+        let nothing = Self { rows: vec![None; view.dataset().labels().len()] };
+        let mut made = vec![nothing; stages.len()];
         let mut mode = Mode { packed: Some(Arc::default()), ..Mode::evaluate() };
-        for images in indices.chunks(BATCH) {
-            let inputs = view.inputs(images, None)?;
-            let (params, buffers) = (&state.params, &state.buffers);
-            let made = network.backbone().below(params, buffers, &inputs, &mut mode, stage)?.detach();
-            for (row, &image) in images.iter().enumerate() {
-                // a copy: a slice would keep the whole batch alive
-                rows[image] = Some(made.get(row)?.copy()?);
+        let State { params, buffers } = state;
+        for images in indices.chunks(BATCH).filter(|_| !stages.is_empty()) {
+            let mut x = view.inputs(images, None)?;
+            for ((part, stage), Self { rows }) in parts.iter().zip(stages).zip(&mut made) {
+                x = part.below(params, buffers, &x, &mut mode, stage)?.detach();
+                for (row, &image) in images.iter().enumerate() {
+                    // a copy: a slice would keep the whole batch alive
+                    rows[image] = Some(x.get(row)?.copy()?);
+                }
             }
         }
-        Ok(Self { rows })
+        Ok(made)
+    }
+
+    /// Bytes of an image's below `stage`.
+    pub fn bytes_an_image(view: &View, network: &Network, state: &State, stage: &str) -> Result<usize> {
+        let State { params, buffers } = state;
+        let image = view.inputs(&[0], None)?;
+        let made = network.backbone().below(params, buffers, &image, &mut Mode::evaluate(), stage)?;
+        Ok(made.elem_count() * made.dtype().size_in_bytes())
     }
 }
 

@@ -1,6 +1,6 @@
 //! A frozen backbone's features of a data set, computed once.
 
-use crate::FeatureCache;
+use crate::{Activations, FeatureCache};
 use candle_core::{Device, Tensor};
 use taper_data::{DataError, Hash, Inputs, View};
 use taper_learn::{LearnError, Result};
@@ -66,11 +66,29 @@ impl Features {
             }
             progress((batch * BATCH + places.len()).min(missing.len()), missing.len());
         }
-        let mut row_of = vec![None; view.dataset().labels().len()];
+        Ok(Self::new(Tensor::from_vec(values, (indices.len(), width), &Device::Cpu)?, indices))
+    }
+
+    /// The features of the images `indices` that the upper part `network` of a network makes of
+    /// `activations` at its lower end.
+    pub fn of_activations(
+        activations: &Activations,
+        indices: &[usize],
+        network: &Network,
+        state: &State,
+    ) -> Result<Self> {
+        let frozen = Frozen::new(network.backbone().clone(), state.clone());
+        let made = indices.chunks(BATCH).map(|images| Ok(frozen.features(&activations.inputs(images, None)?)?));
+        Ok(Self::new(Tensor::cat(&made.collect::<Result<Vec<_>>>()?, 0)?, indices))
+    }
+
+    /// `rows (n, d)` of the images `indices`.
+    fn new(rows: Tensor, indices: &[usize]) -> Self {
+        let mut row_of = vec![None; indices.iter().max().map_or(0, |last| last + 1)];
         for (row, &index) in indices.iter().enumerate() {
             row_of[index] = Some(row as u32);
         }
-        Ok(Self { rows: Tensor::from_vec(values, (indices.len(), width), &Device::Cpu)?, row_of })
+        Self { rows, row_of }
     }
 }
 

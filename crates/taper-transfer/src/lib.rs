@@ -4,6 +4,7 @@ mod activations;
 mod feature_cache;
 mod features;
 mod fine_tune;
+mod gradual;
 mod mixing;
 mod partial_fine_tune;
 
@@ -11,5 +12,6 @@ pub use activations::Activations;
 pub use feature_cache::{CachedFeatures, FeatureCache};
 pub use features::{Features, fingerprint};
 pub use fine_tune::{FINE_TUNE, FineTune, FineTuned, MULTITASK, SCRATCH};
+pub use gradual::{Gradual, Opening};
 pub use mixing::{Mixing, Targeted};
-pub use partial_fine_tune::{FineTuning, Part, PartialFineTune};
+pub use partial_fine_tune::{FineTuning, Part, PartialFineTune, lowest_cut};

@@ -118,7 +118,7 @@ impl Adapt for PartialFineTune {
             seed,
             ..Plan::default()
         };
-        let objective = FineTuning::new(network.clone(), &start, &self.part, self.anchor)?;
+        let objective = FineTuning::new(network.clone(), &start, self.part.of(&network, &start)?, self.anchor);
         let fitted = fit(Progress::new(start), &plan, &objective, items, |_| Ok(0.0), &mut self.until.clone())?;
         Ok(Box::new(Tuned { network, state: fitted.progress.state }))
     }
@@ -160,37 +160,31 @@ impl Part {
         };
         Ok(state.params.iter().map(|(name, _)| name.to_string()).filter(|name| holds(name)).collect())
     }
+}
 
-    /// The uppermost stage at which the network can be cut with all that is trained above it; none
-    /// where there is no such stage.
-    ///
-    /// Errs where [`Part::of`] does.
-    pub fn lowest_cut(&self, network: &Network, state: &State) -> Result<Option<String>> {
-        let trained = self.of(network, state)?;
-        let backbone = network.backbone();
-        let in_stage = |stage: &str, name: &str| name.strip_prefix(stage).is_some_and(|rest| rest.starts_with('.'));
-        let mut cut = None;
-        for stage in backbone.stages() {
-            if backbone.cuts().contains(&stage) {
-                cut = Some(stage.clone());
-            }
-            if trained.iter().any(|name| in_stage(&stage, name)) {
-                return Ok(cut);
-            }
+/// The uppermost stage at which the network can be cut with all that is `trained` above it; none
+/// where there is no such stage.
+pub fn lowest_cut(network: &Network, trained: &BTreeSet<String>) -> Option<String> {
+    let backbone = network.backbone();
+    let in_stage = |stage: &str, name: &str| name.strip_prefix(stage).is_some_and(|rest| rest.starts_with('.'));
+    let mut cut = None;
+    for stage in backbone.stages() {
+        if backbone.cuts().contains(&stage) {
+            cut = Some(stage.clone());
         }
-        Ok(cut)
+        if trained.iter().any(|name| in_stage(&stage, name)) {
+            break;
+        }
     }
+    cut
 }
 
 impl FineTuning {
-    /// Of the parameters that `part` names, from `start`; `anchor` is L2-SP's strength, for the
-    /// backbone alone. Norms take the stored statistics.
-    ///
-    /// Errs where [`Part::of`] does.
-    pub fn new(network: Network, start: &State, part: &Part, anchor: f64) -> Result<Self> {
-        let trained = part.of(&network, start)?;
+    /// Of the parameters `trained`, by their names ([`Part::of`]), from `start`; `anchor` is L2-SP's
+    /// strength, for the backbone alone. Norms take the stored statistics.
+    pub fn new(network: Network, start: &State, trained: BTreeSet<String>, anchor: f64) -> Self {
         let origin = start.params.filter(|name| anchor > 0.0 && !network.in_head(name) && trained.contains(name));
-        Ok(Self { network, trained, origin, anchor, norm: Norm::Stored })
+        Self { network, trained, origin, anchor, norm: Norm::Stored }
     }
 
     /// The same with norms that take these statistics; the running ones follow a batch's.
@@ -294,7 +288,7 @@ mod tests {
         let network = Network::new(whole, Head::Linear { outputs: 2 });
         let state = network.init(0).unwrap();
         let named = |names: &[&str]| Part::Named(names.iter().map(ToString::to_string).collect());
-        let cut = |part: &Part| part.lowest_cut(&network, &state).unwrap();
+        let cut = |part: &Part| lowest_cut(&network, &part.of(&network, &state).unwrap());
         let trained = named(&["layer3.1", "layer3.2.conv1"]).of(&network, &state).unwrap();
         assert!(trained.contains("layer3.1.conv2.weight") && trained.contains("layer3.2.conv1.weight"));
         assert!(!trained.contains("layer3.2.conv2.weight") && trained.iter().any(|name| network.in_head(name)));

@@ -7,8 +7,8 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::str::FromStr;
 use taper_learn::Average;
-use taper_models::Architecture;
-use taper_transfer::{Mixing, Part};
+use taper_models::{Architecture, Network, State};
+use taper_transfer::{Mixing, Opening, Part};
 
 #[derive(Args, Clone)]
 pub(crate) struct Train {
@@ -31,7 +31,8 @@ pub(crate) struct Train {
     #[arg(long, value_enum)]
     pub(crate) freeze: Option<Freeze>,
     /// What is trained with --weights, the head always: stages or beginnings of names, such as
-    /// layer4,layer3.2; or all, norms, biases or head
+    /// layer4,layer3.2; or all, norms, biases or head. After gradual: (gradual:layer4,layer3), or for
+    /// all as gradual: the head first, and from the top one stage more every epoch
     #[arg(long, value_name = "PARTS", conflicts_with_all = ["freeze", "as_published"])]
     pub(crate) train: Option<Trained>,
     #[command(flatten)]
@@ -112,12 +113,27 @@ impl Train {
     /// What is trained.
     pub(crate) fn part(&self) -> Part {
         match (&self.train, self.freeze) {
-            (Some(train), _) => train.0.clone(),
+            (Some(train), _) => train.part.clone(),
             (None, Some(Freeze::Backbone)) => Part::Head,
             (None, Some(Freeze::Nothing)) => Part::All,
             (None, None) if self.weights.is_some() || self.as_published => Part::Head,
             (None, None) => Part::All,
         }
+    }
+
+    /// What of `network` with `state` is trained in which epochs.
+    ///
+    /// Errs when --train names what the network does not have.
+    pub(crate) fn openings(&self, network: &Network, state: &State) -> taper_learn::Result<Vec<Opening>> {
+        if self.gradual() {
+            return self.part().openings(network, state, self.epochs());
+        }
+        Ok(vec![Opening { epoch: 0, trained: self.part().of(network, state)? }])
+    }
+
+    /// Is what is trained opened from the top, stage by stage?
+    pub(crate) fn gradual(&self) -> bool {
+        self.train.as_ref().is_some_and(|train| train.gradual)
     }
 
     /// Passes over the training images.
@@ -141,18 +157,24 @@ pub(crate) enum Freeze {
 
 /// What `--train` names.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Trained(pub(crate) Part);
+pub(crate) struct Trained {
+    part: Part,
+    /// Opened from the top, stage by stage?
+    gradual: bool,
+}
 
 impl FromStr for Trained {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(match text {
+        let opened = if text == "gradual" { Some("all") } else { text.strip_prefix("gradual:") };
+        let part = match opened.unwrap_or(text) {
             "all" => Part::All,
             "head" => Part::Head,
             "norms" => Part::Norms,
             "biases" => Part::Biases,
             names => Part::Named(names.split(',').map(|name| name.trim().to_string()).collect()),
-        }))
+        };
+        Ok(Self { part, gradual: opened.is_some() })
     }
 }

@@ -100,7 +100,9 @@ pub(crate) fn fine_tune(
 ) -> Result<(Candidate, PartialFineTune)> {
     let (network, state) = upper(stage, setting)?;
     let below = |view: &&View| -> Result<Arc<dyn Inputs>> {
-        Ok(Arc::new(Activations::compute(view, images, &setting.network, &setting.state, stage)?))
+        let stages = [stage.to_string()];
+        let mut made = Activations::compute(view, images, &setting.network, &setting.state, &stages)?;
+        Ok(Arc::new(made.swap_remove(0)))
     };
     let inputs = views.iter().map(below).collect::<Result<_>>()?;
     let usual = PartialFineTune::usual(network, state);

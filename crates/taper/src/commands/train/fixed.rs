@@ -1,12 +1,11 @@
 //! As the options say: a head on frozen features, part of a network, or a whole one, by gradient.
 
-use super::candidates::upper;
 use super::ending::Ending;
-use super::features::features;
 use super::find_lr::find_lr;
 use super::report::Report;
 use super::setting::Setting;
-use crate::args::Train;
+use super::work::{Work, Works};
+use crate::args::{Train, Usage};
 use crate::commands::run_directory;
 use crate::output::Output;
 use crate::registry::CLASSIFIER;
@@ -14,41 +13,13 @@ use crate::stage::Stage;
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use serde_json::json;
-use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Batch, Copies, Inputs};
 use taper_learn::heads::stratified_folds;
 use taper_learn::{Draw, Optimizer, Plan, accuracy};
-use taper_models::{Mode, Network, Norm, State};
+use taper_models::{Mode, Norm, State};
 use taper_ops::{cross_entropy, permutation, rng};
-use taper_transfer::{Activations, FineTuning, Mixing, Part, Targeted};
-
-/// What is trained, and what of it can be computed once because it stays as it is.
-struct Work {
-    network: Network,
-    state: State,
-    inputs: Arc<dyn Inputs>,
-}
-
-impl Work {
-    /// Features for a head alone, activations for the uppermost stages; the images themselves where
-    /// they change from epoch to epoch, or everything is trained.
-    fn new(options: &Train, setting: &Setting, part: &Part, output: &Output) -> Result<Self> {
-        let Setting { view, network, state, .. } = setting;
-        let images: Vec<usize> = (0..view.dataset().labels().len()).collect();
-        let fixed = !view.transform().is_random() && options.mixing() == Mixing::Off && !options.as_published;
-        if fixed && *part == Part::Head {
-            let inputs = Arc::new(features(options.cache.as_deref(), setting, view, &images, output)?);
-            return Ok(Self { network: network.clone(), state: state.clone(), inputs });
-        }
-        if fixed && let Some(stage) = part.lowest_cut(network, state)? {
-            let (network, state) = upper(&stage, setting)?;
-            let inputs = Arc::new(Activations::compute(view, &images, &setting.network, &setting.state, &stage)?);
-            return Ok(Self { network, state, inputs });
-        }
-        Ok(Self { network: network.clone(), state: state.clone(), inputs: view.clone() })
-    }
-}
+use taper_transfer::{Part, Targeted};
 
 pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Output) -> Result<()> {
     let start = Instant::now();
@@ -56,8 +27,11 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
     let Setting { view, parts, .. } = setting;
     let dataset = view.dataset();
     let ways = dataset.classes().len();
-    let part = options.part();
-    part.of(&setting.network, &setting.state)?;
+    // what can't be done is told before a run is begun
+    options.openings(&setting.network, &setting.state)?;
+    if options.find_lr && options.gradual() {
+        return Err(Usage("--find-lr looks at one thing to train: leave out gradual".into()).into());
+    }
     let copies = (options.views > 1).then(|| Copies::new(view, options.views, seed)).transpose()?;
     let run = run_directory(&options.run, config)?;
     let (training, stopping) = match options.patience {
@@ -69,14 +43,15 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
         None => (parts.training.clone(), Vec::new()),
     };
     let (training, validation) = (&training.images, &parts.validation.images);
-    let Work { network, state, inputs } = Work::new(options, setting, &part, output)?;
-    let whole = part == Part::All && options.train.is_none();
+    let works = Works::new(options, setting, output)?;
+    let state = works.start(setting);
+    let whole = options.part() == Part::All && options.train.is_none();
     let norm = if whole || options.as_published { Norm::Batch } else { Norm::Stored };
-    let objective = FineTuning::new(network.clone(), &state, &part, 0.0)?.with_norm(norm);
     let steps_an_epoch = (training.len() as u64).div_ceil((options.batch_size * options.accumulate) as u64);
     let batches_an_epoch = steps_an_epoch * options.accumulate as u64;
-    let plan = plan(options, steps_an_epoch);
-    let labelled = |images: &[usize], at: Option<Draw>| -> taper_learn::Result<Batch> {
+    let objective = works.objective(&state, norm, steps_an_epoch);
+    let plan = Plan { restarts: works.restarts(steps_an_epoch), ..plan(options, steps_an_epoch) };
+    let labelled = |inputs: &dyn Inputs, images: &[usize], at: Option<Draw>| -> taper_learn::Result<Batch> {
         let labels: Vec<u32> = images.iter().map(|&image| dataset.labels()[image]).collect();
         let mut chance = at.map(|at| at.rng("transform"));
         Ok(Batch::new(inputs.inputs(images, chance.as_mut())?, &labels, ways)?)
@@ -90,7 +65,11 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
         let left = training.len().saturating_sub(place * options.batch_size);
         let count = if left == 0 { options.batch_size } else { left.min(options.batch_size) };
         let chosen: Vec<usize> = places.take(count).map(|&k| training[k]).collect();
-        let batch = Targeted::of(&labelled(&chosen, Some(at))?, weights.as_ref(), options.smoothing)?;
+        let batch = Targeted::of(
+            &labelled(works.at(epoch).inputs.as_ref(), &chosen, Some(at))?,
+            weights.as_ref(),
+            options.smoothing,
+        )?;
         Ok(options.mixing().mixed(batch, &mut at.rng("mixing"))?)
     };
     if options.find_lr {
@@ -99,9 +78,10 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
     let mut epoch =
         run.as_ref().map_or(Ok(None), |run| run.load("classifier"))?.map_or(0, |saved| saved.step / steps_an_epoch);
     let validate = |state: &State| -> taper_learn::Result<f64> {
+        let Work { network, inputs, .. } = works.at(epoch);
         let mut right = 0;
         for (number, images) in validation.chunks(options.batch_size).enumerate() {
-            let batch = labelled(images, None)?;
+            let batch = labelled(inputs.as_ref(), images, None)?;
             let mode = match options.as_published {
                 true => Mode::train(rng(seed, "validation", epoch * 1_000_000 + number as u64)),
                 false => Mode::evaluate(),
@@ -117,7 +97,7 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
         }
         let mut loss = 0.0;
         for images in stopping.chunks(options.batch_size) {
-            let batch = labelled(images, None)?;
+            let batch = labelled(inputs.as_ref(), images, None)?;
             let logits = network.logits(state, &batch.inputs)?;
             loss += f64::from(cross_entropy(&logits, &batch.labels, 0.0)?.to_scalar::<f32>()?) * images.len() as f64;
         }
@@ -130,7 +110,8 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
         // the last state is kept, chosen by nothing: the validation figure stays honest
         None => trained.progress.learned().clone(),
     };
-    let report = Report::new(setting, inputs.as_ref(), copies.as_ref(), &network, &learned, seed)?;
+    let Work { network, inputs, .. } = works.last();
+    let report = Report::new(setting, inputs.as_ref(), copies.as_ref(), network, &learned, seed)?;
     let model = setting.model(CLASSIFIER, setting.network.clone(), setting.onto(&learned));
     let kind = if options.weights.is_some() { "transfer" } else { "scratch" };
     let facts = json!({"name": model.network.backbone().name(), "kind": kind});

@@ -10,6 +10,7 @@ mod parts;
 mod report;
 pub(super) mod setting;
 mod trial;
+mod work;
 mod workshop;
 
 use crate::args::Train;
