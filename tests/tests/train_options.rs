@@ -81,6 +81,24 @@ fn mixed_images_averages_and_patience_train_a_classifier() {
 }
 
 #[test]
+fn the_learning_rate_follows_the_schedule_over_the_whole_run() {
+    let at = folder();
+    let rates = |schedule: &str| {
+        let line = format!("train data --backbone conv4-4 --epochs 10 --batch-size 12 --lr 0.01 --schedule {schedule}");
+        let events = taper_ok(at.path(), &format!("{line} --json")).events();
+        let rates = events.iter().filter(|event| event["event"] == "step");
+        rates.map(|event| event["learning_rate"].as_f64().unwrap()).collect::<Vec<f64>>()
+    };
+    let close = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-9;
+    let (constant, one_cycle, cosine) = (rates("constant"), rates("one-cycle"), rates("cosine"));
+    assert_eq!((constant.len(), one_cycle.len(), cosine.len()), (20, 20, 20));
+    assert!(constant.iter().all(|&rate| rate == 0.01));
+    // with torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=20) it peaks at step 0.3 * 20 - 1
+    assert!(close(one_cycle[0], 0.01 / 25.0) && close(one_cycle[5], 0.01) && close(one_cycle[19], 0.01 / 25.0 / 1e4));
+    assert!(close(cosine[0], 0.01 / 3.0) && close(cosine[2], 0.01) && cosine[19] < 1e-4, "{cosine:?}");
+}
+
+#[test]
 fn the_report_averages_over_views_where_random_steps_make_some_and_training_is_the_same() {
     let at = folder();
     let run = |how: &str| {

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::str::FromStr;
-use taper_learn::Average;
+use taper_learn::{Average, Schedule};
 use taper_models::{Architecture, Network, State};
 use taper_transfer::{Mixing, Opening, Part};
 
@@ -43,6 +43,9 @@ pub(crate) struct Train {
     /// Learning rate [default: 0.001]
     #[arg(long, value_parser = rate, allow_negative_numbers = true)]
     pub(crate) lr: Option<f64>,
+    /// The learning rate over the run
+    #[arg(long, value_enum, default_value_t = ScheduleName::Constant)]
+    pub(crate) schedule: ScheduleName,
     /// Images a step
     #[arg(long, default_value_t = 32, value_parser = positive::<usize>)]
     pub(crate) batch_size: usize,
@@ -96,6 +99,7 @@ impl Train {
     /// Is nothing said about how to train?
     pub(crate) fn says_nothing(&self) -> bool {
         let numbers = self.epochs.is_some() || self.lr.is_some() || self.accumulate > 1 || self.smoothing > 0.0;
+        let numbers = numbers || self.schedule != ScheduleName::Constant;
         let parts = self.head.is_some() || self.freeze.is_some() || self.train.is_some();
         let ways = self.mixing() != Mixing::Off || self.average != Average::Off || self.patience.is_some();
         !(numbers || parts || ways || self.views > 1 || self.balance || self.find_lr || self.as_published)
@@ -153,6 +157,27 @@ pub(crate) enum Freeze {
     Backbone,
     /// Nothing: train the whole network
     Nothing,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ScheduleName {
+    /// The same throughout
+    Constant,
+    /// Up over the first tenth of the steps, then down to nothing along half a cosine
+    Cosine,
+    /// Up from a 25th over the first 30 % of the steps, then down to nearly nothing
+    OneCycle,
+}
+
+impl ScheduleName {
+    /// Over so many steps.
+    pub(crate) fn over(self, steps: u64) -> Schedule {
+        match self {
+            Self::Constant => Schedule::Constant,
+            Self::Cosine => Schedule::Cosine { warmup: steps / 10 },
+            Self::OneCycle => Schedule::OneCycle,
+        }
+    }
 }
 
 /// What `--train` names.

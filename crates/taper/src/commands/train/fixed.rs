@@ -120,10 +120,12 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
 
 /// As the options say, saved and validated after every epoch.
 fn plan(options: &Train, steps_an_epoch: u64) -> Plan {
+    let steps = options.epochs() * steps_an_epoch;
     Plan {
-        steps: options.epochs() * steps_an_epoch,
+        steps,
         items: options.accumulate,
         learning_rate: options.lr(),
+        schedule: options.schedule.over(steps),
         optimizer: match options.weight_decay {
             0.0 => Optimizer::adam(),
             weight_decay => Optimizer::AdamW { weight_decay },
