@@ -81,6 +81,30 @@ fn mixed_images_averages_and_patience_train_a_classifier() {
 }
 
 #[test]
+fn unequal_classes_are_balanced_in_the_loss_or_in_the_sampling() {
+    let at = tempfile::tempdir().unwrap();
+    for (name, images, least) in [("cup", 48, 60), ("plate", 6, 80)] {
+        let folder = at.path().join("data").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        for number in 0..images {
+            // shades that overlap, so that guessing the large class is right more often than not
+            let shade = |x: u32, y: u32| image::Luma([(least + (number * 37 + x * 11 + y * 5) % 60) as u8]);
+            image::GrayImage::from_fn(16, 16, shade).save(folder.join(format!("{number}.png"))).unwrap();
+        }
+    }
+    let model = |how: &str| {
+        taper_ok(at.path(), &format!("train data --backbone conv4-4 --epochs 2 --out run --force {how}"));
+        fs::read(at.path().join("run/model/model.safetensors")).unwrap()
+    };
+    let (off, loss, sampling) = (model(""), model("--balance"), model("--balance=sampling"));
+    assert!(off != loss && off != sampling && loss != sampling);
+    assert!(model("--balance=loss") == loss && model("--balance=off") == off);
+    let again = model("--balance=sampling");
+    taper_ok(at.path(), "train --config run/config.toml --out again");
+    assert!(fs::read(at.path().join("again/model/model.safetensors")).unwrap() == again);
+}
+
+#[test]
 fn the_learning_rate_follows_the_schedule_over_the_whole_run() {
     let at = folder();
     let rates = |schedule: &str| {

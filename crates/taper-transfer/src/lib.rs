@@ -1,6 +1,7 @@
 //! Learning from pretrained weights: fine-tuning, and features computed once.
 
 mod activations;
+mod balanced_order;
 mod feature_cache;
 mod features;
 mod fine_tune;
@@ -9,6 +10,7 @@ mod mixing;
 mod partial_fine_tune;
 
 pub use activations::Activations;
+pub use balanced_order::balanced_order;
 pub use feature_cache::{CachedFeatures, FeatureCache};
 pub use features::{Features, fingerprint};
 pub use fine_tune::{FINE_TUNE, FineTune, FineTuned, MULTITASK, SCRATCH};

@@ -22,7 +22,7 @@ pub(crate) use meta_train::{Also, MetaTrain};
 pub(crate) use predict::Predict;
 pub(crate) use shared::{CommonOptions, DeviceName, ImageOptions, RunOptions, ScopeName, TaskOptions, WeightOptions};
 pub(crate) use survey::{Labels, Survey};
-pub(crate) use train::Train;
+pub(crate) use train::{Balance, Train};
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};

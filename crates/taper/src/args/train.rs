@@ -64,9 +64,10 @@ pub(crate) struct Train {
     /// Train on images with a rectangle of another, its area from Beta(A, A): 1 is usual
     #[arg(long, value_name = "A", value_parser = concentration)]
     pub(crate) cutmix: Option<f64>,
-    /// Every class counts alike in the loss, whatever its number of images
-    #[arg(long)]
-    pub(crate) balance: bool,
+    /// Every class counts alike, whatever its number of images; --balance alone is --balance=loss
+    #[arg(long, value_enum, value_name = "BY", num_args = 0..=1, require_equals = true,
+        default_value_t = Balance::Off, default_missing_value = "loss")]
+    pub(crate) balance: Balance,
     /// Keep an average of the weights: ema:0.999 or last:500
     #[arg(long, default_value_t = Average::Off)]
     pub(crate) average: Average,
@@ -102,7 +103,13 @@ impl Train {
         let numbers = numbers || self.schedule != ScheduleName::Constant;
         let parts = self.head.is_some() || self.freeze.is_some() || self.train.is_some();
         let ways = self.mixing() != Mixing::Off || self.average != Average::Off || self.patience.is_some();
-        !(numbers || parts || ways || self.views > 1 || self.balance || self.find_lr || self.as_published)
+        !(numbers
+            || parts
+            || ways
+            || self.views > 1
+            || self.balance != Balance::Off
+            || self.find_lr
+            || self.as_published)
     }
 
     /// How training images are mixed.
@@ -157,6 +164,18 @@ pub(crate) enum Freeze {
     Backbone,
     /// Nothing: train the whole network
     Nothing,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Balance {
+    /// Every image counts alike
+    #[value(alias = "false")]
+    Off,
+    /// An image counts the more, the fewer its class has
+    #[value(alias = "true")]
+    Loss,
+    /// Classes are drawn equally often
+    Sampling,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]

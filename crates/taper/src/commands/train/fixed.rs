@@ -5,7 +5,7 @@ use super::find_lr::find_lr;
 use super::report::Report;
 use super::setting::Setting;
 use super::work::{Work, Works};
-use crate::args::{Train, Usage};
+use crate::args::{Balance, Train, Usage};
 use crate::commands::run_directory;
 use crate::output::Output;
 use crate::registry::CLASSIFIER;
@@ -19,7 +19,7 @@ use taper_learn::heads::stratified_folds;
 use taper_learn::{Draw, Optimizer, Plan, accuracy};
 use taper_models::{Mode, Norm, State};
 use taper_ops::{cross_entropy, permutation, rng};
-use taper_transfer::{Part, Targeted};
+use taper_transfer::{Part, Targeted, balanced_order};
 
 pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Output) -> Result<()> {
     let start = Instant::now();
@@ -56,10 +56,15 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
         let mut chance = at.map(|at| at.rng("transform"));
         Ok(Batch::new(inputs.inputs(images, chance.as_mut())?, &labels, ways)?)
     };
-    let weights = options.balance.then(|| weights(training, dataset.labels(), ways)).transpose()?;
+    let labels: Vec<u32> = training.iter().map(|&image| dataset.labels()[image]).collect();
+    let weights = (options.balance == Balance::Loss).then(|| weights(&labels, ways)).transpose()?;
     let items = |at: Draw| {
         let (epoch, place) = (at.number / batches_an_epoch, (at.number % batches_an_epoch) as usize);
-        let order = permutation(&mut rng(at.seed, "epoch", epoch), training.len());
+        let chance = &mut rng(at.seed, "epoch", epoch);
+        let order = match options.balance {
+            Balance::Sampling => balanced_order(&labels, chance),
+            Balance::Off | Balance::Loss => permutation(chance, training.len()),
+        };
         // an epoch's last step begins again where its batches are more than the images fill
         let places = order.iter().cycle().skip(place * options.batch_size);
         let left = training.len().saturating_sub(place * options.batch_size);
@@ -143,9 +148,9 @@ fn plan(options: &Train, steps_an_epoch: u64) -> Plan {
 const STOPPING: usize = 10;
 
 /// A weight a class that makes all classes count alike, `(ways)`, 1 on average over the images.
-fn weights(images: &[usize], labels: &[u32], ways: usize) -> Result<Tensor> {
+fn weights(labels: &[u32], ways: usize) -> Result<Tensor> {
     let mut counts = vec![0; ways];
-    images.iter().for_each(|&image| counts[labels[image] as usize] += 1);
-    let weight = |&count: &usize| images.len() as f32 / (ways * count.max(1)) as f32;
+    labels.iter().for_each(|&label| counts[label as usize] += 1);
+    let weight = |&count: &usize| labels.len() as f32 / (ways * count.max(1)) as f32;
     Ok(Tensor::from_iter(counts.iter().map(weight), &Device::Cpu)?)
 }
