@@ -51,6 +51,8 @@ impl<'a> Way<'a> {
         let mut way = Self { inner, steps, support, source, stride, marks: Vec::new(), stretch: Vec::new() };
         let mut here = start.detached();
         for from in (0..count).step_by(stride) {
+            // two stretches at a time would be memory for nothing
+            way.stretch.clear();
             way.marks.push(here.clone());
             (way.stretch, here) = way.stretch_from(from, here)?;
         }
