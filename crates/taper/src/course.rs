@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use rand::Rng as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use taper_data::{Batch, EpisodeSampler, Inputs, Scope, TaskShape, View};
+use taper_data::{Batch, EpisodeSampler, Inputs, Scope, Step, Symmetries, TaskShape, View};
 use taper_learn::{Draw, Episodic, Plan, RunDirectory, Setup, Supervised, Trained};
 use taper_meta::SharedTasks;
 use taper_models::{Architecture, Head, Network, Norm, State};
@@ -56,18 +56,30 @@ impl Course<'_> {
         Stage { name, run: self.run, output: self.output }
     }
 
+    /// What a classifier learns from: where tasks become others by symmetries, so do the classes.
+    fn pretraining(&self) -> Result<(Arc<View>, Vec<u32>)> {
+        let transform = self.view.transform();
+        if !transform.steps().contains(&Step::TaskSymmetry) {
+            return Ok((self.view.clone(), self.classes.to_vec()));
+        }
+        let symmetries = Symmetries::new(self.view.dataset().clone());
+        let classes = symmetries.of(self.classes);
+        Ok((Arc::new(View::new(Arc::new(symmetries), transform.clone())?), classes))
+    }
+
     /// An ordinary classifier of all classes, `size` images a step.
     pub(crate) fn pretrain(&self, stage: &str, plan: &Plan, size: usize) -> Result<(Network, stage::Trained)> {
-        let dataset = self.view.dataset();
+        let (view, classes) = self.pretraining()?;
+        let dataset = view.dataset();
         let place: BTreeMap<u32, u32> =
-            self.classes.iter().enumerate().map(|(place, &class)| (class, place as u32)).collect();
+            classes.iter().enumerate().map(|(place, &class)| (class, place as u32)).collect();
         let images: Vec<(usize, u32)> = dataset
             .labels()
             .iter()
             .enumerate()
             .filter_map(|(image, class)| Some((image, *place.get(class)?)))
             .collect();
-        let ways = self.classes.len();
+        let ways = classes.len();
         let network = self.classifier(ways)?;
         let objective = Supervised { network: network.clone(), head_only: false, norm: Norm::Batch, smoothing: 0.0 };
         let size = size.min(images.len());
@@ -77,7 +89,7 @@ impl Course<'_> {
             let first = (at.step % steps_an_epoch) as usize * size;
             let (indices, labels): (Vec<usize>, Vec<u32>) =
                 order[first..first + size].iter().map(|&k| images[k]).unzip();
-            Ok(Batch::new(self.view.inputs(&indices, Some(&mut at.rng("transform")))?, &labels, ways)?)
+            Ok(Batch::new(view.inputs(&indices, Some(&mut at.rng("transform")))?, &labels, ways)?)
         };
         let start = network.init(plan.seed)?;
         let trained = self.stage(stage).train(plan, start, &objective, items, |_| Ok(0.0))?;

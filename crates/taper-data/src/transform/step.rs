@@ -86,7 +86,8 @@ pub enum Step {
     /// Turned, shifted, scaled and slanted; `random-affine(degrees=10,shift=0.1,scale=0.1,shear=5)`.
     RandomAffine(Affine),
     /// One of the eight symmetries of the square, the same for all images of a task: each turns an
-    /// alphabet into another; `task-symmetry`. Outside of tasks, nothing.
+    /// alphabet into another; `task-symmetry`. Outside of tasks, nothing; where a classifier is
+    /// pretrained, its classes are those of [`Symmetries`](crate::Symmetries).
     TaskSymmetry,
     /// Distorted alike in all images of a class of a task, which makes other classes of them;
     /// `class-warp(often=0.7,degrees=9,scale=0.1,aspect=0.25,slant=0.2,shift=0,bend=0.05)`.
