@@ -43,9 +43,14 @@ fn of_a_child(steps: &str) -> u64 {
     let test = std::env::current_exe().unwrap();
     let name = "fifty_inner_steps_need_hardly_more_memory_than_one";
     let arguments = [name, "--exact", "--nocapture", "--test-threads=1"];
-    // freed pages go back at once: the peak is then what is in use, not what the allocator keeps
-    let kept = ("MIMALLOC_PURGE_DELAY", "0");
-    let output = Command::new(test).args(arguments).env(STEPS, steps).env(kept.0, kept.1).output().unwrap();
+    let settings = [
+        (STEPS, steps),
+        // freed pages go back at once: the peak is then what is in use, not what the allocator keeps
+        ("MIMALLOC_PURGE_DELAY", "0"),
+        // a task has one thread, as where tasks are trained on; what several keep is no matter of steps
+        ("RAYON_NUM_THREADS", "1"),
+    ];
+    let output = Command::new(test).args(arguments).envs(settings).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let line = text.lines().find_map(|line| line.split("peak ").nth(1)).expect("the child reports");
     line.trim().parse().unwrap()
