@@ -1,22 +1,24 @@
 //! L-BFGS (Liu and Nocedal 1989), in f64.
 
+use super::dense::dot;
 use crate::Result;
 use std::collections::VecDeque;
 
-/// Minimises a smooth convex function from `x` in so many iterations at most: two-loop recursion over ten pairs, with a
-/// backtracking line search (Armijo).
+/// Minimises a smooth convex function from `x`, until no slope is steeper than `flat` and in so many
+/// iterations at most: two-loop recursion over ten pairs, with a backtracking line search (Armijo).
 ///
 /// Errs where the function does.
 pub(crate) fn minimise(
     mut x: Vec<f64>,
     iterations: usize,
+    flat: f64,
     f: impl Fn(&[f64]) -> Result<(f64, Vec<f64>)>,
 ) -> Result<Vec<f64>> {
     const MEMORY: usize = 10;
     let (mut value, mut gradient) = f(&x)?;
     let mut pairs: VecDeque<(Vec<f64>, Vec<f64>)> = VecDeque::new();
     for _ in 0..iterations {
-        if gradient.iter().all(|g| g.abs() < 1e-6) {
+        if gradient.iter().all(|g| g.abs() < flat) {
             break;
         }
         let direction = two_loop(&gradient, &pairs);
@@ -67,10 +69,6 @@ fn two_loop(gradient: &[f64], pairs: &VecDeque<(Vec<f64>, Vec<f64>)>) -> Vec<f64
     q
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,7 +79,7 @@ mod tests {
             let (a, b) = (x[0] - 3.0, x[1] + 1.0);
             Ok((a * a + 1e4 * b * b + a * b, vec![2.0 * a + b, 2e4 * b + a]))
         };
-        let x = minimise(vec![0.0, 0.0], 100, f).unwrap();
+        let x = minimise(vec![0.0, 0.0], 100, 1e-6, f).unwrap();
         assert!((x[0] - 3.0).abs() < 1e-6 && (x[1] + 1.0).abs() < 1e-6, "{x:?}");
     }
 }

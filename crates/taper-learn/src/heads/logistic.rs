@@ -37,6 +37,8 @@ const USUAL_C: f64 = 10.0;
 /// Inverse strengths to choose from, for features of unit length; the strongest penalty first.
 const CHOICES: [f64; 5] = [1.0, 10.0, 100.0, 1e3, 1e4];
 
+/// Slopes less steep than this are none.
+const FLAT: f64 = 1e-6;
 /// Iterations for the solution.
 const EXACT: usize = 500;
 /// Iterations that tell one strength from another, each starting where the stronger penalty ended.
@@ -105,7 +107,7 @@ pub(super) fn fitted(
     until: Deadline,
 ) -> Result<(Tensor, Tensor)> {
     let problem = Problem::new(thin.scores.clone(), labels, ways);
-    let solution = problem.solve(c, problem.start(), EXACT, until)?;
+    let solution = problem.solution(c, until)?;
     let (weight, bias) = problem.split(&solution);
     thin.head(&weight, bias)
 }
@@ -124,7 +126,7 @@ fn choose(scores: &Matrix, labels: &[u32], ways: usize, seed: u64, until: Deadli
         let mut unknowns = kept.start();
         let mut losses = Vec::with_capacity(CHOICES.len());
         for c in CHOICES {
-            unknowns = kept.solve(c, unknowns, ROUGH, until)?;
+            unknowns = kept.solve(c, unknowns, ROUGH, FLAT, until)?;
             losses.push(left.objective(&unknowns, 0.0).cross_entropy);
         }
         Ok(losses)
@@ -133,6 +135,12 @@ fn choose(scores: &Matrix, labels: &[u32], ways: usize, seed: u64, until: Deadli
     let total = |choice: usize| losses.iter().map(|fold| fold[choice]).sum::<f64>();
     let best = (0..CHOICES.len()).min_by(|&a, &b| total(a).total_cmp(&total(b)));
     Ok(best.map_or(USUAL_C, |choice| CHOICES[choice]))
+}
+
+/// The steepest slope of a solution. The weights grow with about the root of `c`, and rounding leaves
+/// slopes that grow as well: to go below them takes thousands of steps that change nothing.
+fn flat(c: f64) -> f64 {
+    FLAT * c.sqrt().max(1.0)
 }
 
 /// Rows `(n, r)` with labels. Unknowns are the weights `(ways, r)`, then the biases.
@@ -167,8 +175,13 @@ impl Problem {
         (Matrix::from_fn(self.ways, r, |class, k| weights[class * r + k]), biases)
     }
 
-    fn solve(&self, c: f64, from: Vec<f64>, iterations: usize, until: Deadline) -> Result<Vec<f64>> {
-        minimise(from, iterations, |unknowns| {
+    /// The minimiser.
+    fn solution(&self, c: f64, until: Deadline) -> Result<Vec<f64>> {
+        self.solve(c, self.start(), EXACT, flat(c), until)
+    }
+
+    fn solve(&self, c: f64, from: Vec<f64>, iterations: usize, flat: f64, until: Deadline) -> Result<Vec<f64>> {
+        minimise(from, iterations, flat, |unknowns| {
             until.check()?;
             let at = self.objective(unknowns, c);
             Ok((at.value, at.gradient))
@@ -216,7 +229,7 @@ mod tests {
         let thin = Decomposition::new(&features).unwrap();
         let problem = Problem::new(thin.scores.clone(), labels, ways);
         for expected in &logistic {
-            let solution = problem.solve(expected.c, problem.start(), EXACT, Deadline::default()).unwrap();
+            let solution = problem.solution(expected.c, Deadline::default()).unwrap();
             let (weight, bias) = problem.split(&solution);
             let (weight, bias) = thin.head(&weight, bias).unwrap();
             assert_close(&weight, &expected.weight);
@@ -229,6 +242,29 @@ mod tests {
             let theirs = centred(expected.bias.clone());
             assert!(ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-4), "{ours:?} {theirs:?}");
         }
+    }
+
+    #[test]
+    fn a_weak_penalty_costs_hundreds_of_evaluations_and_gives_what_thousands_do() {
+        let Golden { features, labels, ways, .. } = golden();
+        let thin = Decomposition::new(&features).unwrap();
+        let problem = Problem::new(thin.scores, labels, ways);
+        let solve = |flat: f64| {
+            let calls = std::cell::Cell::new(0);
+            let found = minimise(problem.start(), EXACT, flat, |unknowns| {
+                calls.set(calls.get() + 1);
+                let at = problem.objective(unknowns, 1e4);
+                Ok((at.value, at.gradient))
+            });
+            (found.unwrap(), calls.get())
+        };
+        let ((ours, few), (exact, many)) = (solve(flat(1e4)), solve(0.0));
+        let length = dot(&exact, &exact).sqrt();
+        let apart = ours.iter().zip(&exact).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(
+            apart < 1e-5 * length && few < 500 && 3 * few < many,
+            "{few} of {many} calls, {apart} apart of {length}"
+        );
     }
 
     #[test]
