@@ -1,9 +1,13 @@
 //! `taper train` with nothing said: ways are tried on folds of the training images, one is kept.
 
+use rand::Rng as _;
+use serde_json::Value;
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use taper_tests::drawings::Drawings;
-use taper_tests::program::{taper, taper_ok};
+use taper_tests::program::{command, finished, taper, taper_ok};
 use tempfile::TempDir;
 
 /// A folder of drawings, and weights made on it.
@@ -17,10 +21,12 @@ fn folder() -> TempDir {
 }
 
 /// A `;` stands for a blank inside an argument.
+fn arguments(line: &str) -> Vec<String> {
+    line.split_whitespace().map(|word| word.replace(';', " ")).collect()
+}
+
 fn taper_ok_with_spaces(at: &Path, line: &str) -> String {
-    use taper_tests::program::{command, finished};
-    let arguments: Vec<String> = line.split_whitespace().map(|word| word.replace(';', " ")).collect();
-    let run = finished(command(at, arguments).output().unwrap());
+    let run = finished(command(at, arguments(line)).output().unwrap());
     assert_eq!(run.code, Some(0), "taper {line}\n{}{}", run.stdout, run.stderr);
     run.stdout
 }
@@ -45,6 +51,45 @@ fn heads_and_fine_tuning_are_tried_and_the_best_is_kept_and_resumed() {
     taper_ok(at.path(), "train --resume run");
     assert!(model("run") == unbroken, "the resumed run keeps another model");
     taper_ok(at.path(), "predict run/model data");
+}
+
+/// What a run has tried so far: each way with what it got right of every fold.
+fn tried(run: &Path) -> Vec<(Value, Value)> {
+    let text = fs::read_to_string(run.join("tried.json")).unwrap_or("[]".into());
+    let scores: Vec<Value> = serde_json::from_str(&text).unwrap();
+    scores.into_iter().map(|score| (score["name"].clone(), score["folds"].clone())).collect()
+}
+
+#[test]
+fn a_search_killed_at_any_moment_and_resumed_ends_as_the_unbroken_one() {
+    let at = folder();
+    let unbroken = at.path().join("unbroken");
+    taper_ok_with_spaces(at.path(), &format!("{AUTOMATIC} --out unbroken"));
+    let ways = tried(&unbroken).len();
+    // so that its features have to be computed as well
+    fs::remove_dir_all(at.path().join("cache")).unwrap();
+    let run = at.path().join("run");
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let mut chance = taper_ops::rng(seed, "moments", 0);
+    let mut line = format!("{AUTOMATIC} --out run");
+    for moment in 0..=ways {
+        let mut child =
+            command(at.path(), arguments(&line)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while !run.join("config.toml").is_file() || tried(&run).len() < moment {
+            assert!(child.try_wait().unwrap().is_none(), "ended before {moment} of {ways} ways were tried");
+            assert!(Instant::now() < deadline, "{moment} of {ways} ways are never tried");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(chance.random_range(0..100)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        line = "train --resume run".into();
+    }
+    let resumed = taper_ok(at.path(), &line);
+    assert_eq!(tried(&run), tried(&unbroken), "seed {seed}");
+    let model = |run: &Path| fs::read(run.join("model/model.safetensors")).unwrap();
+    assert!(model(&run) == model(&unbroken), "seed {seed}: another model\n{}", resumed.stdout);
 }
 
 #[test]
