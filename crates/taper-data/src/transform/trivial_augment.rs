@@ -153,37 +153,41 @@ mod tests {
     }
 
     #[test]
-    fn operations_signs_and_strengths_are_drawn_evenly_within_the_wide_space() {
+    fn operations_and_their_strengths_are_drawn_evenly_from_the_whole_wide_space() {
         const DRAWS: u64 = 14_000;
-        let mut counts = [0; OPERATIONS as usize];
-        let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
-        let mut shears = std::collections::BTreeSet::new();
+        let mut drawn: [Vec<f64>; OPERATIONS as usize] = std::array::from_fn(|_| Vec::new());
         for index in 0..DRAWS {
-            let drawn = Operation::draw(&mut rng(0, "test", index));
-            let (kind, allowed) = match drawn {
-                Operation::Identity => (0, true),
-                Operation::ShearX(slant) => {
-                    shears.insert((slant * 1e6) as i64);
-                    (least, most) = (least.min(slant), most.max(slant));
-                    (1, true)
-                }
-                Operation::ShearY(slant) => (2, slant.abs() <= 0.99),
-                Operation::TranslateX(right) => (3, right.abs() <= 32.0 && right.fract() == 0.0),
-                Operation::TranslateY(down) => (4, down.abs() <= 32.0 && down.fract() == 0.0),
-                Operation::Rotate(degrees) => (5, degrees.abs() <= 135.0),
-                Operation::Brightness(factor) => (6, (0.0099..=1.9901).contains(&factor)),
-                Operation::Colour(factor) => (7, (0.0099..=1.9901).contains(&factor)),
-                Operation::Contrast(factor) => (8, (0.0099..=1.9901).contains(&factor)),
-                Operation::Sharpness(factor) => (9, (0.0099..=1.9901).contains(&factor)),
-                Operation::Posterise(bits) => (10, (2..=8).contains(&bits)),
-                Operation::Solarise(from) => (11, (0.0..=255.0).contains(&from)),
-                Operation::AutoContrast => (12, true),
-                Operation::Equalise => (13, true),
+            let (kind, strength) = match Operation::draw(&mut rng(0, "test", index)) {
+                Operation::Identity => (0, 0.0),
+                Operation::ShearX(slant) => (1, slant),
+                Operation::ShearY(slant) => (2, slant),
+                Operation::TranslateX(right) => (3, right),
+                Operation::TranslateY(down) => (4, down),
+                Operation::Rotate(degrees) => (5, degrees),
+                Operation::Brightness(factor) => (6, factor.into()),
+                Operation::Colour(factor) => (7, factor.into()),
+                Operation::Contrast(factor) => (8, factor.into()),
+                Operation::Sharpness(factor) => (9, factor.into()),
+                Operation::Posterise(bits) => (10, bits.into()),
+                Operation::Solarise(from) => (11, from),
+                Operation::AutoContrast => (12, 0.0),
+                Operation::Equalise => (13, 0.0),
             };
-            assert!(allowed, "{drawn:?}");
-            counts[kind] += 1;
+            drawn[kind].push(strength);
         }
-        assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");
-        assert_eq!((least, most, shears.len()), (-0.99, 0.99, 61), "30 strengths to either side, and none");
+        // the weakest and the strongest to either side, and how many there are: 30 to a side, and none
+        let (slant, shift, turn, factor) =
+            ((-0.99, 0.99, 61), (-32.0, 32.0, 61), (-135.0, 135.0, 61), (0.01, 1.99, 61));
+        let (nothing, bits, level) = ((0.0, 0.0, 1), (2.0, 8.0, 7), (0.0, 255.0, 31));
+        let space =
+            [nothing, slant, slant, shift, shift, turn, factor, factor, factor, factor, bits, level, nothing, nothing];
+        for (kind, (strengths, (least, most, count))) in drawn.iter_mut().zip(space).enumerate() {
+            assert!((850..1150).contains(&strengths.len()), "operation {kind}: {}", strengths.len());
+            strengths.sort_by(f64::total_cmp);
+            let (first, last) = (strengths[0], strengths[strengths.len() - 1]);
+            assert!((first - least).abs() < 1e-6 && (last - most).abs() < 1e-6, "operation {kind}: {first} to {last}");
+            strengths.dedup_by(|a, b| (*a - *b).abs() < 1e-9);
+            assert_eq!(strengths.len(), count, "operation {kind}: {strengths:?}");
+        }
     }
 }
