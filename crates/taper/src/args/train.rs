@@ -31,8 +31,8 @@ pub(crate) struct Train {
     #[arg(long, value_enum)]
     pub(crate) freeze: Option<Freeze>,
     /// What is trained with --weights, the head always: stages or beginnings of names, such as
-    /// layer4,layer3.2; or all, norms, biases or head. After gradual: (gradual:layer4,layer3), or for
-    /// all as gradual: the head first, and from the top one stage more every epoch
+    /// layer4,layer3.2; or all, norms, biases or head. As gradual, or as gradual:layer4,layer3 for
+    /// these alone: the head first, then with every epoch one stage more from the top
     #[arg(long, value_name = "PARTS", conflicts_with_all = ["freeze", "as_published"])]
     pub(crate) train: Option<Trained>,
     #[command(flatten)]
