@@ -96,3 +96,10 @@ pub(crate) fn near<A: Copy + Into<f64>, B: Copy + Into<f64>>(ours: &[A], right: 
         assert!((a - b).abs() <= tolerance * scale, "element {index}: {a} for {b}, largest {scale}");
     }
 }
+
+/// The same values as a part of longer storage, with NaN before and behind.
+pub(crate) fn surrounded(t: &Tensor) -> Tensor {
+    let nan = Tensor::full(f32::NAN, 256, t.device()).unwrap().to_dtype(t.dtype()).unwrap();
+    let flat = Tensor::cat(&[&nan, &t.flatten_all().unwrap(), &nan], 0).unwrap();
+    flat.narrow(0, 256, t.elem_count()).unwrap().reshape(t.shape()).unwrap()
+}

@@ -180,7 +180,7 @@ fn by_precision(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_support::{check_gradients, random};
+    use crate::test_support::{check_gradients, random, surrounded};
     use candle_core::DType;
     use proptest::prelude::*;
 
@@ -253,6 +253,31 @@ mod tests {
                 let scale = 1.0 + product(&y, &y).sqrt() * product(&x, &x).sqrt();
                 prop_assert!((forward - by_inputs).abs() < tolerance * scale && (forward - by_weights).abs() < tolerance * scale);
             }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn its_kernels_read_nothing_beside_their_operands(
+            n in 1usize..4, h in 3usize..14, w in 3usize..14, k in 1usize..4, (how, c, o) in how(), wide in 1usize..18
+        ) {
+            let (c, o) = (c * wide, o * wide);
+            let narrow = |t: Tensor| t.to_dtype(DType::F32).unwrap();
+            let (x, weight) = (narrow(random("x", (n, h, w, c))), narrow(random("w", (o, c / how.groups, k, k))));
+            let y = narrow(random("y", Geometry::new(x.dims(), weight.dims(), how).unwrap().outputs()));
+            let run = |[x, weight, y]: [&Tensor; 3]| {
+                let all = [
+                    conv2d(x, weight, how).unwrap(),
+                    input_gradient(y, weight, x.shape(), how).unwrap(),
+                    weight_gradient(x, y, weight.shape(), how).unwrap(),
+                ];
+                all.map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            };
+            let alone = run([&x, &weight, &y]);
+            let [x, weight, y] = [&x, &weight, &y].map(surrounded);
+            prop_assert!(x.is_contiguous() && x.layout().start_offset() > 0);
+            prop_assert_eq!(alone, run([&x, &weight, &y]));
         }
     }
 

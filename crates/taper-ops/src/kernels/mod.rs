@@ -4,7 +4,7 @@
 //! `assert!` in every build; rows that a kernel reads through addresses are checked against their
 //! slice when they are listed ([`tile::List`]), and what it writes is a borrowed slice of checked
 //! length. Outputs are not zeroed first ([`buffer::written`]); with debug assertions, as in
-//! tests, they are filled with NaN, so that a value left unwritten shows.
+//! tests, they are filled with NaN, so that a value left unwritten shows, and lie between guards.
 
 pub(crate) mod buffer;
 pub(crate) mod channels;
