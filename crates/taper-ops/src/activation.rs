@@ -1,5 +1,6 @@
 //! Rectifiers.
 
+use crate::composed;
 use crate::element::{Element, by_type, stored, values};
 use crate::kernels::channels::in_chunks;
 use crate::kernels::simd::{InstructionSet, vectorised};
@@ -10,6 +11,9 @@ use std::mem::MaybeUninit;
 
 /// max(x, 0), elementwise; NaN stays NaN; the derivative at 0 is 0, as in PyTorch.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
+    if composed::needed(x) {
+        return composed::relu(x);
+    }
     x.contiguous()?.apply1(Relu)
 }
 
@@ -17,6 +21,9 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
 pub fn add_relu(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.dims() != b.dims() {
         bail!("sum and relu: {:?} does not fit {:?}", a.dims(), b.dims());
+    }
+    if composed::needed(a) {
+        return composed::add_relu(a, b);
     }
     a.contiguous()?.apply2(&b.contiguous()?, AddRelu)
 }

@@ -9,6 +9,7 @@
 //!
 //! All statistics count as functions of x.
 
+use crate::composed;
 use crate::element::{Element, by_type, stored, values};
 use crate::kernels::channels;
 use crate::kernels::simd::InstructionSet;
@@ -25,10 +26,22 @@ use std::sync::{Arc, OnceLock};
 ///
 /// Errs when shapes don't fit and when the batch is empty.
 pub fn batch_norm_by_batch(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<(Tensor, Statistics)> {
+    if composed::needed(x) {
+        let statistics = batch_statistics(x)?;
+        fits(x, &statistics, weight, bias)?;
+        return Ok((composed::batch_norm_by_batch(x, &statistics, weight, bias, eps)?, statistics));
+    }
     let x = x.contiguous()?;
     let (known, statistics) = Known::of(&x, weight, bias, eps)?;
     let select = Select::new(Follow::Nothing, x.shape())?;
     Ok((x.apply3(&weight.contiguous()?, &bias.contiguous()?, Normalise(known, select))?, statistics))
+}
+
+fn fits(x: &Tensor, statistics: &Statistics, weight: &Tensor, bias: &Tensor) -> Result<()> {
+    if weight.dims() != statistics.mean.dims() || bias.dims() != weight.dims() {
+        bail!("batch norm: {:?} does not fit weight {:?} and bias {:?}", x.dims(), weight.dims(), bias.dims());
+    }
+    Ok(())
 }
 
 /// The statistics' values: what x determines, computed once.
@@ -45,9 +58,7 @@ impl Known {
     /// Errs when weight and bias don't fit, and when the batch is empty.
     pub(crate) fn of(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<(Arc<Self>, Statistics)> {
         let statistics = batch_statistics(x)?;
-        if weight.dims() != statistics.mean.dims() || bias.dims() != weight.dims() {
-            bail!("batch norm: {:?} does not fit weight {:?} and bias {:?}", x.dims(), weight.dims(), bias.dims());
-        }
+        fits(x, &statistics, weight, bias)?;
         let list = |t: &Tensor| t.detach().to_dtype(DType::F64)?.to_vec1::<f64>();
         let inverse = list(&statistics.variance)?.into_iter().map(|variance| 1.0 / (variance + eps).sqrt()).collect();
         Ok((Arc::new(Self { mean: list(&statistics.mean)?, inverse, eps }), statistics))
@@ -454,7 +465,7 @@ impl CustomOp3 for SecondGradient {
 mod tests {
     use super::*;
     use crate::batch_norm;
-    use crate::test_support::{check_gradients, near, random};
+    use crate::test_support::{check_derivatives, check_gradients, near, random};
     use proptest::prelude::*;
 
     fn known(x: &Tensor) -> Arc<Known> {
@@ -493,12 +504,12 @@ mod tests {
     #[test]
     fn its_gradient_is_differentiable_twice_more() {
         let inputs = [random("x", (3, 2, 2, 3)), random("g", (3, 2, 2, 3)), random("v", (3, 2, 2, 3)), random("w", 3)];
-        check_gradients(&inputs, |v| gradient(&v[0], &v[1], &v[3], &known(&v[0]))?.powf(2.0));
-        check_gradients(&inputs, |v| {
+        check_derivatives(&inputs, |v| gradient(&v[0], &v[1], &v[3], &known(&v[0]))?.powf(2.0));
+        check_derivatives(&inputs, |v| {
             v[0].apply2(&v[1], Sums(known(&v[0]), Select::All, Moments::default()))?.powf(2.0)
         });
-        check_gradients(&inputs, |v| v[0].apply3(&v[1], &v[2], Projected(known(&v[0])))?.powf(2.0));
-        check_gradients(&inputs, |v| v[0].apply3(&v[1], &v[2], SecondGradient(known(&v[0])))?.powf(2.0));
+        check_derivatives(&inputs, |v| v[0].apply3(&v[1], &v[2], Projected(known(&v[0])))?.powf(2.0));
+        check_derivatives(&inputs, |v| v[0].apply3(&v[1], &v[2], SecondGradient(known(&v[0])))?.powf(2.0));
     }
 
     #[test]

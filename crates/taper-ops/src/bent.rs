@@ -1,5 +1,6 @@
 //! Activations that are straight but for one or two bends: ReLU6 and leaky ReLU.
 
+use crate::composed;
 use crate::element::{Element, by_type, stored, values};
 use crate::kernels::channels::in_chunks;
 use crate::kernels::simd::{InstructionSet, vectorised};
@@ -10,11 +11,17 @@ use std::mem::MaybeUninit;
 
 /// min(max(x, 0), 6), elementwise; NaN stays NaN; the derivative at 0 and at 6 is 0, as in PyTorch.
 pub fn relu6(x: &Tensor) -> Result<Tensor> {
+    if composed::needed(x) {
+        return composed::relu6(x);
+    }
     x.contiguous()?.apply1(Bent { below: 0.0, most: Some(6.0) })
 }
 
 /// x where it is positive, else `slope` · x, elementwise (Maas, Hannun and Ng 2013).
 pub fn leaky_relu(x: &Tensor, slope: f64) -> Result<Tensor> {
+    if composed::needed(x) {
+        return composed::leaky_relu(x, slope);
+    }
     x.contiguous()?.apply1(Bent { below: slope, most: None })
 }
 

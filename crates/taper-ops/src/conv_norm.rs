@@ -4,6 +4,7 @@
 //! parts no gradient passes through candle's bookkeeping, which adds each to zeros of its size.
 
 use crate::batch_norm::{Derivatives, Known, derivatives};
+use crate::composed;
 use crate::convolution::{Convolution, conv2d, input_gradient, weight_gradient};
 use crate::element::{Element, stored, values};
 use crate::norm::Statistics;
@@ -27,6 +28,9 @@ pub fn conv_norm(
 ) -> Result<(Tensor, Statistics)> {
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     let hidden = conv2d(&x, &weight, convolution)?;
+    if composed::needed(&hidden) {
+        return composed::conv_norm(&hidden, (scale, shift), eps, follow);
+    }
     let (known, statistics) = Known::of(&hidden, scale, shift, eps)?;
     let norm = shift.contiguous()?.apply2(&scale.contiguous()?, Stack)?;
     let select = Select::new(follow, hidden.shape())?;

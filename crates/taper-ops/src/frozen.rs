@@ -1,5 +1,6 @@
 //! Convolutions whose weights don't change any more: packed once, what follows them folded in.
 
+use crate::composed;
 use crate::convolution::{Convolution, fast::Kernel, geometry::Geometry};
 use crate::element::{stored, values};
 use crate::kernels::simd::InstructionSet;
@@ -9,7 +10,16 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 
 /// A convolution with weights and bias that are final: `conv2d` without a gradient, but faster.
-pub struct FrozenConvolution {
+pub struct FrozenConvolution(Frozen);
+
+enum Frozen {
+    /// For the CPU's kernels.
+    Packed(Packed),
+    /// As given, on another device.
+    Composed { weight: Tensor, bias: Tensor, how: Convolution },
+}
+
+struct Packed {
     kernel: Kernel,
     bias: Vec<f32>,
     weights: Vec<usize>,
@@ -31,15 +41,24 @@ impl FrozenConvolution {
                 bias.dims()
             );
         }
+        if composed::needed(weight) {
+            return Ok(Self(Frozen::Composed { weight: weight.detach(), bias: bias.detach(), how }));
+        }
         let kernel = Kernel::forward(InstructionSet::best(), &g, &weight.flatten_all()?.to_vec1::<f32>()?);
-        Ok(Self { kernel, bias: bias.to_vec1()?, weights: weight.dims().to_vec(), how })
+        Ok(Self(Frozen::Packed(Packed { kernel, bias: bias.to_vec1()?, weights: weight.dims().to_vec(), how })))
     }
 
     /// The convolution of `x (n, h, w, c)`, plus `residual (n, oh, ow, o)` where there is one,
     /// rectified with `relu`: a value without gradient.
     pub fn forward(&self, x: &Tensor, residual: Option<&Tensor>, relu: bool) -> Result<Tensor> {
         let x = x.contiguous()?;
-        let run = Run { convolution: self, relu };
+        let packed = match &self.0 {
+            Frozen::Packed(packed) => packed,
+            Frozen::Composed { weight, bias, how } => {
+                return composed::frozen_convolution(&x, (weight, bias), *how, residual, relu);
+            }
+        };
+        let run = Run { convolution: packed, relu };
         match residual {
             Some(residual) => x.apply_op2_no_bwd(&residual.contiguous()?, &run),
             None => x.apply_op1_no_bwd(&run),
@@ -62,7 +81,7 @@ pub fn fold_batch_norm(
 }
 
 struct Run<'a> {
-    convolution: &'a FrozenConvolution,
+    convolution: &'a Packed,
     relu: bool,
 }
 
@@ -74,7 +93,7 @@ impl Run<'_> {
         (x, lx): (&CpuStorage, &Layout),
         residual: Option<(&CpuStorage, &Layout)>,
     ) -> Result<(CpuStorage, Shape)> {
-        let FrozenConvolution { kernel, bias, weights, how } = self.convolution;
+        let Packed { kernel, bias, weights, how } = self.convolution;
         let g = Geometry::new(lx.dims(), weights, *how)?;
         if x.dtype() != DType::F32 {
             bail!("{NAME}: takes f32, not {:?}", x.dtype());
@@ -133,8 +152,14 @@ mod tests {
             let frozen = FrozenConvolution::new(&x, &narrow(&folded), &narrow(&bias), how).unwrap();
             let list = |t: Tensor| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
             let rectified = frozen.forward(&narrow(&x), Some(&narrow(&residual)), true).unwrap();
-            near(&list(rectified), &list(right), 1e-5);
+            near(&list(rectified.clone()), &list(right), 1e-5);
             near(&list(frozen.forward(&narrow(&x), None, false).unwrap()), &list(y), 1e-5);
+
+            let elsewhere = composed::without_kernels(|| {
+                let frozen = FrozenConvolution::new(&x, &narrow(&folded), &narrow(&bias), how).unwrap();
+                frozen.forward(&narrow(&x), Some(&narrow(&residual)), true).unwrap()
+            });
+            near(&list(elsewhere), &list(rectified), 1e-5);
         }
     }
 

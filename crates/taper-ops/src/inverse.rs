@@ -1,14 +1,19 @@
 //! The inverse of a small symmetric positive definite matrix, differentiable to any order.
 
+use crate::composed;
 use crate::element::{Element, by_type, stored, values};
 use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
-/// The inverse of a symmetric positive definite `a (n, n)`, by Cholesky factors in f64.
+/// The inverse of a symmetric positive definite `a (n, n)`, by Cholesky factors in f64 on the
+/// CPU, wherever `a` is.
 ///
 /// Errs when the matrix is not square or not positive definite.
 pub fn inverse(a: &Tensor) -> Result<Tensor> {
+    if composed::needed(a) {
+        return composed::by_cpu(a, inverse);
+    }
     a.contiguous()?.apply1(Inverse)
 }
 

@@ -13,6 +13,7 @@ mod activation;
 mod batch_norm;
 mod bent;
 mod chance;
+mod composed;
 mod conv_norm;
 mod convolution;
 mod element;

@@ -1,6 +1,6 @@
 //! Log-softmax and cross-entropy, of operations that differentiate to any order.
 
-use candle_core::{D, DType, Result, Tensor, bail};
+use candle_core::{D, DType, Device, Result, Tensor, bail};
 
 /// Logarithm of the softmax over the last dimension of `logits (n, ways)`; the largest logit is
 /// taken out first, so that nothing overflows.
@@ -10,19 +10,19 @@ pub fn log_softmax(logits: &Tensor) -> Result<Tensor> {
     shifted.broadcast_sub(&normaliser)
 }
 
-/// `(n, ways)`, 1 at each label and 0 elsewhere, of the type asked for.
+/// `(n, ways)`, 1 at each label and 0 elsewhere, of the type asked for, where the labels are.
 ///
 /// Errs when a label is not below `ways`.
 pub fn one_hot(labels: &Tensor, ways: usize, dtype: DType) -> Result<Tensor> {
-    let labels = labels.to_vec1::<u32>()?;
-    let mut rows = vec![0f32; labels.len() * ways];
-    for (row, &label) in labels.iter().enumerate() {
+    let count = labels.dim(0)?;
+    let mut rows = vec![0f32; count * ways];
+    for (row, label) in labels.to_vec1::<u32>()?.into_iter().enumerate() {
         if label as usize >= ways {
             bail!("label {label} of item {row} does not exist: there are {ways} classes, counted from 0");
         }
         rows[row * ways + label as usize] = 1.0;
     }
-    Tensor::from_vec(rows, (labels.len(), ways), &candle_core::Device::Cpu)?.to_dtype(dtype)
+    Tensor::from_vec(rows, (count, ways), labels.device())?.to_dtype(dtype)
 }
 
 /// Mean cross-entropy of `logits (n, ways)` against `labels (n)` u32, a scalar, in nats.
@@ -54,7 +54,8 @@ pub fn cross_entropy_to(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     if logits.dims() != targets.dims() {
         bail!("cross-entropy: logits of shape {:?} do not fit targets of shape {:?}", logits.dims(), targets.dims());
     }
-    let weight = targets.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
+    // on the CPU, since not every device has f64
+    let weight = targets.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
     if weight <= 0.0 {
         bail!("cross-entropy: a batch without weight has no mean loss");
     }
@@ -65,7 +66,6 @@ pub fn cross_entropy_to(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
 mod tests {
     use super::*;
     use crate::test_support::{check_gradients, random};
-    use candle_core::Device;
 
     #[test]
     fn cross_entropy_has_right_derivatives() {

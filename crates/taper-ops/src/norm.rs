@@ -3,6 +3,7 @@
 //! Three operations, each the others' derivative, carry it to any order: scale and shift by
 //! channel, statistics by channel, and sums of products by channel.
 
+use crate::composed;
 use crate::element::{Element, by_type, stored, values};
 use crate::kernels::channels;
 use crate::kernels::simd::InstructionSet;
@@ -23,6 +24,9 @@ pub struct Statistics {
 pub fn batch_statistics(x: &Tensor) -> Result<Statistics> {
     if x.elem_count() == 0 {
         bail!("batch statistics: an empty batch {:?} has none", x.dims());
+    }
+    if composed::needed(x) {
+        return composed::batch_statistics(x);
     }
     let packed = x.contiguous()?.apply1(MeanVariance)?;
     Ok(Statistics { mean: packed.get(0)?, variance: packed.get(1)? })
@@ -45,6 +49,9 @@ pub fn scale_shift(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor>
     let c = last(x.dims(), "scale and shift")?;
     if scale.dims() != [c] || shift.dims() != [c] {
         bail!("scale and shift: {:?} does not fit scale {:?} and shift {:?}", x.dims(), scale.dims(), shift.dims());
+    }
+    if composed::needed(x) {
+        return composed::scale_shift(x, scale, shift);
     }
     x.contiguous()?.apply3(&scale.contiguous()?, &shift.contiguous()?, ScaleShift)
 }

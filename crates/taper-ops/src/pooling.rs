@@ -1,6 +1,7 @@
 //! Max and average pooling of `(n, h, w, c)`, at any size, stride and padding, with right first
 //! and second derivatives (candle 0.11's are wrong or missing).
 
+use crate::composed;
 use crate::element::{Element, by_type, stored, values};
 use crate::kernels::pool::{self, NOTHING};
 use crate::kernels::simd::InstructionSet;
@@ -62,6 +63,9 @@ impl Window {
 pub fn max_pool2d(x: &Tensor, window: Window) -> Result<Tensor> {
     let (_, h, w, _) = x.dims4()?;
     window.output(h, w, "max pooling")?;
+    if composed::needed(x) {
+        return composed::max_pool2d(x, window);
+    }
     x.contiguous()?.apply1(MaxPool { window, winners: Arc::default() })
 }
 
@@ -69,6 +73,9 @@ pub fn max_pool2d(x: &Tensor, window: Window) -> Result<Tensor> {
 pub fn avg_pool2d(x: &Tensor, window: Window) -> Result<Tensor> {
     let (_, h, w, _) = x.dims4()?;
     window.output(h, w, "average pooling")?;
+    if composed::needed(x) {
+        return composed::avg_pool2d(x, window);
+    }
     x.contiguous()?.apply1(AvgPool { window })
 }
 

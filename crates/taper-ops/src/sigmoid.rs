@@ -1,5 +1,6 @@
 //! Smooth activations: sigmoid, and swish, which is made of it.
 
+use crate::composed;
 use crate::element::{Element, by_type, stored, values};
 use crate::kernels::channels::in_chunks;
 use crate::tape::Apply;
@@ -8,11 +9,17 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 /// 1 / (1 + e⁻ˣ), elementwise.
 pub fn sigmoid(x: &Tensor) -> Result<Tensor> {
+    if composed::needed(x) {
+        return composed::sigmoid(x);
+    }
     x.contiguous()?.apply1(Sigmoid)
 }
 
 /// x · sigmoid(x), elementwise (Ramachandran, Zoph and Le 2017; PyTorch's SiLU).
 pub fn swish(x: &Tensor) -> Result<Tensor> {
+    if composed::needed(x) {
+        return composed::swish(x);
+    }
     x.contiguous()?.apply1(Swish)
 }
 

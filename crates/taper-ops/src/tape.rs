@@ -10,10 +10,12 @@
 //! The way back consists of operations too and is written down likewise, so that gradients of
 //! gradients are exact to any order. Tensors that depend on no tape are candle's alone.
 
-use crate::weighted_sum;
+use crate::{composed, weighted_sum};
+use candle_core::backend::{BackendDevice, BackendStorage};
 use candle_core::op::BackpropOp;
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor, TensorId, Var, bail,
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, MetalStorage, Result, Shape, Storage, Tensor,
+    TensorId, Var, bail,
 };
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -141,7 +143,9 @@ impl Records {
         for &id in piece.get_ids() {
             let tape = lock(&TAPES).get(&id).and_then(Weak::upgrade);
             match (tape, piece.get_id(id)) {
-                (Some(tape), Some(slope)) if std::ptr::eq(&*tape, self) => gradients.add(id, slope.clone())?,
+                (Some(tape), Some(slope)) if std::ptr::eq(&*tape, self) => {
+                    gradients.add(id, if UNRECORDED.get() { slope.detach() } else { slope.clone() })?;
+                }
                 (Some(_), _) => return two_tapes(),
                 _ => {}
             }
@@ -191,13 +195,29 @@ impl CustomOp1 for Seed {
         "seed"
     }
 
-    fn cpu_fwd(&self, _x: &CpuStorage, _layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok((CpuStorage::F32(vec![0.0]), ().into()))
+    fn cpu_fwd(&self, x: &CpuStorage, _layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        zero(x)
+    }
+
+    fn cuda_fwd(&self, x: &CudaStorage, _layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        zero(x)
+    }
+
+    fn metal_fwd(&self, x: &MetalStorage, _layout: &Layout) -> Result<(MetalStorage, Shape)> {
+        zero(x)
     }
 
     fn bwd(&self, _x: &Tensor, _result: &Tensor, _gradient: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(self.0.clone()))
     }
+}
+
+/// A scalar where `like` is; nobody reads it.
+fn zero<S: BackendStorage>(like: &S) -> Result<(S, Shape)>
+where
+    S::Device: BackendDevice<Storage = S>,
+{
+    Ok((like.device().zeros_impl(&().into(), like.dtype())?, ().into()))
 }
 
 /// An operation as candle knows it.
@@ -248,13 +268,16 @@ enum Way {
 impl Way {
     /// That of an operation on `inputs`.
     ///
-    /// Errs when they belong to two tapes.
+    /// Errs when they belong to two tapes, and when the kernels don't run where they are.
     fn of(inputs: &[&Tensor]) -> Result<Self> {
+        if inputs.iter().any(|input| composed::needed(input)) {
+            bail!("kernels run on the CPU, move all inputs to one device");
+        }
         if UNRECORDED.get() {
             return Ok(Self::Value);
         }
         let mut way = Self::Candle;
-        for input in inputs.iter().filter(|input| input.is_variable() && input.device().is_cpu()) {
+        for input in inputs.iter().filter(|input| input.is_variable()) {
             let tape = lock(&TAPES).get(&input.id()).and_then(Weak::upgrade);
             way = match (way, tape) {
                 (way, None) => way,
@@ -269,7 +292,7 @@ impl Way {
 fn on_cpu(storage: &Storage) -> Result<&CpuStorage> {
     match storage {
         Storage::Cpu(values) => Ok(values),
-        _ => bail!("a tape's operations run on the CPU, move their inputs there first"),
+        _ => bail!("kernels run on the CPU, move all inputs there"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Finite differences in f64, first and second order.
 
 use crate::Tape;
+use crate::composed::without_kernels;
 use candle_core::{DType, Device, Result, Shape, Tensor, Var};
 
 /// Values in (-1, 1) that depend on the name alone, f64.
@@ -42,9 +43,43 @@ fn by_tape(inputs: &[Tensor], directions: &[Tensor], f: &dyn Fn(&[Tensor]) -> Re
     Ok((along(&pairs)?, along(&second)?))
 }
 
+/// The values of `f`, then of all its first and second derivatives along fixed directions.
+fn to_second_order(inputs: &[Tensor], f: &dyn Fn(&[Tensor]) -> Result<Tensor>) -> Result<Vec<Vec<f64>>> {
+    let list = |t: &Tensor| t.flatten_all()?.to_vec1::<f64>();
+    let vars = inputs.iter().map(Var::from_tensor).collect::<Result<Vec<_>>>()?;
+    let directions: Vec<Tensor> = inputs.iter().map(|input| random("along", input.shape().clone())).collect();
+    let tensors: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+    let y = f(&tensors)?;
+    let first = dot(&y, &random("covector", y.shape().clone()))?.backward()?;
+    let second = slope(&vars, &directions, f)?.backward()?;
+    let mut all = vec![list(&y)?];
+    for var in &vars {
+        for gradients in [&first, &second] {
+            all.push(gradients.get(var).map_or(Ok(vec![0.0; var.elem_count()]), list)?);
+        }
+    }
+    Ok(all)
+}
+
+/// What [`check_derivatives`] says; and what other devices get in place of the kernels has the same
+/// values and derivatives, all of them, relative to 1e-9 of the largest.
+pub(crate) fn check_gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    check_derivatives(inputs, &f);
+    without_kernels(|| check_derivatives(inputs, &f));
+    let kernels = to_second_order(inputs, &f).unwrap();
+    let composed = without_kernels(|| to_second_order(inputs, &f)).unwrap();
+    for (composed, kernels) in composed.iter().zip(&kernels) {
+        let scale = kernels.iter().fold(1.0, |largest: f64, value| largest.max(value.abs()));
+        for (a, b) in composed.iter().zip(kernels) {
+            assert!((a - b).abs() <= 1e-9 * scale, "composed {a}, by kernels {b}, largest {scale}");
+        }
+        assert_eq!(composed.len(), kernels.len());
+    }
+}
+
 /// First and second directional derivatives of `f`, by candle and by a tape, against central
 /// differences, relative to 1e-6.
-pub(crate) fn check_gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+pub(crate) fn check_derivatives(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let directions: Vec<Tensor> =
         inputs.iter().enumerate().map(|(i, t)| random(&format!("direction {i}"), t.shape().clone())).collect();
     let moved = |step: f64| -> Vec<Var> {

@@ -1,5 +1,6 @@
 //! Sums of whole tensors, in one pass each: what the bookkeeping of parameters is made of.
 
+use crate::composed;
 use crate::element::{Element, by_type, stored, values};
 use crate::kernels::channels::in_chunks;
 use crate::kernels::simd::{InstructionSet, vectorised};
@@ -11,24 +12,36 @@ use std::mem::MaybeUninit;
 /// `a · x + b · y`, of tensors of the same shape.
 pub fn weighted_sum(a: f64, x: &Tensor, b: f64, y: &Tensor) -> Result<Tensor> {
     same_shape("weighted sum", x, y)?;
+    if composed::needed(x) {
+        return composed::weighted_sum(a, x, b, y);
+    }
     x.contiguous()?.apply2(&y.contiguous()?, WeightedSum(a, b))
 }
 
-/// `Σ x · y`, of tensors of the same shape: a scalar, summed in f64.
+/// `Σ x · y`, of tensors of the same shape: a scalar, summed in f64 on the CPU.
 pub fn dot(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     same_shape("dot product", x, y)?;
+    if composed::needed(x) {
+        return composed::dot(x, y);
+    }
     x.contiguous()?.apply2(&y.contiguous()?, Dot)
 }
 
 /// `a · x + b · y²`, of tensors of the same shape: a value without a gradient, for optimisers.
 pub fn weighted_square(a: f64, x: &Tensor, b: f64, y: &Tensor) -> Result<Tensor> {
     same_shape("weighted square", x, y)?;
+    if composed::needed(x) {
+        return composed::weighted_square(a, x, b, y);
+    }
     x.contiguous()?.apply_op2_no_bwd(&y.contiguous()?, &WeightedSquare(a, b))
 }
 
 /// `a · x / (√(b · y) + eps)`, of tensors of the same shape: a value without a gradient, likewise.
 pub fn over_root(a: f64, x: &Tensor, b: f64, y: &Tensor, eps: f64) -> Result<Tensor> {
     same_shape("quotient by a root", x, y)?;
+    if composed::needed(x) {
+        return composed::over_root(a, x, b, y, eps);
+    }
     x.contiguous()?.apply_op2_no_bwd(&y.contiguous()?, &OverRoot(a, b, eps))
 }
 

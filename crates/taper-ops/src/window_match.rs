@@ -2,6 +2,7 @@
 //! tensors the comparisons of a 20-way task would take up tens of megabytes, each filled, added to
 //! and walked through several times.
 
+use crate::composed;
 use crate::element::{Element, by_type, stored, values};
 use crate::tape::Apply;
 use crate::threads::for_each_chunk;
@@ -14,7 +15,7 @@ use gemm::{Parallelism, gemm};
 /// square window about p, whose weights `window` lists row by row; places outside of the image are
 /// 0. The result is `(side², m, n)`.
 ///
-/// It has first derivatives only: a second one is an error.
+/// On the CPU it has first derivatives only: a second one is an error.
 ///
 /// Errs when the shapes don't fit, or the window's side is even.
 pub fn window_match(one: &Tensor, other: &Tensor, window: &Tensor, side: usize) -> Result<Tensor> {
@@ -30,6 +31,9 @@ pub fn window_match(one: &Tensor, other: &Tensor, window: &Tensor, side: usize) 
             window.dims()
         );
     };
+    if composed::needed(one) {
+        return composed::window_match(one, other, window, side, span);
+    }
     let how = Geometry { side, span };
     one.contiguous()?.apply3(&other.contiguous()?, &window.contiguous()?, Forward(how))
 }

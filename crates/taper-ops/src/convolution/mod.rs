@@ -10,6 +10,7 @@ pub(crate) mod fast;
 pub(crate) mod geometry;
 mod reference;
 
+use crate::composed;
 use crate::element::{float, stored, values};
 use crate::kernels::simd::InstructionSet;
 use crate::tape::Apply;
@@ -48,6 +49,9 @@ impl Default for Convolution {
 pub fn conv2d(x: &Tensor, weight: &Tensor, convolution: Convolution) -> Result<Tensor> {
     float(x.dtype(), "convolution")?;
     Geometry::new(x.dims(), weight.dims(), convolution)?;
+    if composed::needed(x) {
+        return composed::conv2d(x, weight, convolution);
+    }
     x.contiguous()?.apply2(&weight.contiguous()?, Forward(convolution))
 }
 

@@ -1,0 +1,45 @@
+//! Normalisation by channel, and what is fused with it where there are kernels.
+
+use super::{max_pool2d, relu};
+use crate::norm::Statistics;
+use crate::select::Follow;
+use candle_core::{D, Result, Tensor};
+
+pub(crate) fn batch_statistics(x: &Tensor) -> Result<Statistics> {
+    let c = x.dim(D::Minus1)?;
+    let rows = x.reshape((x.elem_count() / c, c))?;
+    let mean = rows.mean(0)?;
+    let variance = rows.broadcast_sub(&mean)?.sqr()?.mean(0)?;
+    Ok(Statistics { mean, variance })
+}
+
+pub(crate) fn scale_shift(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
+    x.broadcast_mul(scale)?.broadcast_add(shift)
+}
+
+pub(crate) fn batch_norm_by_batch(
+    x: &Tensor,
+    statistics: &Statistics,
+    weight: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+) -> Result<Tensor> {
+    let inverse = (&statistics.variance + eps)?.sqrt()?.recip()?;
+    scale_shift(&x.broadcast_sub(&statistics.mean)?, &(weight * inverse)?, bias)
+}
+
+/// `conv_norm` of the convolution's result.
+pub(crate) fn conv_norm(
+    hidden: &Tensor,
+    (scale, shift): (&Tensor, &Tensor),
+    eps: f64,
+    follow: Follow,
+) -> Result<(Tensor, Statistics)> {
+    let (y, statistics) = crate::batch_norm_by_batch(hidden, scale, shift, eps)?;
+    let y = match follow {
+        Follow::Nothing => y,
+        Follow::Relu => relu(&y)?,
+        Follow::ReluPool(window) => max_pool2d(&relu(&y)?, window)?,
+    };
+    Ok((y, statistics))
+}
