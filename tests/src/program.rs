@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+/// The arguments of a line: its words, where a `;` stands for a blank inside one.
+pub fn arguments(line: &str) -> Vec<String> {
+    line.split_whitespace().map(|word| word.replace(';', " ")).collect()
+}
+
 /// A finished run of `taper`.
 #[derive(Debug)]
 pub struct Run {
@@ -46,9 +51,9 @@ pub fn command<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item
     command
 }
 
-/// Runs `taper` in `folder`, with the words of `line` as its arguments.
+/// Runs `taper` in `folder`, with the [`arguments`] of `line`.
 pub fn taper(folder: &Path, line: &str) -> Run {
-    finished(command(folder, line.split_whitespace()).output().expect("taper starts"))
+    finished(command(folder, arguments(line)).output().expect("taper starts"))
 }
 
 /// The same; panics unless it ends well.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use taper_tests::drawings::Drawings;
-use taper_tests::program::{command, finished, taper, taper_ok};
+use taper_tests::program::{arguments, command, taper, taper_ok};
 use tempfile::TempDir;
 
 /// A folder of drawings, and weights made on it.
@@ -16,19 +16,8 @@ fn folder() -> TempDir {
     Drawings { classes: 4, images: 12, ..Drawings::default() }.write(&at.path().join("data"));
     let base = "train data --backbone cifar-resnet20 --transform";
     let line = format!("{base} colour;resize(16x16) --epochs 1 --out base");
-    taper_ok_with_spaces(at.path(), &line);
+    taper_ok(at.path(), &line);
     at
-}
-
-/// A `;` stands for a blank inside an argument.
-fn arguments(line: &str) -> Vec<String> {
-    line.split_whitespace().map(|word| word.replace(';', " ")).collect()
-}
-
-fn taper_ok_with_spaces(at: &Path, line: &str) -> String {
-    let run = finished(command(at, arguments(line)).output().unwrap());
-    assert_eq!(run.code, Some(0), "taper {line}\n{}{}", run.stdout, run.stderr);
-    run.stdout
 }
 
 const AUTOMATIC: &str = "train data --weights base/model/model.safetensors --transform colour;resize(16x16)";
@@ -36,7 +25,7 @@ const AUTOMATIC: &str = "train data --weights base/model/model.safetensors --tra
 #[test]
 fn heads_and_fine_tuning_are_tried_and_the_best_is_kept_and_resumed() {
     let at = folder();
-    let text = taper_ok_with_spaces(at.path(), &format!("{AUTOMATIC} --out run"));
+    let text = taper_ok(at.path(), &format!("{AUTOMATIC} --out run")).stdout;
     for words in ["tried on folds", "ridge", "lda", "fine-tune from layer3", "is kept", "macro-F1"] {
         assert!(text.contains(words), "no `{words}` in {text}");
     }
@@ -64,7 +53,7 @@ fn tried(run: &Path) -> Vec<(Value, Value)> {
 fn a_search_killed_at_any_moment_and_resumed_ends_as_the_unbroken_one() {
     let at = folder();
     let unbroken = at.path().join("unbroken");
-    taper_ok_with_spaces(at.path(), &format!("{AUTOMATIC} --out unbroken"));
+    taper_ok(at.path(), &format!("{AUTOMATIC} --out unbroken"));
     let ways = tried(&unbroken).len();
     // so that its features have to be computed as well
     fs::remove_dir_all(at.path().join("cache")).unwrap();

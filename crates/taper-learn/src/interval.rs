@@ -49,7 +49,8 @@ pub fn share_interval(right: usize, n: usize) -> Interval {
     let share = right as f64 / total;
     let centre = (share + Z * Z / (2.0 * total)) / (1.0 + Z * Z / total);
     let margin = Z / (1.0 + Z * Z / total) * (share * (1.0 - share) / total + Z * Z / (4.0 * total * total)).sqrt();
-    Interval { mean: share, low: centre - margin, high: centre + margin }
+    // the ends are within 0 and 1 but for rounding
+    Interval { mean: share, low: (centre - margin).max(0.0), high: (centre + margin).min(1.0) }
 }
 
 #[cfg(test)]
@@ -59,7 +60,10 @@ mod tests {
     #[test]
     fn wilsons_interval_stays_within_0_and_1() {
         let all = share_interval(20, 20);
-        assert!(all.mean == 1.0 && all.high <= 1.0 + 1e-12 && (all.low - 0.8389).abs() < 1e-3);
+        assert!(all.mean == 1.0 && all.high <= 1.0 && (all.low - 0.8389).abs() < 1e-3);
+        for n in 1..2000 {
+            assert!(share_interval(0, n).low >= 0.0 && share_interval(n, n).high <= 1.0, "of {n}");
+        }
     }
 
     #[test]

@@ -16,4 +16,4 @@ pub use features::{Features, fingerprint};
 pub use fine_tune::{FINE_TUNE, FineTune, FineTuned, MULTITASK, SCRATCH};
 pub use gradual::{Gradual, Opening};
 pub use mixing::{Mixing, Targeted};
-pub use partial_fine_tune::{FineTuning, Part, PartialFineTune, lowest_cut};
+pub use partial_fine_tune::{Begin, FineTuning, Part, PartialFineTune, lowest_cut};

@@ -1,6 +1,6 @@
 //! Partial fine-tuning: the upper stages of a pretrained network with a head, from the head that
-//! frozen features give (linear probing, then fine-tuning: Kumar et al. 2022). Batch norm's
-//! statistics stay as they are.
+//! frozen features give (linear probing, then fine-tuning: Kumar et al. 2022), where batch norm's
+//! statistics stay as they are; or, beside it, all of a network from its first weights.
 
 use crate::Targeted;
 use candle_core::{DType, Device, Tensor};
@@ -29,13 +29,24 @@ pub enum Part {
     Biases,
 }
 
+/// What training begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// The head that logistic regression gives the frozen features; norms keep their statistics.
+    Probed,
+    /// The state as it is; norms take each batch's statistics, and learn those that they keep.
+    AsGiven,
+}
+
 /// Fine-tunes a network, or the [`taper_models::Upper`] part of one on its activations.
 #[derive(Debug, Clone)]
 pub struct PartialFineTune {
     /// The network.
     pub network: Network,
-    /// Its pretrained state.
+    /// The state that it starts from.
     pub state: State,
+    /// What is made of that state before the first step.
+    pub begin: Begin,
     /// Which parameters are trained.
     pub part: Part,
     /// Passes over the labelled images.
@@ -61,6 +72,7 @@ impl PartialFineTune {
         Self {
             network,
             state,
+            begin: Begin::Probed,
             part: Part::All,
             epochs: 8,
             batch: 32,
@@ -72,8 +84,18 @@ impl PartialFineTune {
         }
     }
 
+    /// All of a network from its first weights, which `seed` draws: 30 epochs at a rate of 1e-3, the
+    /// same for every stage.
+    ///
+    /// Errs where the network's shapes do not fit together.
+    pub fn scratch(network: Network, seed: u64) -> Result<Self> {
+        let state = network.init(seed)?;
+        let usual = Self::usual(network, state);
+        Ok(Self { begin: Begin::AsGiven, epochs: 30, learning_rate: 1e-3, falling: 1.0, anchor: 0.0, ..usual })
+    }
+
     /// The network with the head that logistic regression gives its features, with its state.
-    fn start(&self, support: &Batch, seed: u64) -> Result<(Network, State)> {
+    fn probed(&self, support: &Batch, seed: u64) -> Result<(Network, State)> {
         let embedding = Embedding::new(self.network.clone(), self.state.clone(), TaskNorm::Stored);
         let rows: Vec<usize> = (0..support.inputs.dim(0)?).collect();
         let features = rows.chunks(self.batch).map(|rows| {
@@ -96,7 +118,10 @@ impl PartialFineTune {
 
 impl Adapt for PartialFineTune {
     fn adapt(&self, support: &Batch, seed: u64) -> Result<Box<dyn Classifier>> {
-        let (network, start) = self.start(support, seed)?;
+        let ((network, start), norm) = match self.begin {
+            Begin::Probed => (self.probed(support, seed)?, Norm::Stored),
+            Begin::AsGiven => ((self.network.clone(), self.state.clone()), Norm::Batch),
+        };
         let labels = support.labels.to_vec1::<u32>()?;
         let steps_an_epoch = labels.len().div_ceil(self.batch) as u64;
         let items = |at: Draw| {
@@ -118,7 +143,8 @@ impl Adapt for PartialFineTune {
             seed,
             ..Plan::default()
         };
-        let objective = FineTuning::new(network.clone(), &start, self.part.of(&network, &start)?, self.anchor);
+        let trained = self.part.of(&network, &start)?;
+        let objective = FineTuning::new(network.clone(), &start, trained, self.anchor).with_norm(norm);
         let fitted = fit(Progress::new(start), &plan, &objective, items, |_| Ok(0.0), &mut self.until.clone())?;
         Ok(Box::new(Tuned { network, state: fitted.progress.state }))
     }
@@ -297,6 +323,24 @@ mod tests {
         assert_eq!((cut(&Part::All), cut(&Part::Norms)), (None, None));
         let error = named(&["layer1", "layer"]).of(&network, &state).unwrap_err().to_string();
         assert!(error.starts_with("`layer` names no part") && error.contains("layer2, layer3"), "{error}");
+    }
+
+    #[test]
+    fn from_scratch_all_is_trained_and_the_norms_learn_their_statistics() {
+        let (network, _) = pretrained();
+        let scratch = PartialFineTune { epochs: 2, ..PartialFineTune::scratch(network.clone(), 3).unwrap() };
+        let (_, tuned) = scratch.adapt(&support(), 1).unwrap().network().unwrap();
+        let first = network.init(3).unwrap();
+        let differs = |before: &Tensor, after: &Tensor| {
+            let moved = (after - before).unwrap().abs().unwrap().flatten_all().unwrap();
+            moved.to_vec1::<f32>().unwrap().iter().any(|&by| by > 0.0)
+        };
+        for (name, before) in first.params.iter() {
+            assert!(differs(before, tuned.params.get(name).unwrap()), "{name} stays");
+        }
+        for (name, before) in first.buffers.iter() {
+            assert!(differs(before, tuned.buffers.get(name).unwrap()), "{name} stays");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(crate) use inspect::Inspect;
 pub(crate) use meta_train::{Also, MetaTrain};
 pub(crate) use predict::Predict;
 pub(crate) use shared::{CommonOptions, DeviceName, ImageOptions, RunOptions, ScopeName, TaskOptions, WeightOptions};
-pub(crate) use survey::{Labels, Survey};
+pub(crate) use survey::{Labels, Survey, Tuning};
 pub(crate) use train::{Balance, Train};
 
 use clap::error::ErrorKind;

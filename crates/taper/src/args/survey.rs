@@ -15,6 +15,9 @@ pub(crate) struct Survey {
     /// Weight files, with commas between
     #[arg(long, required = true, action = ArgAction::Set, value_delimiter = ',', value_name = "FILE")]
     pub(crate) weights: Vec<PathBuf>,
+    /// Weight files for the data sets in colour alone, with commas between
+    #[arg(long, action = ArgAction::Set, value_delimiter = ',', value_name = "FILE")]
+    pub(crate) colour_weights: Vec<PathBuf>,
     /// Labelled images a class
     #[arg(long, action = ArgAction::Set, value_delimiter = ',', default_value = "1,5,20,all")]
     pub(crate) labels: Vec<Labels>,
@@ -25,9 +28,10 @@ pub(crate) struct Survey {
         default_value = "nearest-mean,simple-shot,neighbours,ridge,lda,linear-probe,linear-head,mlp-head"
     )]
     pub(crate) heads: Vec<String>,
-    /// Uppermost stages to fine-tune from, one after the other; 0 for heads alone
-    #[arg(long, default_value_t = 0)]
-    pub(crate) fine_tune: usize,
+    /// What to train beside heads: 1 for the uppermost stage that a network can be cut at, 2 from the
+    /// one below it on, …; all; scratch for all of it from fresh weights
+    #[arg(long, action = ArgAction::Set, value_delimiter = ',', value_name = "WHAT")]
+    pub(crate) fine_tune: Vec<Tuning>,
     #[command(flatten)]
     pub(crate) image: ImageOptions,
     /// Share of the images kept for validation where a data set has no val/ part
@@ -38,6 +42,30 @@ pub(crate) struct Survey {
     pub(crate) cache: Option<String>,
     #[command(flatten)]
     pub(crate) run: RunOptions,
+}
+
+/// What is trained of a network beside its head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tuning {
+    /// From the stage of this place on, counted from the uppermost, which is 1.
+    From(usize),
+    /// All of it.
+    All,
+    /// All of it, from fresh weights.
+    Scratch,
+}
+
+impl FromStr for Tuning {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("all", _) => Ok(Self::All),
+            ("scratch", _) => Ok(Self::Scratch),
+            (_, Ok(place)) if place > 0 => Ok(Self::From(place)),
+            _ => Err("give numbers of at least 1, all or scratch".into()),
+        }
+    }
 }
 
 /// How many labelled images a class.

@@ -3,11 +3,11 @@
 
 mod cells;
 
-use super::train::candidates::{Candidate, fine_tune, head};
+use super::train::candidates::{Candidate, fine_tune, fine_tune_all, from_scratch, head};
 use super::train::features::features;
 use super::train::setting::{Setting, Source};
 use super::{result_json, run_directory};
-use crate::args::{Labels, Survey};
+use crate::args::{Labels, Survey, Tuning, Usage};
 use crate::data;
 use crate::output::Output;
 use anyhow::{Result, bail};
@@ -17,20 +17,23 @@ use std::path::Path;
 use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
-use taper_data::Inputs;
+use taper_data::{Dataset, Inputs};
 use taper_learn::{Confusion, Labelled};
 use taper_ops::{permutation, rng};
 
 /// Images classified at once.
-const BATCH: usize = 256;
+const BATCH: usize = 64;
 
 pub(crate) fn run(options: &Survey, config: &str, output: &Output) -> Result<()> {
     let start = Instant::now();
     let run = run_directory(&options.run, config)?;
     let mut cells = Cells::open(run.as_ref())?;
     for path in &options.datasets {
-        for weights in &options.weights {
-            survey(options, path, weights, &mut cells, output)?;
+        let dataset = data::dataset(Some(path))?;
+        let in_colour = data::look(dataset.as_ref())?.channels == 3;
+        let for_colour = options.colour_weights.iter().filter(|_| in_colour);
+        for weights in for_colour.chain(&options.weights) {
+            survey(options, dataset.clone(), weights, &mut cells, output)?;
         }
     }
     cells.tell(output);
@@ -40,10 +43,16 @@ pub(crate) fn run(options: &Survey, config: &str, output: &Output) -> Result<()>
 }
 
 /// One data set with one network.
-fn survey(options: &Survey, path: &Path, weights: &Path, cells: &mut Cells, output: &Output) -> Result<()> {
+fn survey(
+    options: &Survey,
+    dataset: Arc<dyn Dataset>,
+    weights: &Path,
+    cells: &mut Cells,
+    output: &Output,
+) -> Result<()> {
     let seed = options.run.common.seed;
     let source = Source {
-        dataset: data::dataset(Some(path))?,
+        dataset,
         weights: Some(weights),
         backbone: None,
         head: None,
@@ -57,7 +66,8 @@ fn survey(options: &Survey, path: &Path, weights: &Path, cells: &mut Cells, outp
     let images: Vec<usize> = setting.parts.training.images.iter().chain(&validation.images).copied().collect();
     let inputs: Arc<dyn Inputs> =
         Arc::new(features(options.cache.as_deref(), &setting, &setting.view, &images, output)?);
-    let cuts: Vec<String> = setting.network.backbone().cuts().into_iter().rev().take(options.fine_tune).collect();
+    let tunings: Vec<(String, Tuned)> =
+        options.fine_tune.iter().map(|&tuning| tuned(tuning, &setting)).collect::<Result<_>>()?;
     for &labels in &options.labels {
         let Some(training) = labelled(&setting.parts.training, labels, seed) else {
             output.note(format!("{name}: a class has fewer than {labels} training images, left out"));
@@ -69,14 +79,49 @@ fn survey(options: &Survey, path: &Path, weights: &Path, cells: &mut Cells, outp
                 score(&head(method, &setting, slice::from_ref(&inputs))?, &training, validation, seed)
             })?;
         }
-        for stage in &cuts {
-            cells.fill(place(&format!("fine-tune from {stage}")), output, || {
-                let images: Vec<usize> = training.images.iter().chain(&validation.images).copied().collect();
-                score(&fine_tune(stage, &setting, &[&setting.view], &images)?.0, &training, validation, seed)
+        for (method, tuned) in &tunings {
+            cells.fill(place(method), output, || {
+                let candidate = match tuned {
+                    Tuned::From(stage) => {
+                        let images: Vec<usize> = training.images.iter().chain(&validation.images).copied().collect();
+                        fine_tune(stage, &setting, &[&setting.view], &images)?.0
+                    }
+                    Tuned::All => fine_tune_all(&setting),
+                    Tuned::Scratch => from_scratch(&setting, seed)?,
+                };
+                score(&candidate, &training, validation, seed)
             })?;
         }
     }
     Ok(())
+}
+
+/// A [`Tuning`] of one network.
+enum Tuned {
+    From(String),
+    All,
+    Scratch,
+}
+
+/// What is trained of the setting's network, with the name that the table gives it.
+///
+/// Errs when the network cannot be cut at so many stages.
+fn tuned(tuning: Tuning, setting: &Setting) -> Result<(String, Tuned)> {
+    Ok(match tuning {
+        Tuning::All => ("fine-tune all".into(), Tuned::All),
+        Tuning::Scratch => ("from scratch".into(), Tuned::Scratch),
+        Tuning::From(place) => {
+            let backbone = setting.network.backbone();
+            let cuts = backbone.cuts();
+            let Some(stage) = cuts.iter().rev().nth(place - 1) else {
+                let (name, most) = (backbone.name(), cuts.len());
+                return Err(
+                    Usage(format!("--fine-tune {place}: {name} has {most} such stages, use less or all")).into()
+                );
+            };
+            (format!("fine-tune from {stage}"), Tuned::From(stage.clone()))
+        }
+    })
 }
 
 /// So many of each class, drawn from the seed; none where a class has fewer.

@@ -111,6 +111,20 @@ pub(crate) fn fine_tune(
     Ok((Candidate { adapt: Box::new(tune.clone()), inputs }, tune))
 }
 
+/// Fine-tuning of the whole network, on images.
+pub(crate) fn fine_tune_all(setting: &Setting) -> Candidate {
+    on_images(PartialFineTune::usual(setting.network.clone(), setting.state.clone()), setting)
+}
+
+/// Training of the whole network from fresh weights, on images.
+pub(crate) fn from_scratch(setting: &Setting, seed: u64) -> Result<Candidate> {
+    Ok(on_images(PartialFineTune::scratch(setting.network.clone(), seed)?, setting))
+}
+
+fn on_images(tune: PartialFineTune, setting: &Setting) -> Candidate {
+    Candidate { adapt: Box::new(tune), inputs: vec![setting.view.clone()] }
+}
+
 /// The setting's network from `stage` on, with its head.
 pub(super) fn upper(stage: &str, setting: &Setting) -> Result<(Network, State)> {
     let upper = Upper::new(setting.network.backbone().clone(), stage)?;
