@@ -112,7 +112,7 @@ fn damaged_images_are_counted_and_listed_and_unequal_sizes_said_once() {
 fn flags_that_make_no_sense_are_usage_errors() {
     let at = folder();
     drawings(4, 4, &at.path().join("data"));
-    let cases: [(&str, &[&str]); 16] = [
+    let cases: [(&str, &[&str]); 17] = [
         ("compare --episodes 0", &["--episodes", "at least 1"]),
         ("compare --lr -1", &["--lr", "above 0"]),
         ("compare --ways 1", &["--ways", "at least 2"]),
@@ -125,6 +125,7 @@ fn flags_that_make_no_sense_are_usage_errors() {
         ("meta-train --inner-lr nan", &["--inner-lr", "above 0"]),
         ("meta-train --backbone vgg", &["`vgg`", "conv4-64"]),
         ("meta-train --transform turn", &["`turn`", "resize"]),
+        ("meta-train --method maml --turned", &["--turned", "such as protonet, not maml"]),
         ("meta-train --resume run --out other", &["run"]),
         ("train --epochs 1.5", &["--epochs", "whole number"]),
         ("predict model", &["<IMAGE>", "--help"]),

@@ -13,7 +13,7 @@ fn trained(method: &str) -> TempDir {
         "meta-train data --method {method} --backbone conv4-8 --ways 3 --queries 2 --meta-batch-size 2 --steps 30 \
          --inner-steps 2 --out learner"
     );
-    taper_ok(at.path(), if method == "protonet" { &line } else { line.as_str() });
+    taper_ok(at.path(), &line);
     at
 }
 
@@ -46,6 +46,20 @@ fn a_few_labelled_images_make_a_classifier_of_their_own_names() {
     }
     let table = taper_ok(at.path(), "predict classifier data/c03/05.png").stdout;
     assert!(table.starts_with("image") && table.contains("data/c03/05.png") && table.contains('%'), "{table}");
+}
+
+#[test]
+fn a_turned_learner_has_a_plain_one_s_weights_and_makes_a_classifier() {
+    let (turned, plain) = (trained("protonet --turned"), trained("protonet"));
+    let weights = |at: &TempDir| fs::read(at.path().join("learner/model/model.safetensors")).unwrap();
+    assert!(weights(&turned) == weights(&plain));
+    let network = |at: &TempDir| taper_ok(at.path(), "inspect learner").stdout;
+    assert!(network(&turned).contains("turned-conv4-8") && !network(&plain).contains("turned"));
+    support(&turned, &["c03", "c11"]);
+    taper_ok(turned.path(), "adapt learner mine --out classifier");
+    let run = taper_ok(turned.path(), "predict classifier data/c03/05.png data/c11/05.png --json");
+    let classes: Vec<_> = run.events().iter().map(|event| event["class"].clone()).take(2).collect();
+    assert_eq!(classes, ["c03", "c11"], "{}", run.stdout);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
-use taper_models::{Architecture, Head, Network, State};
+use taper_models::{Head, Network, State, Turned};
 
 /// How a model came to be, and so how it is used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -140,7 +140,7 @@ impl Model {
     /// Errs when the tensors are another architecture's.
     fn new(config: Config, preprocessor: Preprocessor, tensors: HashMap<String, Tensor>) -> Result<Self> {
         let name = config.architectures.first().cloned().unwrap_or_default();
-        let backbone = name.parse::<Architecture>()?.backbone(config.input)?;
+        let backbone = Turned::or_plain(&name, config.input)?;
         let HeadConfig { outputs, hidden, support } = config.head;
         let head = match (hidden, support) {
             (_, Some(images)) => Head::Matching { images, outputs },
@@ -194,6 +194,7 @@ fn json(value: &impl Serialize) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use taper_models::Architecture;
 
     #[test]
     fn a_model_saved_and_loaded_gives_the_same_logits() {

@@ -62,7 +62,7 @@ pub trait Backbone: Send + Sync + fmt::Debug {
 
     /// How its features are laid out; all one embedding, unless it has features of places too.
     fn layout(&self) -> Layout {
-        Layout { side: 0, local: 0, global: self.width() }
+        Layout { views: 1, side: 0, local: 0, global: self.width() }
     }
 
     /// Channels, height and width of the images it takes.

@@ -7,7 +7,7 @@
 //! for few-shot classification"). Here a place looks only for what lies near the same place, since
 //! drawings of one character keep their arrangement.
 
-use crate::{Params, Result, Slot, Start};
+use crate::{ModelError, Params, Result, Slot, Start};
 use candle_core::{D, Tensor};
 use taper_ops::window_match;
 
@@ -22,10 +22,12 @@ const SCALES: [f32; 3] = [2.079_441_5, 2.708_050_3, std::f32::consts::LN_10];
 /// Pairs of images that are compared at once: what bounds memory, in use.
 const PAIRS_AT_ONCE: usize = 800;
 
-/// How a backbone's features `(n, d)` are laid out: features of `side`² places, row by row, `local`
+/// How a backbone's features `(n, d)` are laid out, for each view of an image in turn: features of `side`² places, row by row, `local`
 /// numbers each; their attention, a number each; then an embedding of the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
+    /// Views of an image, one by one; likeness is the mean over them.
+    pub views: usize,
     /// Places down and across; 0 for a backbone without features of places.
     pub side: usize,
     /// Numbers of a place.
@@ -37,7 +39,11 @@ pub struct Layout {
 impl Layout {
     /// d: numbers of an image.
     pub fn width(&self) -> usize {
-        self.side * self.side * (self.local + 1) + self.global
+        self.views * self.width_of_view()
+    }
+
+    fn width_of_view(&self) -> usize {
+        self.places() * (self.local + 1) + self.global
     }
 
     fn places(&self) -> usize {
@@ -55,6 +61,18 @@ pub struct Likeness {
     pub local: Option<Tensor>,
     /// By the whole.
     pub global: Tensor,
+}
+
+impl Likeness {
+    fn plus(&self, other: &Self) -> Result<Self> {
+        let local = self.local.iter().zip(&other.local).map(|(a, b)| a + b).next().transpose()?;
+        Ok(Self { both: (&self.both + &other.both)?, local, global: (&self.global + &other.global)? })
+    }
+
+    fn times(&self, factor: f64) -> Result<Self> {
+        let local = self.local.as_ref().map(|local| local * factor).transpose()?;
+        Ok(Self { both: (&self.both * factor)?, local, global: (&self.global * factor)? })
+    }
 }
 
 /// Dense matching with its learned numbers: `name.window (25)`, added to a place's likeness by
@@ -96,6 +114,24 @@ impl<'a> Matching<'a> {
     ///
     /// Errs when the features' width is not the layout's.
     pub fn likeness(&self, queries: &Tensor, support: &Tensor) -> Result<Likeness> {
+        let (views, width) = (self.layout.views, self.layout.width_of_view());
+        let mut all: Option<Likeness> = None;
+        for view in 0..views {
+            let part = |features: &Tensor| features.narrow(1, view * width, width);
+            let one = self.in_a_view(&part(queries)?, &part(support)?)?;
+            all = Some(match all {
+                None => one,
+                Some(sum) => sum.plus(&one)?,
+            });
+        }
+        match all {
+            Some(one) if views == 1 => Ok(one),
+            Some(sum) => sum.times(1.0 / views as f64),
+            None => Err(ModelError::Invalid("an image without a view is like nothing".into())),
+        }
+    }
+
+    fn in_a_view(&self, queries: &Tensor, support: &Tensor) -> Result<Likeness> {
         let (queries, support) = (self.parts(queries)?, self.parts(support)?);
         let scales = self.params.get(&format!("{}.scales", self.name))?.exp()?;
         let global = queries.whole.matmul(&support.whole.t()?)?.broadcast_mul(&scales.get(2)?)?;
@@ -174,7 +210,7 @@ mod tests {
     use candle_core::{DType, Device};
     use taper_ops::{normal, rng};
 
-    const LAYOUT: Layout = Layout { side: 3, local: 4, global: 5 };
+    const LAYOUT: Layout = Layout { views: 1, side: 3, local: 4, global: 5 };
 
     fn params() -> Params {
         let slots = Matching::slots("head").into_iter();

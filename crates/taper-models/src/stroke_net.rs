@@ -9,7 +9,7 @@ use taper_ops::{Convolution, Window, channels_last};
 /// The side of the images it takes.
 const SIDE: usize = 35;
 /// What it makes of them: 9 by 9 places of 64 numbers, and an embedding of 256.
-const LAYOUT: Layout = Layout { side: 9, local: 64, global: 256 };
+const LAYOUT: Layout = Layout { views: 1, side: 9, local: 64, global: 256 };
 
 /// A network for drawings of 35x35 pixels, one channel, light on dark.
 ///

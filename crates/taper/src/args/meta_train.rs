@@ -48,6 +48,10 @@ pub(crate) struct MetaTrain {
     pub(crate) image: ImageOptions,
     #[command(flatten)]
     pub(crate) settings: MethodOptions,
+    /// The learner looks at each image in the eight symmetries of the square and compares by all of them: eight times
+    /// the work in use, none in training
+    #[arg(long)]
+    pub(crate) turned: bool,
     /// Learning rate of the outer loop
     #[arg(long, default_value_t = 1e-3, value_parser = rate, allow_negative_numbers = true)]
     pub(crate) meta_lr: f64,

@@ -12,10 +12,11 @@ use crate::registry::learner;
 use crate::stage;
 use anyhow::Result;
 use source::Source;
+use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{EpisodeSampler, Inputs, Scope};
 use taper_learn::{Episodic, Evaluation, Method, Model, Plan, Schedule, Settings, Setup, Training, evaluate};
-use taper_models::{Network, State};
+use taper_models::{Head, Network, State, Turned};
 
 /// Tasks of a run that says nothing of its length.
 const DEFAULT_TASKS: u64 = 60_000;
@@ -33,6 +34,10 @@ pub(crate) fn run(options: &MetaTrain, config: &str, output: &Output) -> Result<
     let transform = data::transform(&options.image, options.backbone, look, look.channels)?;
     let own = Source::new(options, &options.tasks, dataset, transform.clone(), output)?;
     let (view, shape) = (&own.view, options.tasks.shape()?);
+    if options.turned {
+        let plain = Network::new(options.backbone.backbone(view.shape())?, Head::Identity);
+        turned(method, &method.network(&plain, shape.ways().high()))?;
+    }
     if let Training::SharedTasks = method.training {
         let run = run_directory(&options.run, config)?;
         return multitask::run(options, settings, output, run.as_ref(), view, start);
@@ -58,6 +63,7 @@ pub(crate) fn run(options: &MetaTrain, config: &str, output: &Output) -> Result<
         }
         _ => course.pretrain("pretrained", &pretraining(options, &course, options.steps), options.batch_size)?,
     };
+    let network = if options.turned { turned(method, &network)? } else { network };
     let setup = setup(options, method, network.clone(), settings, 0);
     let seconds = trained.seconds;
     let mut trained_as = course.trained(method.name, &setup);
@@ -181,6 +187,20 @@ fn meta_train(
     let mut trained = course.episodes(method.name, episodic, &setup, begin, &plan, validate)?;
     trained.seconds += pretrained.map_or(0.0, |trained| trained.seconds);
     Ok((network, trained))
+}
+
+/// The network that looks at each image in eight symmetries.
+///
+/// Errs where the method learns more of features than to compare them.
+fn turned(method: &Method, network: &Network) -> Result<Network> {
+    let turned = Network::new(Arc::new(Turned::new(network.backbone().clone())?), network.head());
+    if turned.slots() != network.slots() {
+        let name = method.name;
+        return Err(
+            Usage(format!("--turned is for learners that compare features, such as protonet, not {name}")).into()
+        );
+    }
+    Ok(turned)
 }
 
 /// Whether tasks stay within groups, in words.
