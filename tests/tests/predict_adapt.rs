@@ -53,7 +53,7 @@ fn a_turned_learner_has_a_plain_one_s_weights_and_makes_a_classifier() {
     let (turned, plain) = (trained("protonet --turned"), trained("protonet"));
     let weights = |at: &TempDir| fs::read(at.path().join("learner/model/model.safetensors")).unwrap();
     assert!(weights(&turned) == weights(&plain));
-    let network = |at: &TempDir| taper_ok(at.path(), "inspect learner").stdout;
+    let network = |at: &TempDir| taper_ok(at.path(), "inspect learner/model").stdout;
     assert!(network(&turned).contains("turned-conv4-8") && !network(&plain).contains("turned"));
     support(&turned, &["c03", "c11"]);
     taper_ok(turned.path(), "adapt learner mine --out classifier");
