@@ -7,7 +7,7 @@
 //! for few-shot classification"). Here a place looks only for what lies near the same place, since
 //! drawings of one character keep their arrangement.
 
-use crate::{ModelError, Params, Result, Slot, Start};
+use crate::{Params, Result, Slot, Start};
 use candle_core::{D, Tensor};
 use taper_ops::window_match;
 
@@ -22,8 +22,9 @@ const SCALES: [f32; 3] = [2.079_441_5, 2.708_050_3, std::f32::consts::LN_10];
 /// Pairs of images that are compared at once: what bounds memory, in use.
 const PAIRS_AT_ONCE: usize = 800;
 
-/// How a backbone's features `(n, d)` are laid out, for each view of an image in turn: features of `side`² places, row by row, `local`
-/// numbers each; their attention, a number each; then an embedding of the whole.
+/// How a backbone's features `(n, d)` are laid out, for each view of an image in turn: features of
+/// `side`² places, row by row, `local` numbers each; their attention, a number each; then an
+/// embedding of the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
     /// Views of an image, one by one; likeness is the mean over them.
@@ -115,20 +116,12 @@ impl<'a> Matching<'a> {
     /// Errs when the features' width is not the layout's.
     pub fn likeness(&self, queries: &Tensor, support: &Tensor) -> Result<Likeness> {
         let (views, width) = (self.layout.views, self.layout.width_of_view());
-        let mut all: Option<Likeness> = None;
-        for view in 0..views {
+        let one = |view: usize| {
             let part = |features: &Tensor| features.narrow(1, view * width, width);
-            let one = self.in_a_view(&part(queries)?, &part(support)?)?;
-            all = Some(match all {
-                None => one,
-                Some(sum) => sum.plus(&one)?,
-            });
-        }
-        match all {
-            Some(one) if views == 1 => Ok(one),
-            Some(sum) => sum.times(1.0 / views as f64),
-            None => Err(ModelError::Invalid("an image without a view is like nothing".into())),
-        }
+            self.in_a_view(&part(queries)?, &part(support)?)
+        };
+        let all = (1..views).try_fold(one(0)?, |sum, view| sum.plus(&one(view)?))?;
+        if views == 1 { Ok(all) } else { all.times(1.0 / views as f64) }
     }
 
     fn in_a_view(&self, queries: &Tensor, support: &Tensor) -> Result<Likeness> {

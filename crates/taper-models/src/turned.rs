@@ -98,8 +98,7 @@ fn turned(inputs: &Tensor, symmetry: usize) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Head;
-    use crate::Network;
+    use crate::{Head, Network};
     use taper_ops::{normal, rng};
 
     fn images() -> Tensor {

@@ -62,12 +62,12 @@ fn survey(
     };
     let setting = Setting::new(&source, output)?;
     let validation = &setting.parts.validation;
+    let tunings: Vec<(String, Way)> =
+        options.fine_tune.iter().map(|&tuning| way(tuning, &setting, seed)).collect::<Result<_>>()?;
     let name = setting.view.dataset().name().to_string();
     let images: Vec<usize> = setting.parts.training.images.iter().chain(&validation.images).copied().collect();
     let inputs: Arc<dyn Inputs> =
         Arc::new(features(options.cache.as_deref(), &setting, &setting.view, &images, output)?);
-    let tunings: Vec<(String, Tuned)> =
-        options.fine_tune.iter().map(|&tuning| tuned(tuning, &setting)).collect::<Result<_>>()?;
     for &labels in &options.labels {
         let Some(training) = labelled(&setting.parts.training, labels, seed) else {
             output.note(format!("{name}: a class has fewer than {labels} training images, left out"));
@@ -79,47 +79,36 @@ fn survey(
                 score(&head(method, &setting, slice::from_ref(&inputs))?, &training, validation, seed)
             })?;
         }
-        for (method, tuned) in &tunings {
+        for (method, way) in &tunings {
             cells.fill(place(method), output, || {
-                let candidate = match tuned {
-                    Tuned::From(stage) => {
-                        let images: Vec<usize> = training.images.iter().chain(&validation.images).copied().collect();
-                        fine_tune(stage, &setting, &[&setting.view], &images)?.0
-                    }
-                    Tuned::All => fine_tune_all(&setting),
-                    Tuned::Scratch => from_scratch(&setting, seed)?,
-                };
-                score(&candidate, &training, validation, seed)
+                let images: Vec<usize> = training.images.iter().chain(&validation.images).copied().collect();
+                score(&way(&images)?, &training, validation, seed)
             })?;
         }
     }
     Ok(())
 }
 
-/// A [`Tuning`] of one network.
-enum Tuned {
-    From(String),
-    All,
-    Scratch,
-}
+/// Makes a candidate that is trained and scored on some images.
+type Way<'a> = Box<dyn Fn(&[usize]) -> Result<Candidate> + 'a>;
 
-/// What is trained of the setting's network, with the name that the table gives it.
+/// The way of a [`Tuning`] for the setting's network, with the name that the table gives it.
 ///
 /// Errs when the network cannot be cut at so many stages.
-fn tuned(tuning: Tuning, setting: &Setting) -> Result<(String, Tuned)> {
+fn way(tuning: Tuning, setting: &Setting, seed: u64) -> Result<(String, Way<'_>)> {
     Ok(match tuning {
-        Tuning::All => ("fine-tune all".into(), Tuned::All),
-        Tuning::Scratch => ("from scratch".into(), Tuned::Scratch),
+        Tuning::All => ("fine-tune all".into(), Box::new(|_| Ok(fine_tune_all(setting)))),
+        Tuning::Scratch => ("from scratch".into(), Box::new(move |_| from_scratch(setting, seed))),
         Tuning::From(place) => {
             let backbone = setting.network.backbone();
             let cuts = backbone.cuts();
-            let Some(stage) = cuts.iter().rev().nth(place - 1) else {
+            let Some(stage) = cuts.iter().rev().nth(place - 1).cloned() else {
                 let (name, most) = (backbone.name(), cuts.len());
-                return Err(
-                    Usage(format!("--fine-tune {place}: {name} has {most} such stages, use less or all")).into()
-                );
+                let problem = format!("--fine-tune {place}: {name} has {most} such stages, use less or all");
+                return Err(Usage(problem).into());
             };
-            (format!("fine-tune from {stage}"), Tuned::From(stage.clone()))
+            let name = format!("fine-tune from {stage}");
+            (name, Box::new(move |images| Ok(fine_tune(&stage, setting, &[&setting.view], images)?.0)))
         }
     })
 }
