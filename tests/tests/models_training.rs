@@ -127,9 +127,14 @@ fn conv4_trains_as_in_pytorch() {
     Case::new("conv4-32").check();
 }
 
+/// In f64 sharply. In f32 a ReLU whose input lies within rounding of zero may go the other way,
+/// which moves single entries of a deep network's gradient by up to a hundredth, with direct sums
+/// as with Winograd's; the loss hardly notices.
 #[test]
 fn cifar_resnet20_trains_as_in_pytorch() {
-    Case::new("cifar-resnet20").check();
+    let case = Case::new("cifar-resnet20");
+    case.check_in(DType::F64, 1e-5, 1e-4);
+    case.check_in(DType::F32, 2e-2, 1e-3);
 }
 
 #[test]
@@ -137,10 +142,11 @@ fn resnet18_trains_as_in_pytorch() {
     Case::new("resnet18").check();
 }
 
-/// Deep enough that f32's rounding shows in the third figure after ten steps.
+/// Deep enough that the gradient in f32 is up to a hundredth off that in f64, with direct sums too,
+/// and that ten steps part the ways: compared in f64.
 #[test]
 fn resnet34_trains_as_in_pytorch() {
-    Case::new("resnet34").check_in(DType::F32, 1e-3, 1e-2);
+    Case::new("resnet34").check_in(DType::F64, 1e-5, 1e-2);
 }
 
 #[test]

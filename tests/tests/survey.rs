@@ -64,6 +64,15 @@ fn a_survey_fills_every_cell_and_goes_on_where_it_was_killed() {
 }
 
 #[test]
+fn weights_that_cannot_be_read_are_an_error_before_a_run_is_begun() {
+    let at = folder();
+    fs::write(at.path().join("torn.safetensors"), "torn").unwrap();
+    let refused = taper(at.path(), &format!("{SURVEY} --weights torn.safetensors --out begun"));
+    assert!(refused.code == Some(1) && refused.stderr.contains("torn.safetensors"), "{refused:?}");
+    assert!(!at.path().join("begun").exists());
+}
+
+#[test]
 fn a_stage_that_a_network_has_not_is_an_error_before_anything_is_trained() {
     let at = folder();
     let refused = taper(at.path(), &format!("{SURVEY} --fine-tune 9"));

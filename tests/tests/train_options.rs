@@ -63,6 +63,9 @@ fn what_is_opened_gradually_is_opened_from_the_top_and_cached_activations_train_
     assert!(wrong.code == Some(1) && wrong.stderr.contains("`layer9` names no part"), "{wrong:?}");
     let wrong = taper(at.path(), &format!("{WEIGHTED} --train gradual --find-lr"));
     assert!(wrong.code == Some(2) && wrong.stderr.contains("leave out gradual"), "{wrong:?}");
+    let wrong = taper(at.path(), "train data --backbone conv4-4 --find-lr --out looked");
+    assert!(wrong.code == Some(2) && wrong.stderr.contains("leave out --out"), "{wrong:?}");
+    assert!(!at.path().join("looked").exists());
 }
 
 #[test]

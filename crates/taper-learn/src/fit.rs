@@ -10,7 +10,7 @@ use crate::{
 };
 use std::collections::BTreeMap;
 use taper_models::{Buffers, Params, State};
-use taper_ops::map_in_order;
+use taper_ops::{PackedOnce, map_in_order};
 
 /// How to train.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,7 +154,9 @@ pub fn fit<O: Objective + ?Sized>(
             .map(|index| Draw { seed: plan.seed, step, number: step * plan.items as u64 + index })
             .collect();
         let state = &progress.state;
+        let shared = (plan.items > 1).then(|| PackedOnce::new(state.params.iter().map(|(_, weight)| weight)));
         let made = map_in_order(&draws, |_, &draw| objective.gradient(state, &items(draw)?, draw));
+        drop(shared);
         let gradients = without_diverged(made, step, observer)?;
         let learning_rate = plan.learning_rate * plan.schedule.factor(step, plan.steps);
         let mean = mean_gradient(gradients)?;

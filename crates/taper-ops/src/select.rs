@@ -84,7 +84,9 @@ impl Select {
         Ok(match self {
             Self::All => channels::moments(set, x, mean, g),
             Self::Positive(mask) => channels::masked_moments(set, x, mean, g, made(mask)?),
-            Self::Winners { winners, .. } => pool::moments(set, x, mean, g, won(winners)?)?,
+            Self::Winners { window, winners, larger, .. } => {
+                pool::moments(set, x, mean, g, won(winners)?, larger.dims4()?, *window)?
+            }
         })
     }
 

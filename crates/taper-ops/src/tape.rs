@@ -10,7 +10,8 @@
 //! The way back consists of operations too and is written down likewise, so that gradients of
 //! gradients are exact to any order. Tensors that depend on no tape are candle's alone.
 
-use crate::{composed, weighted_sum};
+use crate::threads::lock;
+use crate::{composed, packs, weighted_sum};
 use candle_core::backend::{BackendDevice, BackendStorage};
 use candle_core::op::BackpropOp;
 use candle_core::{
@@ -19,7 +20,7 @@ use candle_core::{
 };
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 
 /// What has been computed from some leaves. It lives as long as one can differentiate by them.
 #[derive(Debug, Default)]
@@ -31,6 +32,7 @@ impl Tape {
     pub fn leaf(&self, tensor: &Tensor) -> Result<Tensor> {
         let leaf = Var::from_tensor(&tensor.detach())?.into_inner();
         self.0.own(&leaf);
+        packs::same(&leaf, tensor);
         Ok(leaf)
     }
 
@@ -84,10 +86,6 @@ fn unrecorded<T>(work: impl FnOnce() -> T) -> T {
     }
     let _restore = Restore(UNRECORDED.replace(true));
     work()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Records {
@@ -176,8 +174,10 @@ impl Gradients {
 
 impl Drop for Records {
     fn drop(&mut self) {
+        let owned = lock(&self.owned);
+        packs::forget(&owned);
         let mut tapes = lock(&TAPES);
-        for id in lock(&self.owned).iter() {
+        for id in owned.iter() {
             tapes.remove(id);
         }
     }

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 use std::cell::Cell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 thread_local! {
     static ONE_THREAD: Cell<bool> = const { Cell::new(false) };
@@ -32,6 +33,11 @@ pub fn map_in_order<I: Sync, T: Send>(items: &[I], f: impl Fn(usize, &I) -> T + 
         return items.iter().enumerate().map(|(index, item)| f(index, item)).collect();
     }
     items.par_iter().enumerate().with_max_len(1).map(|(index, item)| on_one_thread(|| f(index, item))).collect()
+}
+
+/// What a mutex guards, whatever became of the threads that held it before.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How many threads work at once here.

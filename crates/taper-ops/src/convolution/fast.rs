@@ -1,27 +1,55 @@
 //! The convolutions of f32: which kernel runs, on which instructions.
 
+#![allow(unsafe_code)]
+
 use super::geometry::Geometry;
+use crate::kernels::buffer::written;
 use crate::kernels::depthwise;
 use crate::kernels::direct::{self, Axis, Operands, Walk};
 use crate::kernels::pack::{Packed, Strides};
 use crate::kernels::simd::InstructionSet;
 use crate::kernels::tile::Finish;
-use crate::kernels::winograd::{self, Tiling};
+use crate::kernels::transpose::transpose;
+use crate::kernels::winograd::{self, Algorithm, Tiling};
+use crate::packs::{Packs, Use};
 use std::borrow::Cow;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
 
 /// Weights in the order in which one kernel reads them.
 pub(crate) enum Kernel {
     /// Each channel by itself.
     Depthwise(InstructionSet, Vec<f32>),
     /// 3x3, stride 1, on transformed tiles.
-    Winograd(Packed),
+    Winograd(Algorithm, Packed),
     /// Anything else.
     Direct(Packed),
 }
 
 /// `(n, oh, ow, o)`.
-pub(crate) fn forward(set: InstructionSet, g: &Geometry, x: &[f32], weight: &[f32]) -> Vec<f32> {
-    Kernel::forward(set, g, weight).run(g, x, Finish::default())
+pub(crate) fn forward(set: InstructionSet, g: &Geometry, x: &[f32], weight: &[f32], packs: Option<&Packs>) -> Vec<f32> {
+    let of = Use { back: false, algorithm: tiling(g).map(|tiling| tiling.algorithm), groups: g.how.groups };
+    packed(packs, of, || Kernel::forward(set, g, weight)).run(g, x, Finish::default())
+}
+
+/// `(n, h, w, c)`, for `y (n, oh, ow, o)`.
+pub(crate) fn input_gradient(
+    set: InstructionSet,
+    g: &Geometry,
+    y: &[f32],
+    weight: &[f32],
+    packs: Option<&Packs>,
+) -> Vec<f32> {
+    let of = Use { back: true, algorithm: tiling_back(g).map(|tiling| tiling.algorithm), groups: g.how.groups };
+    packed(packs, of, || Kernel::back(set, g, weight)).run_back(g, y)
+}
+
+/// The kernel of a use, kept where its weights are shared.
+fn packed(packs: Option<&Packs>, of: Use, pack: impl FnOnce() -> Kernel) -> Arc<Kernel> {
+    match packs {
+        Some(packs) => packs.kernel(of, pack),
+        None => Arc::new(pack()),
+    }
 }
 
 impl Kernel {
@@ -34,7 +62,9 @@ impl Kernel {
         let strides = Strides { group: outputs * inputs * taps, input: taps, output: inputs * taps };
         let packed = Packed::new(set, weight, (g.how.groups, taps, inputs, outputs), strides);
         match tiling(g) {
-            Some(_) => Self::Winograd(winograd::transform_weights(&packed, false)),
+            Some(Tiling { algorithm, .. }) => {
+                Self::Winograd(algorithm, winograd::transform_weights(algorithm, &packed, false))
+            }
             None if merges(g) => Self::Direct(packed.with_rows_of_taps(g.kw)),
             None => Self::Direct(packed),
         }
@@ -44,10 +74,7 @@ impl Kernel {
     pub(crate) fn run(&self, g: &Geometry, x: &[f32], finish: Finish) -> Vec<f32> {
         match self {
             Self::Depthwise(set, weights) => depthwise::run(*set, &walk(g), x, weights, finish),
-            Self::Winograd(weights) => {
-                let tiling = Tiling { images: g.n, source: (g.h, g.w), output: (g.oh, g.ow), padding: g.how.padding };
-                winograd::run(&tiling, x, weights, finish)
-            }
+            Self::Winograd(algorithm, weights) => winograd::run(&tiling_by(g, *algorithm), x, weights, finish),
             Self::Direct(weights) if merges(g) => {
                 let (walk, source) = merged(g, x);
                 direct::run(&walk, Operands { source: &source, weights, finish })
@@ -55,23 +82,36 @@ impl Kernel {
             Self::Direct(weights) => direct::run(&walk(g), Operands { source: x, weights, finish }),
         }
     }
-}
 
-/// `(n, h, w, c)`, for `y (n, oh, ow, o)`.
-pub(crate) fn input_gradient(set: InstructionSet, g: &Geometry, y: &[f32], weight: &[f32]) -> Vec<f32> {
-    let rows = Axis::adjoint(g.oh, g.h, g.kh, g.how.stride, g.how.padding);
-    let columns = Axis::adjoint(g.ow, g.w, g.kw, g.how.stride, g.how.padding);
-    let walk = Walk { images: g.n, rows, columns, pitch: g.o, width: g.o };
-    let finish = Finish::default();
-    if depthwise(g) {
-        return depthwise::run(set, &walk, y, &depthwise::transposed(weight, g.c), finish);
+    /// The kernel of the input gradient, with its weights.
+    fn back(set: InstructionSet, g: &Geometry, weight: &[f32]) -> Self {
+        if depthwise(g) {
+            return Self::Depthwise(set, depthwise::transposed(weight, g.c));
+        }
+        let (inputs, outputs, taps) = (g.group_inputs(), g.group_outputs(), g.taps());
+        let strides = Strides { group: outputs * inputs * taps, input: inputs * taps, output: taps };
+        let packed = Packed::new(set, weight, (g.how.groups, taps, outputs, inputs), strides);
+        match tiling_back(g) {
+            Some(Tiling { algorithm, .. }) => {
+                Self::Winograd(algorithm, winograd::transform_weights(algorithm, &packed, true))
+            }
+            None => Self::Direct(packed),
+        }
     }
-    let (inputs, outputs, taps) = (g.group_inputs(), g.group_outputs(), g.taps());
-    let strides = Strides { group: outputs * inputs * taps, input: inputs * taps, output: taps };
-    let weights = Packed::new(set, weight, (g.how.groups, taps, outputs, inputs), strides);
-    match tiling_back(g) {
-        Some(tiling) => winograd::run(&tiling, y, &winograd::transform_weights(&weights, true), finish),
-        None => direct::run(&walk, Operands { source: y, weights: &weights, finish }),
+
+    /// The input gradient for `y (n, oh, ow, o)`, by a kernel for it.
+    fn run_back(&self, g: &Geometry, y: &[f32]) -> Vec<f32> {
+        let walk = || {
+            let rows = Axis::adjoint(g.oh, g.h, g.kh, g.how.stride, g.how.padding);
+            let columns = Axis::adjoint(g.ow, g.w, g.kw, g.how.stride, g.how.padding);
+            Walk { images: g.n, rows, columns, pitch: g.o, width: g.o }
+        };
+        let finish = Finish::default();
+        match self {
+            Self::Depthwise(set, weights) => depthwise::run(*set, &walk(), y, weights, finish),
+            Self::Winograd(algorithm, weights) => winograd::run(&tiling_back_by(g, *algorithm), y, weights, finish),
+            Self::Direct(weights) => direct::run(&walk(), Operands { source: y, weights, finish }),
+        }
     }
 }
 
@@ -89,7 +129,7 @@ pub(crate) fn weight_gradient(set: InstructionSet, g: &Geometry, x: &[f32], y: &
     } else {
         direct::weight_gradient(set, &walk(g), x, y, (groups, inputs, outputs))
     };
-    unpack(&sums, g)
+    unpack(set, &sums, g)
 }
 
 fn walk(g: &Geometry) -> Walk {
@@ -102,17 +142,27 @@ fn depthwise(g: &Geometry) -> bool {
     g.how.groups == g.c && g.c == g.o && g.c > 1
 }
 
-/// How Winograd's algorithm would tile the output, where it pays.
+/// How Winograd's algorithms tile the output, where one pays.
 fn tiling(g: &Geometry) -> Option<Tiling> {
-    let tiling = Tiling { images: g.n, source: (g.h, g.w), output: (g.oh, g.ow), padding: g.how.padding };
-    (takes_winograd(g) && tiling.pays(g.c, g.o)).then_some(tiling)
+    let algorithm = Tiling::choose((g.oh, g.ow), g.c, g.o).filter(|_| takes_winograd(g))?;
+    Some(tiling_by(g, algorithm))
+}
+
+fn tiling_by(g: &Geometry, algorithm: Algorithm) -> Tiling {
+    let (source, output) = ((g.h, g.w), (g.oh, g.ow));
+    Tiling { algorithm, images: g.n, source, output, padding: g.how.padding }
 }
 
 /// The same for the input gradient, itself a convolution of the outputs.
 fn tiling_back(g: &Geometry) -> Option<Tiling> {
-    let padding = 2usize.checked_sub(g.how.padding)?;
-    let tiling = Tiling { images: g.n, source: (g.oh, g.ow), output: (g.h, g.w), padding };
-    (takes_winograd(g) && tiling.pays(g.o, g.c)).then_some(tiling)
+    let reaches = takes_winograd(g) && g.how.padding <= 2;
+    let algorithm = Tiling::choose((g.h, g.w), g.o, g.c).filter(|_| reaches)?;
+    Some(tiling_back_by(g, algorithm))
+}
+
+fn tiling_back_by(g: &Geometry, algorithm: Algorithm) -> Tiling {
+    let (source, output) = ((g.oh, g.ow), (g.h, g.w));
+    Tiling { algorithm, images: g.n, source, output, padding: 2 - g.how.padding }
 }
 
 fn takes_winograd(g: &Geometry) -> bool {
@@ -144,24 +194,24 @@ fn merged<'a>(g: &Geometry, x: &'a [f32]) -> (Walk, Cow<'a, [f32]>) {
 }
 
 /// Sums `(groups, taps, inputs, outputs)` as weights `(o, i, kh, kw)`.
-fn unpack(sums: &[f32], g: &Geometry) -> Vec<f32> {
+fn unpack(set: InstructionSet, sums: &[f32], g: &Geometry) -> Vec<f32> {
     let (inputs, outputs, taps) = (g.group_inputs(), g.group_outputs(), g.taps());
-    let mut weight = vec![0.0; sums.len()];
-    for (group, sums) in sums.chunks_exact(taps * inputs * outputs).enumerate() {
-        for first in (0..outputs).step_by(16) {
-            let last = outputs.min(first + 16);
-            for i in 0..inputs {
-                for tap in 0..taps {
-                    let row = &sums[(tap * inputs + i) * outputs..][first..last];
-                    let to = &mut weight[((group * outputs + first) * inputs + i) * taps + tap..];
-                    for (o, &sum) in row.iter().enumerate() {
-                        to[o * inputs * taps] = sum;
-                    }
+    let size = taps * inputs * outputs;
+    // SAFETY: each weight is the sum of one tap, one input and one output.
+    unsafe {
+        written(sums.len(), |weight: &mut [MaybeUninit<f32>]| {
+            for (sums, weight) in sums.chunks_exact(size).zip(weight.chunks_exact_mut(size)) {
+                if taps == 1 {
+                    transpose(set, (sums, outputs), (inputs, outputs), weight, |o| o * inputs);
+                    continue;
+                }
+                for i in 0..inputs {
+                    let sums = &sums[i * outputs..];
+                    transpose(set, (sums, inputs * outputs), (taps, outputs), weight, |o| (o * inputs + i) * taps);
                 }
             }
-        }
+        })
     }
-    weight
 }
 
 #[cfg(test)]
@@ -185,8 +235,8 @@ mod tests {
         let tolerance = if takes_winograd(&g) { 1e-4 } else { 1e-5 };
         let (wx, ww, wy) = (wide(&x), wide(&weight), wide(&y));
         for set in InstructionSet::here() {
-            near(&forward(set, &g, &x, &weight), &reference::forward(&g, &wx, &ww), tolerance);
-            near(&input_gradient(set, &g, &y, &weight), &reference::input_gradient(&g, &wy, &ww), tolerance);
+            near(&forward(set, &g, &x, &weight, None), &reference::forward(&g, &wx, &ww), tolerance);
+            near(&input_gradient(set, &g, &y, &weight, None), &reference::input_gradient(&g, &wy, &ww), tolerance);
             near(&weight_gradient(set, &g, &x, &y), &reference::weight_gradient(&g, &wx, &wy), tolerance);
         }
     }

@@ -13,10 +13,12 @@ mod reference;
 use crate::composed;
 use crate::element::{float, stored, values};
 use crate::kernels::simd::InstructionSet;
+use crate::packs::Packs;
 use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 use geometry::Geometry;
+use std::sync::Arc;
 
 /// How a convolution moves over its input, the same in both directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +54,8 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, convolution: Convolution) -> Result<T
     if composed::needed(x) {
         return composed::conv2d(x, weight, convolution);
     }
-    x.contiguous()?.apply2(&weight.contiguous()?, Forward(convolution))
+    let packs = Packs::of(weight);
+    x.contiguous()?.apply2(&weight.contiguous()?, Forward { how: convolution, packs })
 }
 
 /// `x (n, d)` through `weight (o, d)` and `bias (o)`, torch's layout: `(n, o)`.
@@ -66,7 +69,10 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     crate::add_per_channel(&y.reshape((n, o))?, bias)
 }
 
-struct Forward(Convolution);
+struct Forward {
+    how: Convolution,
+    packs: Option<Arc<Packs>>,
+}
 
 impl CustomOp2 for Forward {
     fn name(&self) -> &'static str {
@@ -74,8 +80,9 @@ impl CustomOp2 for Forward {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
-        let g = Geometry::new(lx.dims(), lw.dims(), self.0)?;
-        by_precision((x, lx), (w, lw), self.name(), g.outputs(), &g, fast::forward, reference::forward)
+        let g = Geometry::new(lx.dims(), lw.dims(), self.how)?;
+        let fast = |set, g: &Geometry, x: &[f32], w: &[f32]| fast::forward(set, g, x, w, self.packs.as_deref());
+        by_precision((x, lx), (w, lw), self.name(), g.outputs(), &g, fast, reference::forward)
     }
 
     fn bwd(
@@ -85,20 +92,22 @@ impl CustomOp2 for Forward {
         _result: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let dx = if x.track_op() { Some(input_gradient(gradient, weight, x.shape(), self.0)?) } else { None };
-        let dw = if weight.track_op() { Some(weight_gradient(x, gradient, weight.shape(), self.0)?) } else { None };
+        let dx = if x.track_op() { Some(input_gradient(gradient, weight, x.shape(), self.how)?) } else { None };
+        let dw = if weight.track_op() { Some(weight_gradient(x, gradient, weight.shape(), self.how)?) } else { None };
         Ok((dx, dw))
     }
 }
 
 /// ∂⟨conv2d(x, weight), y⟩/∂x for `x` of the given shape; linear in both arguments.
 pub(crate) fn input_gradient(y: &Tensor, weight: &Tensor, inputs: &Shape, how: Convolution) -> Result<Tensor> {
-    y.contiguous()?.apply2(&weight.contiguous()?, InputGradient { inputs: inputs.clone(), how })
+    let operation = InputGradient { inputs: inputs.clone(), how, packs: Packs::of(weight) };
+    y.contiguous()?.apply2(&weight.contiguous()?, operation)
 }
 
 struct InputGradient {
     inputs: Shape,
     how: Convolution,
+    packs: Option<Arc<Packs>>,
 }
 
 impl CustomOp2 for InputGradient {
@@ -110,7 +119,8 @@ impl CustomOp2 for InputGradient {
         let g = Geometry::new(self.inputs.dims(), lw.dims(), self.how)?;
         g.check_outputs(ly.dims())?;
         let shape = self.inputs.clone();
-        by_precision((y, ly), (w, lw), self.name(), shape, &g, fast::input_gradient, reference::input_gradient)
+        let fast = |set, g: &Geometry, y: &[f32], w: &[f32]| fast::input_gradient(set, g, y, w, self.packs.as_deref());
+        by_precision((y, ly), (w, lw), self.name(), shape, &g, fast, reference::input_gradient)
     }
 
     fn bwd(

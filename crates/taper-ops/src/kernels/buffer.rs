@@ -32,6 +32,19 @@ pub(crate) unsafe fn written<T: Element>(len: usize, fill: impl FnOnce(&mut [May
     if cfg!(debug_assertions) { without_guards(values) } else { values }
 }
 
+/// The first of some vectors of `size` values that lie one behind the other, the others added to it
+/// in their order.
+pub(crate) fn summed<T: Element>(mut parts: Vec<T>, size: usize) -> Vec<T> {
+    let (total, others) = parts.split_at_mut(size);
+    for other in others.chunks_exact(size.max(1)) {
+        for (total, &part) in total.iter_mut().zip(other) {
+            *total += part;
+        }
+    }
+    parts.truncate(size);
+    parts
+}
+
 /// What lies between the guards. Panics when they are not as they were.
 fn without_guards<T: Element>(mut values: Vec<T>) -> Vec<T> {
     let behind = values.split_off(values.len() - GUARD);

@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code)]
 
-use super::buffer::written;
+use super::buffer::{summed, written};
 use super::pack::{Packed, Panel};
 use super::simd::InstructionSet;
 use super::tile::{self, Finish, List, Outer, Product, Rows};
@@ -307,25 +307,24 @@ pub(crate) fn weight_gradient(
     let lengths: Vec<usize> =
         (0..sums).flat_map(|_| blocks.iter().map(|(_, block)| taps * block.len() * outputs)).collect();
     let zeros = vec![0.0; walk.width];
-    let mut parts = vec![0.0; sums * size];
-    for_each_part(&mut parts, &lengths, 2 * pixels * size, |index, part| {
-        let (sum, (group, block)) = (index / blocks.len(), &blocks[index % blocks.len()]);
-        let rows = sum * rows / sums..(sum + 1) * rows / sums;
-        let place = Place { group: *group, groups, inputs: group * inputs + block.start..group * inputs + block.end };
-        add_outer(set, walk, (source, &zeros), (gradient, outputs), place, rows, part);
-    });
-    let (total, others) = parts.split_at_mut(size);
-    for other in others.chunks_exact(size.max(1)) {
-        for (total, &part) in total.iter_mut().zip(other) {
-            *total += part;
-        }
-    }
+    // SAFETY: each part's first block writes all of it, or there is none and it is filled.
+    let parts = unsafe {
+        written(sums * size, |parts| {
+            for_each_part(parts, &lengths, 2 * pixels * size, |index, part| {
+                let (sum, (group, block)) = (index / blocks.len(), &blocks[index % blocks.len()]);
+                let rows = sum * rows / sums..(sum + 1) * rows / sums;
+                let inputs = group * inputs + block.start..group * inputs + block.end;
+                let place = Place { group: *group, groups, inputs };
+                sum_outer(set, walk, (source, &zeros), (gradient, outputs), place, rows, part);
+            });
+        })
+    };
+    let parts = summed(parts, size);
     if inputs <= INPUTS {
-        parts.truncate(size);
         return parts;
     }
     let mut ordered = vec![0.0; size];
-    let mut rest = &parts[..size];
+    let mut rest = &parts[..];
     for (group, block) in blocks {
         for tap in 0..taps {
             let (rows, next) = rest.split_at(block.len() * outputs);
@@ -343,18 +342,22 @@ struct Place {
     inputs: Range<usize>,
 }
 
-/// Adds what image rows `rows`, counted through all images, give: `(taps, some inputs, outputs)`.
-fn add_outer(
+/// Writes what image rows `rows`, counted through all images, give: `(taps, some inputs, outputs)`.
+fn sum_outer(
     set: InstructionSet,
     walk: &Walk,
     (source, zeros): (&[f32], &[f32]),
     (gradient, outputs): (&[f32], usize),
     Place { group, groups, inputs }: Place,
     rows: Range<usize>,
-    sums: &mut [f32],
+    sums: &mut [MaybeUninit<f32>],
 ) {
+    if rows.is_empty() {
+        sums.fill(MaybeUninit::new(0.0));
+    }
     let rows_a_block = (GRADIENT_PIXELS / walk.columns.output.max(1)).max(1);
     let lines = (&walk.rows.lines[0], &walk.columns.lines[0]);
+    let first = rows.start;
     for start in rows.clone().step_by(rows_a_block) {
         let here = start..rows.end.min(start + rows_a_block);
         let pixels = here.len() * walk.columns.output;
@@ -376,8 +379,10 @@ fn add_outer(
                     gradient_stride: groups * outputs,
                     pixels,
                     channels: tile::block(set).min(outputs - channel),
+                    add: start > first,
                 };
-                outer.run(set, &mut sums[channel..], outputs);
+                // SAFETY: the first block of rows has written all sums.
+                unsafe { outer.run(set, &mut sums[channel..], outputs) };
             }
         }
     }

@@ -15,4 +15,5 @@ pub(crate) mod pack;
 pub(crate) mod pool;
 pub(crate) mod simd;
 pub(crate) mod tile;
+pub(crate) mod transpose;
 pub(crate) mod winograd;

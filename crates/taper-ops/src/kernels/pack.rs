@@ -5,6 +5,7 @@
 use super::buffer::written;
 use super::simd::InstructionSet;
 use super::tile;
+use super::transpose::transpose;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -59,7 +60,7 @@ impl Packed {
                         let (panel, next) = std::mem::take(&mut rest).split_at_mut(taps * inputs * columns);
                         rest = next;
                         let from = &weight[group * strides.group + first * strides.output..];
-                        fill(panel, from, (taps, inputs), (channels, columns), strides);
+                        fill(set, panel, from, (taps, inputs), (channels, columns), strides);
                     }
                 }
             })
@@ -117,28 +118,26 @@ fn padded_outputs(set: InstructionSet, outputs: usize) -> usize {
     whole + tile::padded(set, outputs - whole)
 }
 
-/// Fills one panel `(taps, inputs, columns)`. Runs along the outputs' own taps, which lie side by
-/// side, so that each cache line is read once.
+/// Fills one panel `(taps, inputs, columns)`: the weights of an output, side by side, become a
+/// column.
 fn fill(
+    set: InstructionSet,
     panel: &mut [MaybeUninit<f32>],
     from: &[f32],
     (taps, inputs): (usize, usize),
     (channels, columns): (usize, usize),
     strides: Strides,
 ) {
-    for i in 0..inputs {
-        for first in (0..channels).step_by(16) {
-            let last = channels.min(first + 16);
-            for tap in 0..taps {
-                let row = &mut panel[(tap * inputs + i) * columns..][first..last];
-                let from = &from[i * strides.input + first * strides.output + tap..];
-                for (column, to) in row.iter_mut().enumerate() {
-                    to.write(from[column * strides.output]);
-                }
-            }
+    if strides.input == taps {
+        let row = |weight: usize| (weight % taps * inputs + weight / taps) * columns;
+        transpose(set, (from, strides.output), (channels, inputs * taps), panel, row);
+    } else {
+        for i in 0..inputs {
+            let from = &from[i * strides.input..];
+            transpose(set, (from, strides.output), (channels, taps), panel, |tap| (tap * inputs + i) * columns);
         }
-        for tap in 0..taps {
-            panel[(tap * inputs + i) * columns..][channels..columns].fill(MaybeUninit::new(0.0));
-        }
+    }
+    for row in panel.chunks_exact_mut(columns) {
+        row[channels..].fill(MaybeUninit::new(0.0));
     }
 }

@@ -58,12 +58,15 @@ struct Images {
     inputs: usize,
     outputs: usize,
     cells: Vec<Cell>,
+    /// Where each window's cells begin, and where the last one's end.
+    windows: Vec<usize>,
 }
 
 impl Images {
     fn new((_, h, w, c): (usize, usize, usize, usize), window: Window) -> Result<Self> {
         let (oh, ow) = window.output(h, w, "max pooling")?;
         let mut cells = Vec::with_capacity(oh * ow * window.kernel * window.kernel);
+        let mut windows = vec![0];
         for row in 0..oh {
             for column in 0..ow {
                 let (rows, columns) = window.cells(row, column, h, w);
@@ -74,9 +77,10 @@ impl Images {
                         cells.push(Cell { to, from: (i * w + j) * c, first: (i, j) == begin });
                     }
                 }
+                windows.push(cells.len());
             }
         }
-        Ok(Self { inputs: h * w * c, outputs: oh * ow * c, cells })
+        Ok(Self { inputs: h * w * c, outputs: oh * ow * c, cells, windows })
     }
 }
 
@@ -109,19 +113,21 @@ vectorised! {
         }
     }
 
-    /// Σ G and Σ G · (x − mean) by channel, one after the other in `sums`.
-    fn sum_won<T: Element>(x: &[T], mean: &[T], g: &[T], winners: &[u32], sums: &mut [T]) {
+    /// Adds Σ G and Σ G · (x − mean) by channel to `sums`, one after the other, over some windows
+    /// of one image, its values counted from `begin` on.
+    fn sum_won<T: Element>(
+        cells: &[Cell], begin: usize, x: &[T], mean: &[T], g: &[T], winners: &[u32], sums: &mut [T],
+    ) {
         let c = mean.len();
         let (plain, centred) = sums.split_at_mut(c);
         let centred = &mut centred[..c];
-        for (g, winners) in g.chunks_exact(c).zip(winners.chunks_exact(c)) {
+        for &Cell { to, from, .. } in cells {
+            let (x, g, winners) = (&x[from..from + c], &g[to..to + c], &winners[to..to + c]);
+            let index = (begin + from) as u32;
             for k in 0..c {
-                let through = winners[k] != NOTHING;
-                let g = if through { g[k] } else { T::ZERO };
-                let index = if through { winners[k] as usize } else { 0 };
+                let g = if winners[k] == index + k as u32 { g[k] } else { T::ZERO };
                 plain[k] += g;
-                // SAFETY: winners lie inside `x`, as `Winners` promises and the caller has checked.
-                centred[k] += g * (unsafe { *x.get_unchecked(index) } - mean[k]);
+                centred[k] += g * (x[k] - mean[k]);
             }
         }
     }
@@ -176,13 +182,23 @@ pub(crate) fn moments<T: Element>(
     mean: &[f64],
     g: &[T],
     winners: &Winners,
+    sizes: (usize, usize, usize, usize),
+    window: Window,
 ) -> Result<Vec<f64>> {
-    let (c, winners) = (mean.len(), winners.among(x.len())?);
-    assert!(winners.len() == g.len() && (winners.is_empty() || !x.is_empty()), "gradients of other images");
+    let (c, images, winners) = (mean.len(), Images::new(sizes, window)?, winners.among(x.len())?);
     let mean = channels::narrow::<T>(mean);
+    let windows = images.outputs / c;
     Ok(channels::sum_chunks(g.len() / c, c, 2 * c, |rows, sums| {
-        let here = rows.start * c..rows.end * c;
-        sum_won(set, x, &mean, &g[here.clone()], &winners[here], sums);
+        let mut first = rows.start;
+        while first < rows.end {
+            let (image, end) = (first / windows, rows.end.min((first / windows + 1) * windows));
+            let cells = &images.cells[images.windows[first % windows]..images.windows[(end - 1) % windows + 1]];
+            let begin = image * images.inputs;
+            let here = image * images.outputs..(image + 1) * images.outputs;
+            let x = &x[begin..begin + images.inputs];
+            sum_won(set, cells, begin, x, &mean, &g[here.clone()], &winners[here], sums);
+            first = end;
+        }
     }))
 }
 

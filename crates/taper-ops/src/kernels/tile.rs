@@ -226,7 +226,7 @@ struct Job<'a> {
     relu: bool,
 }
 
-/// `sums(i, ·) += Σ over p of row(p)[first + i] · gradient(p, ·)`.
+/// `sums(i, ·) = Σ over p of row(p)[first + i] · gradient(p, ·)`.
 pub(crate) struct Outer<'a> {
     /// One row a pixel.
     pub(crate) rows: &'a Rows<'a>,
@@ -240,19 +240,25 @@ pub(crate) struct Outer<'a> {
     pub(crate) pixels: usize,
     /// Output channels, one block at most.
     pub(crate) channels: usize,
+    /// Add to what is there?
+    pub(crate) add: bool,
 }
 
 impl Outer<'_> {
     /// Runs it; rows of sums lie `stride` apart.
-    pub(crate) fn run(&self, set: InstructionSet, sums: &mut [f32], stride: usize) {
+    ///
+    /// # Safety
+    /// With `add`, the rows of sums must hold values.
+    pub(crate) unsafe fn run(&self, set: InstructionSet, sums: &mut [MaybeUninit<f32>], stride: usize) {
         let (pixels, inputs, width) = (self.pixels, self.inputs.len(), shape(set).0);
-        if pixels == 0 || inputs == 0 {
+        if inputs == 0 {
             return;
         }
         assert!(set.is_available(), "instructions that this machine lacks");
         assert!(self.rows.cover(1, pixels) && self.inputs.end <= self.rows.width(), "a product outside its rows");
         assert!((1..=block(set)).contains(&self.channels), "a tile of wrong width");
-        assert!((pixels - 1) * self.gradient_stride + self.channels <= self.gradient.len(), "gradients too short");
+        let gradients = if pixels == 0 { 0 } else { (pixels - 1) * self.gradient_stride + self.channels };
+        assert!(gradients <= self.gradient.len(), "gradients too short");
         assert!((inputs - 1) * stride + self.channels <= sums.len(), "sums too short");
         let vectors = self.channels.div_ceil(width);
         let job = OuterJob {
@@ -262,12 +268,13 @@ impl Outer<'_> {
             inputs,
             gradient: self.gradient.as_ptr(),
             gradient_stride: self.gradient_stride,
-            sums: sums.as_mut_ptr(),
+            sums: sums.as_mut_ptr().cast(),
             stride,
             last: self.channels - (vectors - 1) * width,
+            add: self.add,
         };
         // SAFETY: the machine has the instructions; rows, gradients and sums were checked above,
-        // and the last vector's tail is masked.
+        // the sums hold values if they are read, and the last vector's tail is masked.
         unsafe {
             match set {
                 #[cfg(target_arch = "x86_64")]
@@ -290,6 +297,7 @@ struct OuterJob {
     sums: *mut f32,
     stride: usize,
     last: usize,
+    add: bool,
 }
 
 /// # Safety
@@ -386,7 +394,8 @@ unsafe fn outer_tile<L: Lanes, const I: usize, const V: usize>(job: &OuterJob, f
             for v in 0..V {
                 let to = job.sums.add((first + i) * job.stride + v * L::WIDTH);
                 let count = if v + 1 < V { L::WIDTH } else { job.last };
-                store(sums[i][v].plus(load::<L>(to, count)), to, count);
+                let sum = if job.add { sums[i][v].plus(load::<L>(to, count)) } else { sums[i][v] };
+                store(sum, to, count);
             }
         }
     }

@@ -1,14 +1,19 @@
-//! The transforms of F(2x2, 3x3), over the vectors of an instruction set: of weights, inputs and
-//! outputs forward, and of outputs' gradients and weights back.
+//! The transforms of tiles, over the vectors of an instruction set: of weights, inputs and outputs
+//! forward, and of outputs' gradients and weights back. Each is a [`Form`]'s along the columns,
+//! then along the rows.
 
 #![allow(unsafe_code)]
 #![allow(clippy::needless_range_loop, reason = "tiles are indexed in two directions, as on paper")]
 
+use super::form::Form;
 use crate::kernels::lanes::{Baseline, Lanes};
 use crate::kernels::tile::{load, store};
 
-/// Cells of a transformed tile.
-pub(super) const CELLS: usize = 16;
+/// Weights on a side of a kernel.
+const SIDE: usize = 3;
+
+/// Addresses of a tile's cells.
+pub(super) type Places<T, const N: usize> = [[T; N]; N];
 
 /// Runs one of the transforms below over the vectors of an instruction set.
 macro_rules! with_lanes {
@@ -25,201 +30,168 @@ macro_rules! with_lanes {
 }
 pub(super) use with_lanes;
 
-/// One row of Bᵀ d.
-#[inline(always)]
-unsafe fn difference<L: Lanes>([a, b, c, d]: [L; 4]) -> [L; 4] {
-    // SAFETY: the caller runs the instructions.
-    unsafe { [a.minus(c), b.plus(c), c.minus(b), b.minus(d)] }
-}
-
-/// # Safety
-/// 16 addresses of `channels` values, and room for as many from `to` on, cells `stride` apart.
-#[inline(always)]
-unsafe fn inputs<L: Lanes>(cells: &[*const f32; CELLS], channels: usize, to: *mut f32, stride: usize) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut first = 0;
-        while first < channels {
-            let count = L::WIDTH.min(channels - first);
-            let mut columns = [[L::splat(0.0); 4]; 4];
-            for j in 0..4 {
-                let mut column = [L::splat(0.0); 4];
-                for i in 0..4 {
-                    column[i] = load(cells[4 * i + j].add(first), count);
+/// Vector by vector over `size` values: a tile of `FROM` by `FROM` cells, loaded from the address
+/// `at` of cell (i, j), becomes one of `TO` by `TO` by the same change of its columns and its rows.
+/// A macro, for closures are not compiled for the instructions of the function that they are in.
+macro_rules! each_vector {
+    (
+        $size:expr, [$from:ident, $to:ident], $line:expr,
+        |$i:ident, $j:ident| $at:expr,
+        |$value:ident, $first:ident, $count:ident| $put:expr
+    ) => {
+        let mut $first = 0;
+        while $first < $size {
+            let $count = L::WIDTH.min($size - $first);
+            let mut columns = [[L::splat(0.0); $to]; $from];
+            for $j in 0..$from {
+                let mut column = [L::splat(0.0); $from];
+                for $i in 0..$from {
+                    column[$i] = load($at.add($first), $count);
                 }
-                columns[j] = difference(column);
+                columns[$j] = $line(column);
             }
-            for i in 0..4 {
-                let row = difference([columns[0][i], columns[1][i], columns[2][i], columns[3][i]]);
-                for j in 0..4 {
-                    store(row[j], to.add((4 * i + j) * stride + first), count);
+            for $i in 0..$to {
+                let mut row = [L::splat(0.0); $from];
+                for j in 0..$from {
+                    row[j] = columns[j][$i];
+                }
+                let row = $line(row);
+                for $j in 0..$to {
+                    let $value = row[$j];
+                    $put;
                 }
             }
-            first += L::WIDTH;
+            $first += L::WIDTH;
         }
-    }
+    };
 }
 
-/// One row of Aᵀ m.
-#[inline(always)]
-unsafe fn gathered<L: Lanes>([a, b, c, d]: [L; 4]) -> [L; 2] {
-    // SAFETY: the caller runs the instructions.
-    unsafe { [a.plus(b).plus(c), b.minus(c).minus(d)] }
-}
-
+/// Bᵀ d B.
+///
 /// # Safety
-/// 16 cells of `channels` values from `from` on, `stride` apart; each place to write to that is
-/// not null, and each residual and bias that is not, hold `channels` values.
+/// The addresses hold `channels` values, and there is room for as many from `to` on, cells
+/// `stride` apart.
 #[inline(always)]
-unsafe fn outputs<L: Lanes>(
-    from: *const f32,
-    stride: usize,
+unsafe fn inputs<L: Lanes, F: Form<T, M>, const T: usize, const M: usize>(
+    _form: F,
+    cells: &Places<*const f32, T>,
     channels: usize,
-    to: &[(*mut f32, *const f32); 4],
-    bias: *const f32,
-    relu: bool,
+    to: *mut f32,
+    stride: usize,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let mut first = 0;
-        while first < channels {
-            let count = L::WIDTH.min(channels - first);
-            let mut columns = [[L::splat(0.0); 2]; 4];
-            for j in 0..4 {
-                let mut column = [L::splat(0.0); 4];
-                for i in 0..4 {
-                    column[i] = load(from.add((4 * i + j) * stride + first), count);
-                }
-                columns[j] = gathered(column);
-            }
-            let bias = if bias.is_null() { L::splat(0.0) } else { load(bias.add(first), count) };
-            for i in 0..2 {
-                let row = gathered([columns[0][i], columns[1][i], columns[2][i], columns[3][i]]);
-                for j in 0..2 {
-                    let (to, residual) = to[2 * i + j];
-                    if to.is_null() {
-                        continue;
-                    }
-                    let mut sum = row[j].plus(bias);
-                    if !residual.is_null() {
-                        sum = sum.plus(load(residual.add(first), count));
-                    }
-                    if relu {
-                        sum = sum.rectified();
-                    }
-                    store(sum, to.add(first), count);
-                }
-            }
-            first += L::WIDTH;
-        }
+        each_vector!(channels, [T, T], F::differences, |i, j| cells[i][j], |value, first, count| store(
+            value,
+            to.add((T * i + j) * stride + first),
+            count
+        ));
     }
 }
 
-/// One row of G g.
-#[inline(always)]
-unsafe fn spread<L: Lanes>([a, b, c]: [L; 3]) -> [L; 4] {
-    // SAFETY: the caller runs the instructions.
-    unsafe {
-        let (half, ends) = (L::splat(0.5), a.plus(c));
-        [a, half.times(ends.plus(b)), half.times(ends.minus(b)), c]
-    }
+/// What follows an output tile on its way to memory; addresses may be null.
+#[derive(Clone, Copy)]
+pub(super) struct Ending {
+    pub(super) bias: *const f32,
+    pub(super) relu: bool,
 }
 
+/// Aᵀ m A.
+///
 /// # Safety
-/// 9 addresses to read `size` values from and 16 to write as many to.
+/// Cells of `channels` values from `from` on, `stride` apart; each place to write to that is
+/// not null, and each residual and bias that is not, hold `channels` values.
 #[inline(always)]
-unsafe fn weights<L: Lanes>(from: &[*const f32; 9], to: &[*mut f32; CELLS], size: usize) {
+unsafe fn outputs<L: Lanes, F: Form<T, M>, const T: usize, const M: usize>(
+    _form: F,
+    (from, stride): (*const f32, usize),
+    channels: usize,
+    to: &Places<(*mut f32, *const f32), M>,
+    ending: Ending,
+) {
     // SAFETY: the caller's promise.
     unsafe {
-        let mut first = 0;
-        while first < size {
-            let count = L::WIDTH.min(size - first);
-            let mut columns = [[L::splat(0.0); 4]; 3];
-            for j in 0..3 {
-                let mut column = [L::splat(0.0); 3];
-                for i in 0..3 {
-                    column[i] = load(from[3 * i + j].add(first), count);
-                }
-                columns[j] = spread(column);
+        each_vector!(channels, [T, M], F::gathered, |i, j| from.add((T * i + j) * stride), |sum, first, count| {
+            let (to, residual) = to[i][j];
+            if to.is_null() {
+                continue;
             }
-            for i in 0..4 {
-                let row = spread([columns[0][i], columns[1][i], columns[2][i]]);
-                for j in 0..4 {
-                    store(row[j], to[4 * i + j].add(first), count);
-                }
+            let mut sum = sum;
+            if !ending.bias.is_null() {
+                sum = sum.plus(load(ending.bias.add(first), count));
             }
-            first += L::WIDTH;
-        }
+            if !residual.is_null() {
+                sum = sum.plus(load(residual.add(first), count));
+            }
+            if ending.relu {
+                sum = sum.rectified();
+            }
+            store(sum, to.add(first), count)
+        });
     }
 }
 
-/// One row of A y.
-#[inline(always)]
-unsafe fn scattered<L: Lanes>([a, b]: [L; 2]) -> [L; 4] {
-    // SAFETY: the caller runs the instructions.
-    unsafe { [a, a.plus(b), a.minus(b), L::splat(0.0).minus(b)] }
-}
-
+/// G g Gᵀ.
+///
 /// # Safety
-/// 4 addresses of `channels` values, and room for as many from `to` on, 16 cells `stride` apart.
+/// Addresses to read `size` values from and to write as many to.
 #[inline(always)]
-unsafe fn gradients<L: Lanes>(cells: &[*const f32; 4], channels: usize, to: *mut f32, stride: usize) {
+unsafe fn weights<L: Lanes, F: Form<T, M>, const T: usize, const M: usize>(
+    _form: F,
+    from: &Places<*const f32, 3>,
+    to: &Places<*mut f32, T>,
+    size: usize,
+) {
     // SAFETY: the caller's promise.
     unsafe {
-        let mut first = 0;
-        while first < channels {
-            let count = L::WIDTH.min(channels - first);
-            let mut columns = [[L::splat(0.0); 4]; 2];
-            for j in 0..2 {
-                columns[j] = scattered([load(cells[j].add(first), count), load(cells[2 + j].add(first), count)]);
-            }
-            for i in 0..4 {
-                let row = scattered([columns[0][i], columns[1][i]]);
-                for j in 0..4 {
-                    store(row[j], to.add((4 * i + j) * stride + first), count);
-                }
-            }
-            first += L::WIDTH;
-        }
+        each_vector!(size, [SIDE, T], F::spread, |i, j| from[i][j], |value, first, count| store(
+            value,
+            to[i][j].add(first),
+            count
+        ));
     }
 }
 
-/// One row of Gᵀ m.
-#[inline(always)]
-unsafe fn collected<L: Lanes>([a, b, c, d]: [L; 4]) -> [L; 3] {
-    // SAFETY: the caller runs the instructions.
-    unsafe {
-        let half = L::splat(0.5);
-        let middle = half.times(b.plus(c));
-        [a.plus(middle), half.times(b.minus(c)), middle.plus(d)]
-    }
-}
-
+/// A y Aᵀ.
+///
 /// # Safety
-/// 16 addresses to read `size` values from and 9 to write as many to.
+/// Addresses of `channels` values, and room for as many from `to` on, cells `stride` apart.
 #[inline(always)]
-unsafe fn weights_back<L: Lanes>(from: &[*const f32; CELLS], to: &[*mut f32; 9], size: usize) {
+unsafe fn gradients<L: Lanes, F: Form<T, M>, const T: usize, const M: usize>(
+    _form: F,
+    cells: &Places<*const f32, M>,
+    channels: usize,
+    to: *mut f32,
+    stride: usize,
+) {
     // SAFETY: the caller's promise.
     unsafe {
-        let mut first = 0;
-        while first < size {
-            let count = L::WIDTH.min(size - first);
-            let mut columns = [[L::splat(0.0); 3]; 4];
-            for j in 0..4 {
-                let mut column = [L::splat(0.0); 4];
-                for i in 0..4 {
-                    column[i] = load(from[4 * i + j].add(first), count);
-                }
-                columns[j] = collected(column);
-            }
-            for i in 0..3 {
-                let row = collected([columns[0][i], columns[1][i], columns[2][i], columns[3][i]]);
-                for j in 0..3 {
-                    store(row[j], to[3 * i + j].add(first), count);
-                }
-            }
-            first += L::WIDTH;
-        }
+        each_vector!(channels, [M, T], F::scattered, |i, j| cells[i][j], |value, first, count| store(
+            value,
+            to.add((T * i + j) * stride + first),
+            count
+        ));
+    }
+}
+
+/// Gᵀ m G.
+///
+/// # Safety
+/// Addresses to read `size` values from and to write as many to.
+#[inline(always)]
+unsafe fn weights_back<L: Lanes, F: Form<T, M>, const T: usize, const M: usize>(
+    _form: F,
+    from: &Places<*const f32, T>,
+    to: &Places<*mut f32, 3>,
+    size: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        each_vector!(size, [T, SIDE], F::collected, |i, j| from[i][j], |value, first, count| store(
+            value,
+            to[i][j].add(first),
+            count
+        ));
     }
 }
 
@@ -228,18 +200,18 @@ macro_rules! compiled {
     ($module:ident, $lanes:ty, $features:tt) => {
         compiled!(
             $module, $lanes, $features,
-            inputs(cells: &[*const f32; CELLS], channels: usize, to: *mut f32, stride: usize),
+            inputs(form: F, cells: &Places<*const f32, T>, channels: usize, to: *mut f32, stride: usize),
             outputs(
-                from: *const f32, stride: usize, channels: usize, to: &[(*mut f32, *const f32); 4], bias: *const f32, relu: bool
+                form: F, from: (*const f32, usize), channels: usize, to: &Places<(*mut f32, *const f32), M>, ending: Ending
             ),
-            weights(from: &[*const f32; 9], to: &[*mut f32; CELLS], size: usize),
-            gradients(cells: &[*const f32; 4], channels: usize, to: *mut f32, stride: usize),
-            weights_back(from: &[*const f32; CELLS], to: &[*mut f32; 9], size: usize)
+            weights(form: F, from: &Places<*const f32, 3>, to: &Places<*mut f32, T>, size: usize),
+            gradients(form: F, cells: &Places<*const f32, M>, channels: usize, to: *mut f32, stride: usize),
+            weights_back(form: F, from: &Places<*const f32, T>, to: &Places<*mut f32, 3>, size: usize)
         );
     };
     ($module:ident, $lanes:ty, [$($features:literal)?], $($function:ident($($argument:ident: $type:ty),*)),*) => {
         pub(super) mod $module {
-            use super::CELLS;
+            use super::{Ending, Form, Places};
             #[cfg(target_arch = "x86_64")]
             #[allow(unused_imports)]
             use std::arch::x86_64::{__m256, __m512};
@@ -254,9 +226,11 @@ macro_rules! compiled {
         /// # Safety
         /// As the function of that name above, on a machine that has the instructions.
         $(#[target_feature(enable = $features)])?
-        pub(in crate::kernels::winograd) unsafe fn $function($($argument: $type),*) {
+        pub(in crate::kernels::winograd) unsafe fn $function<F: Form<T, M>, const T: usize, const M: usize>(
+            $($argument: $type),*
+        ) {
             // SAFETY: the caller's promise.
-            unsafe { super::$function::<$lanes>($($argument),*) }
+            unsafe { super::$function::<$lanes, F, T, M>($($argument),*) }
         }
     };
 }

@@ -13,11 +13,10 @@ use crate::output::Output;
 use anyhow::{Result, bail};
 use cells::{Cell, Cells};
 use serde_json::json;
-use std::path::Path;
 use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
-use taper_data::{Dataset, Inputs};
+use taper_data::Inputs;
 use taper_learn::{Confusion, Labelled};
 use taper_ops::{permutation, rng};
 
@@ -26,15 +25,12 @@ const BATCH: usize = 64;
 
 pub(crate) fn run(options: &Survey, config: &str, output: &Output) -> Result<()> {
     let start = Instant::now();
+    // data sets and weights that can't be read are told before a run is begun
+    let settings = settings(options, output)?;
     let run = run_directory(&options.run, config)?;
     let mut cells = Cells::open(run.as_ref())?;
-    for path in &options.datasets {
-        let dataset = data::dataset(Some(path))?;
-        let in_colour = data::look(dataset.as_ref())?.channels == 3;
-        let for_colour = options.colour_weights.iter().filter(|_| in_colour);
-        for weights in for_colour.chain(&options.weights) {
-            survey(options, dataset.clone(), weights, &mut cells, output)?;
-        }
+    for setting in &settings {
+        survey(options, setting, &mut cells, output)?;
     }
     cells.tell(output);
     let out = run.map(|run| run.path().to_path_buf());
@@ -42,32 +38,39 @@ pub(crate) fn run(options: &Survey, config: &str, output: &Output) -> Result<()>
     Ok(())
 }
 
+/// Each data set with each network for it.
+fn settings(options: &Survey, output: &Output) -> Result<Vec<Setting>> {
+    let mut settings = Vec::new();
+    for path in &options.datasets {
+        let dataset = data::dataset(Some(path))?;
+        let in_colour = data::look(dataset.as_ref())?.channels == 3;
+        let for_colour = options.colour_weights.iter().filter(|_| in_colour);
+        for weights in for_colour.chain(&options.weights) {
+            let source = Source {
+                dataset: dataset.clone(),
+                weights: Some(weights),
+                backbone: None,
+                head: None,
+                image: &options.image,
+                validation: options.validation,
+                seed: options.run.common.seed,
+            };
+            settings.push(Setting::new(&source, output)?);
+        }
+    }
+    Ok(settings)
+}
+
 /// One data set with one network.
-fn survey(
-    options: &Survey,
-    dataset: Arc<dyn Dataset>,
-    weights: &Path,
-    cells: &mut Cells,
-    output: &Output,
-) -> Result<()> {
+fn survey(options: &Survey, setting: &Setting, cells: &mut Cells, output: &Output) -> Result<()> {
     let seed = options.run.common.seed;
-    let source = Source {
-        dataset,
-        weights: Some(weights),
-        backbone: None,
-        head: None,
-        image: &options.image,
-        validation: options.validation,
-        seed,
-    };
-    let setting = Setting::new(&source, output)?;
     let validation = &setting.parts.validation;
     let tunings: Vec<(String, Way)> =
-        options.fine_tune.iter().map(|&tuning| way(tuning, &setting, seed)).collect::<Result<_>>()?;
+        options.fine_tune.iter().map(|&tuning| way(tuning, setting, seed)).collect::<Result<_>>()?;
     let name = setting.view.dataset().name().to_string();
     let images: Vec<usize> = setting.parts.training.images.iter().chain(&validation.images).copied().collect();
     let inputs: Arc<dyn Inputs> =
-        Arc::new(features(options.cache.as_deref(), &setting, &setting.view, &images, output)?);
+        Arc::new(features(options.cache.as_deref(), setting, &setting.view, &images, output)?);
     for &labels in &options.labels {
         let Some(training) = labelled(&setting.parts.training, labels, seed) else {
             output.note(format!("{name}: a class has fewer than {labels} training images, left out"));
@@ -76,7 +79,7 @@ fn survey(
         let place = |method: &str| Cell::new(&name, &setting.network.backbone().name(), &labels.to_string(), method);
         for method in &options.heads {
             cells.fill(place(method), output, || {
-                score(&head(method, &setting, slice::from_ref(&inputs))?, &training, validation, seed)
+                score(&head(method, setting, slice::from_ref(&inputs))?, &training, validation, seed)
             })?;
         }
         for (method, way) in &tunings {

@@ -32,6 +32,9 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
     if options.find_lr && options.gradual() {
         return Err(Usage("--find-lr looks at one thing to train: leave out gradual".into()).into());
     }
+    if options.find_lr && (options.run.out.is_some() || options.run.resume.is_some()) {
+        return Err(Usage("--find-lr looks, and keeps nothing: leave out --out and --resume".into()).into());
+    }
     let copies = (options.views > 1).then(|| Copies::new(view, options.views, seed)).transpose()?;
     let run = run_directory(&options.run, config)?;
     let (training, stopping) = match options.patience {
