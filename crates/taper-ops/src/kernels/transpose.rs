@@ -22,7 +22,9 @@ pub(crate) fn transpose(
     assert!((rows - 1) * stride + columns <= from.len(), "rows outside of what is transposed");
     assert!(set.is_available(), "instructions that this machine lacks");
     if (stride, columns) == (1, 1) {
-        to[at(0)..][..rows].write_copy_of_slice(&from[..rows]);
+        for (to, &value) in to[at(0)..][..rows].iter_mut().zip(from) {
+            to.write(value);
+        }
         return;
     }
     for column in (0..columns).step_by(SIDE) {

@@ -212,7 +212,7 @@ fn one_part<F: Form<T, M>, const T: usize, const M: usize>(
             }
         })
     };
-    transform_outputs(form, set, tiling, &products, outputs, finish, rows, y);
+    transform_outputs(form, set, tiling, (&products, outputs), finish, rows, y);
 }
 
 /// `Bᵀ d B` of some channels of every tile of some tile rows: `(cells, tiles, some channels)`.
@@ -270,8 +270,7 @@ fn transform_outputs<F: Form<T, M>, const T: usize, const M: usize>(
     form: F,
     set: InstructionSet,
     tiling: &Tiling,
-    products: &[f32],
-    channels: usize,
+    (products, channels): (&[f32], usize),
     finish: Finish,
     rows: Range<usize>,
     y: &mut [MaybeUninit<f32>],
