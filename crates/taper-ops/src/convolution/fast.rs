@@ -274,6 +274,34 @@ mod tests {
     }
 
     #[test]
+    fn larger_tiles_stay_within_what_is_asked_of_direct_sums() {
+        let g =
+            Geometry::new(&[2, 14, 14, 64], &[64, 64, 3, 3], Convolution { padding: 1, ..Default::default() }).unwrap();
+        assert_eq!(tiling(&g).unwrap().algorithm, Algorithm::Four);
+        let (x, y) = (numbers("x", 2 * 196 * 64), numbers("y", 2 * 196 * 64));
+        let weight = numbers("w", 64 * 64 * 9);
+        let (wx, wy, ww) = (wide(&x), wide(&y), wide(&weight));
+        for set in InstructionSet::here() {
+            near(&forward(set, &g, &x, &weight, None), &reference::forward(&g, &wx, &ww), 1e-5);
+            near(&input_gradient(set, &g, &y, &weight, None), &reference::input_gradient(&g, &wy, &ww), 1e-5);
+            near(&weight_gradient(set, &g, &x, &y), &reference::weight_gradient(&g, &wx, &wy), 1e-5);
+        }
+    }
+
+    #[test]
+    fn an_image_has_the_same_bits_in_any_company() {
+        for (side, c) in [(14, 20), (9, 20), (3, 20), (14, 3)] {
+            let (o, how) = (18, Convolution { padding: 1, ..Convolution::default() });
+            let geometry = |n| Geometry::new(&[n, side, side, c], &[o, c, 3, 3], how).unwrap();
+            let (x, weight) = (numbers("x", 5 * side * side * c), numbers("w", o * c * 9));
+            let together = forward(InstructionSet::best(), &geometry(5), &x, &weight, None);
+            for (image, together) in x.chunks_exact(side * side * c).zip(together.chunks_exact(side * side * o)) {
+                assert_eq!(forward(InstructionSet::best(), &geometry(1), image, &weight, None), together);
+            }
+        }
+    }
+
+    #[test]
     fn many_input_channels_are_summed_block_by_block() {
         check([2, 3, 3, 300], [20, 3, 3], Convolution { padding: 1, ..Convolution::default() });
         check([2, 3, 3, 1300], [20, 1, 1], Convolution::default());

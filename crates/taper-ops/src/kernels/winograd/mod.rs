@@ -7,9 +7,11 @@
 
 mod form;
 mod gradient;
+mod tiling;
 mod transforms;
 
 pub(crate) use gradient::weight_gradient;
+pub(crate) use tiling::{Algorithm, Tiling};
 
 use super::buffer::written;
 use super::pack::Packed;
@@ -21,40 +23,10 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use transforms::{Ending, Places, with_lanes};
 
-/// Weights of a convolution, about, above which four times as many of them cost more than is saved.
-const MOST_WEIGHTS: usize = 256 * 256;
-
-/// Outputs of an image below which a few images would not pay for transforming the weights.
-const FEWEST_OUTPUTS: usize = 9;
-
 /// Cells that one thread transforms at a time: with 64 channels both sides stay in the second cache.
 const CELLS_A_PART: usize = 896;
 
-/// Which of Winograd's algorithms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Algorithm {
-    /// F(2x2, 3x3).
-    Two,
-    /// F(4x4, 3x3).
-    Four,
-}
-
-impl Algorithm {
-    /// Outputs on a side of a tile.
-    fn outputs(self) -> usize {
-        match self {
-            Self::Two => 2,
-            Self::Four => 4,
-        }
-    }
-
-    /// Cells of a transformed tile.
-    fn cells(self) -> usize {
-        (self.outputs() + 2).pow(2)
-    }
-}
-
-/// `$work(form, …)`, with the algorithm as a type.
+/// `$function(form, …)`, with the algorithm as a type.
 macro_rules! with_form {
     ($algorithm:expr, $function:ident($($argument:expr),*)) => {
         match $algorithm {
@@ -64,60 +36,6 @@ macro_rules! with_form {
     };
 }
 use with_form;
-
-/// Images and their outputs, in tiles.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Tiling {
-    pub(crate) algorithm: Algorithm,
-    pub(crate) images: usize,
-    /// Height and width of the source.
-    pub(crate) source: (usize, usize),
-    /// Height and width of the output.
-    pub(crate) output: (usize, usize),
-    /// Cells of zeros on each side of the source.
-    pub(crate) padding: usize,
-}
-
-impl Tiling {
-    /// The algorithm that makes such outputs of so many channels fastest, if one is worth its
-    /// transforms. It does not depend on the number of images, nor do an image's bits.
-    pub(crate) fn choose((h, w): (usize, usize), inputs: usize, outputs: usize) -> Option<Algorithm> {
-        let cells = |algorithm: Algorithm| {
-            let m = algorithm.outputs();
-            algorithm.cells() * h.div_ceil(m) * w.div_ceil(m)
-        };
-        let (two, four) = (cells(Algorithm::Two), cells(Algorithm::Four));
-        let best =
-            if four * 10 < two * 9 && inputs * outputs <= MOST_WEIGHTS { Algorithm::Four } else { Algorithm::Two };
-        let pays = h * w > FEWEST_OUTPUTS && cells(best) * 5 < 9 * h * w * 4;
-        (inputs >= 16 && outputs >= 16 && pays).then_some(best)
-    }
-
-    fn down(&self) -> usize {
-        self.output.0.div_ceil(self.algorithm.outputs())
-    }
-
-    fn across(&self) -> usize {
-        self.output.1.div_ceil(self.algorithm.outputs())
-    }
-
-    /// Tile rows that make up a part of about `cells` cells.
-    fn rows_of(&self, cells: usize) -> usize {
-        (cells / (self.algorithm.cells() * self.across().max(1))).max(1)
-    }
-
-    /// Are there so many tiles that summing over them outweighs transforming the sums back, which
-    /// costs what a dozen tiles do?
-    pub(crate) fn pays_back(&self) -> bool {
-        let (tiles, (h, w)) = (self.images * self.down() * self.across(), self.output);
-        self.algorithm.cells() * (tiles + 12) < 9 * self.images * h * w
-    }
-
-    /// Image rows that the tile rows before `row`, counted through all images, cover.
-    fn rows_before(&self, row: usize) -> usize {
-        row / self.down() * self.output.0 + self.algorithm.outputs() * (row % self.down())
-    }
-}
 
 /// `G g Gᵀ` of packed 3x3 weights: a group of one tap for each cell of a tile. `flipped` turns
 /// each kernel by 180°.
