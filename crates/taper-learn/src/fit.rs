@@ -154,6 +154,7 @@ pub fn fit<O: Objective + ?Sized>(
             .map(|index| Draw { seed: plan.seed, step, number: step * plan.items as u64 + index })
             .collect();
         let state = &progress.state;
+        // a single item would only keep its packed weights longer
         let shared = (plan.items > 1).then(|| PackedOnce::new(state.params.iter().map(|(_, weight)| weight)));
         let made = map_in_order(&draws, |_, &draw| objective.gradient(state, &items(draw)?, draw));
         drop(shared);

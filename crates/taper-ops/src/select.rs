@@ -84,9 +84,7 @@ impl Select {
         Ok(match self {
             Self::All => channels::moments(set, x, mean, g),
             Self::Positive(mask) => channels::masked_moments(set, x, mean, g, made(mask)?),
-            Self::Winners { window, winners, larger, .. } => {
-                pool::moments(set, x, mean, g, won(winners)?, larger.dims4()?, *window)?
-            }
+            Self::Winners { winners, .. } => pool::moments(set, x, mean, g, won(winners)?)?,
         })
     }
 
@@ -102,10 +100,7 @@ impl Select {
         Ok(match self {
             Self::All => channels::mix_two(set, (x, scale), mean, (g, g_scale), shift),
             Self::Positive(mask) => channels::masked_mix_two(set, (x, scale), mean, (g, g_scale), made(mask)?, shift),
-            Self::Winners { window, winners, larger, .. } => {
-                let sizes = larger.dims4()?;
-                pool::mix(set, (x, scale), mean, (g, g_scale), won(winners)?, shift, sizes, *window)?
-            }
+            Self::Winners { winners, .. } => pool::mix(set, (x, scale), mean, (g, g_scale), won(winners)?, shift)?,
         })
     }
 

@@ -19,6 +19,7 @@ pub(crate) struct Winners {
     indices: Vec<u32>,
     /// Values of those images: every index is below.
     inputs: usize,
+    images: Images,
 }
 
 impl Winners {
@@ -42,7 +43,7 @@ pub(crate) struct Centred<'a, T> {
 }
 
 /// A cell under a window.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Cell {
     /// Offset of the window's pixel in the output of an image.
     to: usize,
@@ -53,6 +54,7 @@ pub(crate) struct Cell {
 }
 
 /// Images of one size and their windows.
+#[derive(Debug)]
 struct Images {
     /// Values of an image, and of its output.
     inputs: usize,
@@ -172,7 +174,7 @@ pub(crate) fn max<T: Element>(
             rectify(set, y, winners);
         }
     });
-    Ok((y, Winners { indices: winners, inputs: x.len() }))
+    Ok((y, Winners { indices: winners, inputs: x.len(), images }))
 }
 
 /// Σ G and Σ G · (x − mean) by channel, where G is `g` at the winners.
@@ -182,10 +184,8 @@ pub(crate) fn moments<T: Element>(
     mean: &[f64],
     g: &[T],
     winners: &Winners,
-    sizes: (usize, usize, usize, usize),
-    window: Window,
 ) -> Result<Vec<f64>> {
-    let (c, images, winners) = (mean.len(), Images::new(sizes, window)?, winners.among(x.len())?);
+    let (c, images, winners) = (mean.len(), &winners.images, winners.among(x.len())?);
     let mean = channels::narrow::<T>(mean);
     let windows = images.outputs / c;
     Ok(channels::sum_chunks(g.len() / c, c, 2 * c, |rows, sums| {
@@ -203,7 +203,6 @@ pub(crate) fn moments<T: Element>(
 }
 
 /// `(x − mean) · scale + G · g_scale + shift`.
-#[allow(clippy::too_many_arguments, reason = "five rows of coefficients and two sizes")]
 pub(crate) fn mix<T: Element>(
     set: InstructionSet,
     (x, scale): Weighted<T>,
@@ -211,10 +210,8 @@ pub(crate) fn mix<T: Element>(
     (g, g_scale): Weighted<T>,
     winners: &Winners,
     shift: &[f64],
-    sizes: (usize, usize, usize, usize),
-    window: Window,
 ) -> Result<Vec<T>> {
-    let (images, winners) = (Images::new(sizes, window)?, winners.among(x.len())?);
+    let (images, winners) = (&winners.images, winners.among(x.len())?);
     let rows = [mean, scale, g_scale, shift].map(channels::narrow::<T>);
     let [mean, scale, g_scale, shift] = &rows;
     // SAFETY: the images cover the result, and the first of the two loops writes all of an image.
