@@ -75,8 +75,9 @@ fn weights_that_cannot_be_read_are_an_error_before_a_run_is_begun() {
 #[test]
 fn a_stage_that_a_network_has_not_is_an_error_before_anything_is_trained() {
     let at = folder();
-    let refused = taper(at.path(), &format!("{SURVEY} --fine-tune 9"));
+    let refused = taper(at.path(), &format!("{SURVEY} --fine-tune 9 --out begun"));
     assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(!at.path().join("begun").exists());
     assert!(
         refused.stderr.lines().last().unwrap().starts_with("error: --fine-tune 9: cifar-resnet20 has "),
         "{refused:?}"

@@ -28,7 +28,7 @@ pub(crate) enum Kernel {
 
 /// `(n, oh, ow, o)`.
 pub(crate) fn forward(set: InstructionSet, g: &Geometry, x: &[f32], weight: &[f32], packs: Option<&Packs>) -> Vec<f32> {
-    let of = Use { back: false, algorithm: tiling(g).map(|tiling| tiling.algorithm), groups: g.how.groups };
+    let of = Use { back: false, algorithm: algorithm(g), groups: g.how.groups };
     packed(packs, of, || Kernel::forward(set, g, weight)).run(g, x, Finish::default())
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn input_gradient(
     weight: &[f32],
     packs: Option<&Packs>,
 ) -> Vec<f32> {
-    let of = Use { back: true, algorithm: tiling_back(g).map(|tiling| tiling.algorithm), groups: g.how.groups };
+    let of = Use { back: true, algorithm: algorithm_back(g), groups: g.how.groups };
     packed(packs, of, || Kernel::back(set, g, weight)).run_back(g, y)
 }
 
@@ -61,10 +61,8 @@ impl Kernel {
         let (inputs, outputs, taps) = (g.group_inputs(), g.group_outputs(), g.taps());
         let strides = Strides { group: outputs * inputs * taps, input: taps, output: inputs * taps };
         let packed = Packed::new(set, weight, (g.how.groups, taps, inputs, outputs), strides);
-        match tiling(g) {
-            Some(Tiling { algorithm, .. }) => {
-                Self::Winograd(algorithm, winograd::transform_weights(algorithm, &packed, false))
-            }
+        match algorithm(g) {
+            Some(algorithm) => Self::Winograd(algorithm, winograd::transform_weights(algorithm, &packed, false)),
             None if merges(g) => Self::Direct(packed.with_rows_of_taps(g.kw)),
             None => Self::Direct(packed),
         }
@@ -74,7 +72,7 @@ impl Kernel {
     pub(crate) fn run(&self, g: &Geometry, x: &[f32], finish: Finish) -> Vec<f32> {
         match self {
             Self::Depthwise(set, weights) => depthwise::run(*set, &walk(g), x, weights, finish),
-            Self::Winograd(algorithm, weights) => winograd::run(&tiling_by(g, *algorithm), x, weights, finish),
+            Self::Winograd(algorithm, weights) => winograd::run(&tiling(g, *algorithm), x, weights, finish),
             Self::Direct(weights) if merges(g) => {
                 let (walk, source) = merged(g, x);
                 direct::run(&walk, Operands { source: &source, weights, finish })
@@ -91,10 +89,8 @@ impl Kernel {
         let (inputs, outputs, taps) = (g.group_inputs(), g.group_outputs(), g.taps());
         let strides = Strides { group: outputs * inputs * taps, input: inputs * taps, output: taps };
         let packed = Packed::new(set, weight, (g.how.groups, taps, outputs, inputs), strides);
-        match tiling_back(g) {
-            Some(Tiling { algorithm, .. }) => {
-                Self::Winograd(algorithm, winograd::transform_weights(algorithm, &packed, true))
-            }
+        match algorithm_back(g) {
+            Some(algorithm) => Self::Winograd(algorithm, winograd::transform_weights(algorithm, &packed, true)),
             None => Self::Direct(packed),
         }
     }
@@ -109,7 +105,7 @@ impl Kernel {
         let finish = Finish::default();
         match self {
             Self::Depthwise(set, weights) => depthwise::run(*set, &walk(), y, weights, finish),
-            Self::Winograd(algorithm, weights) => winograd::run(&tiling_back_by(g, *algorithm), y, weights, finish),
+            Self::Winograd(algorithm, weights) => winograd::run(&tiling_back(g, *algorithm), y, weights, finish),
             Self::Direct(weights) => direct::run(&walk(), Operands { source: y, weights, finish }),
         }
     }
@@ -121,7 +117,7 @@ pub(crate) fn weight_gradient(set: InstructionSet, g: &Geometry, x: &[f32], y: &
         return depthwise::transposed(&depthwise::weight_gradient(set, &walk(g), x, y), g.taps());
     }
     let (inputs, outputs, groups) = (g.group_inputs(), g.group_outputs(), g.how.groups);
-    let sums = if let Some(tiling) = tiling(g).filter(Tiling::pays_back) {
+    let sums = if let Some(tiling) = algorithm(g).map(|algorithm| tiling(g, algorithm)).filter(Tiling::pays_back) {
         winograd::weight_gradient(set, &tiling, x, y, (inputs, outputs))
     } else if merges(g) {
         let (walk, source) = merged(g, x);
@@ -142,25 +138,24 @@ fn depthwise(g: &Geometry) -> bool {
     g.how.groups == g.c && g.c == g.o && g.c > 1
 }
 
-/// How Winograd's algorithms tile the output, where one pays.
-fn tiling(g: &Geometry) -> Option<Tiling> {
-    let algorithm = Tiling::choose((g.oh, g.ow), g.c, g.o).filter(|_| takes_winograd(g))?;
-    Some(tiling_by(g, algorithm))
+/// Winograd's algorithm for the output, where one pays.
+fn algorithm(g: &Geometry) -> Option<Algorithm> {
+    Tiling::choose((g.oh, g.ow), g.c, g.o).filter(|_| takes_winograd(g))
 }
 
-fn tiling_by(g: &Geometry, algorithm: Algorithm) -> Tiling {
+/// How it tiles the output.
+fn tiling(g: &Geometry, algorithm: Algorithm) -> Tiling {
     let (source, output) = ((g.h, g.w), (g.oh, g.ow));
     Tiling { algorithm, images: g.n, source, output, padding: g.how.padding }
 }
 
 /// The same for the input gradient, itself a convolution of the outputs.
-fn tiling_back(g: &Geometry) -> Option<Tiling> {
-    let reaches = takes_winograd(g) && g.how.padding <= 2;
-    let algorithm = Tiling::choose((g.h, g.w), g.o, g.c).filter(|_| reaches)?;
-    Some(tiling_back_by(g, algorithm))
+fn algorithm_back(g: &Geometry) -> Option<Algorithm> {
+    Tiling::choose((g.h, g.w), g.o, g.c).filter(|_| takes_winograd(g) && g.how.padding <= 2)
 }
 
-fn tiling_back_by(g: &Geometry, algorithm: Algorithm) -> Tiling {
+/// How it tiles the inputs.
+fn tiling_back(g: &Geometry, algorithm: Algorithm) -> Tiling {
     let (source, output) = ((g.oh, g.ow), (g.h, g.w));
     Tiling { algorithm, images: g.n, source, output, padding: 2 - g.how.padding }
 }
@@ -277,7 +272,7 @@ mod tests {
     fn larger_tiles_stay_within_what_is_asked_of_direct_sums() {
         let g =
             Geometry::new(&[2, 14, 14, 64], &[64, 64, 3, 3], Convolution { padding: 1, ..Default::default() }).unwrap();
-        assert_eq!(tiling(&g).unwrap().algorithm, Algorithm::Four);
+        assert_eq!(algorithm(&g), Some(Algorithm::Four));
         let (x, y) = (numbers("x", 2 * 196 * 64), numbers("y", 2 * 196 * 64));
         let weight = numbers("w", 64 * 64 * 9);
         let (wx, wy, ww) = (wide(&x), wide(&y), wide(&weight));

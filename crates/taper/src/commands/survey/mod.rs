@@ -25,12 +25,13 @@ const BATCH: usize = 64;
 
 pub(crate) fn run(options: &Survey, config: &str, output: &Output) -> Result<()> {
     let start = Instant::now();
-    // data sets and weights that can't be read are told before a run is begun
+    // what can't be read or done is told before a run is begun
     let settings = settings(options, output)?;
+    let ways = settings.iter().map(|setting| ways(options, setting)).collect::<Result<Vec<_>>>()?;
     let run = run_directory(&options.run, config)?;
     let mut cells = Cells::open(run.as_ref())?;
-    for setting in &settings {
-        survey(options, setting, &mut cells, output)?;
+    for (setting, ways) in settings.iter().zip(&ways) {
+        survey(options, setting, ways, &mut cells, output)?;
     }
     cells.tell(output);
     let out = run.map(|run| run.path().to_path_buf());
@@ -62,11 +63,15 @@ fn settings(options: &Survey, output: &Output) -> Result<Vec<Setting>> {
 }
 
 /// One data set with one network.
-fn survey(options: &Survey, setting: &Setting, cells: &mut Cells, output: &Output) -> Result<()> {
+fn survey(
+    options: &Survey,
+    setting: &Setting,
+    ways: &[(String, Way)],
+    cells: &mut Cells,
+    output: &Output,
+) -> Result<()> {
     let seed = options.run.common.seed;
     let validation = &setting.parts.validation;
-    let tunings: Vec<(String, Way)> =
-        options.fine_tune.iter().map(|&tuning| way(tuning, setting, seed)).collect::<Result<_>>()?;
     let name = setting.view.dataset().name().to_string();
     let images: Vec<usize> = setting.parts.training.images.iter().chain(&validation.images).copied().collect();
     let inputs: Arc<dyn Inputs> =
@@ -82,7 +87,7 @@ fn survey(options: &Survey, setting: &Setting, cells: &mut Cells, output: &Outpu
                 score(&head(method, setting, slice::from_ref(&inputs))?, &training, validation, seed)
             })?;
         }
-        for (method, way) in &tunings {
+        for (method, way) in ways {
             cells.fill(place(method), output, || {
                 let images: Vec<usize> = training.images.iter().chain(&validation.images).copied().collect();
                 score(&way(&images)?, &training, validation, seed)
@@ -94,6 +99,11 @@ fn survey(options: &Survey, setting: &Setting, cells: &mut Cells, output: &Outpu
 
 /// Makes a candidate that is trained and scored on some images.
 type Way<'a> = Box<dyn Fn(&[usize]) -> Result<Candidate> + 'a>;
+
+/// The ways beside heads, for one setting's network.
+fn ways<'a>(options: &Survey, setting: &'a Setting) -> Result<Vec<(String, Way<'a>)>> {
+    options.fine_tune.iter().map(|&tuning| way(tuning, setting, options.run.common.seed)).collect()
+}
 
 /// The way of a [`Tuning`] for the setting's network, with the name that the table gives it.
 ///
