@@ -1,13 +1,14 @@
 //! Draws a sheet of glyphs, or of another data set with groups: a row a character, a column a drawer.
 //!
-//! `cargo run --release -p taper-data --example contact_sheet -- SHEET.png [DATA]`
+//! `cargo run --release -p taper-data --example contact_sheet -- SHEET.png [DATA]`; DATA `own` is glyphs by
+//! people with habits of their own.
 #![allow(clippy::print_stdout, reason = "an example talks to the person who runs it")]
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
-use taper_data::{Dataset, Glyphs, GlyphsSize, Transform, images_by_class, open};
+use taper_data::{Dataset, Glyphs, GlyphsSize, Hands, Transform, images_by_class, open};
 
 const SIDE: usize = 105;
 const CELL: usize = SIDE + 2;
@@ -18,9 +19,11 @@ const DRAWINGS: usize = 3;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let path = arguments.next().ok_or("say where to write the sheet: contact_sheet SHEET.png [DATA]")?;
-    let dataset: Arc<dyn Dataset> = match arguments.next() {
-        Some(data) => open(Path::new(&data))?,
-        None => Arc::new(Glyphs::new(0, GlyphsSize { alphabets: GROUPS, characters: CHARACTERS, drawings: DRAWINGS })?),
+    let size = GlyphsSize { alphabets: GROUPS, characters: CHARACTERS, drawings: DRAWINGS };
+    let dataset: Arc<dyn Dataset> = match arguments.next().as_deref() {
+        None => Arc::new(Glyphs::new(0, size)?),
+        Some("own") => Arc::new(Glyphs::by(Hands::Own, 0, size)?),
+        Some(data) => open(Path::new(data))?,
     };
     let images = images_by_class(dataset.as_ref());
     let mut groups: BTreeMap<&str, Vec<&[usize]>> = BTreeMap::new();

@@ -26,7 +26,7 @@ pub use batch::{Batch, Episode, Inputs};
 pub use copies::{Copies, copies};
 pub use dataset::{Class, Dataset, Hash, images_by_class};
 pub use error::{DataError, Result};
-pub use glyphs::{Glyphs, GlyphsSize};
+pub use glyphs::{Glyphs, GlyphsSize, Hands};
 pub use image::Image;
 pub use lake::{Drawers, LakeRuns, LookAlike, look_alikes};
 pub use manifest::{read_manifest, write_manifest};

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::sync::Arc;
 use taper_data::{
-    Dataset, Glyphs, GlyphsSize, Scope, Split, TaskShape, Transform, View, images_by_class, open, split_classes,
+    Dataset, Glyphs, GlyphsSize, Hands, Scope, Split, TaskShape, Transform, View, images_by_class, open, split_classes,
 };
 use taper_models::Architecture;
 
@@ -41,7 +41,7 @@ const INVENTED_SEED: u64 = 1;
 /// So many invented alphabets to train on.
 pub(crate) fn invented(alphabets: usize) -> Result<Arc<dyn Dataset>> {
     let size = GlyphsSize { alphabets, characters: GLYPHS_SIZE.characters, drawings: INVENTED_DRAWERS };
-    Ok(Arc::new(Glyphs::new(INVENTED_SEED, size)?))
+    Ok(Arc::new(Glyphs::by(Hands::Own, INVENTED_SEED, size)?))
 }
 
 /// Tells what a user should know of a data set: files left out, images of unequal size.

@@ -1,7 +1,9 @@
 //! Somebody who draws characters, always with the same habits.
 
+use super::Hands;
 use super::chance::Chance;
 use super::point::Point;
+use super::quirks::Quirks;
 
 /// The habits of one who draws characters. Lengths are in pixels.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,10 +30,12 @@ pub(super) struct Drawer {
     pub(super) way: Point,
     /// How often a stroke ends in a small flick, as the mouse leaves the paper.
     pub(super) flick: f64,
+    /// What else sets them apart, if anything does.
+    pub(super) quirks: Option<Quirks>,
 }
 
 impl Drawer {
-    pub(super) fn invent(chance: &mut Chance) -> Self {
+    pub(super) fn invent(hands: Hands, chance: &mut Chance) -> Self {
         Self {
             slips: chance.factor(0.28),
             slant: chance.normal(0.09),
@@ -44,6 +48,7 @@ impl Drawer {
             tremor: chance.within(0.1, 0.8),
             way: Point::towards(0.8 + chance.normal(0.7), 1.0),
             flick: chance.unit() * chance.unit() * 0.5,
+            quirks: (hands == Hands::Own).then(|| Quirks::invent(chance)),
         }
     }
 }

@@ -16,9 +16,12 @@ const MARGIN: f64 = 3.0;
 /// A drawing: black ink on a white sheet.
 pub(super) fn draw(character: &Character, style: &Style, drawer: &Drawer, chance: &mut Chance) -> Image {
     let care = drawer.slips * chance.factor(0.15);
-    let mut paths = character.paths(&mut Slips::of(chance, care));
+    let mut paths = character.paths(&mut Slips::of(chance, care, drawer.quirks.is_some()));
     put_on_sheet(&mut paths, style, drawer, chance);
     warp(&mut paths, 1.6 * care, chance);
+    if let Some(quirks) = &drawer.quirks {
+        paths = quirks.drawn(paths, chance);
+    }
     for path in &mut paths {
         move_hand(path, drawer, chance);
     }

@@ -14,6 +14,7 @@ mod drawing;
 mod likeness;
 mod name;
 mod point;
+mod quirks;
 mod raster;
 mod shape;
 mod stroke;
@@ -36,6 +37,18 @@ pub struct GlyphsSize {
     pub drawings: usize,
 }
 
+/// How people differ in the ways they draw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hands {
+    /// In size, slant, pen and care alone: the data set that `compare` has, which stays what it is, so
+    /// that what was measured on it can be compared.
+    #[default]
+    Even,
+    /// In habits too, such as drawing curves as a few straight lines, ending strokes in a tail or
+    /// joining two into one: nearer to real drawers, and what a learner is better trained on.
+    Own,
+}
+
 /// Invented alphabets of stroke-drawn characters: 105 by 105 pixels, one channel, black (0) on
 /// white (255), nothing between.
 ///
@@ -52,11 +65,18 @@ pub struct Glyphs {
 }
 
 impl Glyphs {
-    /// The glyphs of a seed.
+    /// The glyphs of a seed, by [`Hands::Even`].
+    ///
+    /// Errs as [`Glyphs::by`] does.
+    pub fn new(seed: u64, size: GlyphsSize) -> Result<Self> {
+        Self::by(Hands::Even, seed, size)
+    }
+
+    /// The glyphs of a seed, drawn by such people. Alphabets are the same whoever draws them.
     ///
     /// Errs when a number of the size is 0 or beyond a million, or when an alphabet has no room
     /// for so many different characters.
-    pub fn new(seed: u64, size: GlyphsSize) -> Result<Self> {
+    pub fn by(hands: Hands, seed: u64, size: GlyphsSize) -> Result<Self> {
         let GlyphsSize { alphabets, characters, drawings } = size;
         for (what, number) in [("alphabets", alphabets), ("characters", characters), ("drawings", drawings)] {
             if !(1..=1_000_000).contains(&number) {
@@ -78,7 +98,8 @@ impl Glyphs {
         let classes: Vec<Class> = classes.collect();
         let labels = (0..classes.len() as u32).flat_map(|class| std::iter::repeat_n(class, drawings)).collect();
         let drawers = (0..alphabets).flat_map(|alphabet| (0..drawings).map(move |drawer| [alphabet, drawer]));
-        let drawers = drawers.map(|place| Drawer::invent(&mut Chance::new(seed, "glyphs drawer", place))).collect();
+        let drawers =
+            drawers.map(|place| Drawer::invent(hands, &mut Chance::new(seed, "glyphs drawer", place))).collect();
         let alphabets = (0..alphabets).into_par_iter().map(|place| Alphabet::invent(seed, place, characters));
         let alphabets = alphabets.collect::<Result<_>>()?;
         Ok(Self { seed, alphabets, drawers, classes, labels, size })

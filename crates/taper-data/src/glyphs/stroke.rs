@@ -48,21 +48,38 @@ pub(super) struct Stroke {
 /// How much a drawing departs from the character as its inventor meant it.
 pub(super) struct Slips<'a> {
     chance: Option<(&'a mut Chance, f64)>,
+    /// Does its drawer also take liberties?
+    free: bool,
 }
 
 impl<'a> Slips<'a> {
     /// The character itself.
     pub(super) fn none() -> Self {
-        Self { chance: None }
+        Self { chance: None, free: false }
     }
 
-    /// A drawing; 1 is a usual amount.
-    pub(super) fn of(chance: &'a mut Chance, amount: f64) -> Self {
-        Self { chance: Some((chance, amount)) }
+    /// A drawing; 1 is a usual amount. A free one has deeper or flatter bows too, and now and then much
+    /// longer or shorter ends.
+    pub(super) fn of(chance: &'a mut Chance, amount: f64, free: bool) -> Self {
+        Self { chance: Some((chance, amount)), free }
     }
 
     fn draw(&mut self, deviation: f64) -> f64 {
         self.chance.as_mut().map_or(0.0, |(chance, amount)| chance.normal(deviation * *amount))
+    }
+
+    /// A liberty, taken so often; none where the drawing is not free.
+    fn liberty(&mut self, often: f64, deviation: f64) -> f64 {
+        match &mut self.chance {
+            Some((chance, amount)) if self.free => {
+                if chance.coin(often * *amount) {
+                    chance.normal(deviation)
+                } else {
+                    0.0
+                }
+            }
+            _ => 0.0,
+        }
     }
 
     fn point(&mut self, deviation: f64) -> Point {
@@ -192,6 +209,29 @@ impl Stroke {
         }
     }
 
+    /// Its nodes with bows between corners deeper or flatter than meant.
+    fn bulged(&self, slips: &mut Slips) -> Vec<Node> {
+        let mut nodes = self.nodes.clone();
+        let mut from = 0;
+        for to in 1..nodes.len() {
+            if !nodes[to].corner && to + 1 < nodes.len() {
+                continue;
+            }
+            let (start, run) = (nodes[from].at, nodes[to].at - nodes[from].at);
+            let length = run.length();
+            let walked: f64 = nodes[from..=to].windows(2).map(|pair| pair[0].at.distance(pair[1].at)).sum();
+            if to > from + 1 && length > 0.4 * walked {
+                let side = Point::new(-run.y, run.x) * (1.0 / length);
+                let more = slips.liberty(1.0, 0.25) + slips.liberty(0.2, 0.5);
+                for node in &mut nodes[from + 1..to] {
+                    node.at = node.at + side * (side.dot(node.at - start) * more);
+                }
+            }
+            from = to;
+        }
+        nodes
+    }
+
     /// The control points as a hand puts them.
     fn slipped(&self, slips: &mut Slips) -> Vec<Node> {
         let heading = Point::towards(slips.draw(0.07), 1.0);
@@ -202,13 +242,14 @@ impl Stroke {
         // Neighbours err alike, so that a ring becomes an egg and no potato.
         let mut error = Point::ORIGIN;
         let mut nodes = Vec::with_capacity(points);
-        for node in &self.nodes {
+        for node in &self.bulged(slips) {
             error = error * if node.corner { 0.2 } else { 0.8 } + slips.point(jitter);
             let scaled = Point::new(node.at.x * across, node.at.y * down);
             nodes.push(Node { at: scaled.turned(heading) + error, ..*node });
         }
-        // Ends are trimmed or overshot.
-        let (start, end) = (slips.draw(0.07), slips.draw(0.09));
+        // Ends are trimmed or overshot, seldom by much.
+        let start = slips.draw(0.07) + slips.liberty(0.14, 0.4);
+        let end = slips.draw(0.09) + slips.liberty(0.18, 0.4);
         nodes[0].at = nodes[0].at + (nodes[0].at - nodes[1].at) * start;
         nodes[points - 1].at = nodes[points - 1].at + (nodes[points - 1].at - nodes[points - 2].at) * end;
         nodes

@@ -70,8 +70,9 @@ pub(crate) fn ink(planes: &Planes) -> Result<Planes> {
 }
 
 /// The square about the ink of a light drawing on dark, whose longer side takes up `share` of the
-/// square; what lies outside of the image is dark. An image without ink is shrunk as it is.
-pub(crate) fn frame(planes: &Planes, share: f32, side: usize) -> Planes {
+/// square; what lies outside of the image is dark. By `keep` its side goes from that to the image's
+/// own, in the geometric mean; ink is never cut off. An image without ink is shrunk as it is.
+pub(crate) fn frame(planes: &Planes, share: f32, side: usize, keep: f32) -> Planes {
     let (height, width) = (planes.height, planes.width);
     let inked = |place: usize| planes.each().any(|plane| plane[place] > INK);
     let places: Vec<usize> = (0..height * width).filter(|&place| inked(place)).collect();
@@ -84,7 +85,9 @@ pub(crate) fn frame(planes: &Planes, share: f32, side: usize) -> Planes {
     };
     let (left, right) = span(&|place| place % width, width);
     let (top, bottom) = span(&|place| place / width, height);
-    let square = (((right - left).max(bottom - top) as f32 / share).round() as isize).max(1);
+    let (ink, image) = ((right - left).max(bottom - top) as f32, height.max(width) as f32);
+    let square = (ink / share).powf(1.0 - keep) * image.powf(keep);
+    let square = (square.max(ink).round() as isize).max(1);
     let first = |low: isize, high: isize| (low + high - square).div_euclid(2);
     let (first_row, first_column) = (first(top, bottom), first(left, right));
     let cut = planes.draw(square as usize, square as usize, |plane, row, column| {
@@ -124,14 +127,33 @@ mod tests {
 
     #[test]
     fn a_drawing_is_the_same_in_either_colours_at_any_size_and_place() {
-        let framed = |image: &Image| frame(&ink(&Planes::of(image)).unwrap(), 0.5, 30);
+        let framed = |image: &Image| frame(&ink(&Planes::of(image)).unwrap(), 0.5, 30, 0.0);
         let one = framed(&cross(60, 4, false));
         let apart = |other: &Planes| one.values.iter().zip(&other.values).map(|(a, b)| (a - b).abs()).sum::<f32>();
         assert_eq!(apart(&framed(&cross(60, 4, true))), 0.0);
         assert!(apart(&framed(&cross(240, 16, true))) < 20.0, "{}", apart(&framed(&cross(240, 16, true))));
         let moved = Planes::of(&cross(60, 4, false)).window(9, -8, 60, 60);
-        assert_eq!(apart(&frame(&ink(&moved).unwrap(), 0.5, 30)), 0.0);
+        assert_eq!(apart(&frame(&ink(&moved).unwrap(), 0.5, 30, 0.0)), 0.0);
         let columns = (0..30).filter(|column| (0..30).any(|row| one.values[row * 30 + column] > 0.5)).count();
         assert!((14..=16).contains(&columns), "{columns} of 30");
+    }
+
+    #[test]
+    fn size_is_kept_as_far_as_is_said_and_ink_is_never_cut_off() {
+        // an upright line on a sheet of 120
+        let sheet = |size: usize| {
+            let mut values = vec![0.0; 120 * 120];
+            (0..size).for_each(|place| values[(60 - size / 2 + place) * 120 + 60] = 1.0);
+            Planes { channels: 1, height: 120, width: 120, values }
+        };
+        let rows = |size: usize, share: f32, keep: f32| {
+            let framed = frame(&sheet(size), share, 120, keep);
+            (0..120).filter(|row| framed.values[row * 120..(row + 1) * 120].iter().any(|&value| value > 0.25)).count()
+        };
+        assert!(rows(64, 0.5, 0.0).abs_diff(60) < 4 && rows(16, 0.5, 0.0).abs_diff(60) < 9);
+        assert_eq!((rows(64, 0.5, 1.0), rows(16, 0.5, 1.0)), (64, 16));
+        let halfway = rows(64, 0.5, 0.5) as f32 / rows(16, 0.5, 0.5) as f32;
+        assert!((halfway - 2.0).abs() < 0.25, "{halfway}");
+        assert_eq!(rows(120, 0.2, 1.0), 120);
     }
 }

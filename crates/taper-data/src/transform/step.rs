@@ -39,12 +39,16 @@ pub enum Step {
     /// as far from its ground as anything is, else 0; `ink`.
     Ink,
     /// The square about the ink of a light drawing on dark, whose longer side takes up a share of
-    /// it, resized; `frame(0.6,105)`.
+    /// it, resized; `frame(0.6,105)`. A large drawing stays larger than a small one as far as is said:
+    /// `frame(0.6,35,0.5)` makes of one four times as large one twice as large.
     Frame {
         /// The ink's share of the side.
         share: f32,
         /// Pixels down and across.
         side: usize,
+        /// How much the ink keeps of its size against the image's: from 0, where the share is exact, to
+        /// 1, where the square is the image's.
+        keep: f32,
     },
     /// One channel: ITU-R 601 luma, with the weights of Pillow's `L`; `grey`.
     Grey,
@@ -180,8 +184,9 @@ impl Step {
                 within(self, "scale", most.scale.into(), 0.0, 0.9)?;
                 within(self, "shear", most.shear.into(), 0.0, 80.0)
             }
-            Self::Frame { share, side: pixels } => {
+            Self::Frame { share, side: pixels, keep } => {
                 side(*pixels)?;
+                within(self, "what is kept", (*keep).into(), 0.0, 1.0)?;
                 within(self, "the share", (*share).into(), 0.05, 1.0)
             }
             Self::ClassWarp { often, warp } => {
@@ -262,7 +267,7 @@ impl Step {
             (Self::CentreCrop(side), _) | (Self::RandomCrop { side, .. }, None) => centre_crop(&planes, *side),
             (Self::Centre(middle), _) => centre(&planes, *middle),
             (Self::Ink, _) => ink(&planes)?,
-            (Self::Frame { share, side }, _) => frame(&planes, *share, *side),
+            (Self::Frame { share, side, keep }, _) => frame(&planes, *share, *side, *keep),
             (Self::Grey, _) => grey(planes),
             (Self::Colour, _) if planes.channels == 1 => {
                 Planes { channels: 3, values: planes.values.repeat(3), ..planes }

@@ -28,7 +28,8 @@ impl fmt::Display for Step {
             Self::Centre(Middle::Mass) => write!(f, "centre(mass)"),
             Self::Centre(Middle::Box) => write!(f, "centre(box)"),
             Self::Ink => write!(f, "ink"),
-            Self::Frame { share, side } => write!(f, "frame({share},{side})"),
+            Self::Frame { share, side, keep: 0.0 } => write!(f, "frame({share},{side})"),
+            Self::Frame { share, side, keep } => write!(f, "frame({share},{side},{keep})"),
             Self::Grey => write!(f, "grey"),
             Self::Colour => write!(f, "colour"),
             Self::Invert => write!(f, "invert"),
@@ -105,7 +106,11 @@ impl FromStr for Step {
             ("centre", [] | ["mass"]) => Self::Centre(Middle::Mass),
             ("centre", ["box"]) => Self::Centre(Middle::Box),
             ("ink", []) => Self::Ink,
-            ("frame", [share, side]) => Self::Frame { share: number(text, share)?, side: number(text, side)? },
+            ("frame", [share, side, keep @ ..]) if keep.len() < 2 => Self::Frame {
+                share: number(text, share)?,
+                side: number(text, side)?,
+                keep: keep.first().map_or(Ok(0.0), |keep| number(text, keep))?,
+            },
             ("grey", []) => Self::Grey,
             ("colour", []) => Self::Colour,
             ("invert", []) => Self::Invert,
@@ -219,14 +224,15 @@ mod tests {
 
     #[test]
     fn canonical_texts_are_read_and_written_unchanged() {
-        let text = "centre-crop(200) resize(32x24) resize(9x8,bicubic) resize-short(256,bicubic) centre(box) ink frame(0.6,105) grey colour invert \
+        let text = "centre-crop(200) resize(32x24) resize(9x8,bicubic) resize-short(256,bicubic) centre(box) ink frame(0.6,105) \
+                    frame(0.6,35,0.5) grey colour invert \
                     random-crop(32,4) random-resized-crop(16) random-flip random-rotate(7.5) trivial-augment \
                     random-affine(degrees=10,shift=0.1,scale=0,shear=5) task-symmetry \
                     class-warp(often=0.7,degrees=9,scale=0.1,aspect=0.25,slant=0.2,shift=0,bend=0.05) \
                     random-warp(degrees=4,scale=0.07,aspect=0.1,slant=0.1,shift=0.02,bend=0.02) random-pen(0.25,0.55) \
                     normalise(mean=0.485,0.456,0.406,std=0.25)";
         let transform: Transform = text.parse().unwrap();
-        assert_eq!(transform.steps().len(), 21);
+        assert_eq!(transform.steps().len(), 22);
         assert_eq!(transform.to_string(), text);
         assert_eq!("".parse::<Transform>().unwrap().to_string(), "");
     }
