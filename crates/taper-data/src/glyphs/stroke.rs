@@ -70,16 +70,8 @@ impl<'a> Slips<'a> {
 
     /// A liberty, taken so often; none where the drawing is not free.
     fn liberty(&mut self, often: f64, deviation: f64) -> f64 {
-        match &mut self.chance {
-            Some((chance, amount)) if self.free => {
-                if chance.coin(often * *amount) {
-                    chance.normal(deviation)
-                } else {
-                    0.0
-                }
-            }
-            _ => 0.0,
-        }
+        let Some((chance, amount)) = self.chance.as_mut().filter(|_| self.free) else { return 0.0 };
+        if chance.coin(often * *amount) { chance.normal(deviation) } else { 0.0 }
     }
 
     fn point(&mut self, deviation: f64) -> Point {
