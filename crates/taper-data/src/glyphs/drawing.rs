@@ -3,7 +3,7 @@
 use super::chance::{Chance, sine};
 use super::character::Character;
 use super::drawer::Drawer;
-use super::point::{Frame, Path, Point};
+use super::point::{Frame, Path, Point, barb};
 use super::raster::{SIDE, raster};
 use super::stroke::Slips;
 use super::style::Style;
@@ -81,10 +81,7 @@ fn move_hand(path: &mut Path, drawer: &Drawer, chance: &mut Chance) {
     if chance.coin(drawer.flick)
         && let [.., before, last] = path[..]
     {
-        let turned = (last - before).turned(Point::towards(chance.sign() * chance.within(1.0, 2.6), 1.0));
-        let length = turned.length().max(0.1);
-        let flick = turned * (chance.within(2.0, 5.0) / length);
-        path.extend((1..=3).map(|k| last + flick * (f64::from(k) / 3.0)));
+        path.extend(barb(before, last, chance.sign() * chance.within(1.0, 2.6), chance.within(2.0, 5.0), 3));
     }
 }
 

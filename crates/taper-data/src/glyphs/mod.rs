@@ -38,11 +38,10 @@ pub struct GlyphsSize {
 }
 
 /// How people differ in the ways they draw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hands {
     /// In size, slant, pen and care alone: the data set that `compare` has, which stays what it is, so
     /// that what was measured on it can be compared.
-    #[default]
     Even,
     /// In habits too, such as drawing curves as a few straight lines, ending strokes in a tail or
     /// joining two into one: nearer to real drawers, and what a learner is better trained on.

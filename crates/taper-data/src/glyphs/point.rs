@@ -97,6 +97,13 @@ impl Frame {
     }
 }
 
+/// A line of this many points on from `end`, turned by this angle from the way from `inner` to there.
+pub(super) fn barb(inner: Point, end: Point, angle: f64, length: f64, points: u32) -> Path {
+    let turned = (end - inner).turned(Point::towards(angle, 1.0));
+    let whole = turned * (length / turned.length().max(0.1));
+    (1..=points).map(|k| end + whole * (f64::from(k) / f64::from(points))).collect()
+}
+
 /// Length of a path.
 pub(super) fn path_length(path: &[Point]) -> f64 {
     path.windows(2).map(|pair| pair[0].distance(pair[1])).sum()

@@ -5,7 +5,7 @@
 //! tail, a turn becomes a loop, two strokes become one.
 
 use super::chance::Chance;
-use super::point::{Path, Point};
+use super::point::{Path, Point, barb};
 use std::f64::consts::TAU;
 
 /// A stroke that begins no farther than this from where the last one ended may be drawn in one with it.
@@ -70,12 +70,15 @@ impl Quirks {
         if chance.coin(self.angular) {
             path = chords(&path, self.chord);
         }
-        if chance.coin(self.hook) {
-            let hook = barb(path.iter(), chance);
-            path.splice(0..0, hook.into_iter().rev());
+        if chance.coin(self.hook)
+            && let [first, next, ..] = path[..]
+        {
+            path.splice(0..0, aside(next, first, chance).into_iter().rev());
         }
-        if chance.coin(self.tail) {
-            path.extend(barb(path.iter().rev(), chance));
+        if chance.coin(self.tail)
+            && let [.., before, last] = path[..]
+        {
+            path.extend(aside(before, last, chance));
         }
         path
     }
@@ -87,12 +90,9 @@ fn often(chance: &mut Chance) -> f64 {
     u * u
 }
 
-/// A short line on from a path's end, to one side; the path is given from that end inwards.
-fn barb<'a>(mut path: impl Iterator<Item = &'a Point>, chance: &mut Chance) -> Path {
-    let (Some(&end), Some(&inner)) = (path.next(), path.next()) else { return Vec::new() };
-    let aside = (end - inner).turned(Point::towards(chance.sign() * chance.within(0.8, 2.4), 1.0));
-    let whole = aside * (chance.within(3.0, 10.0) / aside.length().max(0.1));
-    (1..=6).map(|sixth| end + whole * (f64::from(sixth) / 6.0)).collect()
+/// A short line to one side, on from a stroke's end.
+fn aside(inner: Point, end: Point, chance: &mut Chance) -> Path {
+    barb(inner, end, chance.sign() * chance.within(0.8, 2.4), chance.within(3.0, 10.0), 6)
 }
 
 /// A loop of this radius where the path turns back.
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_barb_begins_at_the_end_and_is_a_few_pixels_long() {
-        let barb = barb(arc().iter().rev(), &mut Chance::new(0, "test", [2]));
+        let barb = aside(arc()[29], arc()[30], &mut Chance::new(0, "test", [2]));
         assert!(barb[0].distance(arc()[30]) < 2.0 && (3.0..=10.0).contains(&barb[5].distance(arc()[30])));
     }
 }

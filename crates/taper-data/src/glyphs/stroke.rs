@@ -204,6 +204,9 @@ impl Stroke {
     /// Its nodes with bows between corners deeper or flatter than meant.
     fn bulged(&self, slips: &mut Slips) -> Vec<Node> {
         let mut nodes = self.nodes.clone();
+        if !slips.free {
+            return nodes;
+        }
         let mut from = 0;
         for to in 1..nodes.len() {
             if !nodes[to].corner && to + 1 < nodes.len() {
