@@ -87,7 +87,7 @@ pub(crate) fn frame(planes: &Planes, share: f32, side: usize, keep: f32) -> Plan
     let (top, bottom) = span(&|place| place / width, height);
     let (ink, image) = ((right - left).max(bottom - top) as f32, height.max(width) as f32);
     let square = (ink / share).powf(1.0 - keep) * image.powf(keep);
-    let square = (square.max(ink).round() as isize).max(1);
+    let square = (square.round() as isize).max(1);
     let first = |low: isize, high: isize| (low + high - square).div_euclid(2);
     let (first_row, first_column) = (first(top, bottom), first(left, right));
     let cut = planes.draw(square as usize, square as usize, |plane, row, column| {
