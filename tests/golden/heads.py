@@ -12,8 +12,8 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 rng = np.random.default_rng(7)
 ways, d, n, few = 4, 24, 80, 16
 labels = np.arange(n) % ways
-centres = rng.normal(size=(ways, d))
-features = np.round(centres[labels] + 1.5 * rng.normal(size=(n, d)) * rng.uniform(0.3, 2, size=d), 4)
+centers = rng.normal(size=(ways, d))
+features = np.round(centers[labels] + 1.5 * rng.normal(size=(n, d)) * rng.uniform(0.3, 2, size=d), 4)
 targets = np.where(labels[:, None] == np.arange(ways), 1.0, -1.0)
 alphas = [0.01, 0.1, 1.0, 10.0, 100.0, 1000.0]
 

@@ -35,7 +35,7 @@ def line(name, image, orientation=None, **how):
 
 
 if __name__ == "__main__":
-    lines = [f"# Pillow {PIL.__version__}, tests/golden/jpegs.py", line("grey", picture("L"))]
+    lines = [f"# Pillow {PIL.__version__}, tests/golden/jpegs.py", line("gray", picture("L"))]
     for name, subsampling in SUBSAMPLING.items():
         lines.append(line(name, picture("RGB"), subsampling=subsampling))
     lines.append(line("progressive", picture("RGB"), progressive=True))

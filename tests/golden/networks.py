@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 class SmallCnn(nn.Module):
-    """The seed recipe's network on 14x14 grey images, dropout left out."""
+    """The seed recipe's network on 14x14 gray images, dropout left out."""
 
     def __init__(self, outputs):
         super().__init__()
@@ -21,7 +21,7 @@ class SmallCnn(nn.Module):
 
 
 class Conv4(nn.Module):
-    """Four blocks of convolution, batch norm, ReLU and max pooling, on 28x28 grey images."""
+    """Four blocks of convolution, batch norm, ReLU and max pooling, on 28x28 gray images."""
 
     def __init__(self, width, outputs):
         super().__init__()

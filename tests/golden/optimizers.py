@@ -1,4 +1,4 @@
-"""PyTorch's optimisers and schedules over 100 steps of a made-up quadratic, f64.
+"""PyTorch's optimizers and schedules over 100 steps of a made-up quadratic, f64.
 
 python tests/golden/optimizers.py > tests/golden/optimizers.json
 """

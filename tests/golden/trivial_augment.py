@@ -27,7 +27,7 @@ OPERATIONS = [
     ("translate-y", [-2, 5], lambda image, by: moved(image, (1, 0, 0, 0, 1, -by))),
     ("rotate", [13.5, -58.5, 135.0], lambda image, by: image.rotate(by, Image.Resampling.NEAREST)),
     ("brightness", [0.505, 1.99], lambda image, by: ImageEnhance.Brightness(image).enhance(by)),
-    ("colour", [0.01, 1.693], lambda image, by: ImageEnhance.Color(image).enhance(by)),
+    ("color", [0.01, 1.693], lambda image, by: ImageEnhance.Color(image).enhance(by)),
     ("contrast", [0.307, 1.99], lambda image, by: ImageEnhance.Contrast(image).enhance(by)),
     ("sharpness", [0.01, 1.99], lambda image, by: ImageEnhance.Sharpness(image).enhance(by)),
     ("posterise", [2, 6], lambda image, by: ImageOps.posterize(image, by)),

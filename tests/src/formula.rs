@@ -38,7 +38,7 @@ fn weights(name: &str, shape: &[usize]) -> Result<Tensor> {
 /// A state for the network, every tensor by the formula.
 pub fn state(network: &Network) -> Result<State> {
     let mut state = State::default();
-    for slot in network.slots() {
+    for slot in network.param_specs() {
         let named = std::iter::once((slot.name.clone(), weights(&slot.name, &slot.shape)?));
         match slot.buffer {
             true => state.buffers = state.buffers.merged(&named.collect()),

@@ -27,7 +27,7 @@ const SYMBOLS: [(&str, &[Stroke]); 12] = [
     ("stairs", &[&[(0., 8.), (0., 5.), (3., 5.), (3., 2.), (6., 2.), (6., 0.), (8., 0.)]]),
 ];
 
-/// How somebody draws: size of the sheet and of the drawing, pen and colours.
+/// How somebody draws: size of the sheet and of the drawing, pen and colors.
 struct Hand {
     sheet: (u32, u32),
     size: f32,
@@ -38,20 +38,20 @@ struct Hand {
 
 /// A symbol by a shaky hand: every corner is off a little, every line wavers.
 fn draw(strokes: &[Stroke], symbol: usize, hand: &Hand) -> GrayImage {
-    let chance = &mut taper_ops::rng(hand.number, "hand", symbol as u64);
+    let rng = &mut taper_ops::rng(hand.number, "hand", symbol as u64);
     let (width, height) = hand.sheet;
     let cell = hand.size / 8.0;
     let (left, top) = ((width as f32 - hand.size) * 0.6, (height as f32 - hand.size) * 0.4);
     let mut sheet = GrayImage::from_pixel(width, height, Luma([if hand.light_on_dark { 25 } else { 235 }]));
     let ink = Luma([if hand.light_on_dark { 240 } else { 30 }]);
     for stroke in strokes {
-        let mut off = || chance.random_range(-0.35f32..0.35);
+        let mut off = || rng.random_range(-0.35f32..0.35);
         let corners: Vec<(f32, f32)> =
             stroke.iter().map(|(x, y)| (left + (x + off()) * cell, top + (y + off()) * cell)).collect();
         for line in corners.windows(2) {
             let [(x0, y0), (x1, y1)] = [line[0], line[1]];
             let steps = (x1 - x0).hypot(y1 - y0).ceil().max(1.0);
-            let (bulge, phase) = (chance.random_range(-0.25f32..0.25) * cell, chance.random_range(0.0f32..3.0));
+            let (bulge, phase) = (rng.random_range(-0.25f32..0.25) * cell, rng.random_range(0.0f32..3.0));
             for step in 0..=steps as u32 {
                 let t = step as f32 / steps;
                 let waver = bulge * (std::f32::consts::PI * t).sin() + 0.06 * cell * (9.0 * t + phase).sin();

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 use taper_data::{Batch, Episode};
-use taper_learn::{Draw, Gradient, Method, Plan, Progress, Quiet, Setup, TaskNorm, Training, fit};
+use taper_learn::{Draw, Gradient, Method, NoopObserver, Plan, Progress, Setup, TaskNorm, Training, fit};
 use taper_meta::{FIRST_ORDER_MAML, MAML, MAML_PLUS_PLUS, META_OPT_NET, PROTONET};
 use taper_models::{Architecture, Head, Network, Params};
 use taper_tests::formula;
@@ -77,7 +77,7 @@ fn one_thread_and_two_train_the_same_bits() {
             let start = Progress::new(setup.begin(&episodic, None, 1).unwrap());
             let plan = Plan { steps: 2, items: 3, ..Plan::default() };
             let items = |_| Ok(task());
-            let run = || fit(start, &plan, objective.as_ref(), items, |_| Ok(0.0), &mut Quiet).unwrap();
+            let run = || fit(start, &plan, objective.as_ref(), items, |_| Ok(0.0), &mut NoopObserver).unwrap();
             taper_ops::in_pool(threads, run).unwrap().progress.state.params
         };
         let (one, two) = (trained(1), trained(2));

@@ -89,7 +89,7 @@ fn published_cifar_resnet20_gives_pytorchs_logits() {
     }
 }
 
-/// Decoding, resizing, normalising and the network, all ours.
+/// Decoding, resizing, normalizing and the network, all ours.
 #[test]
 fn published_efficientnet_lite0_sees_in_photographs_what_pytorch_sees() {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
@@ -103,7 +103,7 @@ fn published_efficientnet_lite0_sees_in_photographs_what_pytorch_sees() {
     let network = network("efficientnet-lite0", (3, 224, 224), 1000);
     let state = network.load(weights, HeadPolicy::Exact).unwrap();
     let transform: Transform =
-        "colour resize-short(256,bicubic) centre-crop(224) normalise(mean=0.49803922,std=0.5019608)".parse().unwrap();
+        "color resize-short(256,bicubic) center-crop(224) normalize(mean=0.49803922,std=0.5019608)".parse().unwrap();
     let golden: Vec<Value> =
         serde_json::from_slice(&std::fs::read(golden("efficientnet_lite0.json")).unwrap()).unwrap();
     for theirs in golden {
@@ -207,11 +207,11 @@ fn every_architecture_is_identified_by_its_weights() {
     ];
     for (name, outputs) in names.into_iter().zip(2..) {
         let architecture: Architecture = name.parse().unwrap();
-        let side = architecture.usual_side();
+        let side = architecture.default_side();
         let weights = network(name, (3, side, side), outputs);
-        let slots = weights.slots().into_iter();
+        let param_specs = weights.param_specs().into_iter();
         let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &candle_core::Device::Cpu).unwrap();
-        let weights = slots.map(|slot| (slot.name, zeros(&slot.shape))).collect();
+        let weights = param_specs.map(|slot| (slot.name, zeros(&slot.shape))).collect();
         assert_eq!(identify(&weights), Some((architecture, outputs)), "{name}");
     }
 }
@@ -288,13 +288,13 @@ fn no_mutation_of_a_weight_file_panics() {
     let (mut loaded, mut refused) = (0, 0);
     for index in 0..1_200u64 {
         let mut bytes = files[index as usize % files.len()].clone();
-        let chance = &mut taper_ops::rng(0, "mutations", index);
-        for _ in 0..chance.random_range(1..4) {
-            let at = chance.random_range(0..bytes.len());
-            match chance.random_range(0..4) {
+        let rng = &mut taper_ops::rng(0, "mutations", index);
+        for _ in 0..rng.random_range(1..4) {
+            let at = rng.random_range(0..bytes.len());
+            match rng.random_range(0..4) {
                 0 => bytes.truncate(at.max(1)),
-                1 => bytes[at] ^= 1 << chance.random_range(0..8),
-                2 => bytes[at] = chance.random(),
+                1 => bytes[at] ^= 1 << rng.random_range(0..8),
+                2 => bytes[at] = rng.random(),
                 _ => bytes[at] = 0xff,
             }
         }

@@ -1,4 +1,4 @@
-//! From a learner and a few labelled images to a classifier that names new images.
+//! From a learner and a few labeled images to a classifier that names new images.
 
 use std::fs;
 use taper_tests::drawings::Drawings;
@@ -28,7 +28,7 @@ fn support(at: &TempDir, classes: &[&str]) {
 }
 
 #[test]
-fn a_few_labelled_images_make_a_classifier_of_their_own_names() {
+fn a_few_labeled_images_make_a_classifier_of_their_own_names() {
     let at = trained("protonet");
     support(&at, &["c03", "c11"]);
     taper_ok(at.path(), "adapt learner mine --out classifier");

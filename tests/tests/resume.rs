@@ -59,14 +59,14 @@ fn learned(run: &Path) -> Vec<Vec<u8>> {
 fn a_run_killed_at_ten_random_moments_and_resumed_equals_the_unbroken_one() {
     let at = folder();
     taper_ok(at.path(), &run_line("unbroken"));
-    let mut chance = taper_ops::rng(rand_seed(), "moments", 0);
-    let mut moments: Vec<u64> = (0..10).map(|_| chance.random_range(1..STEPS)).collect();
+    let mut rng = taper_ops::rng(rand_seed(), "moments", 0);
+    let mut moments: Vec<u64> = (0..10).map(|_| rng.random_range(1..STEPS)).collect();
     moments.sort_unstable();
     let mut line = run_line("run");
     for &moment in &moments {
         let mut taper = start(at.path(), &line);
         assert!(reached(at.path(), moment, &mut taper), "{moments:?}: ended before step {moment}");
-        std::thread::sleep(Duration::from_micros(chance.random_range(0..5000)));
+        std::thread::sleep(Duration::from_micros(rng.random_range(0..5000)));
         taper.kill().unwrap();
         taper.wait().unwrap();
         line = "meta-train --resume run".into();
@@ -78,7 +78,7 @@ fn a_run_killed_at_ten_random_moments_and_resumed_equals_the_unbroken_one() {
 #[test]
 fn gradual_unfreezing_killed_in_several_of_its_parts_and_resumed_equals_the_unbroken_run() {
     let at = folder();
-    let seen = "--validation 0.5 --transform resize(8)colour";
+    let seen = "--validation 0.5 --transform resize(8)color";
     taper_ok(at.path(), &format!("train data --backbone cifar-resnet20 --epochs 1 {seen} --out base"));
     let line = |out: &str| {
         format!(

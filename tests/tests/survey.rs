@@ -10,13 +10,13 @@ use taper_tests::program::{arguments, command, taper, taper_ok};
 use tempfile::TempDir;
 
 const SURVEY: &str = "survey --datasets data --weights base/model/model.safetensors --colour-weights \
-    base/model/model.safetensors --transform colour;resize(16x16) --labels 1,all,50 --heads ridge,lda --fine-tune 1,all,scratch";
+    base/model/model.safetensors --transform color;resize(16x16) --labels 1,all,50 --heads ridge,lda --fine-tune 1,all,scratch";
 
 /// A folder of drawings, and weights made on it.
 fn folder() -> TempDir {
     let at = tempfile::tempdir().unwrap();
     Drawings { classes: 3, images: 8, ..Drawings::default() }.write(&at.path().join("data"));
-    let base = "train data --backbone cifar-resnet20 --transform colour;resize(16x16) --epochs 1 --out base";
+    let base = "train data --backbone cifar-resnet20 --transform color;resize(16x16) --epochs 1 --out base";
     taper_ok(at.path(), base);
     at
 }
@@ -41,7 +41,7 @@ fn a_survey_fills_every_cell_and_goes_on_where_it_was_killed() {
     }
     assert!(unbroken.stderr.contains("fewer than 50 training images"), "{}", unbroken.stderr);
     let whole = cells(&at.path().join("unbroken"));
-    // drawings have no colours: the weights for colour are not used
+    // drawings have no colors: the weights for color are not used
     assert_eq!(whole.len(), 5 * 2, "{whole:?}");
 
     let broken = at.path().join("broken");

@@ -15,12 +15,12 @@ fn folder() -> TempDir {
     let at = tempfile::tempdir().unwrap();
     Drawings { classes: 4, images: 12, ..Drawings::default() }.write(&at.path().join("data"));
     let base = "train data --backbone cifar-resnet20 --transform";
-    let line = format!("{base} colour;resize(16x16) --epochs 1 --out base");
+    let line = format!("{base} color;resize(16x16) --epochs 1 --out base");
     taper_ok(at.path(), &line);
     at
 }
 
-const AUTOMATIC: &str = "train data --weights base/model/model.safetensors --transform colour;resize(16x16)";
+const AUTOMATIC: &str = "train data --weights base/model/model.safetensors --transform color;resize(16x16)";
 
 #[test]
 fn heads_and_fine_tuning_are_tried_and_the_best_is_kept_and_resumed() {
@@ -59,7 +59,7 @@ fn a_search_killed_at_any_moment_and_resumed_ends_as_the_unbroken_one() {
     fs::remove_dir_all(at.path().join("cache")).unwrap();
     let run = at.path().join("run");
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-    let mut chance = taper_ops::rng(seed, "moments", 0);
+    let mut rng = taper_ops::rng(seed, "moments", 0);
     let mut line = format!("{AUTOMATIC} --out run");
     for moment in 0..=ways {
         let mut child =
@@ -70,7 +70,7 @@ fn a_search_killed_at_any_moment_and_resumed_ends_as_the_unbroken_one() {
             assert!(Instant::now() < deadline, "{moment} of {ways} ways are never tried");
             std::thread::sleep(Duration::from_millis(1));
         }
-        std::thread::sleep(Duration::from_millis(chance.random_range(0..100)));
+        std::thread::sleep(Duration::from_millis(rng.random_range(0..100)));
         child.kill().unwrap();
         child.wait().unwrap();
         line = "train --resume run".into();

@@ -11,7 +11,7 @@ fn folder() -> TempDir {
     let at = tempfile::tempdir().unwrap();
     Drawings { classes: 3, images: 10, ..Drawings::default() }.write(&at.path().join("data"));
     let line = "train data --backbone cifar-resnet20 --epochs 1 --out base --transform";
-    let arguments = line.split_whitespace().chain(["colour resize(16x16)"]);
+    let arguments = line.split_whitespace().chain(["color resize(16x16)"]);
     let run = finished(command(at.path(), arguments).output().unwrap());
     assert_eq!(run.code, Some(0), "{run:?}");
     at
@@ -57,7 +57,7 @@ fn what_is_opened_gradually_is_opened_from_the_top_and_cached_activations_train_
     };
     // erasing that never happens, and nevertheless keeps anything from being computed once
     let (cached, plain) =
-        (losses("cached", "colour resize(16x16)"), losses("plain", "colour resize(16x16) random-erasing(0)"));
+        (losses("cached", "color resize(16x16)"), losses("plain", "color resize(16x16) random-erasing(0)"));
     assert_eq!(cached.len(), 15, "three steps in each of five epochs");
     assert!(cached.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-3), "{cached:?} {plain:?}");
     let wrong = taper(at.path(), &format!("{WEIGHTED} --train gradual:layer9"));
@@ -160,13 +160,13 @@ fn the_test_of_learning_rates_gives_its_curve_and_a_rate_and_keeps_nothing() {
 fn photographs_without_weights_are_trained_from_scratch_and_told_where_weights_are() {
     let at = folder();
     let line = "train data --epochs 1";
-    assert!(!taper_ok(at.path(), line).stderr.contains("fetch-weights"), "drawings in grey need no photographs");
+    assert!(!taper_ok(at.path(), line).stderr.contains("fetch-weights"), "drawings in gray need no photographs");
     for class in fs::read_dir(at.path().join("data")).unwrap() {
         for file in fs::read_dir(class.unwrap().path()).unwrap() {
             let path = file.unwrap().path();
-            let mut coloured = image::open(&path).unwrap().to_rgb8();
-            coloured.pixels_mut().for_each(|pixel| pixel[2] = 200);
-            coloured.save(&path).unwrap();
+            let mut colored = image::open(&path).unwrap().to_rgb8();
+            colored.pixels_mut().for_each(|pixel| pixel[2] = 200);
+            colored.save(&path).unwrap();
         }
     }
     let run = taper_ok(at.path(), "train data");

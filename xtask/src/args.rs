@@ -110,7 +110,7 @@ pub(crate) struct FetchWeights {
     /// Names as --list prints them, such as resnet18 or dinov2-small
     #[arg(value_name = "NAME", required_unless_present_any = ["list", "all"])]
     pub(crate) names: Vec<String>,
-    /// Show every name with its size and licence, and whether it is here already
+    /// Show every name with its size and license, and whether it is here already
     #[arg(long, conflicts_with_all = ["all", "pin", "to"])]
     pub(crate) list: bool,
     /// Fetch every name that lies on the hub

@@ -23,7 +23,7 @@ impl DataName {
     fn published(self) -> Published {
         match self {
             // Lake, Salakhutdinov and Tenenbaum: Human-level concept learning through probabilistic
-            // program induction, Science 350 (2015), MIT licence.
+            // program induction, Science 350 (2015), MIT license.
             Self::Omniglot => Published {
                 file: "images_background_small1.zip",
                 address: "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/images_background_small1.zip",

@@ -50,7 +50,7 @@ impl Fault {
         match status.as_u16() {
             200..=399 => None,
             401 => lasting("does not exist or asks for a token (401), check the address or set HF_TOKEN"),
-            403 => lasting("is forbidden (403), accept its licence there or use another token"),
+            403 => lasting("is forbidden (403), accept its license there or use another token"),
             404 | 410 => lasting("does not exist (404), check the address"),
             408 | 429 | 500..=599 => Some(Self::Passing {
                 problem: anyhow!("{address} is not available now ({status}), try again later"),

@@ -47,8 +47,8 @@ fn write(dataset: &dyn Dataset, index: usize, path: &Path) -> Result<()> {
     let about = || path.display().to_string();
     fs::create_dir_all(path.parent().unwrap_or(path)).with_context(about)?;
     let image = dataset.image(index)?;
-    let grey = GrayImage::from_fn(image.width as u32, image.height as u32, |x, y| {
+    let gray = GrayImage::from_fn(image.width as u32, image.height as u32, |x, y| {
         image::Luma([image.sample(y as usize, x as usize, 0)])
     });
-    grey.save(path).with_context(about)
+    gray.save(path).with_context(about)
 }

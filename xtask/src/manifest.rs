@@ -30,7 +30,7 @@ pub(crate) struct Entry {
     /// Where else they come from.
     pub(crate) source: Option<String>,
     /// As the publisher states it.
-    pub(crate) licence: Option<String>,
+    pub(crate) license: Option<String>,
     /// The files of the network.
     pub(crate) files: Vec<Wanted>,
 }

@@ -1,4 +1,4 @@
-//! The workspace's programs, optimised as users have them.
+//! The workspace's programs, optimized as users have them.
 
 use anyhow::{Context, Result, bail};
 use std::{path::PathBuf, process::Command};

@@ -124,7 +124,7 @@ fn plan<'a>(manifest: &'a Manifest, asked: &'a FetchWeights) -> Result<Vec<Job<'
 }
 
 async fn list(manifest: &Manifest, hub: &Hub, asked: &FetchWeights) {
-    println!("{:<29} {:>8}  {:<18} here", "name", "size", "licence");
+    println!("{:<29} {:>8}  {:<18} here", "name", "size", "license");
     for (name, entry) in &manifest.entries {
         let wanted = asked.names.is_empty() || asked.names.iter().any(|n| n == name || entry.also.as_ref() == Some(n));
         if !wanted {
@@ -142,8 +142,8 @@ async fn list(manifest: &Manifest, hub: &Hub, asked: &FetchWeights) {
             Some(short) => format!("{name} ({short})"),
             None => name.clone(),
         };
-        let licence = entry.licence.as_deref().unwrap_or("see repository");
-        println!("{full:<29} {:>8}  {licence:<18} {here}", size(entry.bytes()));
+        let license = entry.license.as_deref().unwrap_or("see repository");
+        println!("{full:<29} {:>8}  {license:<18} {here}", size(entry.bytes()));
     }
 }
 

@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (class, images) in dataset.classes().iter().zip(&images) {
         groups.entry(&class.group).or_default().push(images);
     }
-    let transform: Transform = format!("grey resize({SIDE}x{SIDE})").parse()?;
+    let transform: Transform = format!("gray resize({SIDE}x{SIDE})").parse()?;
     let (width, height) = (GROUPS * DRAWINGS * CELL, CHARACTERS * CELL);
     let mut sheet = image::GrayImage::from_pixel(width as u32, height as u32, image::Luma([128]));
     for (group, characters) in groups.values().take(GROUPS).enumerate() {

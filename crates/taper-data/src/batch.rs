@@ -1,10 +1,10 @@
-//! Labelled inputs, and a task made of two of them.
+//! Labeled inputs, and a task made of two of them.
 
 use crate::{DataError, EpisodeIndices, Result};
 use candle_core::{Device, Tensor};
 use taper_ops::Rng;
 
-/// Labelled inputs of one classification problem.
+/// Labeled inputs of one classification problem.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// Images `(n, c, h, w)` or features `(n, d)`, f32.
@@ -61,13 +61,13 @@ pub struct Episode {
 pub trait Inputs: Send + Sync {
     /// `(n, …)`, one row an index. Random transforms draw from `chance`; without it they are
     /// replaced by their fixed counterpart.
-    fn inputs(&self, indices: &[usize], chance: Option<&mut Rng>) -> Result<Tensor>;
+    fn inputs(&self, indices: &[usize], rng: Option<&mut Rng>) -> Result<Tensor>;
 
     /// The task that the indices describe.
-    fn episode(&self, drawn: &EpisodeIndices, mut chance: Option<&mut Rng>) -> Result<Episode> {
+    fn episode(&self, drawn: &EpisodeIndices, mut rng: Option<&mut Rng>) -> Result<Episode> {
         let ways = drawn.classes.len();
-        let support = self.inputs(&drawn.support, chance.as_deref_mut())?;
-        let query = self.inputs(&drawn.query, chance)?;
+        let support = self.inputs(&drawn.support, rng.as_deref_mut())?;
+        let query = self.inputs(&drawn.query, rng)?;
         Ok(Episode {
             support: Batch::new(support, &drawn.support_labels, ways)?,
             query: Batch::new(query, &drawn.query_labels, ways)?,

@@ -35,8 +35,8 @@ impl Inputs for Copies<'_> {
         let mut parts = vec![itself];
         for copy in 1..self.copies as u64 {
             let images = indices.iter().map(|&index| {
-                let chance = &mut rng(self.seed, "copies", (index as u64) << 16 | copy);
-                self.view.inputs(&[index], Some(chance))
+                let rng = &mut rng(self.seed, "copies", (index as u64) << 16 | copy);
+                self.view.inputs(&[index], Some(rng))
             });
             parts.push(Tensor::cat(&images.collect::<Result<Vec<_>>>()?, 0)?.unsqueeze(1)?);
         }

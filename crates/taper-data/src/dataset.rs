@@ -51,7 +51,7 @@ impl fmt::Debug for Hash {
     }
 }
 
-/// Labelled images. Images are numbered from 0 and need not have equal sizes.
+/// Labeled images. Images are numbered from 0 and need not have equal sizes.
 pub trait Dataset: Send + Sync {
     /// What people call it (`"glyphs"`, a folder's name).
     fn name(&self) -> &str;

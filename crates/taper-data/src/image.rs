@@ -1,6 +1,6 @@
 //! A decoded image.
 
-/// A decoded image of 8-bit samples: grey (1 channel) or red, green, blue (3 channels).
+/// A decoded image of 8-bit samples: gray (1 channel) or red, green, blue (3 channels).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     /// Pixels across.

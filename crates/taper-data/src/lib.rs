@@ -1,4 +1,4 @@
-//! Data sets of labelled images, and the tasks drawn from them.
+//! Data sets of labeled images, and the tasks drawn from them.
 //!
 //! A [`Dataset`] gives single decoded images; tasks are drawn by an [`EpisodeSampler`] from a
 //! seed, as indices; whatever gives [`Inputs`] for indices turns them into an [`Episode`].
@@ -37,5 +37,5 @@ pub use sampler::{EpisodeIndices, EpisodeSampler, Scope};
 pub use split::{Split, split_classes};
 pub use symmetries::Symmetries;
 pub use task::{Count, TaskShape};
-pub use transform::{Affine, Chances, Filter, Middle, Planes, Sheet, Step, Transform, Warp};
+pub use transform::{Affine, AugmentRngs, Filter, Middle, Planes, Sheet, Step, Transform, Warp};
 pub use view::View;

@@ -69,7 +69,7 @@ impl EpisodeSampler {
                 return Err(DataError::Invalid(format!("class {class} does not exist in {}", dataset.name())));
             };
             let images = images[class as usize].clone();
-            if images.len() < shape.images_a_class() {
+            if images.len() < shape.images_per_class() {
                 short.push((named.full_name(), images.len()));
                 continue;
             }
@@ -93,9 +93,9 @@ impl EpisodeSampler {
 
     /// Task number `index` of `seed`. The same numbers give the same task, always.
     pub fn draw(&self, seed: u64, index: u64) -> EpisodeIndices {
-        let chance = &mut rng(seed, "episode", index);
-        let pool = &self.pools[chance.random_range(0..self.pools.len())];
-        let ways = pick(self.shape.ways(), pool.classes.len(), chance);
+        let rng = &mut rng(seed, "episode", index);
+        let pool = &self.pools[rng.random_range(0..self.pools.len())];
+        let ways = pick(self.shape.ways(), pool.classes.len(), rng);
         let mut drawn = EpisodeIndices {
             classes: Vec::with_capacity(ways),
             support: Vec::new(),
@@ -105,12 +105,12 @@ impl EpisodeSampler {
             source: pool.source.clone(),
         };
         let queries = self.shape.queries();
-        for (label, &place) in taper_ops::permutation(chance, pool.classes.len())[..ways].iter().enumerate() {
+        for (label, &place) in taper_ops::permutation(rng, pool.classes.len())[..ways].iter().enumerate() {
             let (class, images) = &pool.classes[place];
-            let shots = pick(self.shape.shots(), images.len() - queries.low(), chance);
-            let asked = pick(queries, images.len() - shots, chance);
+            let shots = pick(self.shape.shots(), images.len() - queries.low(), rng);
+            let asked = pick(queries, images.len() - shots, rng);
             let mut order = images.clone();
-            let (chosen, _) = order.partial_shuffle(chance, shots + asked);
+            let (chosen, _) = order.partial_shuffle(rng, shots + asked);
             drawn.classes.push(*class);
             drawn.support.extend(&chosen[..shots]);
             drawn.support_labels.extend(std::iter::repeat_n(label as u32, shots));
@@ -131,8 +131,8 @@ impl EpisodeSampler {
     }
 }
 
-fn pick(count: Count, most: usize, chance: &mut Rng) -> usize {
-    chance.random_range(count.low()..=count.high().min(most).max(count.low()))
+fn pick(count: Count, most: usize, rng: &mut Rng) -> usize {
+    rng.random_range(count.low()..=count.high().min(most).max(count.low()))
 }
 
 fn limit(shape: &TaskShape, short: &[(String, usize)], largest: usize) -> String {

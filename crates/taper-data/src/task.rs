@@ -89,7 +89,7 @@ impl TaskShape {
     }
 
     /// The least images that a class needs.
-    pub fn images_a_class(&self) -> usize {
+    pub fn images_per_class(&self) -> usize {
         self.shots.low + self.queries.low
     }
 }

@@ -1,8 +1,8 @@
 //! What is done to an image before a network sees it: a checked list of steps with a text form,
-//! `centre-crop(200) resize(32x32) grey normalise(mean=0.5,std=0.25)`.
+//! `center-crop(200) resize(32x32) gray normalize(mean=0.5,std=0.25)`.
 
-mod centre;
-mod chances;
+mod augment_rngs;
+mod center;
 mod distortion;
 mod drawing;
 mod levels;
@@ -13,8 +13,8 @@ mod text;
 mod trivial_augment;
 mod warp;
 
-pub use centre::Middle;
-pub use chances::Chances;
+pub use augment_rngs::AugmentRngs;
+pub use center::Middle;
 pub use distortion::Warp;
 pub use drawing::Sheet;
 pub use planes::Planes;
@@ -36,15 +36,15 @@ pub struct Transform {
 impl Transform {
     /// A transform of these steps; none leave the image as it is.
     ///
-    /// Errs when a step's numbers make no sense, or anything comes after `normalise`: the other
+    /// Errs when a step's numbers make no sense, or anything comes after `normalize`: the other
     /// steps take samples of 0 to 1.
     pub fn new(steps: Vec<Step>) -> Result<Self> {
         steps.iter().try_for_each(Step::check)?;
-        if let Some(place) = steps.iter().position(|step| matches!(step, Step::Normalise { .. }))
+        if let Some(place) = steps.iter().position(|step| matches!(step, Step::Normalize { .. }))
             && place + 1 < steps.len()
         {
             let next = &steps[place + 1];
-            return Err(DataError::Invalid(format!("`{next}` follows normalise, put normalise last and only once")));
+            return Err(DataError::Invalid(format!("`{next}` follows normalize, put normalize last and only once")));
         }
         Ok(Self { steps })
     }
@@ -61,28 +61,28 @@ impl Transform {
 
     /// The size `(c, h, w)` that an image of size `(c, h, w)` gets.
     ///
-    /// Errs when a step can't be done on it: a crop larger than the image, a normalisation of
+    /// Errs when a step can't be done on it: a crop larger than the image, a normalization of
     /// three channels on one.
     pub fn shape(&self, image: (usize, usize, usize)) -> Result<(usize, usize, usize)> {
         self.steps.iter().try_fold(image, |shape, step| step.shape(shape))
     }
 
     /// The transformed image, from samples divided by 255. Random steps draw from `chance`;
-    /// without it crops take the centre and other random steps do nothing. Steps of tasks and
+    /// without it crops take the center and other random steps do nothing. Steps of tasks and
     /// classes do nothing either, see [`Transform::apply_in_task`].
     ///
     /// Errs where [`Transform::shape`] does, and on an image without pixels.
-    pub fn apply(&self, image: &Image, chance: Option<&mut Rng>) -> Result<Planes> {
-        self.apply_by(image, &mut Chances::of_image(chance))
+    pub fn apply(&self, image: &Image, rng: Option<&mut Rng>) -> Result<Planes> {
+        self.apply_by(image, &mut AugmentRngs::of_image(rng))
     }
 
     /// The same for an image of a task: random steps draw from the chances of the task, of the
     /// image's class in it, and of the image.
-    pub fn apply_in_task(&self, image: &Image, mut chances: Chances) -> Result<Planes> {
+    pub fn apply_in_task(&self, image: &Image, mut chances: AugmentRngs) -> Result<Planes> {
         self.apply_by(image, &mut chances)
     }
 
-    fn apply_by(&self, image: &Image, chances: &mut Chances) -> Result<Planes> {
+    fn apply_by(&self, image: &Image, chances: &mut AugmentRngs) -> Result<Planes> {
         if image.pixels.is_empty() {
             return Err(DataError::Invalid("the image has no pixels, leave it out".to_string()));
         }
@@ -133,38 +133,38 @@ mod tests {
     }
 
     #[test]
-    fn crops_take_the_centre_as_torchvision_does() {
-        assert_eq!(levels(&apply("centre-crop(2)", &numbered(1, 4, 6))), [12, 13, 22, 23]);
-        // Half a pixel is rounded to the even neighbour: (5 − 2) / 2 to 2, (7 − 2) / 2 to 2.
-        assert_eq!(levels(&apply("centre-crop(2)", &numbered(1, 5, 7))), [22, 23, 32, 33]);
+    fn crops_take_the_center_as_torchvision_does() {
+        assert_eq!(levels(&apply("center-crop(2)", &numbered(1, 4, 6))), [12, 13, 22, 23]);
+        // Half a pixel is rounded to the even neighbor: (5 − 2) / 2 to 2, (7 − 2) / 2 to 2.
+        assert_eq!(levels(&apply("center-crop(2)", &numbered(1, 5, 7))), [22, 23, 32, 33]);
     }
 
     #[test]
     fn the_short_side_is_resized_and_the_other_follows() {
         let shape = |text: &str, image| text.parse::<Transform>().unwrap().shape(image).unwrap();
         assert_eq!(shape("resize-short(256)", (3, 512, 384)), (3, 341, 256));
-        assert_eq!(shape("resize-short(256,bicubic) centre-crop(224)", (3, 100, 300)), (3, 224, 224));
+        assert_eq!(shape("resize-short(256,bicubic) center-crop(224)", (3, 100, 300)), (3, 224, 224));
         assert_eq!(apply("resize-short(2)", &numbered(1, 4, 8)).shape(), (1, 2, 4));
         assert_eq!(apply("resize(3x5)", &numbered(1, 4, 8)).shape(), (1, 5, 3));
     }
 
     #[test]
-    fn grey_is_rec_601_luma_and_colour_repeats_it() {
+    fn gray_is_rec_601_luma_and_color_repeats_it() {
         let pixel = Image { width: 1, height: 1, channels: 3, pixels: vec![200, 100, 50] };
         let luma = (0.299 * 200.0 + 0.587 * 100.0 + 0.114 * 50.0) / 255.0;
-        assert!((apply("grey", &pixel).values[0] - luma).abs() < 1e-4);
-        let colour = apply("grey colour", &pixel);
-        assert!(colour.channels == 3 && colour.values.iter().all(|value| (value - luma).abs() < 1e-4));
-        assert_eq!(apply("colour", &pixel), apply("", &pixel));
+        assert!((apply("gray", &pixel).values[0] - luma).abs() < 1e-4);
+        let color = apply("gray color", &pixel);
+        assert!(color.channels == 3 && color.values.iter().all(|value| (value - luma).abs() < 1e-4));
+        assert_eq!(apply("color", &pixel), apply("", &pixel));
     }
 
     #[test]
-    fn invert_and_normalise_are_done_a_channel() {
+    fn invert_and_normalize_are_done_a_channel() {
         let pixel = Image { width: 1, height: 1, channels: 3, pixels: vec![0, 255, 51] };
         assert_eq!(apply("invert", &pixel).values, [1.0, 0.0, 0.8]);
-        let values = apply("normalise(mean=0,1,0.1,std=1,2,0.5)", &pixel).values;
+        let values = apply("normalize(mean=0,1,0.1,std=1,2,0.5)", &pixel).values;
         assert!(values.iter().zip([0.0, 0.0, 0.2]).all(|(value, right)| (value - right).abs() < 1e-6), "{values:?}");
-        assert_eq!(apply("normalise(mean=0.5,std=0.25)", &pixel).values[..2], [-2.0, 2.0]);
+        assert_eq!(apply("normalize(mean=0.5,std=0.25)", &pixel).values[..2], [-2.0, 2.0]);
     }
 
     #[test]
@@ -174,10 +174,10 @@ mod tests {
             "random-crop(4,2) random-flip random-erasing(1) random-rotate(20) random-affine(5,0.1,0.1,5) trivial-augment",
             &image,
         );
-        assert_eq!(fixed, apply("centre-crop(4)", &image));
+        assert_eq!(fixed, apply("center-crop(4)", &image));
         assert_eq!(
             apply("random-resized-crop(3)", &numbered(1, 6, 9)),
-            apply("resize-short(3) centre-crop(3)", &numbered(1, 6, 9))
+            apply("resize-short(3) center-crop(3)", &numbered(1, 6, 9))
         );
         assert_eq!(levels(&apply("random-crop(3,1)", &numbered(1, 1, 1))), [0; 9]);
     }
@@ -210,7 +210,7 @@ mod tests {
             let transform: Transform = text.parse().unwrap();
             assert_eq!(transform.apply(&image, Some(&mut rng(0, "test", 0))).unwrap(), apply("", &image));
             let draw = |task, class, at| {
-                let chances = Chances::in_task(task, class, rng(0, "image", at));
+                let chances = AugmentRngs::in_task(task, class, rng(0, "image", at));
                 transform.apply_in_task(&image, chances).unwrap()
             };
             assert_eq!(draw(1, 2, 0), draw(1, 2, 1), "two images of a class");
@@ -220,19 +220,19 @@ mod tests {
     }
 
     #[test]
-    fn erasing_greys_one_rectangle_of_2_to_33_percent_in_all_channels_so_often_as_said() {
+    fn erasing_grays_one_rectangle_of_2_to_33_percent_in_all_channels_so_often_as_said() {
         let image = Image { width: 40, height: 30, channels: 3, pixels: vec![255; 3 * 40 * 30] };
         let erasing: Transform = "random-erasing(0.5)".parse().unwrap();
         let mut erased = 0;
         for index in 0..200 {
             let planes = erasing.apply(&image, Some(&mut rng(0, "erasing", index))).unwrap();
             let places = |plane: &[f32]| (0..plane.len()).filter(|&k| plane[k] == 0.5).collect::<Vec<_>>();
-            let grey: Vec<Vec<usize>> = planes.each().map(places).collect();
-            assert!(grey[0] == grey[1] && grey[1] == grey[2]);
-            let (Some(first), Some(last)) = (grey[0].first(), grey[0].last()) else { continue };
+            let gray: Vec<Vec<usize>> = planes.each().map(places).collect();
+            assert!(gray[0] == gray[1] && gray[1] == gray[2]);
+            let (Some(first), Some(last)) = (gray[0].first(), gray[0].last()) else { continue };
             let (height, width) = (last / 40 - first / 40 + 1, last % 40 - first % 40 + 1);
-            let share = grey[0].len() as f64 / 1200.0;
-            assert_eq!(grey[0].len(), height * width, "no rectangle");
+            let share = gray[0].len() as f64 / 1200.0;
+            assert_eq!(gray[0].len(), height * width, "no rectangle");
             assert!((0.015..0.36).contains(&share), "{share}");
             erased += 1;
         }
@@ -260,9 +260,9 @@ mod tests {
     #[test]
     fn what_cannot_be_done_says_what_to_change() {
         let error = |text: &str, shape| text.parse::<Transform>().unwrap().shape(shape).unwrap_err().to_string();
-        assert!(error("centre-crop(200)", (1, 100, 300)).ends_with("put resize before it"));
-        assert!(error("grey normalise(mean=0,0,0,std=1,1,1)", (3, 9, 9)).contains("1 channel"));
-        let order = "normalise(mean=0,std=1) grey".parse::<Transform>().unwrap_err().to_string();
-        assert!(order.ends_with("put normalise last and only once"), "{order}");
+        assert!(error("center-crop(200)", (1, 100, 300)).ends_with("put resize before it"));
+        assert!(error("gray normalize(mean=0,0,0,std=1,1,1)", (3, 9, 9)).contains("1 channel"));
+        let order = "normalize(mean=0,std=1) gray".parse::<Transform>().unwrap_err().to_string();
+        assert!(order.ends_with("put normalize last and only once"), "{order}");
     }
 }

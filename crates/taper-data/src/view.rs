@@ -1,11 +1,11 @@
 //! A data set seen through a transform.
 
-use crate::{Batch, Chances, DataError, Dataset, Episode, EpisodeIndices, Inputs, Planes, Result, Transform};
+use crate::{AugmentRngs, Batch, DataError, Dataset, Episode, EpisodeIndices, Inputs, Planes, Result, Transform};
 use candle_core::{Device, Tensor};
 use rand::Rng as _;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use taper_ops::{Rng, map_in_order, rng};
+use taper_ops::{Rng, map_in_order};
 
 /// Transformed images are kept in memory while all of a data set's fit into this.
 const KEPT_BYTES: usize = 512 << 20;
@@ -68,7 +68,7 @@ impl View {
     }
 
     /// Image number `index`, transformed.
-    fn transformed(&self, index: usize, chances: Chances) -> Result<Vec<f32>> {
+    fn transformed(&self, index: usize, chances: AugmentRngs) -> Result<Vec<f32>> {
         let image = self.dataset.image(index)?;
         let planes: Planes = self
             .transform
@@ -85,7 +85,7 @@ impl View {
 impl Inputs for View {
     /// `(n, c, h, w)`. Where the transform is random and there is chance, one number is drawn
     /// from it a row, in the rows' order; rows then are independent of each other and of threads.
-    fn inputs(&self, indices: &[usize], chance: Option<&mut Rng>) -> Result<Tensor> {
+    fn inputs(&self, indices: &[usize], rng: Option<&mut Rng>) -> Result<Tensor> {
         let images = self.dataset.labels().len();
         if let Some(index) = indices.iter().find(|&&index| index >= images) {
             let name = self.dataset.name();
@@ -93,11 +93,11 @@ impl Inputs for View {
         }
         let size = self.shape.0 * self.shape.1 * self.shape.2;
         let mut values = Vec::with_capacity(indices.len() * size);
-        match (chance.filter(|_| self.transform.is_random()), &self.kept) {
-            (Some(chance), _) => {
-                let rows: Vec<(usize, u64)> = indices.iter().map(|&index| (index, chance.random())).collect();
+        match (rng.filter(|_| self.transform.is_random()), &self.kept) {
+            (Some(rng), _) => {
+                let rows: Vec<(usize, u64)> = indices.iter().map(|&index| (index, rng.random())).collect();
                 let rows = map_in_order(&rows, |_, &(index, seed)| {
-                    self.transformed(index, Chances::of_image(Some(&mut rng(seed, "view", 0))))
+                    self.transformed(index, AugmentRngs::of_image(Some(&mut taper_ops::rng(seed, "view", 0))))
                 });
                 for row in rows {
                     values.extend(row?);
@@ -108,7 +108,7 @@ impl Inputs for View {
                 missing.retain(|&index| kept[index].get().is_none());
                 missing.sort_unstable();
                 missing.dedup();
-                let found = map_in_order(&missing, |_, &index| self.transformed(index, Chances::of_image(None)));
+                let found = map_in_order(&missing, |_, &index| self.transformed(index, AugmentRngs::of_image(None)));
                 for (&index, row) in missing.iter().zip(found) {
                     let row = row?;
                     kept[index].get_or_init(|| row);
@@ -116,7 +116,7 @@ impl Inputs for View {
                 values.extend(indices.iter().filter_map(|&index| kept[index].get()).flatten());
             }
             (None, None) => {
-                for row in map_in_order(indices, |_, &index| self.transformed(index, Chances::of_image(None))) {
+                for row in map_in_order(indices, |_, &index| self.transformed(index, AugmentRngs::of_image(None))) {
                     values.extend(row?);
                 }
             }
@@ -126,9 +126,9 @@ impl Inputs for View {
 
     /// The task that the indices describe. Where the transform is random and there is chance,
     /// steps of the task and of its classes draw from chances that their images share.
-    fn episode(&self, drawn: &EpisodeIndices, chance: Option<&mut Rng>) -> Result<Episode> {
+    fn episode(&self, drawn: &EpisodeIndices, rng: Option<&mut Rng>) -> Result<Episode> {
         let ways = drawn.classes.len();
-        let Some(chance) = chance.filter(|_| self.transform.is_random()) else {
+        let Some(rng) = rng.filter(|_| self.transform.is_random()) else {
             return Ok(Episode {
                 support: Batch::new(self.inputs(&drawn.support, None)?, &drawn.support_labels, ways)?,
                 query: Batch::new(self.inputs(&drawn.query, None)?, &drawn.query_labels, ways)?,
@@ -136,16 +136,16 @@ impl Inputs for View {
                 source: drawn.source.clone(),
             });
         };
-        let task: u64 = chance.random();
-        let classes: Vec<u64> = (0..ways).map(|_| chance.random()).collect();
+        let task: u64 = rng.random();
+        let classes: Vec<u64> = (0..ways).map(|_| rng.random()).collect();
         let mut part = |indices: &[usize], labels: &[u32]| {
             let rows: Vec<(usize, u64, u64)> = indices
                 .iter()
                 .zip(labels)
-                .map(|(&index, &label)| (index, classes[label as usize], chance.random()))
+                .map(|(&index, &label)| (index, classes[label as usize], rng.random()))
                 .collect();
             let made = map_in_order(&rows, |_, &(index, class, image)| {
-                self.transformed(index, Chances::in_task(task, class, rng(image, "view", 0)))
+                self.transformed(index, AugmentRngs::in_task(task, class, taper_ops::rng(image, "view", 0)))
             });
             let values: Vec<Vec<f32>> = made.into_iter().collect::<Result<_>>()?;
             Batch::new(self.tensor(values.concat(), indices.len())?, labels, ways)
@@ -181,7 +181,7 @@ fn differ(
     let (first, second) = (dataset.image_name(first), dataset.image_name(second));
     if (height, width) == (other_height, other_width) {
         return format!(
-            "{first} has {channels} channel(s) and {second} has {other_channels}, add grey or colour to the transform"
+            "{first} has {channels} channel(s) and {second} has {other_channels}, add gray or color to the transform"
         );
     }
     format!(
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn rows_are_the_transformed_images_in_the_asked_order() {
         let toy = toy(&[(1, 3, 4); 5]);
-        let transform: Transform = "centre-crop(2) normalise(mean=0.5,std=0.5)".parse().unwrap();
+        let transform: Transform = "center-crop(2) normalize(mean=0.5,std=0.5)".parse().unwrap();
         let view = View::new(toy.clone(), transform.clone()).unwrap();
         let tensor = view.inputs(&[3, 0, 3], None).unwrap();
         assert_eq!((tensor.dims(), view.shape()), (&[3, 1, 2, 2][..], (1, 2, 2)));
@@ -277,9 +277,9 @@ mod tests {
         let error = |sizes: &[_], text: &str| View::new(toy(sizes), text.parse().unwrap()).err().unwrap().to_string();
         let sizes = error(&[(3, 4, 4), (3, 4, 5)], "");
         assert!(sizes.contains("toy image 1") && sizes.contains("add resize"), "{sizes}");
-        assert!(error(&[(3, 4, 4), (1, 4, 4)], "resize(9)").contains("add grey or colour"));
-        assert!(error(&[(3, 4, 4), (3, 2, 2)], "centre-crop(3)").contains("toy image 1: `centre-crop(3)` is larger"));
+        assert!(error(&[(3, 4, 4), (1, 4, 4)], "resize(9)").contains("add gray or color"));
+        assert!(error(&[(3, 4, 4), (3, 2, 2)], "center-crop(3)").contains("toy image 1: `center-crop(3)` is larger"));
         assert!(error(&[], "").contains("no images"));
-        assert!(View::new(toy(&[(3, 4, 4), (1, 4, 5)]), "grey resize(2)".parse().unwrap()).is_ok());
+        assert!(View::new(toy(&[(3, 4, 4), (1, 4, 5)]), "gray resize(2)".parse().unwrap()).is_ok());
     }
 }

@@ -45,14 +45,14 @@ impl Classifier for AveragedClassifier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heads::NearestNeighbour;
+    use crate::heads::NearestNeighbor;
     use candle_core::Device;
 
     #[test]
     fn a_query_s_logits_are_the_mean_over_its_copies_and_support_copies_are_support() {
         let copies = |values: &[f32]| Tensor::from_slice(values, (values.len() / 2, 2, 1, 1, 1), &Device::Cpu).unwrap();
         let support = Batch::new(copies(&[0.0, 1.0, 5.0, 6.0]), &[0, 1], 2).unwrap();
-        let classifier = Averaged(&NearestNeighbour).adapt(&support, 0).unwrap();
+        let classifier = Averaged(&NearestNeighbor).adapt(&support, 0).unwrap();
         let logits = classifier.logits(&copies(&[1.0, 3.0])).unwrap().to_vec2::<f32>().unwrap();
         // Squared distances to class 0: 0 and 4; to class 1: 16 and 4.
         assert_eq!(logits, [[-2.0, -10.0]]);

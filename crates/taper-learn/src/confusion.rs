@@ -1,6 +1,6 @@
 //! What a classifier takes for what, and the figures that follow from it.
 
-use crate::{Interval, LearnError, Result, share_interval};
+use crate::{Interval, LearnError, Result, wilson_interval};
 use rand::Rng as _;
 use taper_ops::rng;
 
@@ -48,7 +48,7 @@ impl Confusion {
     /// Share of images that are right, with Wilson's interval.
     pub fn accuracy(&self) -> Interval {
         let right = (0..self.counts.len()).map(|class| self.counts[class][class]).sum();
-        share_interval(right, self.counts.iter().flatten().sum())
+        wilson_interval(right, self.counts.iter().flatten().sum())
     }
 
     /// Each class's figures, in the classes' order.
@@ -75,10 +75,10 @@ impl Confusion {
             .collect();
         let mut samples: Vec<f64> = (0..SAMPLES)
             .map(|sample| {
-                let chance = &mut rng(seed, "bootstrap", sample);
+                let rng = &mut rng(seed, "bootstrap", sample);
                 let mut counts = vec![vec![0; self.counts.len()]; self.counts.len()];
                 for _ in 0..cells.len() {
-                    let (truth, given) = cells[chance.random_range(0..cells.len())];
+                    let (truth, given) = cells[rng.random_range(0..cells.len())];
                     counts[truth][given] += 1;
                 }
                 Self { counts }.mean_f1()

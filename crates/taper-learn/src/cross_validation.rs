@@ -1,4 +1,4 @@
-//! Scores of a method inside a set of labelled images: each image is classified by a learner that
+//! Scores of a method inside a set of labeled images: each image is classified by a learner that
 //! did not see it.
 
 use crate::{Adapt, Interval, LearnError, Result};
@@ -9,9 +9,9 @@ use std::sync::Arc;
 use taper_data::{Batch, Inputs};
 use taper_ops::map_in_order;
 
-/// Labelled images: their numbers in what makes inputs of them, and a label each.
+/// Labeled images: their numbers in what makes inputs of them, and a label each.
 #[derive(Debug, Clone)]
-pub struct Labelled {
+pub struct Labeled {
     /// Numbers of the images.
     pub images: Vec<usize>,
     /// A label each, below `ways`.
@@ -20,7 +20,7 @@ pub struct Labelled {
     pub ways: usize,
 }
 
-impl Labelled {
+impl Labeled {
     /// Those at these places of the list.
     pub fn select(&self, places: &[usize]) -> Self {
         Self {
@@ -53,22 +53,22 @@ impl Labelled {
 pub fn cross_validate(
     method: &dyn Adapt,
     inputs: &[Arc<dyn Inputs>],
-    labelled: &Labelled,
+    labeled: &Labeled,
     fold_of: &[usize],
     folds: Range<usize>,
     seed: u64,
 ) -> Result<Vec<Right>> {
-    let Some(plain) = inputs.first().filter(|_| fold_of.len() == labelled.images.len()) else {
+    let Some(plain) = inputs.first().filter(|_| fold_of.len() == labeled.images.len()) else {
         return Err(LearnError::Invalid("each image needs a fold and inputs: make folds of these images".into()));
     };
     let folds: Vec<usize> = folds.collect();
     let scored = map_in_order(&folds, |_, &fold| -> Result<Right> {
         let part = |inside: bool| (0..fold_of.len()).filter(|&place| (fold_of[place] == fold) == inside).collect();
         let (left, kept): (Vec<usize>, Vec<usize>) = (part(true), part(false));
-        let classifier = method.adapt(&labelled.select(&kept).batch_through_each(inputs)?, seed)?;
+        let classifier = method.adapt(&labeled.select(&kept).batch_through_each(inputs)?, seed)?;
         let mut right = 0;
         for left in left.chunks(BATCH) {
-            let left = labelled.select(left);
+            let left = labeled.select(left);
             let given = classifier.logits(&plain.inputs(&left.images, None)?)?.argmax(1)?.to_vec1::<u32>()?;
             right += given.iter().zip(&left.labels).filter(|(given, label)| given == label).count();
         }
@@ -122,7 +122,7 @@ fn students_t(freedom: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heads::NearestNeighbour;
+    use crate::heads::NearestNeighbor;
     use candle_core::Device;
     use taper_ops::Rng;
 
@@ -140,10 +140,9 @@ mod tests {
     fn no_image_is_classified_by_a_learner_that_saw_it() {
         // pairs of the same number under different labels: whoever sees both is always right
         let numbers = Numbers(vec![0.0, 0.0, 10.0, 10.0]);
-        let labelled = Labelled { images: vec![0, 1, 2, 3], labels: vec![0, 1, 0, 1], ways: 2 };
+        let labeled = Labeled { images: vec![0, 1, 2, 3], labels: vec![0, 1, 0, 1], ways: 2 };
         let inputs: [Arc<dyn Inputs>; 1] = [Arc::new(numbers)];
-        let scored =
-            |fold_of: &[usize], folds| cross_validate(&NearestNeighbour, &inputs, &labelled, fold_of, folds, 0);
+        let scored = |fold_of: &[usize], folds| cross_validate(&NearestNeighbor, &inputs, &labeled, fold_of, folds, 0);
         // trained on 1 and 3 alone, 0 and 2 become class 1; and the other way round
         assert_eq!(scored(&[0, 1, 0, 1], 0..2).unwrap(), [Right { right: 0, of: 2 }; 2]);
         // a pair in one fold has no twin outside: one of the two is right, whoever is near

@@ -72,9 +72,9 @@ pub fn evaluate(
     let scored = map_in_order(&numbers, |_, &number| -> Result<(f64, String, Cost)> {
         use rand::Rng as _;
         let task = episode(number)?;
-        let chance: u64 = rng(seed, "adapt", number).random();
+        let rng: u64 = rng(seed, "adapt", number).random();
         let start = Instant::now();
-        let classifier = method.adapt(&task.support, chance)?;
+        let classifier = method.adapt(&task.support, rng)?;
         let adapt_seconds = start.elapsed().as_secs_f64();
         let logits = classifier.logits(&task.query.inputs)?;
         let predict_seconds = start.elapsed().as_secs_f64() - adapt_seconds;

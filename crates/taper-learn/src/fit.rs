@@ -6,7 +6,8 @@
 //! unbroken one bit for bit.
 
 use crate::{
-    Average, Draw, Event, Flow, Gradient, LearnError, Moments, Objective, Observer, Optimizer, Rates, Result, Schedule,
+    Average, Draw, Event, Flow, Gradient, LearnError, Objective, Observer, Optimizer, OptimizerState, Rates, Result,
+    Schedule,
 };
 use std::collections::BTreeMap;
 use taper_models::{Buffers, Params, State};
@@ -29,7 +30,7 @@ pub struct Plan {
     pub rates: Rates,
     /// Largest length of a gradient; longer ones are shortened to it.
     pub clip: Option<f64>,
-    /// Steps, counted from 0, before which the optimiser forgets: other parameters are learned from
+    /// Steps, counted from 0, before which the optimizer forgets: other parameters are learned from
     /// there on.
     pub restarts: Vec<u64>,
     /// Which states are averaged; the average is then what is validated and kept.
@@ -72,8 +73,8 @@ pub struct Progress {
     pub step: u64,
     /// What is learned so far.
     pub state: State,
-    /// What the optimiser remembers.
-    pub moments: Moments,
+    /// What the optimizer remembers.
+    pub moments: OptimizerState,
     /// The average of the states so far, where the plan asks for one.
     pub average: Option<State>,
     /// The best validated state.
@@ -96,7 +97,7 @@ pub struct Best {
 impl Progress {
     /// Before the first step.
     pub fn new(state: State) -> Self {
-        Self { step: 0, state, moments: Moments::default(), average: None, best: None, since_best: 0 }
+        Self { step: 0, state, moments: OptimizerState::default(), average: None, best: None, since_best: 0 }
     }
 
     /// What the run has learned: the average of its states where there is one, or the latest.
@@ -169,7 +170,7 @@ pub fn fit<O: Objective + ?Sized>(
             Some(most) if length > most => mean.params.scaled(most / length)?,
             _ => mean.params,
         };
-        let remembered = if plan.restarts.contains(&step) { &Moments::default() } else { &progress.moments };
+        let remembered = if plan.restarts.contains(&step) { &OptimizerState::default() } else { &progress.moments };
         let (params, moments) = plan.optimizer.step(&state.params, &direction, remembered, learning_rate)?;
         let params = plan.rates.applied(&state.params, params)?;
         let buffers = state.buffers.merged(&mean.buffers);

@@ -43,14 +43,14 @@ pub fn paired_difference(a: &[f64], b: &[f64]) -> Interval {
 
 /// Share of `right` among `n` independent decisions with Wilson's score interval (1927), which is
 /// honest near 0 and 1 and for small n.
-pub fn share_interval(right: usize, n: usize) -> Interval {
+pub fn wilson_interval(right: usize, n: usize) -> Interval {
     const Z: f64 = 1.96;
     let total = n as f64;
     let share = right as f64 / total;
-    let centre = (share + Z * Z / (2.0 * total)) / (1.0 + Z * Z / total);
+    let center = (share + Z * Z / (2.0 * total)) / (1.0 + Z * Z / total);
     let margin = Z / (1.0 + Z * Z / total) * (share * (1.0 - share) / total + Z * Z / (4.0 * total * total)).sqrt();
     // the ends are within 0 and 1 but for rounding
-    Interval { mean: share, low: (centre - margin).max(0.0), high: (centre + margin).min(1.0) }
+    Interval { mean: share, low: (center - margin).max(0.0), high: (center + margin).min(1.0) }
 }
 
 #[cfg(test)]
@@ -59,10 +59,10 @@ mod tests {
 
     #[test]
     fn wilsons_interval_stays_within_0_and_1() {
-        let all = share_interval(20, 20);
+        let all = wilson_interval(20, 20);
         assert!(all.mean == 1.0 && all.high <= 1.0 && (all.low - 0.8389).abs() < 1e-3);
         for n in 1..2000 {
-            assert!(share_interval(0, n).low >= 0.0 && share_interval(n, n).high <= 1.0, "of {n}");
+            assert!(wilson_interval(0, n).low >= 0.0 && wilson_interval(n, n).high <= 1.0, "of {n}");
         }
     }
 

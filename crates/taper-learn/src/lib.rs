@@ -1,5 +1,5 @@
 //! What both kinds of learning share: the waist ([`Adapt`]), the one training loop ([`fit`]),
-//! optimisers and schedules, the one evaluator ([`evaluate`]), closed-form heads, and what a run
+//! optimizers and schedules, the one evaluator ([`evaluate`]), closed-form heads, and what a run
 //! leaves on disk.
 
 mod adapt;
@@ -29,19 +29,19 @@ pub use adapt::{Adapt, Classifier};
 pub use average::Average;
 pub use averaged::{Averaged, mean_logits};
 pub use confusion::{ClassScore, Confusion};
-pub use cross_validation::{Labelled, Right, cross_validate, repeated_folds_interval};
+pub use cross_validation::{Labeled, Right, cross_validate, repeated_folds_interval};
 pub use deadline::Deadline;
 pub use error::{LearnError, Result};
 pub use evaluation::{Cost, Evaluation, evaluate};
 pub use fit::{Best, Fit, Outcome, Plan, Progress, fit};
-pub use interval::{Interval, mean_interval, paired_difference, share_interval};
+pub use interval::{Interval, mean_interval, paired_difference, wilson_interval};
 pub use method::{
     Episodic, Kind, Method, OWN, Setting, Settings, Setup, Training, is_own, network_part, nothing_beside, own_params,
 };
 pub use model_directory::{Model, Trained};
 pub use objective::{Draw, Gradient, Objective};
-pub use observer::{Event, Flow, Observer, Quiet};
-pub use optimizer::{Moments, Optimizer};
+pub use observer::{Event, Flow, NoopObserver, Observer};
+pub use optimizer::{Optimizer, OptimizerState};
 pub use rates::Rates;
 pub use run_directory::RunDirectory;
 pub use schedule::Schedule;

@@ -83,7 +83,7 @@ pub struct Method {
     pub paper: &'static str,
     /// Does it look at all queries together, whatever the norm?
     pub transductive: bool,
-    /// Whose statistics normalise its tasks, unless told.
+    /// Whose statistics normalize its tasks, unless told.
     pub norm: TaskNorm,
     /// What it can be told.
     pub settings: &'static [Setting],
@@ -177,7 +177,7 @@ impl Settings {
 pub struct Setup {
     /// The network, with the method's head.
     pub network: Network,
-    /// Whose statistics normalise a task.
+    /// Whose statistics normalize a task.
     pub norm: TaskNorm,
     /// The method's settings.
     pub settings: Settings,

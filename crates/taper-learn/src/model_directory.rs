@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
-use taper_models::{Head, Network, State, Turned};
+use taper_models::{Head, Network, State, SymmetryEnsemble};
 
 /// How a model came to be, and so how it is used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub struct Trained {
     pub classes: Vec<String>,
     /// The method's settings, such as `inner-lr`.
     pub settings: BTreeMap<String, f64>,
-    /// Whose statistics normalise a task: `support`, `batch` or `stored`.
+    /// Whose statistics normalize a task: `support`, `batch` or `stored`.
     pub norm: String,
 }
 
@@ -140,7 +140,7 @@ impl Model {
     /// Errs when the tensors are another architecture's.
     fn new(config: Config, preprocessor: Preprocessor, tensors: HashMap<String, Tensor>) -> Result<Self> {
         let name = config.architectures.first().cloned().unwrap_or_default();
-        let backbone = Turned::or_plain(&name, config.input)?;
+        let backbone = SymmetryEnsemble::or_plain(&name, config.input)?;
         let HeadConfig { outputs, hidden, support } = config.head;
         let head = match (hidden, support) {
             (_, Some(images)) => Head::Matching { images, outputs },

@@ -51,9 +51,9 @@ pub trait Observer {
 
 /// Tells nobody.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Quiet;
+pub struct NoopObserver;
 
-impl Observer for Quiet {
+impl Observer for NoopObserver {
     fn on(&mut self, _event: Event<'_>) -> Result<Flow> {
         Ok(Flow::Continue)
     }

@@ -1,4 +1,4 @@
-//! First-order optimisers that keep their state as values, so that a checkpoint can hold it.
+//! First-order optimizers that keep their state as values, so that a checkpoint can hold it.
 //! Each follows PyTorch's arithmetic.
 
 use crate::{LearnError, Result};
@@ -35,14 +35,14 @@ const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPS: f64 = 1e-8;
 
-/// What an optimiser remembers between steps.
+/// What an optimizer remembers between steps.
 #[derive(Debug, Clone, Default)]
-pub struct Moments {
+pub struct OptimizerState {
     /// Steps taken.
     pub step: u64,
     /// Running mean of gradients, or momentum; empty before the first step.
     pub first: Params,
-    /// Running mean of squared gradients; empty where the optimiser has none.
+    /// Running mean of squared gradients; empty where the optimizer has none.
     pub second: Params,
 }
 
@@ -61,7 +61,13 @@ impl Optimizer {
     /// that the gradient does not name stay as they are.
     ///
     /// Errs when the moments are those of other parameters.
-    pub fn step(&self, params: &Params, gradient: &Params, moments: &Moments, rate: f64) -> Result<(Params, Moments)> {
+    pub fn step(
+        &self,
+        params: &Params,
+        gradient: &Params,
+        moments: &OptimizerState,
+        rate: f64,
+    ) -> Result<(Params, OptimizerState)> {
         if gradient.iter().any(|(name, _)| params.get(name).is_err()) {
             return Err(LearnError::Invalid("the gradient names parameters that are not there".into()));
         }
@@ -80,14 +86,17 @@ impl Optimizer {
                 adam(&moved.scaled(1.0 - rate * weight_decay)?, gradient, moments, step, rate)?
             }
         };
-        Ok((params.merged(&moved.detached()), Moments { step, first: first.detached(), second: second.detached() }))
+        Ok((
+            params.merged(&moved.detached()),
+            OptimizerState { step, first: first.detached(), second: second.detached() },
+        ))
     }
 }
 
 fn sgd(
     params: &Params,
     gradient: &Params,
-    moments: &Moments,
+    moments: &OptimizerState,
     rate: f64,
     momentum: f64,
     nesterov: bool,
@@ -105,7 +114,7 @@ fn sgd(
 fn adam(
     params: &Params,
     gradient: &Params,
-    moments: &Moments,
+    moments: &OptimizerState,
     step: u64,
     rate: f64,
 ) -> Result<(Params, Params, Params)> {
@@ -151,7 +160,7 @@ mod tests {
         let Golden { start, curvature, optimizers } =
             serde_json::from_str(include_str!("../../../tests/golden/optimizers.json")).unwrap();
         for Trajectory { optimizer, rate, points } in optimizers {
-            let (mut params, mut moments) = (one(&start), Moments::default());
+            let (mut params, mut moments) = (one(&start), OptimizerState::default());
             for step in 0..100u32 {
                 let slope = |(w, c): (f64, &f64)| c * w + f64::from((f64::from(step) as f32).sin());
                 let gradient: Vec<f64> = values(&params).into_iter().zip(&curvature).map(slope).collect();
@@ -168,7 +177,7 @@ mod tests {
     #[test]
     fn adams_first_step_is_the_learning_rate_in_every_direction() {
         let (moved, moments) =
-            Optimizer::adam().step(&one(&[1.0, 1.0]), &one(&[100.0, -0.001]), &Moments::default(), 0.1).unwrap();
+            Optimizer::adam().step(&one(&[1.0, 1.0]), &one(&[100.0, -0.001]), &OptimizerState::default(), 0.1).unwrap();
         let moved = values(&moved);
         assert!((moved[0] - 0.9).abs() < 1e-6 && (moved[1] - 1.1).abs() < 1e-5);
         assert_eq!(moments.step, 1);
@@ -177,7 +186,7 @@ mod tests {
     #[test]
     fn momentum_gathers_speed() {
         let sgd = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
-        let (a, moments) = sgd.step(&one(&[0.0]), &one(&[1.0]), &Moments::default(), 1.0).unwrap();
+        let (a, moments) = sgd.step(&one(&[0.0]), &one(&[1.0]), &OptimizerState::default(), 1.0).unwrap();
         let (b, _) = sgd.step(&a, &one(&[1.0]), &moments, 1.0).unwrap();
         assert!((values(&a)[0] + 1.0).abs() < 1e-12 && (values(&b)[0] + 2.9).abs() < 1e-12);
     }
@@ -187,8 +196,9 @@ mod tests {
         let frozen: Params =
             [("frozen".to_string(), Tensor::new(&[3.0f64], &Device::Cpu).unwrap())].into_iter().collect();
         let params = one(&[1.0]).merged(&frozen);
-        let (moved, _) =
-            Optimizer::AdamW { weight_decay: 0.1 }.step(&params, &one(&[1.0]), &Moments::default(), 0.1).unwrap();
+        let (moved, _) = Optimizer::AdamW { weight_decay: 0.1 }
+            .step(&params, &one(&[1.0]), &OptimizerState::default(), 0.1)
+            .unwrap();
         assert_eq!(moved.get("frozen").unwrap().to_vec1::<f64>().unwrap(), [3.0]);
     }
 }

@@ -18,7 +18,7 @@ impl Rates {
         self.0.iter().find(|(prefix, _)| under(prefix)).map_or(1.0, |&(_, factor)| factor)
     }
 
-    /// `after` with each step from `before` multiplied by its factor. All our optimisers' steps are
+    /// `after` with each step from `before` multiplied by its factor. All our optimizers' steps are
     /// linear in the rate, so this is the step at the rate times the factor.
     pub(crate) fn applied(&self, before: &Params, after: Params) -> Result<Params> {
         if self.0.is_empty() {
@@ -38,7 +38,7 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Moments, Optimizer};
+    use crate::{Optimizer, OptimizerState};
     use candle_core::{Device, Tensor};
 
     #[test]
@@ -49,7 +49,8 @@ mod tests {
         };
         let rates = Rates::new(vec![("layer1".into(), 0.25)]);
         for optimizer in [Optimizer::AdamW { weight_decay: 0.1 }, Optimizer::adam(), Optimizer::sgd()] {
-            let step = |rate: f64| optimizer.step(&named(2.0), &named(0.3), &Moments::default(), rate).unwrap().0;
+            let step =
+                |rate: f64| optimizer.step(&named(2.0), &named(0.3), &OptimizerState::default(), rate).unwrap().0;
             let slowed = rates.applied(&named(2.0), step(0.1)).unwrap();
             let value = |params: &Params, name: &str| params.get(name).unwrap().to_vec1::<f64>().unwrap()[0];
             assert!((value(&slowed, "layer1.w") - value(&step(0.025), "layer1.w")).abs() < 1e-12);

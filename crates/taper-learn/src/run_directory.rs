@@ -2,7 +2,7 @@
 //! `checkpoint/` (the newest whole one of each stage, the best state inside) and `model/`.
 
 use crate::storage::is_unfinished;
-use crate::{Best, LearnError, Moments, Progress, Result, write_atomically};
+use crate::{Best, LearnError, OptimizerState, Progress, Result, write_atomically};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -142,7 +142,7 @@ impl RunDirectory {
         let mut take = |part: &str| parts.remove(part).unwrap_or_default();
         let state =
             State { params: take("params").into_iter().collect(), buffers: take("buffers").into_iter().collect() };
-        let moments = Moments {
+        let moments = OptimizerState {
             step: header.optimizer_step,
             first: take("first").into_iter().collect(),
             second: take("second").into_iter().collect(),
@@ -205,7 +205,7 @@ mod tests {
             params: [("w".to_string(), tensor(&[1.0, -2.5]))].into_iter().collect(),
             buffers: [("bn.running_mean".to_string(), tensor(&[0.25]))].into_iter().collect(),
         };
-        let moments = Moments { step: 7, first: state.params.clone(), second: state.params.clone() };
+        let moments = OptimizerState { step: 7, first: state.params.clone(), second: state.params.clone() };
         let best = Some(Best { score: 0.5, step: 3, state: state.clone() });
         Progress { step: 7, average: Some(state.clone()), state, moments, best, since_best: 2 }
     }

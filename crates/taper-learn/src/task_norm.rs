@@ -1,4 +1,4 @@
-//! Whose statistics normalise a task.
+//! Whose statistics normalize a task.
 
 use crate::{LearnError, Result};
 use candle_core::Tensor;
@@ -26,7 +26,7 @@ impl TaskNorm {
         self == Self::Batch
     }
 
-    /// A forward pass over the support set, and the statistics that queries are to be normalised
+    /// A forward pass over the support set, and the statistics that queries are to be normalized
     /// by, tracked (see [`TaskNorm::query`]).
     pub fn support(
         self,
@@ -48,7 +48,7 @@ impl TaskNorm {
         Ok((forward, statistics))
     }
 
-    /// A forward pass over queries, normalised by what [`TaskNorm::support`] gave.
+    /// A forward pass over queries, normalized by what [`TaskNorm::support`] gave.
     pub fn query(
         self,
         network: &Network,

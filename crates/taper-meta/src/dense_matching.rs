@@ -45,7 +45,7 @@ pub struct DenseMatching {
 }
 
 impl DenseMatching {
-    /// On the features of `network`, whose head is a [`Head::Matching`]. Training normalises each
+    /// On the features of `network`, whose head is a [`Head::Matching`]. Training normalizes each
     /// task by all of its images, use by what `norm` says.
     pub fn new(network: Network, norm: TaskNorm) -> Self {
         Self { network, norm }

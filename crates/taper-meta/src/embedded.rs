@@ -45,10 +45,10 @@ impl Embedded {
     ) -> Result<Self> {
         let leaves = Leaves::new(&state.params.filter(learned))?;
         let params = state.params.merged(&leaves.params());
-        let chance = |stream| Some(at.rng(stream));
+        let rng = |stream| Some(at.rng(stream));
         let (support, statistics) =
-            norm.support(network, &params, &state.buffers, &episode.support.inputs, chance("support dropout"))?;
-        let query = norm.query(network, &params, &statistics, &episode.query.inputs, chance("query dropout"))?;
+            norm.support(network, &params, &state.buffers, &episode.support.inputs, rng("support dropout"))?;
+        let query = norm.query(network, &params, &statistics, &episode.query.inputs, rng("query dropout"))?;
         Ok(Self { support: support.features, query: query.features, params, leaves })
     }
 

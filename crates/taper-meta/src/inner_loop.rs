@@ -6,9 +6,9 @@
 //! with v = w_K ∇L_query(φ_K), walk back,
 //! v ← v − ∇⟨∇L_support(φₖ), αₖ ∘ v⟩ + wₖ ∇L_query(φₖ), with few steps' graphs alive at a time; on the
 //! way ∂/∂αₖ = −∇L_support(φₖ) ∘ v. Memory is that of those few, plus copies of the parameters
-//! ([`Way`]).
+//! ([`Trajectory`]).
 
-use crate::way::{Stop, Way};
+use crate::trajectory::{Trajectory, TrajectoryPoint};
 use candle_core::{DType, Tensor};
 use taper_data::{Batch, Episode};
 use taper_learn::{Classifier, LearnError, Result, TaskNorm, accuracy};
@@ -123,8 +123,8 @@ pub(crate) struct InnerLoop {
 }
 
 impl InnerLoop {
-    /// Support logits at φ, and the statistics that queries are normalised by. A support set is
-    /// always normalised by its own statistics: they are the same in training and in use, and no
+    /// Support logits at φ, and the statistics that queries are normalized by. A support set is
+    /// always normalized by its own statistics: they are the same in training and in use, and no
     /// query sees another by them.
     fn support(&self, params: &Params, step: &Step, inputs: &Tensor) -> Result<(Forward, Buffers)> {
         if self.norm != TaskNorm::PerStep {
@@ -206,13 +206,13 @@ impl InnerLoop {
         last: &Step,
         episode: &Episode,
     ) -> Result<Outcome> {
-        let (mut way, end) = Way::walk(self, start, steps, &episode.support, &episode.source)?;
+        let (mut way, end) = Trajectory::walk(self, start, steps, &episode.support, &episode.source)?;
         let scored = Scored::at(self, &end, last, episode)?;
         let mut loss = scored.loss * last.weight;
         let accuracy = accuracy(&scored.logits, &episode.query.labels)?;
         let (own, mut v) = last.split(&scored.gradient.scaled(last.weight)?);
         let mut gradients = vec![StepGradient { own, statistics: scored.statistics, ..StepGradient::default() }];
-        while let Some(Stop { number, params, slope }) = way.back()? {
+        while let Some(TrajectoryPoint { number, params, slope }) = way.back()? {
             let step = &steps[number];
             let mut here = StepGradient { own: step.own.zeros()?, ..StepGradient::default() };
             let adapted = v.filter(|name| step.rate.adapts(name));

@@ -21,8 +21,8 @@ mod svm;
 #[cfg(test)]
 mod test_support;
 
+mod trajectory;
 mod transductive;
-mod way;
 
 pub use anil::{ANIL, Anil};
 pub use dense_matching::{DENSE_MATCHING, DenseMatching};

@@ -51,7 +51,7 @@ pub const FIRST_ORDER_MAML: Method = Method {
     ..MAML
 };
 
-/// Learns an initialisation θ from which a few gradient steps solve a task.
+/// Learns an initialization θ from which a few gradient steps solve a task.
 #[derive(Debug, Clone)]
 pub struct Maml {
     inner: InnerLoop,
@@ -100,7 +100,7 @@ impl Objective for Maml {
     }
 }
 
-/// A trained initialisation that adapts by gradient descent.
+/// A trained initialization that adapts by gradient descent.
 #[derive(Debug, Clone)]
 pub struct AdaptedMaml {
     maml: Maml,

@@ -3,7 +3,7 @@
 //! first-order gradients at first (DA), and batch norm with scales and shifts of their own for
 //! every step (BNWB). Section numbers are the paper's.
 //!
-//! The paper also normalises by running statistics of every step (BNRS), here [`TaskNorm::PerStep`].
+//! The paper also normalizes by running statistics of every step (BNRS), here [`TaskNorm::PerStep`].
 //! It is not the default: queries of a new alphabet lie far from the average of the old ones, and
 //! what the paper's own program does, a batch of queries by its own statistics, is transductive.
 
@@ -53,11 +53,11 @@ fn own(setup: &Setup, seed: u64) -> Result<State> {
     let mut state = State::default();
     for k in 0..=steps {
         if k < steps {
-            let adapted = network.params.filter(|name| !network.buffers.normalise(name));
+            let adapted = network.params.filter(|name| !network.buffers.normalize(name));
             let rates = adapted.map(|_| Tensor::full(rate as f32, (), &Device::Cpu))?;
             state.params = state.params.merged(&rates.prefixed("rate").prefixed(&prefix(k)));
         }
-        let norms = network.params.filter(|name| network.buffers.normalise(name));
+        let norms = network.params.filter(|name| network.buffers.normalize(name));
         state.params = state.params.merged(&norms.prefixed("norm").prefixed(&prefix(k)));
         if setup.norm == TaskNorm::PerStep {
             state.buffers = state.buffers.merged(&network.buffers.prefixed(&prefix(k)));
@@ -66,7 +66,7 @@ fn own(setup: &Setup, seed: u64) -> Result<State> {
     Ok(state)
 }
 
-/// Learns an initialisation, and how each inner step is taken.
+/// Learns an initialization, and how each inner step is taken.
 #[derive(Debug, Clone)]
 pub struct MamlPlusPlus {
     network: Network,
@@ -106,7 +106,7 @@ impl MamlPlusPlus {
     /// Where the inner loop starts: the network without what each step has for itself.
     fn start(&self, state: &State) -> Params {
         let network = network_part(state);
-        network.params.filter(|name| !network.buffers.normalise(name))
+        network.params.filter(|name| !network.buffers.normalize(name))
     }
 
     /// Section 4, MSL: weights of the query losses after steps 1 to K, which go from equal ones to

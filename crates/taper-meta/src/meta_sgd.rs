@@ -37,7 +37,7 @@ pub const META_SGD: Method = Method {
     learner: |setup, state| Ok(Box::new(AdaptedMetaSgd { meta_sgd: MetaSgd::of(setup)?, state })),
 };
 
-/// Learns an initialisation θ and step sizes α.
+/// Learns an initialization θ and step sizes α.
 #[derive(Debug, Clone)]
 pub struct MetaSgd {
     inner: InnerLoop,

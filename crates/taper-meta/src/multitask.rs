@@ -91,16 +91,16 @@ impl SharedTasks {
 
     /// `size` images of task `task`, classes and images drawn by `at`.
     pub fn batch(&self, inputs: &dyn Inputs, task: usize, size: usize, at: Draw) -> Result<Batch> {
-        let chance = &mut at.rng("shared batch");
+        let rng = &mut at.rng("shared batch");
         let task = &self.tasks[task % self.tasks.len()];
         let (mut indices, mut labels) = (Vec::with_capacity(size), Vec::with_capacity(size));
         for _ in 0..size {
-            let label = chance.random_range(0..self.ways);
+            let label = rng.random_range(0..self.ways);
             let images = &task.images[label];
-            indices.push(images[chance.random_range(0..images.len())]);
+            indices.push(images[rng.random_range(0..images.len())]);
             labels.push(label as u32);
         }
-        Ok(Batch::new(inputs.inputs(&indices, Some(chance))?, &labels, self.ways)?)
+        Ok(Batch::new(inputs.inputs(&indices, Some(rng))?, &labels, self.ways)?)
     }
 }
 

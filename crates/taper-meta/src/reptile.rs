@@ -40,7 +40,7 @@ pub const REPTILE: Method = Method {
     },
 };
 
-/// Learns an initialisation near the solutions of all tasks.
+/// Learns an initialization near the solutions of all tasks.
 #[derive(Debug, Clone)]
 pub struct Reptile {
     inner: InnerLoop,

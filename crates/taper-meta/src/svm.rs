@@ -2,7 +2,7 @@
 //! Implementation of Multiclass Kernel-based Vector Machines"), solved exactly for a task's few
 //! images and differentiated by the implicit function theorem.
 //!
-//! Maximise Σᵢ αᵢ^{yᵢ} − ½ Σₖ αᵏᵀ (K + 1) αᵏ over αᵢᵏ ≤ C·1(k = yᵢ) with Σₖ αᵢᵏ = 0. The identity
+//! Maximize Σᵢ αᵢ^{yᵢ} − ½ Σₖ αᵏᵀ (K + 1) αᵏ over αᵢᵏ ≤ C·1(k = yᵢ) with Σₖ αᵢᵏ = 0. The identity
 //! added to the kernel, as in the code of Lee et al. 2019, makes the solution unique.
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, WithDType, bail};
@@ -39,7 +39,7 @@ impl Dual {
             let mut moved: f64 = 0.0;
             for i in 0..n {
                 let curvature = kernel[i * n + i];
-                // minimise ½ a ‖αᵢ‖² + Σₖ gₖ αᵢᵏ within the bounds, at a sum of 0
+                // minimize ½ a ‖αᵢ‖² + Σₖ gₖ αᵢᵏ within the bounds, at a sum of 0
                 let target: Vec<f64> = (0..ways)
                     .map(|k| {
                         let others: f64 =

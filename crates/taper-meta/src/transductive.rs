@@ -1,4 +1,4 @@
-//! Methods that classify all queries together: chosen by name only, and labelled so in every table.
+//! Methods that classify all queries together: chosen by name only, and labeled so in every table.
 //! All work on the features of an ordinary classifier.
 
 mod laplacian_shot;
@@ -14,8 +14,8 @@ use taper_data::Batch;
 use taper_learn::heads::{Embedding, TaskEmbedding};
 use taper_learn::{Adapt, Classifier, Result};
 
-/// Logits `(m, ways)` of all queries `(m, d)` together, from a labelled support `(n, d)`.
-trait Together: Send + Sync + Clone + 'static {
+/// Logits `(m, ways)` of all queries `(m, d)` together, from a labeled support `(n, d)`.
+trait TransductiveClassifier: Send + Sync + Clone + 'static {
     fn logits(&self, support: &Tensor, labels: &Tensor, ways: usize, query: &Tensor) -> Result<Tensor>;
 }
 
@@ -25,7 +25,7 @@ struct OnFeatures<T> {
     way: T,
 }
 
-impl<T: Together> Adapt for OnFeatures<T> {
+impl<T: TransductiveClassifier> Adapt for OnFeatures<T> {
     fn adapt(&self, support: &Batch, _seed: u64) -> Result<Box<dyn Classifier>> {
         let (features, task) = self.embedding.support(&support.inputs)?;
         Ok(Box::new(Joined { way: self.way.clone(), features, support: support.clone(), task }))
@@ -43,7 +43,7 @@ struct Joined<T> {
     task: TaskEmbedding,
 }
 
-impl<T: Together> Classifier for Joined<T> {
+impl<T: TransductiveClassifier> Classifier for Joined<T> {
     fn logits(&self, inputs: &Tensor) -> Result<Tensor> {
         let query = self.task.query(inputs)?;
         Ok(self.way.logits(&self.features, &self.support.labels, self.support.ways, &query)?.detach())
@@ -51,7 +51,7 @@ impl<T: Together> Classifier for Joined<T> {
 }
 
 /// Support and queries with the support's mean taken out, rows of length one: how all three begin.
-fn centred(support: &Tensor, query: &Tensor) -> Result<(Tensor, Tensor)> {
+fn centerd(support: &Tensor, query: &Tensor) -> Result<(Tensor, Tensor)> {
     let mean = support.mean_keepdim(0)?;
     Ok((crate::embedded::unit(&support.broadcast_sub(&mean)?)?, crate::embedded::unit(&query.broadcast_sub(&mean)?)?))
 }
@@ -66,7 +66,7 @@ mod tests {
     /// of `labels`.
     fn clouds(labels: &[u32]) -> (Tensor, Tensor) {
         let noise = |stream, n: usize| normal(&mut rng(0, stream, 0), (n, 8), 0.3).unwrap();
-        let centres = |labels: &[u32], reach: f32| {
+        let centers = |labels: &[u32], reach: f32| {
             let rows: Vec<f32> = labels
                 .iter()
                 .flat_map(|&label| {
@@ -83,12 +83,12 @@ mod tests {
                 .collect();
             Tensor::from_vec(rows, (labels.len(), 8), &candle_core::Device::Cpu).unwrap()
         };
-        let support = centres(&[0, 1], 0.5);
-        let query = (centres(labels, 0.0) + noise("query", labels.len())).unwrap();
+        let support = centers(&[0, 1], 0.5);
+        let query = (centers(labels, 0.0) + noise("query", labels.len())).unwrap();
         (support, query.abs().unwrap())
     }
 
-    fn right(way: &impl Together) -> f64 {
+    fn right(way: &impl TransductiveClassifier) -> f64 {
         let labels: Vec<u32> = (0..30).map(|i| i % 2).collect();
         let (support, query) = clouds(&labels);
         let support_labels = Tensor::new(&[0u32, 1], &candle_core::Device::Cpu).unwrap();

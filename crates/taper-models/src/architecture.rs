@@ -44,7 +44,7 @@ impl Architecture {
     }
 
     /// The image side it is usually given.
-    pub fn usual_side(&self) -> usize {
+    pub fn default_side(&self) -> usize {
         match self {
             Self::SmallCnn => 14,
             Self::Conv4(_) => 28,
@@ -52,7 +52,7 @@ impl Architecture {
             Self::ResNet12 => 84,
             Self::ResNet(depth) if depth.is_cifar() => 32,
             Self::ResNet(_) | Self::EfficientNetLite0 => 224,
-            Self::VisionNetwork(kind) => kind.usual_side(),
+            Self::VisionNetwork(kind) => kind.default_side(),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Feature extractors, and how a forward pass runs.
 
-use crate::{BatchStatistics, Buffers, Layout, ModelError, PackedWeights, Params, Result, Slot, State, slot};
+use crate::{
+    BatchStatistics, Buffers, Layout, ModelError, PackedWeights, ParamSpec, Params, Result, State, param_spec,
+};
 use candle_core::Tensor;
 use std::fmt;
 use std::sync::Arc;
 use taper_ops::Rng;
 
-/// Which statistics batch normalisation uses.
+/// Which statistics batch normalization uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Norm {
     /// Those of the batch at hand: its images see each other.
@@ -18,7 +20,7 @@ pub enum Norm {
 /// How a forward pass runs: what differs between training and use is an argument.
 #[derive(Debug, Clone)]
 pub struct Mode {
-    /// Which statistics batch normalisation uses.
+    /// Which statistics batch normalization uses.
     pub norm: Norm,
     /// Dropout's chance; none switches dropout off.
     pub dropout: Option<Rng>,
@@ -33,8 +35,8 @@ impl Mode {
     }
 
     /// For training: the batch's statistics, dropout drawn from `chance`.
-    pub fn train(chance: Rng) -> Self {
-        Self { norm: Norm::Batch, dropout: Some(chance), packed: None }
+    pub fn train(rng: Rng) -> Self {
+        Self { norm: Norm::Batch, dropout: Some(rng), packed: None }
     }
 
     /// The batch's statistics, no dropout: how few-shot learners run.
@@ -74,11 +76,11 @@ pub trait Backbone: Send + Sync + fmt::Debug {
     }
 
     /// Its parameters and statistics, without numbers.
-    fn slots(&self) -> Vec<Slot>;
+    fn param_specs(&self) -> Vec<ParamSpec>;
 
     /// Fresh parameters and statistics from a seed, f32.
     fn init(&self, seed: u64) -> Result<State> {
-        slot::draw(&self.slots(), seed)
+        param_spec::draw(&self.param_specs(), seed)
     }
 
     /// The features of `inputs (n, c, h, w)`.
@@ -92,7 +94,7 @@ pub trait Backbone: Send + Sync + fmt::Debug {
 
     /// The stages below which the network can be cut in two (see [`crate::Upper`]); empty where it
     /// can't be.
-    fn cuts(&self) -> Vec<String> {
+    fn split_points(&self) -> Vec<String> {
         Vec::new()
     }
 
@@ -100,7 +102,7 @@ pub trait Backbone: Send + Sync + fmt::Debug {
     /// activations `(n, h, w, c)`.
     ///
     /// Errs where [`Backbone::features`] does, or the network can't be cut there.
-    fn below(
+    fn forward_to(
         &self,
         _params: &Params,
         _buffers: &Buffers,
@@ -114,7 +116,7 @@ pub trait Backbone: Send + Sync + fmt::Debug {
     /// What enters `to`, a cut above the cut `from`, when `activations (n, h, w, c)` enter `from`.
     ///
     /// Errs where [`Backbone::below`] does.
-    fn between(
+    fn forward_between(
         &self,
         _params: &Params,
         _buffers: &Buffers,
@@ -128,7 +130,7 @@ pub trait Backbone: Send + Sync + fmt::Debug {
     /// The features of what enters `stage`.
     ///
     /// Errs where [`Backbone::below`] does.
-    fn above(
+    fn forward_from(
         &self,
         _params: &Params,
         _buffers: &Buffers,

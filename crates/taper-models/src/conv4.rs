@@ -1,8 +1,8 @@
 //! Conv4: four blocks of convolution, batch norm, ReLU and max pooling (Vinyals et al. 2016,
 //! section 4.1.1), the standard small network of few-shot learning.
 
-use crate::layers::{self, Pass, Then};
-use crate::{Backbone, Buffers, Features, Mode, ModelError, Params, Result, Slot, Start};
+use crate::layers::{self, LayerEpilogue, Pass};
+use crate::{Backbone, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result, Start};
 use candle_core::Tensor;
 use taper_ops::{Convolution, Window, channels_last};
 
@@ -46,15 +46,15 @@ impl Backbone for Conv4 {
         self.input
     }
 
-    fn slots(&self) -> Vec<Slot> {
-        let mut slots = Vec::new();
+    fn param_specs(&self) -> Vec<ParamSpec> {
+        let mut param_specs = Vec::new();
         for block in 0..BLOCKS {
             let inputs = if block == 0 { self.input.0 } else { self.width };
             let shape = [self.width, inputs, 3, 3];
-            slots.push(Slot::weight(&format!("block{block}.conv"), &shape, Start::XavierUniform));
-            slots.extend(Slot::norm(&format!("block{block}.norm"), self.width));
+            param_specs.push(ParamSpec::weight(&format!("block{block}.conv"), &shape, Start::XavierUniform));
+            param_specs.extend(ParamSpec::norm(&format!("block{block}.norm"), self.width));
         }
-        slots
+        param_specs
     }
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
@@ -63,7 +63,7 @@ impl Backbone for Conv4 {
         for block in 0..BLOCKS {
             let how = Convolution { padding: 1, ..Convolution::default() };
             let names = (format!("block{block}.conv"), format!("block{block}.norm"));
-            x = pass.layer((&names.0, &names.1), &x, how, Then::ReluPool(Window::tiled(2)))?;
+            x = pass.layer((&names.0, &names.1), &x, how, LayerEpilogue::ReluPool(Window::tiled(2)))?;
         }
         Ok(pass.into_features(layers::flatten(&x)?))
     }

@@ -1,8 +1,8 @@
 //! EfficientNet-Lite0 (Tan and Le 2019, in the variant of the TensorFlow authors, 2020: no
 //! squeeze-and-excitation, ReLU6 for swish): depthwise convolutions between pointwise ones.
 
-use crate::layers::{Pass, Then};
-use crate::{Backbone, Buffers, Features, Mode, ModelError, Params, Result, Slot, Start};
+use crate::layers::{LayerEpilogue, Pass};
+use crate::{Backbone, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result, Start};
 use candle_core::Tensor;
 use taper_ops::{Convolution, channels_last, global_avg_pool};
 
@@ -65,18 +65,18 @@ impl Unit {
         Self { convolution, norm, inputs, outputs, kernel: 1, stride: 1, depthwise: false, rectified: true }
     }
 
-    fn slots(&self) -> impl Iterator<Item = Slot> {
+    fn param_specs(&self) -> impl Iterator<Item = ParamSpec> {
         let Self { inputs, outputs, kernel, depthwise, .. } = *self;
         let shape = [outputs, if depthwise { 1 } else { inputs }, kernel, kernel];
-        std::iter::once(Slot::weight(&self.convolution, &shape, Start::KaimingNormal))
-            .chain(Slot::norm(&self.norm, outputs))
+        std::iter::once(ParamSpec::weight(&self.convolution, &shape, Start::KaimingNormal))
+            .chain(ParamSpec::norm(&self.norm, outputs))
     }
 
     fn pass(&self, pass: &mut Pass, x: &Tensor) -> Result<Tensor> {
         let groups = if self.depthwise { self.inputs } else { 1 };
         let (x, padding) = same(x, self.kernel, self.stride)?;
         let how = Convolution { stride: self.stride, padding, groups };
-        let then = if self.rectified { Then::Relu6 } else { Then::Nothing };
+        let then = if self.rectified { LayerEpilogue::Relu6 } else { LayerEpilogue::Nothing };
         pass.layer((&self.convolution, &self.norm), &x, how, then)
     }
 }
@@ -204,8 +204,8 @@ impl Backbone for EfficientNetLite0 {
         "classifier"
     }
 
-    fn slots(&self) -> Vec<Slot> {
-        self.units().flat_map(|unit| unit.slots().collect::<Vec<_>>()).collect()
+    fn param_specs(&self) -> Vec<ParamSpec> {
+        self.units().flat_map(|unit| unit.param_specs().collect::<Vec<_>>()).collect()
     }
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
@@ -216,14 +216,14 @@ impl Backbone for EfficientNetLite0 {
 
     fn stages(&self) -> Vec<String> {
         let ends = |names: [&str; 2]| names.map(String::from);
-        ends(["conv_stem", "bn1"]).into_iter().chain(self.cuts()).chain(ends(["conv_head", "bn2"])).collect()
+        ends(["conv_stem", "bn1"]).into_iter().chain(self.split_points()).chain(ends(["conv_head", "bn2"])).collect()
     }
 
-    fn cuts(&self) -> Vec<String> {
+    fn split_points(&self) -> Vec<String> {
         (0..STAGES.len()).map(|stage| format!("blocks.{stage}")).collect()
     }
 
-    fn below(
+    fn forward_to(
         &self,
         params: &Params,
         buffers: &Buffers,
@@ -239,7 +239,7 @@ impl Backbone for EfficientNetLite0 {
         Ok(x)
     }
 
-    fn between(
+    fn forward_between(
         &self,
         params: &Params,
         buffers: &Buffers,
@@ -253,7 +253,7 @@ impl Backbone for EfficientNetLite0 {
         blocks.try_fold(activations.clone(), |x, block| block.pass(&mut pass, &x))
     }
 
-    fn above(
+    fn forward_from(
         &self,
         params: &Params,
         buffers: &Buffers,
@@ -278,9 +278,13 @@ mod tests {
     fn parameters_are_as_many_as_published() {
         let network =
             Network::new(Arc::new(EfficientNetLite0::new((3, 224, 224)).unwrap()), Head::Linear { outputs: 1000 });
-        let slots = network.slots();
+        let param_specs = network.param_specs();
         let count = |buffer: bool| -> usize {
-            slots.iter().filter(|slot| slot.buffer == buffer).map(|slot| slot.shape.iter().product::<usize>()).sum()
+            param_specs
+                .iter()
+                .filter(|slot| slot.buffer == buffer)
+                .map(|slot| slot.shape.iter().product::<usize>())
+                .sum()
         };
         assert_eq!(count(false), 4_652_008);
         // the published file has 4,694,073 values, one of them a count in each of 49 norms

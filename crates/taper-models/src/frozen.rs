@@ -22,7 +22,7 @@ impl Frozen {
         Self { backbone, state, packed: Arc::default() }
     }
 
-    /// The features `(n, d)` of `inputs (n, c, h, w)`, f32, normalised by the stored statistics.
+    /// The features `(n, d)` of `inputs (n, c, h, w)`, f32, normalized by the stored statistics.
     ///
     /// Errs when the inputs' shape or the state don't fit.
     pub fn features(&self, inputs: &Tensor) -> Result<Tensor> {

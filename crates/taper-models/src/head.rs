@@ -1,6 +1,6 @@
 //! What maps features to logits.
 
-use crate::{Backbone, Matching, Mode, Params, Result, Slot, Start, layers, slot};
+use crate::{Backbone, Matching, Mode, ParamSpec, Params, Result, Start, layers, param_spec};
 use candle_core::Tensor;
 use taper_ops::relu;
 
@@ -62,23 +62,23 @@ impl Head {
     }
 
     /// Its parameters under `name`, without numbers, for features of `width`.
-    pub fn slots(&self, name: &str, width: usize) -> Vec<Slot> {
+    pub fn param_specs(&self, name: &str, width: usize) -> Vec<ParamSpec> {
         let layers = self.layers(name, width).into_iter();
-        let mut slots: Vec<Slot> =
-            layers.flat_map(|(layer, inputs, outputs)| Slot::torch_default(&layer, &[outputs, inputs])).collect();
+        let mut param_specs: Vec<ParamSpec> =
+            layers.flat_map(|(layer, inputs, outputs)| ParamSpec::torch_default(&layer, &[outputs, inputs])).collect();
         if let Self::Matching { images, outputs } = *self {
-            slots.extend(Matching::slots(name));
+            param_specs.extend(Matching::param_specs(name));
             if images > 0 {
-                slots.push(Slot::param(format!("{name}.support"), &[images, width], Start::Zeros));
-                slots.push(Slot::param(format!("{name}.members"), &[outputs, images], Start::Zeros));
+                param_specs.push(ParamSpec::param(format!("{name}.support"), &[images, width], Start::Zeros));
+                param_specs.push(ParamSpec::param(format!("{name}.members"), &[outputs, images], Start::Zeros));
             }
         }
-        slots
+        param_specs
     }
 
     /// Fresh parameters under `name`, PyTorch's default, for features of `width`.
     pub fn init(&self, name: &str, width: usize, seed: u64) -> Result<Params> {
-        Ok(slot::draw(&self.slots(name, width), seed)?.params)
+        Ok(param_spec::draw(&self.param_specs(name, width), seed)?.params)
     }
 
     /// Logits `(n, outputs)` of `features (n, d)` of a backbone.

@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use rand::Rng as _;
 use std::sync::Arc;
 use taper_ops::{
-    Convolution, Follow, FrozenConvolution, Statistics, Window, add_relu, batch_norm, conv_norm, conv2d,
+    Convolution, Epilogue, FrozenConvolution, Statistics, Window, add_relu, batch_norm, conv_norm, conv2d,
     fold_batch_norm, max_pool2d, relu, relu6,
 };
 
@@ -22,7 +22,7 @@ pub(crate) struct Pass<'a> {
 
 /// What follows a convolution's norm.
 #[derive(Clone, Copy)]
-pub(crate) enum Then<'a> {
+pub(crate) enum LayerEpilogue<'a> {
     /// Nothing.
     Nothing,
     /// ReLU.
@@ -35,13 +35,13 @@ pub(crate) enum Then<'a> {
     ReluPool(Window),
 }
 
-impl Then<'_> {
+impl LayerEpilogue<'_> {
     /// The part of it that needs no other branch.
-    fn follow(self) -> Follow {
+    fn epilogue(self) -> Epilogue {
         match self {
-            Self::Nothing | Self::Relu6 | Self::AddRelu(_) => Follow::Nothing,
-            Self::Relu => Follow::Relu,
-            Self::ReluPool(window) => Follow::ReluPool(window),
+            Self::Nothing | Self::Relu6 | Self::AddRelu(_) => Epilogue::Nothing,
+            Self::Relu => Epilogue::Relu,
+            Self::ReluPool(window) => Epilogue::ReluPool(window),
         }
     }
 }
@@ -59,7 +59,7 @@ impl<'a> Pass<'a> {
         (convolution, norm): (&str, &str),
         x: &Tensor,
         how: Convolution,
-        then: Then,
+        then: LayerEpilogue,
     ) -> Result<Tensor> {
         if let (Some(packed), Norm::Stored) = (self.packed.clone(), self.norm) {
             return self.packed_layer(&packed, (convolution, norm), x, how, then);
@@ -68,23 +68,23 @@ impl<'a> Pass<'a> {
         let (scale, shift) = self.scale_shift(norm)?;
         let y = match self.norm {
             Norm::Batch => {
-                let (y, statistics) = conv_norm(x, weight, how, (scale, shift), self.eps, then.follow())?;
+                let (y, statistics) = conv_norm(x, weight, how, (scale, shift), self.eps, then.epilogue())?;
                 let rows = y.dim(0)? * how.output(x.dim(1)?, weight.dim(2)?) * how.output(x.dim(2)?, weight.dim(3)?);
                 self.statistics.record(norm, &statistics, rows);
                 y
             }
             Norm::Stored => {
                 let y = batch_norm(&conv2d(x, weight, how)?, &self.stored(norm)?, scale, shift, self.eps)?;
-                match then.follow() {
-                    Follow::Nothing => y,
-                    Follow::Relu => relu(&y)?,
-                    Follow::ReluPool(window) => relu(&max_pool2d(&y, window)?)?,
+                match then.epilogue() {
+                    Epilogue::Nothing => y,
+                    Epilogue::Relu => relu(&y)?,
+                    Epilogue::ReluPool(window) => relu(&max_pool2d(&y, window)?)?,
                 }
             }
         };
         Ok(match then {
-            Then::Relu6 => relu6(&y)?,
-            Then::AddRelu(residual) => add_relu(&y, residual)?,
+            LayerEpilogue::Relu6 => relu6(&y)?,
+            LayerEpilogue::AddRelu(residual) => add_relu(&y, residual)?,
             _ => y,
         })
     }
@@ -96,7 +96,7 @@ impl<'a> Pass<'a> {
         (convolution, norm): (&str, &str),
         x: &Tensor,
         how: Convolution,
-        then: Then,
+        then: LayerEpilogue,
     ) -> Result<Tensor> {
         let frozen = packed.get_or_pack(convolution, || {
             let weight = self.params.get(&format!("{convolution}.weight"))?;
@@ -105,11 +105,11 @@ impl<'a> Pass<'a> {
             Ok(FrozenConvolution::new(x, &folded, &bias, how)?)
         })?;
         Ok(match then {
-            Then::Nothing => frozen.forward(x, None, false)?,
-            Then::Relu => frozen.forward(x, None, true)?,
-            Then::Relu6 => relu6(&frozen.forward(x, None, false)?)?,
-            Then::AddRelu(residual) => frozen.forward(x, Some(residual), true)?,
-            Then::ReluPool(window) => max_pool2d(&frozen.forward(x, None, true)?, window)?,
+            LayerEpilogue::Nothing => frozen.forward(x, None, false)?,
+            LayerEpilogue::Relu => frozen.forward(x, None, true)?,
+            LayerEpilogue::Relu6 => relu6(&frozen.forward(x, None, false)?)?,
+            LayerEpilogue::AddRelu(residual) => frozen.forward(x, Some(residual), true)?,
+            LayerEpilogue::ReluPool(window) => max_pool2d(&frozen.forward(x, None, true)?, window)?,
         })
     }
 
@@ -162,14 +162,14 @@ pub(crate) enum Drop {
 /// Dropout (Srivastava et al. 2014) with probability `p`, the rest scaled up; nothing when the
 /// mode has it off.
 pub(crate) fn dropout(x: &Tensor, p: f64, what: Drop, mode: &mut Mode) -> Result<Tensor> {
-    let Some(chance) = mode.dropout.as_mut() else { return Ok(x.clone()) };
+    let Some(rng) = mode.dropout.as_mut() else { return Ok(x.clone()) };
     let shape = match (what, x.dims()) {
         (Drop::Channels, &[n, _, _, c]) => vec![n, 1, 1, c],
         _ => x.dims().to_vec(),
     };
     let kept = (1.0 / (1.0 - p)) as f32;
     let mask: Vec<f32> =
-        (0..shape.iter().product()).map(|_| if chance.random::<f64>() < p { 0.0 } else { kept }).collect();
+        (0..shape.iter().product()).map(|_| if rng.random::<f64>() < p { 0.0 } else { kept }).collect();
     let mask = Tensor::from_vec(mask, shape, &Device::Cpu)?.to_dtype(x.dtype())?;
     Ok(x.broadcast_mul(&mask)?)
 }
@@ -178,7 +178,7 @@ pub(crate) fn dropout(x: &Tensor, p: f64, what: Drop, mode: &mut Mode) -> Result
 /// `(n, h, w, c)` are dropped together, a share `p` of everything, the rest scaled up; nothing when
 /// the mode has dropout off.
 pub(crate) fn drop_block(x: &Tensor, p: f64, side: usize, mode: &mut Mode) -> Result<Tensor> {
-    let Some(chance) = mode.dropout.as_mut() else { return Ok(x.clone()) };
+    let Some(rng) = mode.dropout.as_mut() else { return Ok(x.clone()) };
     let (n, h, w, c) = x.dims4()?;
     let side = side.min(h).min(w);
     let (rows, columns) = (h - side + 1, w - side + 1);
@@ -188,7 +188,7 @@ pub(crate) fn drop_block(x: &Tensor, p: f64, side: usize, mode: &mut Mode) -> Re
     for image in 0..n {
         for (top, left) in (0..rows).flat_map(|top| (0..columns).map(move |left| (top, left))) {
             for channel in 0..c {
-                if chance.random::<f64>() >= gamma {
+                if rng.random::<f64>() >= gamma {
                     continue;
                 }
                 for (i, j) in (top..top + side).flat_map(|i| (left..left + side).map(move |j| (i, j))) {

@@ -7,7 +7,7 @@
 //! for few-shot classification"). Here a place looks only for what lies near the same place, since
 //! drawings of one character keep their arrangement.
 
-use crate::{Params, Result, Slot, Start};
+use crate::{ParamSpec, Params, Result, Start};
 use candle_core::{D, Tensor};
 use taper_ops::window_match;
 
@@ -104,10 +104,10 @@ impl<'a> Matching<'a> {
 
     /// The learned numbers under `name`: near places first, a soft window, and weights that start
     /// learning briskly.
-    pub(crate) fn slots(name: &str) -> [Slot; 2] {
+    pub(crate) fn param_specs(name: &str) -> [ParamSpec; 2] {
         [
-            Slot::param(format!("{name}.window"), &[WINDOW], Start::Values(&NEAR_FIRST)),
-            Slot::param(format!("{name}.scales"), &[3], Start::Values(&SCALES)),
+            ParamSpec::param(format!("{name}.window"), &[WINDOW], Start::Values(&NEAR_FIRST)),
+            ParamSpec::param(format!("{name}.scales"), &[3], Start::Values(&SCALES)),
         ]
     }
 
@@ -206,8 +206,8 @@ mod tests {
     const LAYOUT: Layout = Layout { views: 1, side: 3, local: 4, global: 5 };
 
     fn params() -> Params {
-        let slots = Matching::slots("head").into_iter();
-        slots.map(|slot| (slot.name.clone(), slot.draw(0).unwrap().to_dtype(DType::F64).unwrap())).collect()
+        let param_specs = Matching::param_specs("head").into_iter();
+        param_specs.map(|slot| (slot.name.clone(), slot.draw(0).unwrap().to_dtype(DType::F64).unwrap())).collect()
     }
 
     fn features(stream: &str, images: usize) -> Tensor {

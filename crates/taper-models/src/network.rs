@@ -1,6 +1,6 @@
 //! A backbone with a head.
 
-use crate::{Backbone, BatchStatistics, Buffers, Head, Mode, ModelError, Params, Result, Slot, State};
+use crate::{Backbone, BatchStatistics, Buffers, Head, Mode, ModelError, ParamSpec, Params, Result, State};
 use candle_core::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -50,10 +50,10 @@ impl Network {
     }
 
     /// Its parameters and statistics, without numbers: the backbone's, then the head's.
-    pub fn slots(&self) -> Vec<Slot> {
-        let mut slots = self.backbone.slots();
-        slots.extend(self.head.slots(self.backbone.head_name(), self.backbone.width()));
-        slots
+    pub fn param_specs(&self) -> Vec<ParamSpec> {
+        let mut param_specs = self.backbone.param_specs();
+        param_specs.extend(self.head.param_specs(self.backbone.head_name(), self.backbone.width()));
+        param_specs
     }
 
     /// Fresh parameters of the head alone.
@@ -99,7 +99,7 @@ impl Network {
 
     /// The same for named tensors.
     pub(crate) fn check_tensors<'a>(&self, found: impl Iterator<Item = (&'a str, &'a Tensor)>) -> Result<()> {
-        let mut problems = compare(&self.slots(), found.collect());
+        let mut problems = compare(&self.param_specs(), found.collect());
         if problems.is_empty() {
             return Ok(());
         }
@@ -112,7 +112,7 @@ impl Network {
     }
 }
 
-fn compare(expected: &[Slot], found: BTreeMap<&str, &Tensor>) -> Vec<String> {
+fn compare(expected: &[ParamSpec], found: BTreeMap<&str, &Tensor>) -> Vec<String> {
     let mut problems = Vec::new();
     for slot in expected {
         let (name, shape) = (&slot.name, &slot.shape);

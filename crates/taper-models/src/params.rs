@@ -1,6 +1,6 @@
 //! Parameters and running statistics as values.
 
-use crate::{ModelError, Result, Slot};
+use crate::{ModelError, ParamSpec, Result};
 use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
 use taper_ops::{dot, weighted_sum};
@@ -150,7 +150,7 @@ impl Params {
     }
 }
 
-/// The statistics of one batch in every normalisation of a network, still tracked.
+/// The statistics of one batch in every normalization of a network, still tracked.
 #[derive(Debug, Clone, Default)]
 pub struct BatchStatistics {
     /// `….running_mean` and `….running_var` (biased) of this batch.
@@ -194,7 +194,7 @@ impl Buffers {
     }
 
     /// Is a parameter the scale or shift of a norm that has running statistics here?
-    pub fn normalise(&self, parameter: &str) -> bool {
+    pub fn normalize(&self, parameter: &str) -> bool {
         let layer = parameter.rsplit_once('.').map_or("", |(layer, _)| layer);
         self.get(&format!("{layer}.running_mean")).is_ok()
     }
@@ -202,7 +202,7 @@ impl Buffers {
 
 impl State {
     /// Fills a network's slot.
-    pub(crate) fn insert(&mut self, slot: &Slot, tensor: Tensor) {
+    pub(crate) fn insert(&mut self, slot: &ParamSpec, tensor: Tensor) {
         let tensors = if slot.buffer { &mut self.buffers.0 } else { &mut self.params.0 };
         tensors.insert(slot.name.clone(), tensor);
     }

@@ -29,7 +29,7 @@ impl Network {
         }
         self.check_tensors(weights.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
         let mut state = State::default();
-        for slot in self.slots() {
+        for slot in self.param_specs() {
             let tensor = weights.get(&slot.name).ok_or_else(|| ModelError::Missing(slot.name.clone()))?;
             if !tensor.dtype().is_float() {
                 return Err(ModelError::Misfit {
@@ -62,19 +62,19 @@ fn candidates(weights: &BTreeMap<String, Tensor>) -> Vec<Architecture> {
 
 /// The head's outputs if the weights are this architecture's.
 fn outputs(architecture: Architecture, weights: &BTreeMap<String, Tensor>) -> Option<usize> {
-    let side = architecture.usual_side();
-    // those that see in colour alone say so at once
+    let side = architecture.default_side();
+    // those that see in color alone say so at once
     let trial = architecture.backbone((1, side, side)).or_else(|_| architecture.backbone((3, side, side))).ok()?;
-    let first = trial.slots().into_iter().find(|slot| slot.shape.len() == 4)?;
+    let first = trial.param_specs().into_iter().find(|slot| slot.shape.len() == 4)?;
     let &[_, channels, _, _] = weights.get(&first.name)?.dims() else { return None };
     let backbone = architecture.backbone((channels, side, side)).ok()?;
-    let slots = backbone.slots();
+    let param_specs = backbone.param_specs();
     // the seed recipe's hidden layer grows with the image, which the weights don't tell
     let any_size = |name: &str| architecture == Architecture::SmallCnn && name == "fc1.weight";
     let fits = |tensor: &Tensor, shape: &[usize], name: &str| tensor.dims() == shape || any_size(name);
-    let all = slots.iter().all(|slot| weights.get(&slot.name).is_some_and(|t| fits(t, &slot.shape, &slot.name)));
+    let all = param_specs.iter().all(|slot| weights.get(&slot.name).is_some_and(|t| fits(t, &slot.shape, &slot.name)));
     let head = format!("{}.", backbone.head_name());
     let others = weights.keys().filter(|name| !name.starts_with(&head)).count();
     let last = weights.iter().rfind(|(name, tensor)| name.starts_with(&head) && tensor.rank() == 2);
-    (all && others == slots.len()).then(|| last.map_or(0, |(_, weight)| weight.dims()[0]))
+    (all && others == param_specs.len()).then(|| last.map_or(0, |(_, weight)| weight.dims()[0]))
 }

@@ -1,8 +1,8 @@
 //! Residual networks (He et al. 2016): torchvision's for ImageNet and the narrow ones for CIFAR,
 //! from one builder.
 
-use crate::layers::{Pass, Then};
-use crate::{Backbone, Buffers, Features, Mode, ModelError, Params, Result, Slot, Start};
+use crate::layers::{LayerEpilogue, Pass};
+use crate::{Backbone, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result, Start};
 use candle_core::Tensor;
 use taper_ops::{Convolution, Window, avg_pool2d, channels_last, global_avg_pool};
 
@@ -168,7 +168,7 @@ impl ResNet {
         let cifar = self.depth.is_cifar();
         let (stride, padding) = if cifar { (1, 1) } else { (2, 3) };
         let pool = Window { kernel: 3, stride: 2, padding: 1 };
-        let then = if cifar { Then::Relu } else { Then::ReluPool(pool) };
+        let then = if cifar { LayerEpilogue::Relu } else { LayerEpilogue::ReluPool(pool) };
         pass.layer(("conv1", "bn1"), &channels_last(images)?, Convolution { stride, padding, groups: 1 }, then)
     }
 
@@ -186,7 +186,8 @@ impl ResNet {
         for layer in &layers {
             let names = (format!("{}.conv{}", block.name, layer.number), format!("{}.bn{}", block.name, layer.number));
             let how = Convolution { stride: layer.stride, padding: layer.kernel / 2, groups: 1 };
-            let then = if layer.number < layers.len() { Then::Relu } else { Then::AddRelu(&shortcut) };
+            let then =
+                if layer.number < layers.len() { LayerEpilogue::Relu } else { LayerEpilogue::AddRelu(&shortcut) };
             y = pass.layer((&names.0, &names.1), &y, how, then)?;
         }
         Ok(y)
@@ -204,7 +205,7 @@ impl ResNet {
         }
         let how = Convolution { stride: block.stride, ..Convolution::default() };
         let names = (format!("{}.downsample.0", block.name), format!("{}.downsample.1", block.name));
-        pass.layer((&names.0, &names.1), x, how, Then::Nothing)
+        pass.layer((&names.0, &names.1), x, how, LayerEpilogue::Nothing)
     }
 }
 
@@ -225,11 +226,11 @@ impl Backbone for ResNet {
         if self.depth.is_cifar() { "linear" } else { "fc" }
     }
 
-    fn slots(&self) -> Vec<Slot> {
-        let mut slots = Vec::new();
+    fn param_specs(&self) -> Vec<ParamSpec> {
+        let mut param_specs = Vec::new();
         let mut add = |conv: &str, norm: &str, outputs: usize, inputs: usize, kernel: usize| {
-            slots.push(Slot::weight(conv, &[outputs, inputs, kernel, kernel], Start::KaimingNormal));
-            slots.extend(Slot::norm(norm, outputs));
+            param_specs.push(ParamSpec::weight(conv, &[outputs, inputs, kernel, kernel], Start::KaimingNormal));
+            param_specs.extend(ParamSpec::norm(norm, outputs));
         };
         let kernel = if self.depth.is_cifar() { 3 } else { 7 };
         add("conv1", "bn1", self.depth.stem(), self.input.0, kernel);
@@ -243,7 +244,7 @@ impl Backbone for ResNet {
                 add(&conv, &norm, block.outputs, block.inputs, 1);
             }
         }
-        slots
+        param_specs
     }
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
@@ -253,14 +254,14 @@ impl Backbone for ResNet {
     }
 
     fn stages(&self) -> Vec<String> {
-        ["conv1".to_string(), "bn1".to_string()].into_iter().chain(self.cuts()).collect()
+        ["conv1".to_string(), "bn1".to_string()].into_iter().chain(self.split_points()).collect()
     }
 
-    fn cuts(&self) -> Vec<String> {
+    fn split_points(&self) -> Vec<String> {
         (1..=self.depth.layers().len()).map(|layer| format!("layer{layer}")).collect()
     }
 
-    fn below(
+    fn forward_to(
         &self,
         params: &Params,
         buffers: &Buffers,
@@ -276,7 +277,7 @@ impl Backbone for ResNet {
         Ok(x)
     }
 
-    fn between(
+    fn forward_between(
         &self,
         params: &Params,
         buffers: &Buffers,
@@ -290,7 +291,7 @@ impl Backbone for ResNet {
         blocks.try_fold(activations.clone(), |x, block| self.block(&mut pass, &block, &x))
     }
 
-    fn above(
+    fn forward_from(
         &self,
         params: &Params,
         buffers: &Buffers,
@@ -367,7 +368,7 @@ mod tests {
         let published = [(R18, 11_689_512), (R50, 25_557_032), (R152, 60_192_808), (Cifar20, 269_722 + 990 * 65)];
         for (depth, count) in published {
             let network = network(depth, 32).with_head(Head::Linear { outputs: 1000 });
-            let params = network.slots().into_iter().filter(|slot| !slot.buffer);
+            let params = network.param_specs().into_iter().filter(|slot| !slot.buffer);
             let found: usize = params.map(|slot| slot.shape.iter().product::<usize>()).sum();
             assert_eq!(found, count, "{}", depth.name());
         }

@@ -2,8 +2,8 @@
 //! Optimization", section 4.1; first in Mishra et al. 2018): four blocks of three convolutions with
 //! 64, 160, 320 and 640 channels, each halving the image, with DropBlock in the last two.
 
-use crate::layers::{self, Drop, Pass, Then};
-use crate::{Backbone, Buffers, Features, Mode, ModelError, Params, Result, Slot, Start};
+use crate::layers::{self, Drop, LayerEpilogue, Pass};
+use crate::{Backbone, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result, Start};
 use candle_core::Tensor;
 use taper_ops::{Convolution, Window, channels_last, global_avg_pool, leaky_relu, max_pool2d};
 
@@ -54,24 +54,24 @@ impl Backbone for ResNet12 {
         self.input
     }
 
-    fn slots(&self) -> Vec<Slot> {
-        let mut slots = Vec::new();
+    fn param_specs(&self) -> Vec<ParamSpec> {
+        let mut param_specs = Vec::new();
         for (block, &outputs) in CHANNELS.iter().enumerate() {
             let name = format!("layer{}.0", block + 1);
             for layer in 1..=3 {
                 let inputs = if layer == 1 { self.inputs(block) } else { outputs };
-                slots.push(Slot::weight(
+                param_specs.push(ParamSpec::weight(
                     &format!("{name}.conv{layer}"),
                     &[outputs, inputs, 3, 3],
                     Start::KaimingNormal,
                 ));
-                slots.extend(Slot::norm(&format!("{name}.bn{layer}"), outputs));
+                param_specs.extend(ParamSpec::norm(&format!("{name}.bn{layer}"), outputs));
             }
             let shortcut = [outputs, self.inputs(block), 1, 1];
-            slots.push(Slot::weight(&format!("{name}.downsample.0"), &shortcut, Start::KaimingNormal));
-            slots.extend(Slot::norm(&format!("{name}.downsample.1"), outputs));
+            param_specs.push(ParamSpec::weight(&format!("{name}.downsample.0"), &shortcut, Start::KaimingNormal));
+            param_specs.extend(ParamSpec::norm(&format!("{name}.downsample.1"), outputs));
         }
-        slots
+        param_specs
     }
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
@@ -81,7 +81,12 @@ impl Backbone for ResNet12 {
             let name = format!("layer{}.0", block + 1);
             let mut layer = |convolution: &str, norm: &str, x: &Tensor, padding| {
                 let how = Convolution { padding, ..Convolution::default() };
-                pass.layer((&format!("{name}.{convolution}"), &format!("{name}.{norm}")), x, how, Then::Nothing)
+                pass.layer(
+                    (&format!("{name}.{convolution}"), &format!("{name}.{norm}")),
+                    x,
+                    how,
+                    LayerEpilogue::Nothing,
+                )
             };
             let y = leaky_relu(&layer("conv1", "bn1", &x, 1)?, SLOPE)?;
             let y = leaky_relu(&layer("conv2", "bn2", &y, 1)?, SLOPE)?;
@@ -110,7 +115,7 @@ mod tests {
     fn it_has_the_published_number_of_parameters() {
         let count: usize = ResNet12::new((3, 84, 84))
             .unwrap()
-            .slots()
+            .param_specs()
             .iter()
             .filter(|slot| !slot.buffer)
             .map(|slot| slot.shape.iter().product::<usize>())

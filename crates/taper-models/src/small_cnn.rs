@@ -1,6 +1,6 @@
 //! SmallCnn: the seed recipe's network, two convolutions and a hidden layer.
 
-use crate::{Backbone, BatchStatistics, Buffers, Features, Mode, ModelError, Params, Result, Slot, layers};
+use crate::{Backbone, BatchStatistics, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result, layers};
 use candle_core::Tensor;
 use layers::Drop;
 use taper_ops::{Convolution, Window, channels_last, max_pool2d, relu};
@@ -53,10 +53,10 @@ impl Backbone for SmallCnn {
         "fc2"
     }
 
-    fn slots(&self) -> Vec<Slot> {
+    fn param_specs(&self) -> Vec<ParamSpec> {
         let layers: [(&str, &[usize]); 3] =
             [("conv1", &[32, self.input.0, 3, 3]), ("conv2", &[64, 32, 3, 3]), ("fc1", &[HIDDEN, self.flat()])];
-        layers.into_iter().flat_map(|(name, shape)| Slot::torch_default(name, shape)).collect()
+        layers.into_iter().flat_map(|(name, shape)| ParamSpec::torch_default(name, shape)).collect()
     }
 
     fn features(&self, params: &Params, _buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {

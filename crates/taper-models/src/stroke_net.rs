@@ -1,8 +1,8 @@
 //! StrokeNet: a small residual network for line drawings, which gives both features of places and
 //! one embedding of the whole, for dense matching (see [`Matching`](crate::Matching)).
 
-use crate::layers::{self, Pass, Then};
-use crate::{Backbone, Buffers, Features, Layout, Mode, ModelError, Params, Result, Slot, Start};
+use crate::layers::{self, LayerEpilogue, Pass};
+use crate::{Backbone, Buffers, Features, Layout, Mode, ModelError, ParamSpec, Params, Result, Start};
 use candle_core::Tensor;
 use taper_ops::{Convolution, Window, channels_last};
 
@@ -30,7 +30,7 @@ impl StrokeNet {
             let (c, h, w) = input;
             return Err(ModelError::Invalid(format!(
                 "stroke-net takes drawings of {SIDE}x{SIDE} with 1 channel, not {w}x{h} with {c}: \
-                 end the transform in grey and resize({SIDE})"
+                 end the transform in gray and resize({SIDE})"
             )));
         }
         if width == 0 || !width.is_multiple_of(6) {
@@ -82,31 +82,31 @@ impl Backbone for StrokeNet {
         LAYOUT
     }
 
-    fn slots(&self) -> Vec<Slot> {
-        let mut slots = Vec::new();
+    fn param_specs(&self) -> Vec<ParamSpec> {
+        let mut param_specs = Vec::new();
         for (name, outputs, inputs, kernel) in self.blocks() {
             let shape = [outputs, inputs, kernel, kernel];
-            slots.push(Slot::weight(&format!("{name}.conv"), &shape, Start::KaimingNormal));
-            slots.extend(Slot::norm(&format!("{name}.norm"), outputs));
+            param_specs.push(ParamSpec::weight(&format!("{name}.conv"), &shape, Start::KaimingNormal));
+            param_specs.extend(ParamSpec::norm(&format!("{name}.norm"), outputs));
         }
-        slots.extend(self.layers().into_iter().flat_map(|(name, shape)| Slot::torch_default(name, &shape)));
-        slots
+        param_specs.extend(self.layers().into_iter().flat_map(|(name, shape)| ParamSpec::torch_default(name, &shape)));
+        param_specs
     }
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
         let mut pass = Pass::new(params, buffers, mode);
-        let mut layer = |name: &str, x: &Tensor, then: Then| {
+        let mut layer = |name: &str, x: &Tensor, then: LayerEpilogue| {
             let (stride, padding) = if name == "stem.0" { (2, 2) } else { (1, 1) };
             let how = Convolution { stride, padding, ..Convolution::default() };
             pass.layer((&format!("{name}.conv"), &format!("{name}.norm")), x, how, then)
         };
-        let x = layer("stem.0", &channels_last(inputs)?, Then::Relu)?;
-        let x = layer("stem.1", &x, Then::ReluPool(Window::tiled(2)))?;
-        let x = layer("stem.2", &x, Then::Relu)?;
-        let inner = layer("residual.0", &x, Then::Relu)?;
-        let places = layer("residual.1", &inner, Then::AddRelu(&x))?;
-        let whole = layer("whole.0", &places, Then::ReluPool(Window { kernel: 3, stride: 2, padding: 1 }))?;
-        let whole = layer("whole.1", &whole, Then::Relu)?;
+        let x = layer("stem.0", &channels_last(inputs)?, LayerEpilogue::Relu)?;
+        let x = layer("stem.1", &x, LayerEpilogue::ReluPool(Window::tiled(2)))?;
+        let x = layer("stem.2", &x, LayerEpilogue::Relu)?;
+        let inner = layer("residual.0", &x, LayerEpilogue::Relu)?;
+        let places = layer("residual.1", &inner, LayerEpilogue::AddRelu(&x))?;
+        let whole = layer("whole.0", &places, LayerEpilogue::ReluPool(Window { kernel: 3, stride: 2, padding: 1 }))?;
+        let whole = layer("whole.1", &whole, LayerEpilogue::Relu)?;
         let embedding = layers::linear(params, "embedding", &whole.flatten_from(1)?)?;
         let one = |name: &str| layers::convolution_with_bias(params, name, &places, Convolution::default());
         let (local, attention) = (one("local")?.flatten_from(1)?, one("attention")?.flatten_from(1)?);

@@ -1,6 +1,6 @@
 //! The upper part of a network: what is trained when the part below stays as it is.
 
-use crate::{Backbone, Buffers, Features, Mode, ModelError, Params, Result, Slot};
+use crate::{Backbone, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result};
 use candle_core::Tensor;
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ impl Upper {
 
 /// Errs when it can't be cut at `stage`.
 fn check(backbone: &dyn Backbone, stage: &str) -> Result<()> {
-    let cuts = backbone.cuts();
+    let cuts = backbone.split_points();
     if cuts.iter().any(|cut| cut == stage) {
         return Ok(());
     }
@@ -60,12 +60,12 @@ impl Backbone for Upper {
         self.whole.head_name()
     }
 
-    fn slots(&self) -> Vec<Slot> {
-        self.whole.slots().into_iter().filter(|slot| self.holds(&slot.name)).collect()
+    fn param_specs(&self) -> Vec<ParamSpec> {
+        self.whole.param_specs().into_iter().filter(|slot| self.holds(&slot.name)).collect()
     }
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
-        self.whole.above(params, buffers, inputs, mode, &self.stage)
+        self.whole.forward_from(params, buffers, inputs, mode, &self.stage)
     }
 
     fn stages(&self) -> Vec<String> {
@@ -73,11 +73,11 @@ impl Backbone for Upper {
     }
 
     /// Those of the whole above its own.
-    fn cuts(&self) -> Vec<String> {
-        self.whole.cuts().into_iter().skip_while(|cut| *cut != self.stage).skip(1).collect()
+    fn split_points(&self) -> Vec<String> {
+        self.whole.split_points().into_iter().skip_while(|cut| *cut != self.stage).skip(1).collect()
     }
 
-    fn below(
+    fn forward_to(
         &self,
         params: &Params,
         buffers: &Buffers,
@@ -86,10 +86,10 @@ impl Backbone for Upper {
         stage: &str,
     ) -> Result<Tensor> {
         check(self, stage)?;
-        self.whole.between(params, buffers, inputs, mode, [&self.stage, stage])
+        self.whole.forward_between(params, buffers, inputs, mode, [&self.stage, stage])
     }
 
-    fn above(
+    fn forward_from(
         &self,
         params: &Params,
         buffers: &Buffers,
@@ -97,7 +97,7 @@ impl Backbone for Upper {
         mode: &mut Mode,
         stage: &str,
     ) -> Result<Features> {
-        self.whole.above(params, buffers, activations, mode, stage)
+        self.whole.forward_from(params, buffers, activations, mode, stage)
     }
 }
 
@@ -115,21 +115,21 @@ mod tests {
             let images = uniform(&mut rng(2, "images", 0), (2, 3, 40, 40), -1.0, 1.0).unwrap();
             let rows = |made: Features| made.features.to_vec2::<f32>().unwrap();
             let expected = rows(whole.features(&state.params, &state.buffers, &images, &mut Mode::evaluate()).unwrap());
-            assert!(!whole.cuts().is_empty(), "{name}");
-            for stage in whole.cuts() {
+            assert!(!whole.split_points().is_empty(), "{name}");
+            for stage in whole.split_points() {
                 let upper = Upper::new(whole.clone(), &stage).unwrap();
                 let (params, buffers) = (&state.params, &state.buffers);
-                let below = whole.below(params, buffers, &images, &mut Mode::evaluate(), &stage).unwrap();
+                let below = whole.forward_to(params, buffers, &images, &mut Mode::evaluate(), &stage).unwrap();
                 let (params, buffers) =
                     (params.filter(|name| upper.holds(name)), buffers.filter(|name| upper.holds(name)));
                 let made = upper.features(&params, &buffers, &below, &mut Mode::evaluate()).unwrap();
                 assert_eq!(rows(made), expected, "{name} cut at {stage}");
-                assert_eq!(upper.slots().len(), params.len() + buffers.len());
+                assert_eq!(upper.param_specs().len(), params.len() + buffers.len());
                 let bits = |made: Tensor| made.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-                for higher in upper.cuts() {
+                for higher in upper.split_points() {
                     let cut = |backbone: &dyn Backbone, inputs: &Tensor| {
                         let (params, buffers) = (&state.params, &state.buffers);
-                        bits(backbone.below(params, buffers, inputs, &mut Mode::evaluate(), &higher).unwrap())
+                        bits(backbone.forward_to(params, buffers, inputs, &mut Mode::evaluate(), &higher).unwrap())
                     };
                     assert_eq!(cut(&upper, &below), cut(whole.as_ref(), &images), "{name}: {stage} to {higher}");
                 }

@@ -1,7 +1,7 @@
 //! Vision networks of candle-transformers as frozen backbones: used as they were published, never
 //! trained. Parameters keep the names that candle-transformers reads.
 
-use crate::{Backbone, BatchStatistics, Buffers, Features, Mode, ModelError, Norm, Params, Result, Slot, Start};
+use crate::{Backbone, BatchStatistics, Buffers, Features, Mode, ModelError, Norm, ParamSpec, Params, Result, Start};
 use candle_core::{DType, Device, Module, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
@@ -55,7 +55,7 @@ impl VisionNetworkKind {
     }
 
     /// The image side it was made for.
-    pub fn usual_side(self) -> usize {
+    pub fn default_side(self) -> usize {
         if matches!(self, DinoV2Small | DinoV2Base) { 518 } else { 224 }
     }
 
@@ -132,13 +132,13 @@ pub struct VisionNetwork {
 impl VisionNetwork {
     /// A network for images of `(channels, height, width)`.
     ///
-    /// Errs for images that are not in colour, not square, or of a size that it can't take.
+    /// Errs for images that are not in color, not square, or of a size that it can't take.
     pub fn new(kind: VisionNetworkKind, (channels, height, width): (usize, usize, usize)) -> Result<Self> {
         if channels != 3 || height != width || !kind.takes(height) {
             return Err(ModelError::Invalid(format!(
-                "{} takes no images of {height}x{width} with {channels} channels: use colour and --image-size {}",
+                "{} takes no images of {height}x{width} with {channels} channels: use color and --image-size {}",
                 kind.name(),
-                kind.usual_side()
+                kind.default_side()
             )));
         }
         Ok(Self { kind, side: height })
@@ -167,15 +167,15 @@ impl Backbone for VisionNetwork {
     }
 
     /// What candle's network asks for while it is built.
-    fn slots(&self) -> Vec<Slot> {
+    fn param_specs(&self) -> Vec<ParamSpec> {
         let asked = Asked::default();
         let builder = VarBuilder::from_backend(Box::new(asked.clone()), DType::F32, Device::Cpu);
         // zeros of the shape that is asked for never fail it
         if self.kind.build(builder, self.width()).is_err() {
             return Vec::new();
         }
-        let slots = std::mem::take(&mut *asked.0.lock().unwrap_or_else(PoisonError::into_inner));
-        slots.into_iter().filter(|slot| !self.in_head(&slot.name)).collect()
+        let param_specs = std::mem::take(&mut *asked.0.lock().unwrap_or_else(PoisonError::into_inner));
+        param_specs.into_iter().filter(|slot| !self.in_head(&slot.name)).collect()
     }
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
@@ -195,7 +195,7 @@ impl Backbone for VisionNetwork {
 
     fn stages(&self) -> Vec<String> {
         let mut stages: Vec<String> = Vec::new();
-        for slot in self.slots() {
+        for slot in self.param_specs() {
             let stage = slot.name.split('.').next().unwrap_or_default();
             if stages.iter().all(|known| known != stage) {
                 stages.push(stage.to_string());
@@ -209,15 +209,15 @@ impl Backbone for VisionNetwork {
 /// and can do without: a convolution with a kernel of 0, with the norm after it, and the scale that
 /// its attention alone has.
 #[derive(Clone, Default)]
-struct Asked(Arc<Mutex<Vec<Slot>>>);
+struct Asked(Arc<Mutex<Vec<ParamSpec>>>);
 
 impl SimpleBackend for Asked {
     fn get(&self, shape: Shape, name: &str, hint: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
         let dims = shape.dims();
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut param_specs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if shape.elem_count() == 0 || name.ends_with("layer_scale.gamma") {
             let part = name.strip_suffix("conv.weight");
-            slots.retain(|slot: &Slot| part.is_none_or(|part| !slot.name.starts_with(part)));
+            param_specs.retain(|slot: &ParamSpec| part.is_none_or(|part| !slot.name.starts_with(part)));
             candle_core::bail!("`{name}` is not there")
         }
         let scale = ["weight", "gamma", "running_var"].iter().any(|end| name.ends_with(end));
@@ -227,8 +227,8 @@ impl SimpleBackend for Asked {
             _ => Start::Zeros,
         };
         let buffer = name.ends_with("running_mean") || name.ends_with("running_var");
-        let slot = Slot { name: name.to_string(), shape: dims.to_vec(), start, buffer };
-        slots.push(slot);
+        let slot = ParamSpec { name: name.to_string(), shape: dims.to_vec(), start, buffer };
+        param_specs.push(slot);
         Tensor::zeros(shape, dtype, device)
     }
 
@@ -288,7 +288,7 @@ mod tests {
     /// Numbers that keep activations alive: no zero tokens and scales.
     fn state(frozen: &VisionNetwork) -> State {
         let mut state = State::default();
-        for slot in frozen.slots() {
+        for slot in frozen.param_specs() {
             let noise = uniform(&mut rng(1, &slot.name, 0), slot.shape.clone(), 0.0, 0.1).unwrap();
             state.insert(&slot, (slot.draw(0).unwrap() + noise).unwrap());
         }

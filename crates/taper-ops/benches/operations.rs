@@ -12,7 +12,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use std::hint::black_box;
 use std::time::Duration;
 use taper_ops::{
-    Convolution, Follow, Gradients, Tape, Window, batch_norm, batch_statistics, conv_norm, conv2d, cross_entropy,
+    Convolution, Epilogue, Gradients, Tape, Window, batch_norm, batch_statistics, conv_norm, conv2d, cross_entropy,
     linear, max_pool2d, on_one_thread, relu, rng, uniform,
 };
 
@@ -82,7 +82,7 @@ impl Network {
             let mut x = x.clone();
             for block in leaves[..12].chunks_exact(3) {
                 let norm = (&block[1], &block[2]);
-                x = conv_norm(&x, &block[0], PADDED, norm, 1e-5, Follow::ReluPool(Window::tiled(2)))?.0;
+                x = conv_norm(&x, &block[0], PADDED, norm, 1e-5, Epilogue::ReluPool(Window::tiled(2)))?.0;
             }
             cross_entropy(&linear(&x.flatten_from(1)?, &leaves[12], &leaves[13])?, labels, 0.0)
         };

@@ -15,7 +15,7 @@
 use candle_core::{Device, Result, Tensor, Var, bail};
 use std::time::{Duration, Instant};
 use taper_ops::{
-    Convolution, Follow, Gradients, Tape, Window, channels_last, conv_norm, cross_entropy, linear, normal, rng,
+    Convolution, Epilogue, Gradients, Tape, Window, channels_last, conv_norm, cross_entropy, linear, normal, rng,
     second_order_probe, uniform, weighted_sum,
 };
 
@@ -46,16 +46,16 @@ impl Batch {
 
 /// Four blocks of convolution weights, scales and shifts, and a linear layer's weights and bias.
 fn parameters() -> Result<Vec<Tensor>> {
-    let mut chance = rng(1, "parameters", 0);
+    let mut rng = rng(1, "parameters", 0);
     let mut all = Vec::new();
     for block in 0..4 {
         let inputs = if block == 0 { 1 } else { CHANNELS };
-        all.push(normal(&mut chance, (CHANNELS, inputs, 3, 3), (2.0 / (9.0 * inputs as f32)).sqrt())?);
-        all.push(uniform(&mut chance, CHANNELS, 0.5, 1.5)?);
-        all.push(uniform(&mut chance, CHANNELS, -0.5, 0.5)?);
+        all.push(normal(&mut rng, (CHANNELS, inputs, 3, 3), (2.0 / (9.0 * inputs as f32)).sqrt())?);
+        all.push(uniform(&mut rng, CHANNELS, 0.5, 1.5)?);
+        all.push(uniform(&mut rng, CHANNELS, -0.5, 0.5)?);
     }
-    all.push(normal(&mut chance, (WAYS, CHANNELS), 0.1)?);
-    all.push(uniform(&mut chance, WAYS, -0.1, 0.1)?);
+    all.push(normal(&mut rng, (WAYS, CHANNELS), 0.1)?);
+    all.push(uniform(&mut rng, WAYS, -0.1, 0.1)?);
     Ok(all)
 }
 
@@ -75,9 +75,9 @@ fn stock_loss(parameters: &[Tensor], batch: &Batch) -> Result<Tensor> {
         let per_channel = |t: &Tensor| t.reshape((1, CHANNELS, 1, 1));
         let hidden = x.conv2d(&block[0], 1, 1, 1, 1)?;
         let mean = hidden.mean_keepdim((0, 2, 3))?;
-        let centred = hidden.broadcast_sub(&mean)?;
-        let deviation = (centred.sqr()?.mean_keepdim((0, 2, 3))? + EPS)?.sqrt()?;
-        let y = centred.broadcast_div(&deviation)?.broadcast_mul(&per_channel(&block[1])?)?;
+        let centerd = hidden.broadcast_sub(&mean)?;
+        let deviation = (centerd.sqr()?.mean_keepdim((0, 2, 3))? + EPS)?.sqrt()?;
+        let y = centerd.broadcast_div(&deviation)?.broadcast_mul(&per_channel(&block[1])?)?;
         let y = y.broadcast_add(&per_channel(&block[2])?)?.relu()?;
         x = stock_pool(&y)?;
     }
@@ -89,8 +89,8 @@ fn own_loss(parameters: &[Tensor], batch: &Batch) -> Result<Tensor> {
     let padded = Convolution { padding: 1, ..Convolution::default() };
     let mut x = channels_last(&batch.images)?;
     for block in parameters[..12].chunks_exact(3) {
-        let follow = Follow::ReluPool(Window::tiled(2));
-        x = conv_norm(&x, &block[0], padded, (&block[1], &block[2]), EPS, follow)?.0;
+        let epilogue = Epilogue::ReluPool(Window::tiled(2));
+        x = conv_norm(&x, &block[0], padded, (&block[1], &block[2]), EPS, epilogue)?.0;
     }
     cross_entropy(&linear(&x.flatten_from(1)?, &parameters[12], &parameters[13])?, &batch.labels, 0.0)
 }

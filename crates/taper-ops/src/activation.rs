@@ -3,7 +3,7 @@
 use crate::composed;
 use crate::element::{Element, by_type, stored, values};
 use crate::kernels::channels::in_chunks;
-use crate::kernels::simd::{InstructionSet, vectorised};
+use crate::kernels::simd::{InstructionSet, vectorized};
 use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
@@ -90,7 +90,7 @@ impl CustomOp2 for Gate {
     }
 }
 
-vectorised! {
+vectorized! {
     fn rectify_values<T: Element>(x: &[T], y: &mut [MaybeUninit<T>]) {
         for (&x, y) in x.iter().zip(y) {
             y.write(if x <= T::ZERO { T::ZERO } else { x });

@@ -15,13 +15,13 @@ use crate::kernels::channels;
 use crate::kernels::simd::InstructionSet;
 use crate::multiply_per_channel;
 use crate::norm::{Statistics, batch_statistics, channel_dot};
-use crate::select::{Follow, Select};
+use crate::select::{Epilogue, Select};
 use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, OnceLock};
 
-/// Batch normalisation of `x (…, c)` by the statistics of `x` itself, with `weight (c)` and
+/// Batch normalization of `x (…, c)` by the statistics of `x` itself, with `weight (c)` and
 /// `bias (c)`, and those statistics. Gradients of any order flow through both.
 ///
 /// Errs when shapes don't fit and when the batch is empty.
@@ -33,8 +33,8 @@ pub fn batch_norm_by_batch(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64)
     }
     let x = x.contiguous()?;
     let (known, statistics) = Known::of(&x, weight, bias, eps)?;
-    let select = Select::new(Follow::Nothing, x.shape())?;
-    Ok((x.apply3(&weight.contiguous()?, &bias.contiguous()?, Normalise(known, select))?, statistics))
+    let select = Select::new(Epilogue::Nothing, x.shape())?;
+    Ok((x.apply3(&weight.contiguous()?, &bias.contiguous()?, Normalize(known, select))?, statistics))
 }
 
 fn fits(x: &Tensor, statistics: &Statistics, weight: &Tensor, bias: &Tensor) -> Result<()> {
@@ -65,7 +65,7 @@ impl Known {
     }
 
     /// What `select` lets through of x̂ · w + b.
-    pub(crate) fn normalise<T: Element>(&self, select: &Select, x: &[T], w: &[T], b: &[T]) -> Result<Vec<T>> {
+    pub(crate) fn normalize<T: Element>(&self, select: &Select, x: &[T], w: &[T], b: &[T]) -> Result<Vec<T>> {
         let scale: Vec<f64> = w.iter().zip(&self.inverse).map(|(w, inverse)| w.to_f64() * inverse).collect();
         select.apply(x, &self.mean, &scale, b)
     }
@@ -99,9 +99,9 @@ fn check(name: &str, x: &Shape, other: &Layout) -> Result<()> {
 }
 
 /// What gets through of x̂ · w + b.
-struct Normalise(Arc<Known>, Select);
+struct Normalize(Arc<Known>, Select);
 
-impl Normalise {
+impl Normalize {
     fn kernel<T: Element>(
         &self,
         [x, w, b]: [&CpuStorage; 3],
@@ -109,11 +109,11 @@ impl Normalise {
     ) -> Result<(CpuStorage, Shape)> {
         let name = self.name();
         let (x, w, b) = (values::<T>(x, lx, name)?, values::<T>(w, lw, name)?, values::<T>(b, lb, name)?);
-        Ok(stored::<T>(self.0.normalise(&self.1, x, w, b)?, self.1.shape(lx.shape())))
+        Ok(stored::<T>(self.0.normalize(&self.1, x, w, b)?, self.1.shape(lx.shape())))
     }
 }
 
-impl CustomOp3 for Normalise {
+impl CustomOp3 for Normalize {
     fn name(&self) -> &'static str {
         "batch-norm"
     }
@@ -181,8 +181,8 @@ pub(crate) fn derivatives(
     Ok(Derivatives { x, norm })
 }
 
-fn normalised(x: &Tensor, weight: &Tensor, bias: &Tensor, known: &Arc<Known>) -> Result<Tensor> {
-    x.apply3(&weight.contiguous()?, &bias.contiguous()?, Normalise(known.clone(), Select::All))
+fn normalized(x: &Tensor, weight: &Tensor, bias: &Tensor, known: &Arc<Known>) -> Result<Tensor> {
+    x.apply3(&weight.contiguous()?, &bias.contiguous()?, Normalize(known.clone(), Select::All))
 }
 
 /// w/σ · P g.
@@ -222,7 +222,7 @@ impl CustomOp2 for Sums {
         let (plain, weighted) = (u.get(0)?, u.get(1)?);
         let dx = derivatives(x, g, &weighted, &self.0, &self.1, (x.track_op(), false))?.x;
         let dg = match g.track_op() {
-            true => Some(self.1.gather(&normalised(x, &weighted, &plain, &self.0)?)?),
+            true => Some(self.1.gather(&normalized(x, &weighted, &plain, &self.0)?)?),
             false => None,
         };
         Ok((dx, dg))
@@ -438,7 +438,7 @@ impl CustomOp3 for SecondGradient {
         let by = multiply_per_channel;
         let second = |g: &Tensor, v: &Tensor| x.apply3(g, v, SecondGradient(known.clone()));
 
-        let hat = normalised(x, &ones, &ones.zeros_like()?, known)?;
+        let hat = normalized(x, &ones, &ones.zeros_like()?, known)?;
         let (d_g, d_v) = (gradient(x, g, &ones, known)?, gradient(x, v, &ones, known)?);
         let inverse = (batch_statistics(x)?.variance + known.eps)?.sqrt()?.recip()?;
         let k = (&inverse * (-1.0 / m))?;

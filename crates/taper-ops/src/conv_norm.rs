@@ -8,13 +8,13 @@ use crate::composed;
 use crate::convolution::{Convolution, conv2d, input_gradient, weight_gradient};
 use crate::element::{Element, stored, values};
 use crate::norm::Statistics;
-use crate::select::{Follow, Select};
+use crate::select::{Epilogue, Select};
 use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor, bail};
 use std::sync::Arc;
 
-/// `conv2d(x, weight)` normalised by its own statistics with `scale (o)` and `shift (o)`, then
+/// `conv2d(x, weight)` normalized by its own statistics with `scale (o)` and `shift (o)`, then
 /// `follow`; and those statistics. Gradients of any order flow through both.
 ///
 /// Errs when shapes don't fit and when the batch is empty.
@@ -24,16 +24,16 @@ pub fn conv_norm(
     convolution: Convolution,
     (scale, shift): (&Tensor, &Tensor),
     eps: f64,
-    follow: Follow,
+    epilogue: Epilogue,
 ) -> Result<(Tensor, Statistics)> {
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     let hidden = conv2d(&x, &weight, convolution)?;
     if composed::needed(&hidden) {
-        return composed::conv_norm(&hidden, (scale, shift), eps, follow);
+        return composed::conv_norm(&hidden, (scale, shift), eps, epilogue);
     }
     let (known, statistics) = Known::of(&hidden, scale, shift, eps)?;
     let norm = shift.contiguous()?.apply2(&scale.contiguous()?, Stack)?;
-    let select = Select::new(follow, hidden.shape())?;
+    let select = Select::new(epilogue, hidden.shape())?;
     let y = x.apply3(&weight, &norm, ConvNorm { hidden, known, select, convolution })?;
     Ok((y, statistics))
 }
@@ -55,7 +55,7 @@ impl ConvNorm {
     ) -> Result<(CpuStorage, Shape)> {
         let x = values::<T>(hidden, self.hidden.layout(), self.name())?;
         let (shift, scale) = values::<T>(norm, layout, self.name())?.split_at(self.known.mean.len());
-        let y = self.known.normalise(&self.select, x, scale, shift)?;
+        let y = self.known.normalize(&self.select, x, scale, shift)?;
         Ok(stored::<T>(y, self.select.shape(self.hidden.shape())))
     }
 }
@@ -140,23 +140,23 @@ mod tests {
     use crate::{Window, batch_norm_by_batch, max_pool2d, relu};
     use proptest::prelude::*;
 
-    fn follow() -> impl Strategy<Value = Follow> {
-        let window = |kernel, stride, padding| Follow::ReluPool(Window { kernel, stride, padding });
+    fn epilogue() -> impl Strategy<Value = Epilogue> {
+        let window = |kernel, stride, padding| Epilogue::ReluPool(Window { kernel, stride, padding });
         prop_oneof![
-            Just(Follow::Nothing),
-            Just(Follow::Relu),
+            Just(Epilogue::Nothing),
+            Just(Epilogue::Relu),
             Just(window(2, 2, 0)),
             Just(window(3, 2, 1)),
             Just(window(3, 1, 0))
         ]
     }
 
-    fn composed(x: &Tensor, weight: &Tensor, how: Convolution, norm: (&Tensor, &Tensor), follow: Follow) -> Tensor {
+    fn composed(x: &Tensor, weight: &Tensor, how: Convolution, norm: (&Tensor, &Tensor), epilogue: Epilogue) -> Tensor {
         let (y, _) = batch_norm_by_batch(&conv2d(x, weight, how).unwrap(), norm.0, norm.1, 1e-3).unwrap();
-        match follow {
-            Follow::Nothing => y,
-            Follow::Relu => relu(&y).unwrap(),
-            Follow::ReluPool(window) => max_pool2d(&relu(&y).unwrap(), window).unwrap(),
+        match epilogue {
+            Epilogue::Nothing => y,
+            Epilogue::Relu => relu(&y).unwrap(),
+            Epilogue::ReluPool(window) => max_pool2d(&relu(&y).unwrap(), window).unwrap(),
         }
     }
 
@@ -164,28 +164,28 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn it_equals_its_parts_and_has_right_derivatives(
-            n in 1usize..3, h in 5usize..8, w in 5usize..8, c in 1usize..3, o in 1usize..4, stride in 1usize..3, follow in follow()
+            n in 1usize..3, h in 5usize..8, w in 5usize..8, c in 1usize..3, o in 1usize..4, stride in 1usize..3, epilogue in epilogue()
         ) {
             let how = Convolution { stride, padding: 1, groups: 1 };
             let inputs = [random("x", (n, h, w, c)), random("w", (o, c, 3, 3)), random("scale", o), random("shift", o)];
             let [x, weight, scale, shift] = &inputs;
-            let (y, _) = conv_norm(x, weight, how, (scale, shift), 1e-3, follow).unwrap();
+            let (y, _) = conv_norm(x, weight, how, (scale, shift), 1e-3, epilogue).unwrap();
             let list = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-            near(&list(&y), &list(&composed(x, weight, how, (scale, shift), follow)), 1e-12);
+            near(&list(&y), &list(&composed(x, weight, how, (scale, shift), epilogue)), 1e-12);
             check_gradients(&inputs, |v| {
-                let (y, statistics) = conv_norm(&v[0], &v[1], how, (&v[2], &v[3]), 1e-3, follow)?;
+                let (y, statistics) = conv_norm(&v[0], &v[1], how, (&v[2], &v[3]), 1e-3, epilogue)?;
                 y.powf(3.0)?.broadcast_mul(&statistics.mean)?.broadcast_add(&statistics.variance)
             });
         }
 
         #[test]
-        fn f32_agrees_with_f64_at_any_number_of_channels(n in 1usize..4, side in 4usize..12, o in 1usize..70, follow in follow()) {
+        fn f32_agrees_with_f64_at_any_number_of_channels(n in 1usize..4, side in 4usize..12, o in 1usize..70, epilogue in epilogue()) {
             let how = Convolution { padding: 1, ..Convolution::default() };
             let inputs = [random("x", (n, side, side, 3)), random("w", (o, 3, 3, 3)), random("scale", o), random("shift", o)];
             let gradients = |dtype: DType| -> Vec<Vec<f64>> {
                 let vars = inputs.iter().map(|t| candle_core::Var::from_tensor(&t.to_dtype(dtype).unwrap()).unwrap());
                 let vars: Vec<_> = vars.collect();
-                let (y, _) = conv_norm(&vars[0], &vars[1], how, (&vars[2], &vars[3]), 1e-3, follow).unwrap();
+                let (y, _) = conv_norm(&vars[0], &vars[1], how, (&vars[2], &vars[3]), 1e-3, epilogue).unwrap();
                 let covector = random("g", y.shape().clone()).to_dtype(dtype).unwrap();
                 let grads = (&y * covector).unwrap().sum_all().unwrap().backward().unwrap();
                 let list = |t: &Tensor| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();

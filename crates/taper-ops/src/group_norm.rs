@@ -1,4 +1,4 @@
-//! Normalisation of each image by itself: over groups of its channels, or over each pixel's.
+//! Normalization of each image by itself: over groups of its channels, or over each pixel's.
 //!
 //! Both are batch norm of rows that are turned into columns, so that its kernels and derivatives
 //! of every order are theirs.
@@ -6,11 +6,11 @@
 use crate::{batch_norm_by_batch, scale_shift};
 use candle_core::{Result, Tensor, bail};
 
-/// Group normalisation (Wu and He 2018) of `x (n, h, w, c)`: each image's pixels over each of
+/// Group normalization (Wu and He 2018) of `x (n, h, w, c)`: each image's pixels over each of
 /// `groups` runs of channels, then `weight (c)` and `bias (c)`.
 ///
 /// Errs when the channels don't split into the groups, when shapes don't fit and when there is
-/// nothing to normalise.
+/// nothing to normalize.
 pub fn group_norm(x: &Tensor, groups: usize, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     let (n, h, w, c) = x.dims4()?;
     if groups == 0 || c % groups != 0 {
@@ -24,10 +24,10 @@ pub fn group_norm(x: &Tensor, groups: usize, weight: &Tensor, bias: &Tensor, eps
     scale_shift(&y.reshape((n, h, w, c))?, weight, bias)
 }
 
-/// Layer normalisation (Ba, Kiros and Hinton 2016) of `x (…, c)` over its last dimension, then
+/// Layer normalization (Ba, Kiros and Hinton 2016) of `x (…, c)` over its last dimension, then
 /// `weight (c)` and `bias (c)`.
 ///
-/// Errs when shapes don't fit and when there is nothing to normalise.
+/// Errs when shapes don't fit and when there is nothing to normalize.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     let c = x.dim(candle_core::D::Minus1)?;
     let rows = x.reshape((x.elem_count() / c.max(1), 1, 1, c))?;

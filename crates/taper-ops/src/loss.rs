@@ -6,8 +6,8 @@ use candle_core::{D, DType, Device, Result, Tensor, bail};
 /// taken out first, so that nothing overflows.
 pub fn log_softmax(logits: &Tensor) -> Result<Tensor> {
     let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
-    let normaliser = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
-    shifted.broadcast_sub(&normaliser)
+    let normalizer = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
+    shifted.broadcast_sub(&normalizer)
 }
 
 /// `(n, ways)`, 1 at each label and 0 elsewhere, of the type asked for, where the labels are.

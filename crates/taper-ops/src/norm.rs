@@ -1,4 +1,4 @@
-//! Normalisation over all but the last dimension, with its statistics as explicit values.
+//! Normalization over all but the last dimension, with its statistics as explicit values.
 //!
 //! Three operations, each the others' derivative, carry it to any order: scale and shift by
 //! channel, statistics by channel, and sums of products by channel.
@@ -32,7 +32,7 @@ pub fn batch_statistics(x: &Tensor) -> Result<Statistics> {
     Ok(Statistics { mean: packed.get(0)?, variance: packed.get(1)? })
 }
 
-/// Batch normalisation (Ioffe and Szegedy 2015) of `x (…, c)` by given statistics:
+/// Batch normalization (Ioffe and Szegedy 2015) of `x (…, c)` by given statistics:
 /// `(x − mean) / sqrt(variance + eps) · weight + bias`.
 ///
 /// Gradients flow through the statistics if they are tracked: give [`batch_statistics`] of the

@@ -13,7 +13,7 @@ const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 /// same memory as the one before, and getting it from the system anew costs more than computing.
 ///
 /// # Safety
-/// Setting environment variables is undefined behaviour while another thread reads them. Call
+/// Setting environment variables is undefined behavior while another thread reads them. Call
 /// this as the first statement of `main`, before any thread exists.
 #[allow(unsafe_code)]
 pub unsafe fn configure_process() {

@@ -8,14 +8,14 @@ use crate::kernels::pool;
 use crate::kernels::simd::InstructionSet;
 use crate::pooling::{Winners, gather, scatter, won};
 use crate::tape::Apply;
-use crate::{Window, kernels::pool::Centred};
+use crate::{Window, kernels::pool::Centerd};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, OnceLock};
 
 /// What follows a batch norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Follow {
+pub enum Epilogue {
     /// Nothing.
     Nothing,
     /// ReLU.
@@ -27,7 +27,7 @@ pub enum Follow {
 /// 1 where a value got through.
 type Mask = Arc<OnceLock<Vec<u8>>>;
 
-/// A [`Follow`] with the choice that it made, filled by [`Select::apply`].
+/// A [`Epilogue`] with the choice that it made, filled by [`Select::apply`].
 #[derive(Clone)]
 pub(crate) enum Select {
     All,
@@ -39,11 +39,11 @@ impl Select {
     /// The choice, not yet made, among values of that shape.
     ///
     /// Errs when a window does not fit them.
-    pub(crate) fn new(follow: Follow, shape: &Shape) -> Result<Self> {
-        Ok(match follow {
-            Follow::Nothing => Self::All,
-            Follow::Relu => Self::Positive(Mask::default()),
-            Follow::ReluPool(window) => {
+    pub(crate) fn new(epilogue: Epilogue, shape: &Shape) -> Result<Self> {
+        Ok(match epilogue {
+            Epilogue::Nothing => Self::All,
+            Epilogue::Relu => Self::Positive(Mask::default()),
+            Epilogue::ReluPool(window) => {
                 let (n, h, w, c) = shape.dims4()?;
                 let (oh, ow) = window.output(h, w, "max pooling")?;
                 let smaller = (n, oh, ow, c).into();
@@ -64,14 +64,14 @@ impl Select {
     pub(crate) fn apply<T: Element>(&self, x: &[T], mean: &[f64], scale: &[f64], shift: &[T]) -> Result<Vec<T>> {
         let set = InstructionSet::best();
         Ok(match self {
-            Self::All => channels::normalise(set, x, mean, scale, shift),
+            Self::All => channels::normalize(set, x, mean, scale, shift),
             Self::Positive(mask) => {
-                let (y, positive) = channels::normalise_rectified(set, x, mean, scale, shift);
+                let (y, positive) = channels::normalize_rectified(set, x, mean, scale, shift);
                 let _ = mask.set(positive);
                 y
             }
             Self::Winners { window, winners, larger, .. } => {
-                let (y, chosen) = pool::max(set, x, larger.dims4()?, *window, Some(Centred { mean, scale, shift }))?;
+                let (y, chosen) = pool::max(set, x, larger.dims4()?, *window, Some(Centerd { mean, scale, shift }))?;
                 let _ = winners.set(chosen);
                 y
             }

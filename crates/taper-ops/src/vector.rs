@@ -3,7 +3,7 @@
 use crate::composed;
 use crate::element::{Element, by_type, stored, values};
 use crate::kernels::channels::in_chunks;
-use crate::kernels::simd::{InstructionSet, vectorised};
+use crate::kernels::simd::{InstructionSet, vectorized};
 use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
@@ -27,7 +27,7 @@ pub fn dot(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     x.contiguous()?.apply2(&y.contiguous()?, Dot)
 }
 
-/// `a · x + b · y²`, of tensors of the same shape: a value without a gradient, for optimisers.
+/// `a · x + b · y²`, of tensors of the same shape: a value without a gradient, for optimizers.
 pub fn weighted_square(a: f64, x: &Tensor, b: f64, y: &Tensor) -> Result<Tensor> {
     same_shape("weighted square", x, y)?;
     if composed::needed(x) {
@@ -156,7 +156,7 @@ fn dot_kernel<T: Element>(x: &CpuStorage, lx: &Layout, y: &CpuStorage, ly: &Layo
 /// Sums side by side, so that additions don't wait for each other.
 const LANES: usize = 16;
 
-vectorised! {
+vectorized! {
     fn add_weighted<T: Element>(a: T, x: &[T], b: T, y: &[T], sum: &mut [MaybeUninit<T>]) {
         for ((&x, &y), sum) in x.iter().zip(y).zip(sum) {
             sum.write(a * x + b * y);

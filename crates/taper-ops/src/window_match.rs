@@ -247,7 +247,7 @@ fn total<T: Soft>(values: &[T]) -> T {
     })
 }
 
-/// A matrix in a slice: the distance between neighbours in a column and in a row.
+/// A matrix in a slice: the distance between neighbors in a column and in a row.
 #[derive(Clone, Copy)]
 struct Matrix<'a, T> {
     values: &'a [T],
@@ -334,7 +334,7 @@ impl Soft for f32 {
     }
 }
 
-/// eˣ within 2⁻²² of its value, of operations that vectorise: 2ⁿ by its bits times a polynomial of
+/// eˣ within 2⁻²² of its value, of operations that vectorize: 2ⁿ by its bits times a polynomial of
 /// the rest; x is kept within ±87.
 fn exponential(x: f32) -> f32 {
     /// 1.5 · 2²³: added, it leaves x rounded to a whole number in the lowest bits.

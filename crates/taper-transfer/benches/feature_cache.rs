@@ -52,7 +52,7 @@ fn run(folder: &Path) -> (f64, f64) {
 fn compute(folder: &Path) {
     let start = Instant::now();
     let transform: Transform =
-        "colour resize-short(256) centre-crop(224) normalise(mean=0.485,0.456,0.406,std=0.229,0.224,0.225)"
+        "color resize-short(256) center-crop(224) normalize(mean=0.485,0.456,0.406,std=0.229,0.224,0.225)"
             .parse()
             .unwrap();
     let view = View::new(open(&folder.join("images")).unwrap(), transform).unwrap();
@@ -74,7 +74,7 @@ fn peak_memory() -> f64 {
     line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok()).map_or(f64::NAN, |kb: f64| kb / 1024.0)
 }
 
-/// Smooth colours with edges, the size of small photographs, each another.
+/// Smooth colors with edges, the size of small photographs, each another.
 fn write_photographs(folder: &Path, numbers: std::ops::Range<usize>) {
     for number in numbers {
         let class = folder.join("images").join(format!("class{}", number % CLASSES));

@@ -45,7 +45,7 @@ impl Activations {
         for images in indices.chunks(BATCH).filter(|_| !stages.is_empty()) {
             let mut x = view.inputs(images, None)?;
             for ((part, stage), Self { rows }) in parts.iter().zip(stages).zip(&mut made) {
-                x = part.below(params, buffers, &x, &mut mode, stage)?.detach();
+                x = part.forward_to(params, buffers, &x, &mut mode, stage)?.detach();
                 for (row, &image) in images.iter().enumerate() {
                     // a copy: a slice would keep the whole batch alive
                     rows[image] = Some(x.get(row)?.copy()?);
@@ -56,10 +56,10 @@ impl Activations {
     }
 
     /// Bytes of an image's below `stage`.
-    pub fn bytes_an_image(view: &View, network: &Network, state: &State, stage: &str) -> Result<usize> {
+    pub fn bytes_per_image(view: &View, network: &Network, state: &State, stage: &str) -> Result<usize> {
         let State { params, buffers } = state;
         let image = view.inputs(&[0], None)?;
-        let made = network.backbone().below(params, buffers, &image, &mut Mode::evaluate(), stage)?;
+        let made = network.backbone().forward_to(params, buffers, &image, &mut Mode::evaluate(), stage)?;
         Ok(made.elem_count() * made.dtype().size_in_bytes())
     }
 }

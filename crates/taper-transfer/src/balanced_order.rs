@@ -5,7 +5,7 @@ use taper_ops::{Rng, permutation};
 
 /// As many places of `labels` as there are, by chance: the classes in turn, in a new order every
 /// round, and each class's images in turn, in a new order whenever all were there.
-pub fn balanced_order(labels: &[u32], chance: &mut Rng) -> Vec<usize> {
+pub fn balanced_order(labels: &[u32], rng: &mut Rng) -> Vec<usize> {
     let mut classes: Vec<Vec<usize>> = Vec::new();
     for (place, &label) in labels.iter().enumerate() {
         classes.resize(classes.len().max(label as usize + 1), Vec::new());
@@ -15,9 +15,9 @@ pub fn balanced_order(labels: &[u32], chance: &mut Rng) -> Vec<usize> {
     let mut left: Vec<Vec<usize>> = vec![Vec::new(); classes.len()];
     let mut order = Vec::with_capacity(labels.len());
     while order.len() < labels.len() {
-        for class in permutation(chance, classes.len()) {
+        for class in permutation(rng, classes.len()) {
             if left[class].is_empty() {
-                let shuffled = permutation(chance, classes[class].len());
+                let shuffled = permutation(rng, classes[class].len());
                 left[class] = shuffled.into_iter().map(|image| classes[class][image]).collect();
             }
             order.extend(left[class].pop());

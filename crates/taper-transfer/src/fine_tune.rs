@@ -3,8 +3,8 @@
 use candle_core::Tensor;
 use taper_data::Batch;
 use taper_learn::{
-    Adapt, Classifier, Kind, LearnError, Method, Optimizer, Plan, Progress, Quiet, Result, Schedule, Setting, Setup,
-    Supervised, TaskNorm, Training, fit,
+    Adapt, Classifier, Kind, LearnError, Method, NoopObserver, Optimizer, Plan, Progress, Result, Schedule, Setting,
+    Setup, Supervised, TaskNorm, Training, fit,
 };
 use taper_models::{Buffers, Head, Network, Norm, State};
 
@@ -70,7 +70,7 @@ pub struct FineTune {
     pub steps: u64,
     /// AdamW's learning rate.
     pub learning_rate: f64,
-    /// Whose statistics normalise: stored ones for a pretrained network.
+    /// Whose statistics normalize: stored ones for a pretrained network.
     pub norm: TaskNorm,
 }
 
@@ -89,7 +89,8 @@ impl Adapt for FineTune {
             ..Plan::default()
         };
         let unscored = |_: &State| Ok(0.0);
-        let fitted = fit(Progress::new(start), &plan, &objective, |_| Ok(support.clone()), unscored, &mut Quiet)?;
+        let fitted =
+            fit(Progress::new(start), &plan, &objective, |_| Ok(support.clone()), unscored, &mut NoopObserver)?;
         let state = fitted.progress.state;
         let (_, statistics) = self.norm.support(&network, &state.params, &state.buffers, &support.inputs, None)?;
         Ok(Box::new(FineTuned { network, state, statistics: statistics.detached(), norm: self.norm }))

@@ -8,7 +8,7 @@ use taper_models::{Network, State};
 
 /// What is trained from an epoch on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opening {
+pub struct UnfreezePhase {
     /// The first epoch, counted from 0.
     pub epoch: u64,
     /// The names of the parameters.
@@ -21,7 +21,7 @@ impl Part {
     /// `epochs` than that, several at once, so that in the last epoch all are trained.
     ///
     /// Errs where [`Part::of`] does.
-    pub fn openings(&self, network: &Network, state: &State, epochs: u64) -> Result<Vec<Opening>> {
+    pub fn unfreeze_schedule(&self, network: &Network, state: &State, epochs: u64) -> Result<Vec<UnfreezePhase>> {
         let trained = self.of(network, state)?;
         let (head, mut rest): (BTreeSet<_>, BTreeSet<_>) = trained.into_iter().partition(|name| network.in_head(name));
         let mut parts = vec![head];
@@ -35,21 +35,21 @@ impl Part {
         }
         parts.retain(|part| !part.is_empty());
         let count = parts.len() as u64;
-        let mut openings: Vec<Opening> = Vec::new();
+        let mut unfreeze_schedule: Vec<UnfreezePhase> = Vec::new();
         for epoch in 0..epochs {
             let open = (epoch + 1).max(((epoch + 1) * count).div_ceil(epochs)).min(count);
             let trained: BTreeSet<String> = parts.iter().take(open as usize).flatten().cloned().collect();
-            if openings.last().is_none_or(|last| last.trained != trained) {
-                openings.push(Opening { epoch, trained });
+            if unfreeze_schedule.last().is_none_or(|last| last.trained != trained) {
+                unfreeze_schedule.push(UnfreezePhase { epoch, trained });
             }
         }
-        Ok(openings)
+        Ok(unfreeze_schedule)
     }
 }
 
 /// The network's stages, from the bottom, those from one cut to the next together.
 fn stages_by_cut(network: &Network) -> Vec<Vec<String>> {
-    let cuts = network.backbone().cuts();
+    let cuts = network.backbone().split_points();
     let mut parts: Vec<Vec<String>> = Vec::new();
     for stage in network.backbone().stages() {
         match parts.last_mut() {
@@ -99,14 +99,14 @@ mod tests {
     fn lowest(name: &str, part: &Part, epochs: u64) -> Vec<(u64, String)> {
         let (network, state) = network(name);
         let stages: Vec<String> = network.backbone().stages();
-        let openings = part.openings(&network, &state, epochs).unwrap();
-        assert!(openings.windows(2).all(|pair| pair[0].trained.is_subset(&pair[1].trained)));
-        assert_eq!(openings.last().unwrap().trained, part.of(&network, &state).unwrap());
-        let stage = |opening: &Opening| {
+        let unfreeze_schedule = part.unfreeze_schedule(&network, &state, epochs).unwrap();
+        assert!(unfreeze_schedule.windows(2).all(|pair| pair[0].trained.is_subset(&pair[1].trained)));
+        assert_eq!(unfreeze_schedule.last().unwrap().trained, part.of(&network, &state).unwrap());
+        let stage = |opening: &UnfreezePhase| {
             let open = |stage: &&String| opening.trained.iter().any(|name| name.starts_with(&format!("{stage}.")));
             stages.iter().find(open).cloned().unwrap_or("head".into())
         };
-        openings.iter().map(|opening| (opening.epoch, stage(opening))).collect()
+        unfreeze_schedule.iter().map(|opening| (opening.epoch, stage(opening))).collect()
     }
 
     #[test]
@@ -132,8 +132,9 @@ mod tests {
     #[test]
     fn each_objective_holds_from_its_step_on() {
         let (network, state) = network("cifar-resnet20");
-        let openings = Part::All.openings(&network, &state, 9).unwrap();
-        let objective = |place: usize| FineTuning::new(network.clone(), &state, openings[place].trained.clone(), 0.0);
+        let unfreeze_schedule = Part::All.unfreeze_schedule(&network, &state, 9).unwrap();
+        let objective =
+            |place: usize| FineTuning::new(network.clone(), &state, unfreeze_schedule[place].trained.clone(), 0.0);
         let gradual = Gradual::new(objective(0), vec![(2, objective(1)), (3, objective(3))]);
         let images = candle_core::Tensor::zeros((1, 3, 32, 32), candle_core::DType::F32, &candle_core::Device::Cpu);
         let batch = taper_data::Batch::new(images.unwrap(), &[1], 2).unwrap();
@@ -141,7 +142,7 @@ mod tests {
         for (step, opening) in [(0, 0), (1, 0), (2, 1), (3, 3), (9, 3)] {
             let gradient = gradual.gradient(&state, &batch, Draw { seed: 0, step, number: step }).unwrap();
             let named: BTreeSet<String> = gradient.params.iter().map(|(name, _)| name.to_string()).collect();
-            assert_eq!(named, openings[opening].trained, "step {step}");
+            assert_eq!(named, unfreeze_schedule[opening].trained, "step {step}");
         }
     }
 }

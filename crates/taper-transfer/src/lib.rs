@@ -14,6 +14,6 @@ pub use balanced_order::balanced_order;
 pub use feature_cache::{CachedFeatures, FeatureCache};
 pub use features::{Features, fingerprint};
 pub use fine_tune::{FINE_TUNE, FineTune, FineTuned, MULTITASK, SCRATCH};
-pub use gradual::{Gradual, Opening};
+pub use gradual::{Gradual, UnfreezePhase};
 pub use mixing::{Mixing, Targeted};
-pub use partial_fine_tune::{Begin, FineTuning, Part, PartialFineTune, lowest_cut};
+pub use partial_fine_tune::{FineTuning, Init, Part, PartialFineTune, lowest_cut};

@@ -31,15 +31,15 @@ impl Mixing {
     /// The batch mixed, by chance.
     ///
     /// Errs for CutMix of what is no image.
-    pub fn mixed(self, batch: Targeted, chance: &mut Rng) -> Result<Targeted> {
+    pub fn mixed(self, batch: Targeted, rng: &mut Rng) -> Result<Targeted> {
         match self {
             Self::Off => Ok(batch),
-            Self::Mixup(alpha) => batch.mixup(beta(alpha, chance)),
+            Self::Mixup(alpha) => batch.mixup(beta(alpha, rng)),
             Self::CutMix(alpha) => {
                 let (_, _, height, width) = batch.inputs.dims4()?;
-                let share = beta(alpha, chance);
-                let centre = (chance.random_range(0..height), chance.random_range(0..width));
-                batch.cutmix(share, centre)
+                let share = beta(alpha, rng);
+                let center = (rng.random_range(0..height), rng.random_range(0..width));
+                batch.cutmix(share, center)
             }
         }
     }
@@ -62,13 +62,13 @@ impl Targeted {
         Ok(Self { inputs: mix(share, &self.inputs)?, targets: mix(share, &self.targets)? })
     }
 
-    /// Each with a rectangle about `centre` (row, column) of the one before it, which has about
+    /// Each with a rectangle about `center` (row, column) of the one before it, which has about
     /// 1 − `share` of the area; targets by the area that it has after it is cut at the borders.
-    fn cutmix(self, share: f64, centre: (usize, usize)) -> Result<Self> {
+    fn cutmix(self, share: f64, center: (usize, usize)) -> Result<Self> {
         let (_, _, height, width) = self.inputs.dims4()?;
         let half = |side: usize| (0.5 * (1.0 - share).sqrt() * side as f64) as usize;
         let range = |middle: usize, side: usize| (middle.saturating_sub(half(side)), (middle + half(side)).min(side));
-        let ((top, bottom), (left, right)) = (range(centre.0, height), range(centre.1, width));
+        let ((top, bottom), (left, right)) = (range(center.0, height), range(center.1, width));
         let area = ((bottom - top) * (right - left)) as f64 / (height * width) as f64;
         let inside = (0..height * width).map(|place| {
             let (row, column) = (place / width, place % width);
@@ -95,9 +95,9 @@ fn rolled(tensor: &Tensor) -> Result<Tensor> {
 }
 
 /// A number from Beta(α, α), α at most 1 (Jöhnk 1964).
-fn beta(alpha: f64, chance: &mut Rng) -> f64 {
+fn beta(alpha: f64, rng: &mut Rng) -> f64 {
     loop {
-        let [a, b] = [(); 2].map(|()| chance.random::<f64>().powf(1.0 / alpha));
+        let [a, b] = [(); 2].map(|()| rng.random::<f64>().powf(1.0 / alpha));
         if a + b <= 1.0 && a + b > 0.0 {
             return a / (a + b);
         }
@@ -114,7 +114,7 @@ mod tests {
     #[derive(Deserialize)]
     struct Golden {
         share: f64,
-        centre: (usize, usize),
+        center: (usize, usize),
         images: Vec<Vec<Vec<Vec<f32>>>>,
         labels: Vec<Vec<f32>>,
         mixup_images: Vec<f32>,
@@ -142,7 +142,7 @@ mod tests {
             };
             let mixup = batch.clone().mixup(golden.share).unwrap();
             assert!(close(&mixup.inputs, &golden.mixup_images) && close(&mixup.targets, &golden.mixup_labels));
-            let cutmix = batch.cutmix(golden.share, golden.centre).unwrap();
+            let cutmix = batch.cutmix(golden.share, golden.center).unwrap();
             assert!(close(&cutmix.inputs, &golden.cutmix_images) && close(&cutmix.targets, &golden.cutmix_labels));
         }
     }
@@ -151,8 +151,8 @@ mod tests {
     fn shares_are_distributed_as_they_should_be() {
         // the variance of Beta(α, α) is 1 / (4 (2α + 1))
         for alpha in [0.2, 1.0] {
-            let chance = &mut rng(0, "shares", 0);
-            let shares: Vec<f64> = (0..20_000).map(|_| beta(alpha, chance)).collect();
+            let rng = &mut rng(0, "shares", 0);
+            let shares: Vec<f64> = (0..20_000).map(|_| beta(alpha, rng)).collect();
             let mean = shares.iter().sum::<f64>() / 2e4;
             let variance = shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / 2e4;
             assert!((mean - 0.5).abs() < 0.01 && (variance - 0.25 / (2.0 * alpha + 1.0)).abs() < 0.005, "{alpha}");

@@ -31,9 +31,9 @@ pub enum Part {
 
 /// What training begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Begin {
+pub enum Init {
     /// The head that logistic regression gives the frozen features; norms keep their statistics.
-    Probed,
+    LinearProbe,
     /// The state as it is; norms take each batch's statistics, and learn those that they keep.
     AsGiven,
 }
@@ -46,19 +46,19 @@ pub struct PartialFineTune {
     /// The state that it starts from.
     pub state: State,
     /// What is made of that state before the first step.
-    pub begin: Begin,
+    pub begin: Init,
     /// Which parameters are trained.
     pub part: Part,
-    /// Passes over the labelled images.
+    /// Passes over the labeled images.
     pub epochs: u64,
     /// Images a step.
     pub batch: usize,
     /// AdamW's learning rate for the head and the uppermost stage.
     pub learning_rate: f64,
     /// Factor of the rate from a stage to the one below.
-    pub falling: f64,
+    pub layer_decay: f64,
     /// Strength of the pull back to the pretrained weights (L2-SP, Li et al. 2018), 0 for none.
-    pub anchor: f64,
+    pub l2_sp: f64,
     /// Label smoothing (Szegedy et al. 2016), 0 for none.
     pub smoothing: f64,
     /// When to give up.
@@ -72,13 +72,13 @@ impl PartialFineTune {
         Self {
             network,
             state,
-            begin: Begin::Probed,
+            begin: Init::LinearProbe,
             part: Part::All,
             epochs: 16,
             batch: 32,
             learning_rate: 3e-4,
-            falling: 0.7,
-            anchor: 1e-3,
+            layer_decay: 0.7,
+            l2_sp: 1e-3,
             smoothing: 0.0,
             until: Deadline::default(),
         }
@@ -91,11 +91,11 @@ impl PartialFineTune {
     pub fn scratch(network: Network, seed: u64) -> Result<Self> {
         let state = network.init(seed)?;
         Ok(Self {
-            begin: Begin::AsGiven,
+            begin: Init::AsGiven,
             epochs: 30,
             learning_rate: 1e-3,
-            falling: 1.0,
-            anchor: 0.0,
+            layer_decay: 1.0,
+            l2_sp: 0.0,
             smoothing: 0.1,
             ..Self::usual(network, state)
         })
@@ -118,7 +118,7 @@ impl PartialFineTune {
     fn rates(&self) -> Rates {
         let stages = self.network.backbone().stages();
         let depth = stages.len();
-        let rate = |(place, stage)| (stage, self.falling.powi((depth - 1 - place) as i32));
+        let rate = |(place, stage)| (stage, self.layer_decay.powi((depth - 1 - place) as i32));
         Rates::new(stages.into_iter().enumerate().map(rate).collect())
     }
 }
@@ -126,21 +126,21 @@ impl PartialFineTune {
 impl Adapt for PartialFineTune {
     fn adapt(&self, support: &Batch, seed: u64) -> Result<Box<dyn Classifier>> {
         let ((network, start), norm) = match self.begin {
-            Begin::Probed => (self.probed(support, seed)?, Norm::Stored),
-            Begin::AsGiven => ((self.network.clone(), self.state.clone()), Norm::Batch),
+            Init::LinearProbe => (self.probed(support, seed)?, Norm::Stored),
+            Init::AsGiven => ((self.network.clone(), self.state.clone()), Norm::Batch),
         };
         let labels = support.labels.to_vec1::<u32>()?;
-        let steps_an_epoch = labels.len().div_ceil(self.batch) as u64;
+        let steps_per_epoch = labels.len().div_ceil(self.batch) as u64;
         let items = |at: Draw| {
-            let order = permutation(&mut rng(at.seed, "epoch", at.step / steps_an_epoch), labels.len());
-            let first = (at.step % steps_an_epoch) as usize * self.batch;
+            let order = permutation(&mut rng(at.seed, "epoch", at.step / steps_per_epoch), labels.len());
+            let first = (at.step % steps_per_epoch) as usize * self.batch;
             let rows: Vec<u32> = order.iter().skip(first).take(self.batch).map(|&row| row as u32).collect();
             let chosen: Vec<u32> = rows.iter().map(|&row| labels[row as usize]).collect();
             let rows = Tensor::from_slice(&rows, rows.len(), &Device::Cpu)?;
             let batch = Batch::new(support.inputs.index_select(&rows, 0)?, &chosen, support.ways)?;
             Ok(Targeted::of(&batch, None, self.smoothing)?)
         };
-        let steps = self.epochs * steps_an_epoch;
+        let steps = self.epochs * steps_per_epoch;
         let plan = Plan {
             steps,
             learning_rate: self.learning_rate,
@@ -151,7 +151,7 @@ impl Adapt for PartialFineTune {
             ..Plan::default()
         };
         let trained = self.part.of(&network, &start)?;
-        let objective = FineTuning::new(network.clone(), &start, trained, self.anchor).with_norm(norm);
+        let objective = FineTuning::new(network.clone(), &start, trained, self.l2_sp).with_norm(norm);
         let fitted = fit(Progress::new(start), &plan, &objective, items, |_| Ok(0.0), &mut self.until.clone())?;
         Ok(Box::new(Tuned { network, state: fitted.progress.state }))
     }
@@ -164,7 +164,7 @@ pub struct FineTuning {
     trained: BTreeSet<String>,
     /// Where the backbone's trained parameters started.
     origin: Params,
-    anchor: f64,
+    l2_sp: f64,
     norm: Norm,
 }
 
@@ -188,7 +188,7 @@ impl Part {
             Self::All => true,
             Self::Head => false,
             Self::Named(starts) => starts.iter().any(|start| under(name, start)),
-            Self::Norms => state.buffers.normalise(name),
+            Self::Norms => state.buffers.normalize(name),
             Self::Biases => name.ends_with(".bias"),
         };
         Ok(state.params.iter().map(|(name, _)| name.to_string()).filter(|name| holds(name)).collect())
@@ -202,7 +202,7 @@ pub fn lowest_cut(network: &Network, trained: &BTreeSet<String>) -> Option<Strin
     let in_stage = |stage: &str, name: &str| name.strip_prefix(stage).is_some_and(|rest| rest.starts_with('.'));
     let mut cut = None;
     for stage in backbone.stages() {
-        if backbone.cuts().contains(&stage) {
+        if backbone.split_points().contains(&stage) {
             cut = Some(stage.clone());
         }
         if trained.iter().any(|name| in_stage(&stage, name)) {
@@ -215,9 +215,9 @@ pub fn lowest_cut(network: &Network, trained: &BTreeSet<String>) -> Option<Strin
 impl FineTuning {
     /// Of the parameters `trained`, by their names ([`Part::of`]), from `start`; `anchor` is L2-SP's
     /// strength, for the backbone alone. Norms take the stored statistics.
-    pub fn new(network: Network, start: &State, trained: BTreeSet<String>, anchor: f64) -> Self {
-        let origin = start.params.filter(|name| anchor > 0.0 && !network.in_head(name) && trained.contains(name));
-        Self { network, trained, origin, anchor, norm: Norm::Stored }
+    pub fn new(network: Network, start: &State, trained: BTreeSet<String>, l2_sp: f64) -> Self {
+        let origin = start.params.filter(|name| l2_sp > 0.0 && !network.in_head(name) && trained.contains(name));
+        Self { network, trained, origin, l2_sp, norm: Norm::Stored }
     }
 
     /// The same with norms that take these statistics; the running ones follow a batch's.
@@ -238,13 +238,13 @@ impl Objective for FineTuning {
         let slopes = leaves.gradient(&loss)?;
         // ∇ ½β‖θ − θ₀‖² = β (θ − θ₀)
         let moved = self.origin.zip(&state.params, |origin, now| now - origin)?;
-        let pulled = slopes.filter(|name| self.origin.get(name).is_ok()).plus(self.anchor, &moved)?;
+        let pulled = slopes.filter(|name| self.origin.get(name).is_ok()).plus(self.l2_sp, &moved)?;
         let buffers = match self.norm {
             Norm::Batch => state.buffers.moved(&forward.statistics)?,
             Norm::Stored => Buffers::default(),
         };
         Ok(Gradient {
-            loss: loss.to_dtype(DType::F64)?.to_scalar::<f64>()? + 0.5 * self.anchor * moved.norm()?.powi(2),
+            loss: loss.to_dtype(DType::F64)?.to_scalar::<f64>()? + 0.5 * self.l2_sp * moved.norm()?.powi(2),
             metrics: BTreeMap::from([("accuracy", accuracy(&forward.output, &batch.targets.argmax(1)?)?)]),
             params: slopes.merged(&pulled),
             buffers,
@@ -353,9 +353,9 @@ mod tests {
     #[test]
     fn fine_tuning_fits_noise_that_frozen_features_can_not_and_a_strong_anchor_forbids_it() {
         let (network, state) = pretrained();
-        let far = |anchor: f64| {
+        let far = |l2_sp: f64| {
             let tune = PartialFineTune {
-                anchor,
+                l2_sp,
                 learning_rate: 5e-3,
                 ..PartialFineTune::usual(network.clone(), state.clone())
             };

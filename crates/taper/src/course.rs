@@ -83,10 +83,10 @@ impl Course<'_> {
         let network = self.classifier(ways)?;
         let objective = Supervised { network: network.clone(), head_only: false, norm: Norm::Batch, smoothing: 0.0 };
         let size = size.min(images.len());
-        let steps_an_epoch = (images.len() / size) as u64;
+        let steps_per_epoch = (images.len() / size) as u64;
         let items = |at: Draw| {
-            let order = permutation(&mut taper_ops::rng(at.seed, "epoch", at.step / steps_an_epoch), images.len());
-            let first = (at.step % steps_an_epoch) as usize * size;
+            let order = permutation(&mut taper_ops::rng(at.seed, "epoch", at.step / steps_per_epoch), images.len());
+            let first = (at.step % steps_per_epoch) as usize * size;
             let (indices, labels): (Vec<usize>, Vec<u32>) =
                 order[first..first + size].iter().map(|&k| images[k]).unzip();
             Ok(Batch::new(view.inputs(&indices, Some(&mut at.rng("transform")))?, &labels, ways)?)

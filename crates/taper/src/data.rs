@@ -68,7 +68,7 @@ pub(crate) fn tell(dataset: &dyn Dataset, output: &Output) -> Result<()> {
 pub(crate) fn check_classes(dataset: &dyn Dataset, shape: &TaskShape) -> Result<()> {
     let images = images_by_class(dataset);
     let fewest = dataset.classes().iter().zip(&images).min_by_key(|(_, images)| images.len());
-    let needed = shape.images_a_class();
+    let needed = shape.images_per_class();
     match fewest {
         Some((class, images)) if images.len() < needed => {
             let (name, count) = (class.full_name(), images.len());
@@ -155,13 +155,13 @@ pub(crate) fn transform(
     }
     let side = options.image_size.unwrap_or(match backbone {
         Architecture::Conv4(_) if channels == 3 => 42,
-        other => other.usual_side(),
+        other => other.default_side(),
     });
     let text = match (channels, look.channels) {
-        (1, _) => format!("grey resize({side}x{side}){}", if look.dark_on_light { " invert" } else { "" }),
-        (_, 1) => format!("resize({side}x{side}) colour{}", if look.dark_on_light { " invert" } else { "" }),
+        (1, _) => format!("gray resize({side}x{side}){}", if look.dark_on_light { " invert" } else { "" }),
+        (_, 1) => format!("resize({side}x{side}) color{}", if look.dark_on_light { " invert" } else { "" }),
         _ => format!(
-            "colour resize-short({side}) centre-crop({side}) normalise(mean=0.485,0.456,0.406,std=0.229,0.224,0.225)"
+            "color resize-short({side}) center-crop({side}) normalize(mean=0.485,0.456,0.406,std=0.229,0.224,0.225)"
         ),
     };
     Ok(text.parse()?)

@@ -11,8 +11,8 @@ use taper_meta::DENSE_MATCHING;
 /// The packed learner; `docs/guide/drawings.md` has the commands that make it, and its hash.
 static PACKED: &[u8] = include_bytes!("../learner/drawings.safetensors");
 
-/// What is done to a drawing of any size and colours before the learner's own steps.
-const FRAMED: &str = "grey ink frame(0.6,105)";
+/// What is done to a drawing of any size and colors before the learner's own steps.
+const FRAMED: &str = "gray ink frame(0.6,105)";
 
 /// What tables and errors call it.
 pub(crate) const NAME: &str = "the learner in the program";
@@ -85,10 +85,10 @@ fn unpacked() -> Result<Model> {
     Ok(Model { transform, ..model })
 }
 
-/// The learner's transform for drawings of any size and colours.
+/// The learner's transform for drawings of any size and colors.
 fn framed(transform: &Transform) -> Result<Transform> {
     let mut steps = FRAMED.parse::<Transform>()?.steps().to_vec();
-    steps.extend(transform.steps().iter().filter(|step| !matches!(step, Step::Grey | Step::Invert)).cloned());
+    steps.extend(transform.steps().iter().filter(|step| !matches!(step, Step::Gray | Step::Invert)).cloned());
     Ok(Transform::new(steps)?)
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use std::fmt;
 use taper_learn::heads::{
-    DISCRIMINANT, Embedding, LINEAR_HEAD, LINEAR_PROBE, MLP_HEAD, NEAREST_MEAN, NEIGHBOURS, NearestMean, PIXELS, RFS,
+    DISCRIMINANT, Embedding, LINEAR_HEAD, LINEAR_PROBE, MLP_HEAD, NEAREST_MEAN, NEIGHBORS, NearestMean, PIXELS, RFS,
     RIDGE, SIMPLE_SHOT,
 };
 use taper_learn::{Adapt, Method, Model, Settings, Setup, Training};
@@ -23,7 +23,7 @@ pub(crate) static METHODS: &[&Method] = &[
     &SCRATCH,
     &NEAREST_MEAN,
     &SIMPLE_SHOT,
-    &NEIGHBOURS,
+    &NEIGHBORS,
     &RIDGE,
     &DISCRIMINANT,
     &LINEAR_PROBE,

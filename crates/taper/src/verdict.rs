@@ -62,7 +62,7 @@ fn carried(rows: &[Scored<'_>]) -> Option<String> {
     let [mean, low, high] = points(paired_difference(came.accuracies, best.accuracies));
     Some(format!(
         "{}, trained before on far more images, differs from {} by {mean} points ({low} to {high}).",
-        capitalised(came.name),
+        capitalized(came.name),
         best.name
     ))
 }
@@ -72,7 +72,7 @@ fn points(interval: Interval) -> [String; 3] {
     [interval.mean, interval.low, interval.high].map(|value| format!("{:.1}", value * 100.0))
 }
 
-fn capitalised(text: &str) -> String {
+fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

@@ -32,7 +32,7 @@ impl Bench {
         let revision = if pin.is_empty() { "main" } else { COMMIT };
         let list = format!(
             "# kept\n[\"tiny.a1\"]\nalso = \"tiny\"\nrepository = \"timm/tiny\"\nrevision = \"{revision}\"\n\
-             licence = \"mit\"\nfiles = [\n  {{ name = \"model.safetensors\"{pin} }},\n]\n\
+             license = \"mit\"\nfiles = [\n  {{ name = \"model.safetensors\"{pin} }},\n]\n\
              [elsewhere]\nsource = \"https://example.org/x\"\nfiles = [{{ name = \"x\", bytes = 1 }}]\n"
         );
         fs::write(self.list(), list).unwrap();

@@ -1,8 +1,8 @@
 //! An invented alphabet.
 
-use super::chance::Chance;
 use super::character::Character;
 use super::likeness::Likeness;
+use super::random::GlyphRng;
 use super::style::Style;
 use crate::{DataError, Result};
 
@@ -25,13 +25,13 @@ impl Alphabet {
     }
 
     fn within(attempts: usize, seed: u64, place: usize, characters: usize) -> Result<Self> {
-        let style = Style::invent(&mut Chance::new(seed, "glyphs alphabet", [place]));
+        let style = Style::invent(&mut GlyphRng::new(seed, "glyphs alphabet", [place]));
         let mut alphabet = Self { style, characters: Vec::with_capacity(characters) };
         let mut known: Vec<Likeness> = Vec::with_capacity(characters);
         for number in 0..characters {
-            let chance = &mut Chance::new(seed, "glyphs character", [place, number]);
+            let rng = &mut GlyphRng::new(seed, "glyphs character", [place, number]);
             let found = (0..attempts).find_map(|_| {
-                let character = alphabet.attempt(chance);
+                let character = alphabet.attempt(rng);
                 let likeness = character.is_writable().then(|| Likeness::of(&character))?;
                 (!known.iter().any(|known| known.is_alike(&likeness))).then_some((character, likeness))
             });
@@ -48,13 +48,13 @@ impl Alphabet {
     }
 
     /// A new character, or an earlier one with an edit or two.
-    fn attempt(&self, chance: &mut Chance) -> Character {
-        if self.characters.is_empty() || !chance.coin(self.style.varied) {
-            return Character::invent(&self.style, chance);
+    fn attempt(&self, rng: &mut GlyphRng) -> Character {
+        if self.characters.is_empty() || !rng.coin(self.style.varied) {
+            return Character::invent(&self.style, rng);
         }
-        let model = &self.characters[chance.below(self.characters.len())];
-        let varied = model.varied(&self.style, chance);
-        if chance.coin(0.25) { varied.varied(&self.style, chance) } else { varied }
+        let model = &self.characters[rng.below(self.characters.len())];
+        let varied = model.varied(&self.style, rng);
+        if rng.coin(0.25) { varied.varied(&self.style, rng) } else { varied }
     }
 }
 

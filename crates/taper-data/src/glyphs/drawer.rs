@@ -1,9 +1,9 @@
 //! Somebody who draws characters, always with the same habits.
 
 use super::Hands;
-use super::chance::Chance;
 use super::point::Point;
 use super::quirks::Quirks;
+use super::random::GlyphRng;
 
 /// The habits of one who draws characters. Lengths are in pixels.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,20 +35,20 @@ pub(super) struct Drawer {
 }
 
 impl Drawer {
-    pub(super) fn invent(hands: Hands, chance: &mut Chance) -> Self {
+    pub(super) fn invent(hands: Hands, rng: &mut GlyphRng) -> Self {
         Self {
-            slips: chance.factor(0.28),
-            slant: chance.normal(0.09),
-            turn: chance.normal(0.04),
-            scale: chance.factor(0.11),
-            aspect: chance.factor(0.075),
-            place: Point::new(chance.normal(3.5) - 1.5, chance.normal(3.5) - 1.5),
-            pen: chance.within(2.15, 2.45),
-            rounding: (5.0 * chance.unit() * chance.unit()) as usize,
-            tremor: chance.within(0.1, 0.8),
-            way: Point::towards(0.8 + chance.normal(0.7), 1.0),
-            flick: chance.unit() * chance.unit() * 0.5,
-            quirks: (hands == Hands::Own).then(|| Quirks::invent(chance)),
+            slips: rng.factor(0.28),
+            slant: rng.normal(0.09),
+            turn: rng.normal(0.04),
+            scale: rng.factor(0.11),
+            aspect: rng.factor(0.075),
+            place: Point::new(rng.normal(3.5) - 1.5, rng.normal(3.5) - 1.5),
+            pen: rng.within(2.15, 2.45),
+            rounding: (5.0 * rng.unit() * rng.unit()) as usize,
+            tremor: rng.within(0.1, 0.8),
+            way: Point::towards(0.8 + rng.normal(0.7), 1.0),
+            flick: rng.unit() * rng.unit() * 0.5,
+            quirks: (hands == Hands::Own).then(|| Quirks::invent(rng)),
         }
     }
 }

@@ -11,7 +11,7 @@ const POINTS: usize = 96;
 /// in units of the characters' longer side.
 pub(super) const ALIKE: f64 = 0.16;
 
-/// A character's ink as points at even distances, centred, the longer side being 1.
+/// A character's ink as points at even distances, centerd, the longer side being 1.
 #[derive(Debug, Clone)]
 pub(super) struct Likeness(Vec<Point>);
 
@@ -20,7 +20,7 @@ impl Likeness {
         let paths = character.paths(&mut Slips::none());
         let frame = Frame::around(&paths);
         let points = even(&paths);
-        Self(points.into_iter().map(|point| (point - frame.centre()) * (1.0 / frame.extent())).collect())
+        Self(points.into_iter().map(|point| (point - frame.center()) * (1.0 / frame.extent())).collect())
     }
 
     /// Is Hausdorff's distance between the two below [`ALIKE`]?

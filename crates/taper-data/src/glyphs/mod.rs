@@ -7,7 +7,6 @@
 //! strokes; `draw` brings the three together.
 
 mod alphabet;
-mod chance;
 mod character;
 mod drawer;
 mod drawing;
@@ -15,6 +14,7 @@ mod likeness;
 mod name;
 mod point;
 mod quirks;
+mod random;
 mod raster;
 mod shape;
 mod stroke;
@@ -22,8 +22,8 @@ mod style;
 
 use crate::{Class, DataError, Dataset, Hash, Image, Result};
 use alphabet::Alphabet;
-use chance::Chance;
 use drawer::Drawer;
+use random::GlyphRng;
 use rayon::prelude::*;
 
 /// How many glyphs to draw.
@@ -98,7 +98,7 @@ impl Glyphs {
         let labels = (0..classes.len() as u32).flat_map(|class| std::iter::repeat_n(class, drawings)).collect();
         let drawers = (0..alphabets).flat_map(|alphabet| (0..drawings).map(move |drawer| [alphabet, drawer]));
         let drawers =
-            drawers.map(|place| Drawer::invent(hands, &mut Chance::new(seed, "glyphs drawer", place))).collect();
+            drawers.map(|place| Drawer::invent(hands, &mut GlyphRng::new(seed, "glyphs drawer", place))).collect();
         let alphabets = (0..alphabets).into_par_iter().map(|place| Alphabet::invent(seed, place, characters));
         let alphabets = alphabets.collect::<Result<_>>()?;
         Ok(Self { seed, alphabets, drawers, classes, labels, size })
@@ -134,8 +134,8 @@ impl Dataset for Glyphs {
         let place @ [alphabet, character, drawing] = self.place(index);
         let Alphabet { style, characters } = &self.alphabets[alphabet];
         let drawer = &self.drawers[alphabet * self.size.drawings + drawing];
-        let chance = &mut Chance::new(self.seed, "glyphs drawing", place);
-        Ok(drawing::draw(&characters[character], style, drawer, chance))
+        let rng = &mut GlyphRng::new(self.seed, "glyphs drawing", place);
+        Ok(drawing::draw(&characters[character], style, drawer, rng))
     }
 
     fn size(&self, _: usize) -> Result<(usize, usize, usize)> {

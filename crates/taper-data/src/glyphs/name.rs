@@ -1,6 +1,6 @@
 //! Names for invented alphabets.
 
-use super::chance::Chance;
+use super::random::GlyphRng;
 use std::collections::HashSet;
 
 const ONSETS: [&str; 24] = [
@@ -15,23 +15,23 @@ pub(super) fn alphabet_names(seed: u64, number: usize) -> Vec<String> {
     let mut known = HashSet::new();
     (0..number)
         .map(|place| {
-            let mut chance = Chance::new(seed, "glyphs alphabet name", [place]);
+            let mut rng = GlyphRng::new(seed, "glyphs alphabet name", [place]);
             let mut syllables = 2;
             loop {
-                let name = pronounceable(syllables, &mut chance);
+                let name = pronounceable(syllables, &mut rng);
                 if known.insert(name.clone()) {
                     return name;
                 }
                 // Short names have run out when chance hits a known one again and again.
-                syllables = if chance.coin(0.2) { syllables + 1 } else { syllables };
+                syllables = if rng.coin(0.2) { syllables + 1 } else { syllables };
             }
         })
         .collect()
 }
 
 /// Syllables and an ending: `Velani`.
-fn pronounceable(syllables: usize, chance: &mut Chance) -> String {
-    let mut name: String = (0..syllables).flat_map(|_| [chance.choose(&ONSETS), chance.choose(&VOWELS)]).collect();
-    name.push_str(chance.choose(&ENDINGS));
+fn pronounceable(syllables: usize, rng: &mut GlyphRng) -> String {
+    let mut name: String = (0..syllables).flat_map(|_| [rng.choose(&ONSETS), rng.choose(&VOWELS)]).collect();
+    name.push_str(rng.choose(&ENDINGS));
     name[..1].to_uppercase() + &name[1..]
 }

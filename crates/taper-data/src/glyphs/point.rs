@@ -1,6 +1,6 @@
 //! Points of the plane, x to the right and y downwards, and paths made of them.
 
-use super::chance::{cosine, sine};
+use super::random::{cosine, sine};
 use std::ops::{Add, Mul, Sub};
 
 /// A point, or the step from one to another.
@@ -83,7 +83,7 @@ impl Frame {
         })
     }
 
-    pub(super) fn centre(self) -> Point {
+    pub(super) fn center(self) -> Point {
         (self.low + self.high) * 0.5
     }
 

@@ -4,8 +4,8 @@
 //! there: curves are round or made of a few straight lines, strokes begin with a hook or end in a
 //! tail, a turn becomes a loop, two strokes become one.
 
-use super::chance::Chance;
 use super::point::{Path, Point, barb};
+use super::random::GlyphRng;
 use std::f64::consts::TAU;
 
 /// A stroke that begins no farther than this from where the last one ended may be drawn in one with it.
@@ -33,28 +33,28 @@ pub(super) struct Quirks {
 }
 
 impl Quirks {
-    pub(super) fn invent(chance: &mut Chance) -> Self {
+    pub(super) fn invent(rng: &mut GlyphRng) -> Self {
         Self {
-            joining: 0.8 * often(chance),
-            looping: 0.8 * often(chance),
-            angular: often(chance),
-            chord: chance.within(2.0, 5.5),
-            hook: 0.5 * often(chance),
-            tail: 0.5 * often(chance),
+            joining: 0.8 * often(rng),
+            looping: 0.8 * often(rng),
+            angular: often(rng),
+            chord: rng.within(2.0, 5.5),
+            hook: 0.5 * often(rng),
+            tail: 0.5 * often(rng),
         }
     }
 
     /// The strokes as somebody with these quirks draws them.
-    pub(super) fn drawn(&self, strokes: Vec<Path>, chance: &mut Chance) -> Vec<Path> {
-        let strokes = self.joined(strokes, chance);
-        strokes.into_iter().map(|stroke| self.stroke(stroke, chance)).collect()
+    pub(super) fn drawn(&self, strokes: Vec<Path>, rng: &mut GlyphRng) -> Vec<Path> {
+        let strokes = self.joined(strokes, rng);
+        strokes.into_iter().map(|stroke| self.stroke(stroke, rng)).collect()
     }
 
-    fn joined(&self, strokes: Vec<Path>, chance: &mut Chance) -> Vec<Path> {
+    fn joined(&self, strokes: Vec<Path>, rng: &mut GlyphRng) -> Vec<Path> {
         let mut joined: Vec<Path> = Vec::with_capacity(strokes.len());
         for stroke in strokes {
             match joined.last_mut() {
-                Some(before) if before[before.len() - 1].distance(stroke[0]) < NEAR && chance.coin(self.joining) => {
+                Some(before) if before[before.len() - 1].distance(stroke[0]) < NEAR && rng.coin(self.joining) => {
                     before.extend(stroke);
                 }
                 _ => joined.push(stroke),
@@ -63,36 +63,36 @@ impl Quirks {
         joined
     }
 
-    fn stroke(&self, mut path: Path, chance: &mut Chance) -> Path {
-        if chance.coin(self.looping) {
-            path = looped(&path, chance.within(2.0, 5.0));
+    fn stroke(&self, mut path: Path, rng: &mut GlyphRng) -> Path {
+        if rng.coin(self.looping) {
+            path = looped(&path, rng.within(2.0, 5.0));
         }
-        if chance.coin(self.angular) {
+        if rng.coin(self.angular) {
             path = chords(&path, self.chord);
         }
-        if chance.coin(self.hook)
+        if rng.coin(self.hook)
             && let [first, next, ..] = path[..]
         {
-            path.splice(0..0, aside(next, first, chance).into_iter().rev());
+            path.splice(0..0, aside(next, first, rng).into_iter().rev());
         }
-        if chance.coin(self.tail)
+        if rng.coin(self.tail)
             && let [.., before, last] = path[..]
         {
-            path.extend(aside(before, last, chance));
+            path.extend(aside(before, last, rng));
         }
         path
     }
 }
 
 /// A probability, more often small than large.
-fn often(chance: &mut Chance) -> f64 {
-    let u = chance.unit();
+fn often(rng: &mut GlyphRng) -> f64 {
+    let u = rng.unit();
     u * u
 }
 
 /// A short line to one side, on from a stroke's end.
-fn aside(inner: Point, end: Point, chance: &mut Chance) -> Path {
-    barb(inner, end, chance.sign() * chance.within(0.8, 2.4), chance.within(3.0, 10.0), 6)
+fn aside(inner: Point, end: Point, rng: &mut GlyphRng) -> Path {
+    barb(inner, end, rng.sign() * rng.within(0.8, 2.4), rng.within(3.0, 10.0), 6)
 }
 
 /// A loop of this radius where the path turns back.
@@ -178,18 +178,18 @@ mod tests {
 
     #[test]
     fn strokes_are_joined_by_those_who_do_and_only_when_near() {
-        let mut quirks = Quirks::invent(&mut Chance::new(0, "test", [0]));
+        let mut quirks = Quirks::invent(&mut GlyphRng::new(0, "test", [0]));
         let far: Path = arc().into_iter().map(|point| point + Point::new(90.0, 0.0)).collect();
         let strokes = vec![arc(), spike(), far];
         for (joining, number) in [(0.0, 3), (1.0, 2)] {
             quirks.joining = joining;
-            assert_eq!(quirks.drawn(strokes.clone(), &mut Chance::new(0, "test", [1])).len(), number);
+            assert_eq!(quirks.drawn(strokes.clone(), &mut GlyphRng::new(0, "test", [1])).len(), number);
         }
     }
 
     #[test]
     fn a_barb_begins_at_the_end_and_is_a_few_pixels_long() {
-        let barb = aside(arc()[29], arc()[30], &mut Chance::new(0, "test", [2]));
+        let barb = aside(arc()[29], arc()[30], &mut GlyphRng::new(0, "test", [2]));
         assert!(barb[0].distance(arc()[30]) < 2.0 && (3.0..=10.0).contains(&barb[5].distance(arc()[30])));
     }
 }

@@ -1,7 +1,7 @@
 //! The pieces that strokes are made of.
 
-use super::chance::{Chance, cosine, sine};
 use super::point::Point;
+use super::random::{GlyphRng, cosine, sine};
 use std::f64::consts::{PI, TAU};
 
 /// A kind of piece.
@@ -31,22 +31,22 @@ pub(super) struct Shape {
 impl Shape {
     /// A piece that leaves towards `angle` and spans about `length`. Corners turn to one of
     /// `directions`.
-    pub(super) fn invent(kind: Kind, angle: f64, length: f64, directions: &[f64], chance: &mut Chance) -> Self {
+    pub(super) fn invent(kind: Kind, angle: f64, length: f64, directions: &[f64], rng: &mut GlyphRng) -> Self {
         match kind {
             Kind::Line => Self::line(angle, length),
             Kind::Arc => {
-                let side = chance.sign();
-                if chance.coin(0.65) {
-                    Self::bow(angle, length, side * chance.within(0.35, 1.25))
+                let side = rng.sign();
+                if rng.coin(0.65) {
+                    Self::bow(angle, length, side * rng.within(0.35, 1.25))
                 } else {
-                    Self::horseshoe(angle, length, side, chance.within(3.4, 4.6))
+                    Self::horseshoe(angle, length, side, rng.within(3.4, 4.6))
                 }
             }
-            Kind::Loop => Self::ring(angle, length.min(0.7) * chance.within(0.55, 0.95), chance),
-            Kind::Curve => Self::curve(angle, length, chance),
-            Kind::Wave => Self::wave(angle, length, chance),
-            Kind::Corner => Self::corner(angle, length, directions, chance),
-            Kind::Hook => Self::hook(angle, length, chance),
+            Kind::Loop => Self::ring(angle, length.min(0.7) * rng.within(0.55, 0.95), rng),
+            Kind::Curve => Self::curve(angle, length, rng),
+            Kind::Wave => Self::wave(angle, length, rng),
+            Kind::Corner => Self::corner(angle, length, directions, rng),
+            Kind::Hook => Self::hook(angle, length, rng),
         }
     }
 
@@ -74,8 +74,8 @@ impl Shape {
     }
 
     /// A closed ellipse, its first point on it, its long axis towards `angle`.
-    fn ring(angle: f64, length: f64, chance: &mut Chance) -> Self {
-        let (narrow, side) = (chance.within(0.6, 1.0), chance.sign());
+    fn ring(angle: f64, length: f64, rng: &mut GlyphRng) -> Self {
+        let (narrow, side) = (rng.within(0.6, 1.0), rng.sign());
         let heading = Point::towards(angle, length / 2.0);
         let points = (0..=10).map(|k| f64::from(k) * TAU / 10.0);
         let points = points.map(|t| Point::new(1.0 - cosine(t), side * narrow * sine(t)).turned(heading)).collect();
@@ -83,22 +83,22 @@ impl Shape {
     }
 
     /// A smooth run whose curvature wanders.
-    fn curve(angle: f64, length: f64, chance: &mut Chance) -> Self {
-        let pieces = 3 + chance.below(3);
-        let (mut at, mut heading, mut turn) = (Point::ORIGIN, angle, chance.normal(0.8));
+    fn curve(angle: f64, length: f64, rng: &mut GlyphRng) -> Self {
+        let pieces = 3 + rng.below(3);
+        let (mut at, mut heading, mut turn) = (Point::ORIGIN, angle, rng.normal(0.8));
         let mut points = vec![at];
         for _ in 0..pieces {
             at = at + Point::towards(heading, 1.3 * length / pieces as f64);
             points.push(at);
-            turn = 0.7 * turn + chance.normal(0.6);
+            turn = 0.7 * turn + rng.normal(0.6);
             heading += turn;
         }
         Self { points, smooth: true }
     }
 
     /// An S: two bows to different sides.
-    fn wave(angle: f64, length: f64, chance: &mut Chance) -> Self {
-        let (height, side) = (chance.within(0.3, 0.9), chance.sign());
+    fn wave(angle: f64, length: f64, rng: &mut GlyphRng) -> Self {
+        let (height, side) = (rng.within(0.3, 0.9), rng.sign());
         let heading = Point::towards(angle, length);
         let points = (0..=8).map(|k| f64::from(k) / 8.0);
         let points = points.map(|t| Point::new(t, side * 0.35 * height * sine(TAU * t)).turned(heading)).collect();
@@ -106,21 +106,21 @@ impl Shape {
     }
 
     /// Two or three straight runs.
-    fn corner(angle: f64, length: f64, directions: &[f64], chance: &mut Chance) -> Self {
+    fn corner(angle: f64, length: f64, directions: &[f64], rng: &mut GlyphRng) -> Self {
         let (mut at, mut heading) = (Point::ORIGIN, angle);
         let mut points = vec![at];
-        for _ in 0..if chance.coin(0.7) { 2 } else { 3 } {
-            at = at + Point::towards(heading, length * chance.choose(&[0.5, 0.8, 1.0]));
+        for _ in 0..if rng.coin(0.7) { 2 } else { 3 } {
+            at = at + Point::towards(heading, length * rng.choose(&[0.5, 0.8, 1.0]));
             points.push(at);
-            heading = other_direction(heading, directions, chance);
+            heading = other_direction(heading, directions, rng);
         }
         Self { points, smooth: false }
     }
 
     /// A straight run that ends, or begins, in a tight bend.
-    fn hook(angle: f64, length: f64, chance: &mut Chance) -> Self {
-        let (radius, side) = (chance.within(0.1, 0.2), chance.sign());
-        let sweep = chance.within(1.8, 3.8);
+    fn hook(angle: f64, length: f64, rng: &mut GlyphRng) -> Self {
+        let (radius, side) = (rng.within(0.1, 0.2), rng.sign());
+        let sweep = rng.within(1.8, 3.8);
         let heading = Point::towards(angle, length);
         let mut points = vec![Point::ORIGIN, Point::new(0.4, 0.0), Point::new(0.8, 0.0)];
         points.extend((1..=4).map(|k| {
@@ -129,7 +129,7 @@ impl Shape {
         }));
         let points: Vec<Point> = points.into_iter().map(|point| point.turned(heading)).collect();
         let shape = Self { points, smooth: true };
-        if chance.coin(0.4) { shape.reversed() } else { shape }
+        if rng.coin(0.4) { shape.reversed() } else { shape }
     }
 
     /// The same ink from its other end.
@@ -151,12 +151,12 @@ impl Shape {
 }
 
 /// A direction that neither goes on along `heading` nor straight back, where there is one.
-pub(super) fn other_direction(heading: f64, directions: &[f64], chance: &mut Chance) -> f64 {
+pub(super) fn other_direction(heading: f64, directions: &[f64], rng: &mut GlyphRng) -> f64 {
     for _ in 0..8 {
-        let next = chance.choose(directions) + if chance.coin(0.5) { PI } else { 0.0 };
+        let next = rng.choose(directions) + if rng.coin(0.5) { PI } else { 0.0 };
         if cosine(next - heading) < 0.85 && cosine(next - heading) > -0.8 {
             return next;
         }
     }
-    heading + chance.sign() * PI / 2.0
+    heading + rng.sign() * PI / 2.0
 }

@@ -1,7 +1,7 @@
 //! One movement of the pen, and where it is put.
 
-use super::chance::Chance;
 use super::point::{Frame, Path, Point};
+use super::random::GlyphRng;
 use super::shape::Shape;
 use super::style::{Hand, Style};
 use std::f64::consts::PI;
@@ -47,7 +47,7 @@ pub(super) struct Stroke {
 
 /// How much a drawing departs from the character as its inventor meant it.
 pub(super) struct Slips<'a> {
-    chance: Option<(&'a mut Chance, f64)>,
+    rng: Option<(&'a mut GlyphRng, f64)>,
     /// Does its drawer also take liberties?
     free: bool,
 }
@@ -55,23 +55,23 @@ pub(super) struct Slips<'a> {
 impl<'a> Slips<'a> {
     /// The character itself.
     pub(super) fn none() -> Self {
-        Self { chance: None, free: false }
+        Self { rng: None, free: false }
     }
 
     /// A drawing; 1 is a usual amount. A free one has deeper or flatter bows too, and now and then much
     /// longer or shorter ends.
-    pub(super) fn of(chance: &'a mut Chance, amount: f64, free: bool) -> Self {
-        Self { chance: Some((chance, amount)), free }
+    pub(super) fn of(rng: &'a mut GlyphRng, amount: f64, free: bool) -> Self {
+        Self { rng: Some((rng, amount)), free }
     }
 
     fn draw(&mut self, deviation: f64) -> f64 {
-        self.chance.as_mut().map_or(0.0, |(chance, amount)| chance.normal(deviation * *amount))
+        self.rng.as_mut().map_or(0.0, |(rng, amount)| rng.normal(deviation * *amount))
     }
 
     /// A liberty, taken so often; none where the drawing is not free.
     fn liberty(&mut self, often: f64, deviation: f64) -> f64 {
-        let Some((chance, amount)) = self.chance.as_mut().filter(|_| self.free) else { return 0.0 };
-        if chance.coin(often * *amount) { chance.normal(deviation) } else { 0.0 }
+        let Some((rng, amount)) = self.rng.as_mut().filter(|_| self.free) else { return 0.0 };
+        if rng.coin(often * *amount) { rng.normal(deviation) } else { 0.0 }
     }
 
     fn point(&mut self, deviation: f64) -> Point {
@@ -81,22 +81,22 @@ impl<'a> Slips<'a> {
 
 impl Stroke {
     /// The stroke with this number (0 is the first) of a character.
-    pub(super) fn invent(style: &Style, number: usize, chance: &mut Chance) -> Self {
-        let relation = Relation::invent(style, number, chance);
+    pub(super) fn invent(style: &Style, number: usize, rng: &mut GlyphRng) -> Self {
+        let relation = Relation::invent(style, number, rng);
         if let Relation::Bridge { .. } = relation {
             let bulge = if style.hand == Hand::Carved { 0.15 } else { 0.5 };
-            let shape = if chance.coin(bulge) {
-                Shape::bow(0.0, 1.0, chance.sign() * chance.within(0.4, 1.2))
+            let shape = if rng.coin(bulge) {
+                Shape::bow(0.0, 1.0, rng.sign() * rng.within(0.4, 1.2))
             } else {
                 Shape::line(0.0, 1.0)
             };
             return Self::of(shape, relation);
         }
-        let pieces = 1 + chance.pick(&style.pieces);
+        let pieces = 1 + rng.pick(&style.pieces);
         let pieces = if number > 1 { pieces.min(2) } else { pieces };
-        let mut stroke = Self::of(style.shape(None, chance), relation);
+        let mut stroke = Self::of(style.shape(None, rng), relation);
         for _ in 1..pieces {
-            stroke.extend(style, chance);
+            stroke.extend(style, rng);
         }
         stroke
     }
@@ -107,15 +107,15 @@ impl Stroke {
     }
 
     /// A small mark beside a character.
-    pub(super) fn mark(chance: &mut Chance) -> Self {
-        let shape = match chance.below(4) {
+    pub(super) fn mark(rng: &mut GlyphRng) -> Self {
+        let shape = match rng.below(4) {
             0 => Shape::line(0.0, 0.04),
-            1 => Shape::line(chance.choose(&[0.0, PI / 2.0, PI / 4.0, -PI / 4.0]), 0.25),
-            2 => Shape::bow(0.0, 0.28, chance.sign() * 0.8),
+            1 => Shape::line(rng.choose(&[0.0, PI / 2.0, PI / 4.0, -PI / 4.0]), 0.25),
+            2 => Shape::bow(0.0, 0.28, rng.sign() * 0.8),
             _ => Shape::bow(0.0, 0.18, 1.0).closed(),
         };
-        let side = chance.choose(&[(0.0, -1.0), (0.0, -1.0), (0.0, 1.0), (1.0, 0.0), (-1.0, 0.0), (0.0, 0.0)]);
-        let gap = chance.within(0.12, 0.22);
+        let side = rng.choose(&[(0.0, -1.0), (0.0, -1.0), (0.0, 1.0), (1.0, 0.0), (-1.0, 0.0), (0.0, 0.0)]);
+        let gap = rng.within(0.12, 0.22);
         Self::of(shape, Relation::Beside { side: Point::new(side.0, side.1), gap })
     }
 
@@ -127,16 +127,16 @@ impl Stroke {
     }
 
     /// Adds a piece at the end.
-    pub(super) fn extend(&mut self, style: &Style, chance: &mut Chance) {
+    pub(super) fn extend(&mut self, style: &Style, rng: &mut GlyphRng) {
         let [.., before, last] = self.nodes[..] else { return };
         let run = last.at - before.at;
         let heading = nearest_direction(run);
-        let mut shape = style.shape(Some(heading), chance);
+        let mut shape = style.shape(Some(heading), rng);
         if style.hand == Hand::Cursive && shape.points.last().is_some_and(|end| end.x < 0.0) {
             shape = shape.mapped(|point| Point::new(-point.x, point.y));
         }
-        let scale = chance.choose(&[0.6, 0.8, 1.0]);
-        let smooth = shape.smooth && chance.coin(if style.hand == Hand::Cursive { 0.5 } else { 0.25 });
+        let scale = rng.choose(&[0.6, 0.8, 1.0]);
+        let smooth = shape.smooth && rng.coin(if style.hand == Hand::Cursive { 0.5 } else { 0.25 });
         if let Some(node) = self.nodes.last_mut() {
             node.corner = !smooth;
         }
@@ -194,8 +194,8 @@ impl Stroke {
                 let path = vec![sampled(&nodes)];
                 let (frame, own) = (Frame::around(drawn), Frame::around(&path));
                 let room = (frame.size() + own.size()) * 0.5 + Point::new(gap, gap);
-                let target = frame.centre() + Point::new(room.x * side.x, room.y * side.y);
-                let shift = target - own.centre() + slips.point(0.045);
+                let target = frame.center() + Point::new(room.x * side.x, room.y * side.y);
+                let shift = target - own.center() + slips.point(0.045);
                 moved(path.into_iter().flatten().collect(), shift)
             }
         }
@@ -234,7 +234,7 @@ impl Stroke {
         let points = self.nodes.len();
         let length: f64 = self.nodes.windows(2).map(|pair| pair[0].at.distance(pair[1].at)).sum();
         let jitter = 0.012 + 0.05 * length / (points - 1) as f64;
-        // Neighbours err alike, so that a ring becomes an egg and no potato.
+        // Neighbors err alike, so that a ring becomes an egg and no potato.
         let mut error = Point::ORIGIN;
         let mut nodes = Vec::with_capacity(points);
         for node in &self.bulged(slips) {
@@ -252,34 +252,34 @@ impl Stroke {
 }
 
 impl Relation {
-    fn invent(style: &Style, number: usize, chance: &mut Chance) -> Self {
+    fn invent(style: &Style, number: usize, rng: &mut GlyphRng) -> Self {
         if number == 0 {
             return Self::First;
         }
-        let stroke = if chance.coin(0.6) { number - 1 } else { chance.below(number) };
-        let own = |chance: &mut Chance| chance.choose(&[0.0, 0.0, 0.0, 1.0, 0.5]);
-        match chance.pick(&style.relations) {
-            0 => Self::Attached { anchor: Anchor { stroke, along: 0.0 }, own: own(chance) },
-            1 => Self::Attached { anchor: Anchor { stroke, along: 1.0 }, own: own(chance) },
-            2 => Self::Attached { anchor: Anchor { stroke, along: place(style, chance) }, own: own(chance) },
+        let stroke = if rng.coin(0.6) { number - 1 } else { rng.below(number) };
+        let own = |rng: &mut GlyphRng| rng.choose(&[0.0, 0.0, 0.0, 1.0, 0.5]);
+        match rng.pick(&style.relations) {
+            0 => Self::Attached { anchor: Anchor { stroke, along: 0.0 }, own: own(rng) },
+            1 => Self::Attached { anchor: Anchor { stroke, along: 1.0 }, own: own(rng) },
+            2 => Self::Attached { anchor: Anchor { stroke, along: place(style, rng) }, own: own(rng) },
             3 => {
-                let from = Anchor { stroke, along: chance.choose(&[0.0, 0.5, 1.0]) };
-                let other = chance.below(number);
+                let from = Anchor { stroke, along: rng.choose(&[0.0, 0.5, 1.0]) };
+                let other = rng.below(number);
                 let along = if other == stroke {
                     if from.along > 0.5 { 0.0 } else { 1.0 }
                 } else {
-                    chance.choose(&[0.0, 0.5, 1.0])
+                    rng.choose(&[0.0, 0.5, 1.0])
                 };
                 Self::Bridge { from, to: Anchor { stroke: other, along } }
             }
             4 => {
-                let gap = chance.choose(&[0.25, 0.4, 0.5]);
-                let shift = chance.choose(&[(1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)]);
+                let gap = rng.choose(&[0.25, 0.4, 0.5]);
+                let shift = rng.choose(&[(1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)]);
                 Self::Parallel { stroke, shift: Point::new(shift.0, shift.1) * gap }
             }
             _ => {
-                let side = chance.choose(&[(1.0, 0.0), (1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)]);
-                Self::Beside { side: Point::new(side.0, side.1), gap: chance.within(0.12, 0.25) }
+                let side = rng.choose(&[(1.0, 0.0), (1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0)]);
+                Self::Beside { side: Point::new(side.0, side.1), gap: rng.within(0.12, 0.25) }
             }
         }
     }
@@ -297,11 +297,11 @@ impl Anchor {
 }
 
 /// Where along its parent a stroke may be attached.
-pub(super) fn place(style: &Style, chance: &mut Chance) -> f64 {
-    match chance.pick(&style.places) {
+pub(super) fn place(style: &Style, rng: &mut GlyphRng) -> f64 {
+    match rng.pick(&style.places) {
         0 => 0.5,
-        1 => chance.choose(&[0.25, 0.33, 0.67, 0.75]),
-        _ => chance.within(0.1, 0.9),
+        1 => rng.choose(&[0.25, 0.33, 0.67, 0.75]),
+        _ => rng.within(0.1, 0.9),
     }
 }
 

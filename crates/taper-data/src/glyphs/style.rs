@@ -1,6 +1,6 @@
 //! What the characters of one alphabet have in common.
 
-use super::chance::{Chance, exponential};
+use super::random::{GlyphRng, exponential};
 use super::shape::{KINDS, Shape, other_direction};
 use super::stroke::Stroke;
 use std::f64::consts::PI;
@@ -53,50 +53,50 @@ pub(super) struct Style {
 }
 
 impl Style {
-    pub(super) fn invent(chance: &mut Chance) -> Self {
-        let hand = [Hand::Carved, Hand::Written, Hand::Cursive][chance.pick(&[0.36, 0.36, 0.28])];
+    pub(super) fn invent(rng: &mut GlyphRng) -> Self {
+        let hand = [Hand::Carved, Hand::Written, Hand::Cursive][rng.pick(&[0.36, 0.36, 0.28])];
         let (mean, kinds, pieces) = match hand {
-            Hand::Carved => (chance.within(1.9, 3.6), [1.0, 0.12, 0.1, 0.02, 0.04, 0.5, 0.12], [1.0, 0.25, 0.1, 0.0]),
-            Hand::Written => (chance.within(1.3, 2.7), [0.9, 0.9, 0.25, 0.2, 0.2, 0.3, 0.5], [1.0, 0.7, 0.25, 0.05]),
-            Hand::Cursive => (chance.within(0.8, 1.8), [0.2, 1.2, 0.25, 0.3, 0.25, 0.1, 0.35], [0.1, 0.8, 0.8, 0.4]),
+            Hand::Carved => (rng.within(1.9, 3.6), [1.0, 0.12, 0.1, 0.02, 0.04, 0.5, 0.12], [1.0, 0.25, 0.1, 0.0]),
+            Hand::Written => (rng.within(1.3, 2.7), [0.9, 0.9, 0.25, 0.2, 0.2, 0.3, 0.5], [1.0, 0.7, 0.25, 0.05]),
+            Hand::Cursive => (rng.within(0.8, 1.8), [0.2, 1.2, 0.25, 0.3, 0.25, 0.1, 0.35], [0.1, 0.8, 0.8, 0.4]),
         };
-        let spread = chance.within(0.6, 0.9);
+        let spread = rng.within(0.6, 0.9);
         let mut style = Self {
             hand,
             strokes: [1.0, 2.0, 3.0, 4.0, 5.0].map(|k| {
                 let off: f64 = (k - mean) / spread;
                 exponential(-0.5 * off * off) + 0.005
             }),
-            pieces: pieces.map(|weight| weight * chance.within(0.4, 1.6)),
-            kinds: kinds.map(|weight| weight * own_taste(chance)),
-            directions: directions(hand, chance),
-            lengths: [chance.within(0.25, 0.38), chance.within(0.5, 0.68), chance.within(0.9, 1.1)],
+            pieces: pieces.map(|weight| weight * rng.within(0.4, 1.6)),
+            kinds: kinds.map(|weight| weight * own_taste(rng)),
+            directions: directions(hand, rng),
+            lengths: [rng.within(0.25, 0.38), rng.within(0.5, 0.68), rng.within(0.9, 1.1)],
             library: Vec::new(),
-            reuse: chance.within(0.4, 0.9),
-            mirrored: chance.within(0.0, 0.35),
-            relations: [0.6, 0.6, 1.0, 0.8, 0.4, 0.3].map(|weight| weight * own_taste(chance)),
-            places: [1.0, 0.6, 0.4].map(|weight| weight * own_taste(chance)),
-            marked: if chance.coin(0.4) { chance.within(0.05, 0.35) } else { 0.0 },
-            varied: chance.within(0.25, 0.7),
+            reuse: rng.within(0.4, 0.9),
+            mirrored: rng.within(0.0, 0.35),
+            relations: [0.6, 0.6, 1.0, 0.8, 0.4, 0.3].map(|weight| weight * own_taste(rng)),
+            places: [1.0, 0.6, 0.4].map(|weight| weight * own_taste(rng)),
+            marked: if rng.coin(0.4) { rng.within(0.05, 0.35) } else { 0.0 },
+            varied: rng.within(0.25, 0.7),
             shared: None,
-            aspect: chance.factor(0.12),
-            size: chance.within(53.0, 63.0),
+            aspect: rng.factor(0.12),
+            size: rng.within(53.0, 63.0),
         };
-        let library = 3 + chance.below(8);
-        style.library = (0..library).map(|_| style.fresh_shape(None, chance)).collect();
-        if chance.coin(0.2) {
-            style.shared = Some((Stroke::invent(&style, 0, chance), chance.within(0.4, 0.9)));
+        let library = 3 + rng.below(8);
+        style.library = (0..library).map(|_| style.fresh_shape(None, rng)).collect();
+        if rng.coin(0.2) {
+            style.shared = Some((Stroke::invent(&style, 0, rng), rng.within(0.4, 0.9)));
         }
         style
     }
 
     /// A piece in this style, to be drawn after one that ended towards `heading`.
-    pub(super) fn shape(&self, heading: Option<f64>, chance: &mut Chance) -> Shape {
-        if !chance.coin(self.reuse) {
-            return self.fresh_shape(heading, chance);
+    pub(super) fn shape(&self, heading: Option<f64>, rng: &mut GlyphRng) -> Shape {
+        if !rng.coin(self.reuse) {
+            return self.fresh_shape(heading, rng);
         }
-        let known = &self.library[chance.below(self.library.len())];
-        match (chance.coin(self.mirrored), chance.coin(self.mirrored)) {
+        let known = &self.library[rng.below(self.library.len())];
+        match (rng.coin(self.mirrored), rng.coin(self.mirrored)) {
             (false, false) => known.clone(),
             (across, down) => known.mapped(|mut point| {
                 point.x *= if across { -1.0 } else { 1.0 };
@@ -106,24 +106,24 @@ impl Style {
         }
     }
 
-    fn fresh_shape(&self, heading: Option<f64>, chance: &mut Chance) -> Shape {
-        let kind = KINDS[chance.pick(&self.kinds)];
+    fn fresh_shape(&self, heading: Option<f64>, rng: &mut GlyphRng) -> Shape {
+        let kind = KINDS[rng.pick(&self.kinds)];
         let angle = match (self.hand, heading) {
-            (Hand::Cursive, _) if chance.coin(0.75) => chance.normal(0.15),
-            (_, Some(heading)) => other_direction(heading, &self.directions, chance),
-            _ => chance.choose(&self.directions),
+            (Hand::Cursive, _) if rng.coin(0.75) => rng.normal(0.15),
+            (_, Some(heading)) => other_direction(heading, &self.directions, rng),
+            _ => rng.choose(&self.directions),
         };
         let length = match self.hand {
-            Hand::Cursive => self.lengths[chance.pick(&[0.6, 1.0, 0.0])],
-            _ => self.lengths[chance.pick(&if heading.is_some() { [0.7, 1.0, 0.4] } else { [0.25, 1.0, 1.0] })],
+            Hand::Cursive => self.lengths[rng.pick(&[0.6, 1.0, 0.0])],
+            _ => self.lengths[rng.pick(&if heading.is_some() { [0.7, 1.0, 0.4] } else { [0.25, 1.0, 1.0] })],
         };
-        let mut shape = Shape::invent(kind, angle, length, &self.directions, chance);
+        let mut shape = Shape::invent(kind, angle, length, &self.directions, rng);
         if self.hand == Hand::Cursive {
             // Arches stand as high as the line of writing, whatever their width.
             let low = shape.points.iter().map(|point| point.y).fold(0.0, f64::min);
             let high = shape.points.iter().map(|point| point.y).fold(0.0, f64::max);
             if high - low > 0.1 {
-                let stretch = self.lengths[1] * chance.choose(&[0.7, 1.0, 1.0]) / (high - low);
+                let stretch = self.lengths[1] * rng.choose(&[0.7, 1.0, 1.0]) / (high - low);
                 shape.points.iter_mut().for_each(|point| point.y *= stretch);
             }
         }
@@ -132,22 +132,22 @@ impl Style {
 }
 
 /// How much more or less than usual an alphabet likes something.
-fn own_taste(chance: &mut Chance) -> f64 {
-    let u = chance.unit();
+fn own_taste(rng: &mut GlyphRng) -> f64 {
+    let u = rng.unit();
     0.1 + 2.5 * u * u
 }
 
 /// Across and down, and what else the alphabet uses.
-fn directions(hand: Hand, chance: &mut Chance) -> Vec<f64> {
-    let lean = if chance.coin(0.75) { 0.0 } else { chance.normal(0.2) };
+fn directions(hand: Hand, rng: &mut GlyphRng) -> Vec<f64> {
+    let lean = if rng.coin(0.75) { 0.0 } else { rng.normal(0.2) };
     let mut directions = vec![0.0, PI / 2.0 + lean, PI / 2.0 + lean];
-    if chance.coin(0.6) {
+    if rng.coin(0.6) {
         directions.push(0.0);
     }
-    let slanted = chance.choose(&[PI / 4.0, PI / 3.0, PI / 6.0]);
+    let slanted = rng.choose(&[PI / 4.0, PI / 3.0, PI / 6.0]);
     let likes_slant = if hand == Hand::Carved { 0.6 } else { 0.4 };
     for angle in [slanted, -slanted] {
-        if chance.coin(likes_slant) {
+        if rng.coin(likes_slant) {
             directions.push(angle);
         }
     }

@@ -13,7 +13,7 @@ pub enum Drawers {
     /// Two drawers by chance, others for each run.
     Random,
     /// The two drawers of the alphabet whose drawings lie nearest the other drawers', in the mean
-    /// over characters of the squared difference of centred drawings scaled down to 15 by 15
+    /// over characters of the squared difference of centerd drawings scaled down to 15 by 15
     /// pixels: nearer to the published runs, whose drawers were chosen.
     Typical,
 }
@@ -62,25 +62,25 @@ pub fn look_alikes(
                 characters.len()
             )));
         }
-        let chance = &mut rng(seed, "look-alikes", made.len() as u64);
+        let rng = &mut rng(seed, "look-alikes", made.len() as u64);
         let typical = match drawers {
             Drawers::Random => None,
             Drawers::Typical => Some(typical(dataset, &characters)?),
         };
         for _ in 0..runs {
-            made.push(run(name, &characters, typical, chance));
+            made.push(run(name, &characters, typical, rng));
         }
     }
     Ok(made)
 }
 
-fn run(alphabet: &str, characters: &[&[usize]], typical: Option<[usize; 2]>, chance: &mut Rng) -> LookAlike {
-    let chosen = &permutation(chance, characters.len())[..CHARACTERS];
+fn run(alphabet: &str, characters: &[&[usize]], typical: Option<[usize; 2]>, rng: &mut Rng) -> LookAlike {
+    let chosen = &permutation(rng, characters.len())[..CHARACTERS];
     let order = match typical {
-        Some(pair) => permutation(chance, 2).iter().map(|&place| pair[place]).collect(),
-        None => permutation(chance, characters[0].len()),
+        Some(pair) => permutation(rng, 2).iter().map(|&place| pair[place]).collect(),
+        None => permutation(rng, characters[0].len()),
     };
-    let answers = permutation(chance, CHARACTERS);
+    let answers = permutation(rng, CHARACTERS);
     LookAlike {
         alphabet: alphabet.to_string(),
         training: chosen.iter().map(|&character| characters[character][order[0]]).collect(),
@@ -91,7 +91,7 @@ fn run(alphabet: &str, characters: &[&[usize]], typical: Option<[usize; 2]>, cha
 
 /// The two drawers whose drawings lie nearest the others'.
 fn typical(dataset: &dyn Dataset, characters: &[&[usize]]) -> Result<[usize; 2]> {
-    let small: Transform = "grey centre(box) resize(15x15)".parse()?;
+    let small: Transform = "gray center(box) resize(15x15)".parse()?;
     let mut off = vec![0.0f64; characters[0].len()];
     for images in characters {
         let drawings: Vec<Vec<f32>> =

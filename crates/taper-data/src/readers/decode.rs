@@ -10,7 +10,7 @@ use std::io::Cursor;
 const MEMORY: u64 = 512 << 20;
 
 /// The image in a PNG, JPEG or GIF file (a GIF's first frame): upright by its EXIF orientation,
-/// 8 bits a sample, over white where it is transparent. Grey files give one channel.
+/// 8 bits a sample, over white where it is transparent. Gray files give one channel.
 ///
 /// The error says what is wrong with the file and what to do.
 pub(crate) fn decode(file: &[u8]) -> Result<Image, String> {
@@ -49,8 +49,8 @@ fn explain(error: &ImageError) -> String {
 
 /// To 8 bits, over white.
 fn flatten(image: DynamicImage) -> Image {
-    let (width, height, colour) = (image.width() as usize, image.height() as usize, image.color());
-    let (channels, pixels) = match (colour.has_color(), colour.has_alpha()) {
+    let (width, height, color) = (image.width() as usize, image.height() as usize, image.color());
+    let (channels, pixels) = match (color.has_color(), color.has_alpha()) {
         (false, false) => (1, image.into_luma8().into_raw()),
         (false, true) => (1, over_white::<2>(&image.into_luma_alpha8())),
         (true, false) => (3, image.into_rgb8().into_raw()),
@@ -86,11 +86,11 @@ mod tests {
     }
 
     #[test]
-    fn grey_and_colour_pngs_keep_their_samples() {
-        let grey = GrayImage::from_fn(3, 2, |x, y| image::Luma([(10 * y + x) as u8]));
-        assert_eq!(decode(&png(grey)).pixels, [0, 1, 2, 10, 11, 12]);
-        let colour = RgbImage::from_fn(2, 1, |x, _| image::Rgb([x as u8, 7, 9]));
-        assert_eq!(decode(&png(colour)), Image { width: 2, height: 1, channels: 3, pixels: vec![0, 7, 9, 1, 7, 9] });
+    fn gray_and_color_pngs_keep_their_samples() {
+        let gray = GrayImage::from_fn(3, 2, |x, y| image::Luma([(10 * y + x) as u8]));
+        assert_eq!(decode(&png(gray)).pixels, [0, 1, 2, 10, 11, 12]);
+        let color = RgbImage::from_fn(2, 1, |x, _| image::Rgb([x as u8, 7, 9]));
+        assert_eq!(decode(&png(color)), Image { width: 2, height: 1, channels: 3, pixels: vec![0, 7, 9, 1, 7, 9] });
     }
 
     #[test]
@@ -112,17 +112,17 @@ mod tests {
     }
 
     #[test]
-    fn jpegs_are_read_grey_and_in_colour() {
-        let grey = decode(&jpeg(GrayImage::from_pixel(16, 8, image::Luma([90]))));
-        assert!(grey.channels == 1 && grey.pixels.iter().all(|sample| sample.abs_diff(90) <= 1));
-        let colour = decode(&jpeg(RgbImage::from_pixel(8, 16, image::Rgb([200, 30, 60]))));
-        assert_eq!((colour.width, colour.height), (8, 16));
-        assert!(colour.pixels.chunks(3).all(|p| p[0].abs_diff(200) < 5 && p[1].abs_diff(30) < 5));
+    fn jpegs_are_read_gray_and_in_color() {
+        let gray = decode(&jpeg(GrayImage::from_pixel(16, 8, image::Luma([90]))));
+        assert!(gray.channels == 1 && gray.pixels.iter().all(|sample| sample.abs_diff(90) <= 1));
+        let color = decode(&jpeg(RgbImage::from_pixel(8, 16, image::Rgb([200, 30, 60]))));
+        assert_eq!((color.width, color.height), (8, 16));
+        assert!(color.pixels.chunks(3).all(|p| p[0].abs_diff(200) < 5 && p[1].abs_diff(30) < 5));
     }
 
     #[test]
     fn a_gif_gives_its_first_frame() {
-        let frames = [[255, 0, 0], [0, 0, 255]].map(|colour| RgbImage::from_pixel(4, 3, image::Rgb(colour)));
+        let frames = [[255, 0, 0], [0, 0, 255]].map(|color| RgbImage::from_pixel(4, 3, image::Rgb(color)));
         let first = decode(&gif(&frames));
         assert!(first.channels == 3 && first.pixels.chunks(3).all(|pixel| pixel[0] > 200 && pixel[2] < 50));
     }

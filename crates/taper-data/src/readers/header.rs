@@ -66,9 +66,9 @@ fn png(source: &mut impl Read) -> io::Result<Found> {
     }
     let [_, _, _, _, b'I', b'H', b'D', b'R'] = bytes(source)? else { return Ok(None) };
     let (width, height) = (u32::from_be_bytes(bytes(source)?), u32::from_be_bytes(bytes(source)?));
-    let [_, colour, ..]: [u8; 9] = bytes(source)?;
-    // Colour types 0 and 4 are grey, without and with alpha; 2, 3 and 6 have colours.
-    let channels = if [0, 4].contains(&colour) { 1 } else { 3 };
+    let [_, color, ..]: [u8; 9] = bytes(source)?;
+    // Color types 0 and 4 are gray, without and with alpha; 2, 3 and 6 have colors.
+    let channels = if [0, 4].contains(&color) { 1 } else { 3 };
     let mut orientation = Orientation::NoTransforms;
     loop {
         let length = u32::from_be_bytes(bytes(source)?);
@@ -122,7 +122,7 @@ fn gif(source: &mut impl Read) -> io::Result<Found> {
     Ok(Some((Format::Gif, 3, side(h0, h1), side(w0, w1), Orientation::NoTransforms)))
 }
 
-/// Has a JPEG file its end? The decoder fills up with grey what a file cut short lacks.
+/// Has a JPEG file its end? The decoder fills up with gray what a file cut short lacks.
 pub(super) fn jpeg_is_whole(file: &[u8]) -> bool {
     let mut place = 2;
     while let Some(&[0xff, marker, ref rest @ ..]) = file.get(place..) {

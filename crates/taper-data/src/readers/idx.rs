@@ -98,9 +98,9 @@ fn read(path: &Path, parts: &[Pair]) -> Result<Arc<dyn Dataset>> {
     let (mut samples, mut numbers, mut size, mut held_out) = (Vec::new(), Vec::new(), None, Vec::new());
     for (place, Pair { images, labels }) in parts.iter().enumerate() {
         let ([count, height, width], pixels) = content(images, IMAGES)?;
-        let ([labelled], marks) = content(labels, LABELS)?;
-        if count != labelled {
-            return Err(bad_file(labels, format!("has {labelled} labels for {count} images, download both again")));
+        let ([labeled], marks) = content(labels, LABELS)?;
+        if count != labeled {
+            return Err(bad_file(labels, format!("has {labeled} labels for {count} images, download both again")));
         }
         if pixels.is_empty() {
             return Err(bad_file(images, "holds no images, download it again"));

@@ -12,14 +12,14 @@ pub(super) fn png(image: impl Into<DynamicImage>) -> Vec<u8> {
 }
 
 /// Samples as PNG.
-pub(super) fn png_of(samples: &[u8], width: u32, height: u32, colour: ExtendedColorType) -> Vec<u8> {
+pub(super) fn png_of(samples: &[u8], width: u32, height: u32, color: ExtendedColorType) -> Vec<u8> {
     let mut file = Vec::new();
-    PngEncoder::new(&mut file).write_image(samples, width, height, colour).unwrap();
+    PngEncoder::new(&mut file).write_image(samples, width, height, color).unwrap();
     file
 }
 
-/// A PNG of one packed row, of any bit depth and colour type.
-pub(super) fn raw_png(width: u32, height: u32, depth: u8, colour: u8, palette: Option<&[u8]>, row: &[u8]) -> Vec<u8> {
+/// A PNG of one packed row, of any bit depth and color type.
+pub(super) fn raw_png(width: u32, height: u32, depth: u8, color: u8, palette: Option<&[u8]>, row: &[u8]) -> Vec<u8> {
     let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
     let mut chunk = |name: &[u8; 4], data: &[u8]| {
         file.extend((data.len() as u32).to_be_bytes());
@@ -30,7 +30,7 @@ pub(super) fn raw_png(width: u32, height: u32, depth: u8, colour: u8, palette: O
         file.extend(sum.sum().to_be_bytes());
     };
     let sizes = [width.to_be_bytes(), height.to_be_bytes()].concat();
-    chunk(b"IHDR", &[&sizes[..], &[depth, colour, 0, 0, 0]].concat());
+    chunk(b"IHDR", &[&sizes[..], &[depth, color, 0, 0, 0]].concat());
     if let Some(palette) = palette {
         chunk(b"PLTE", palette);
     }

@@ -43,15 +43,15 @@ impl Map {
     }
 
     /// One of the eight symmetries of the square.
-    pub(crate) fn symmetry(chance: &mut Rng) -> Self {
-        let (sin, cos) = [(0.0, 1.0), (1.0, 0.0), (0.0, -1.0), (-1.0, 0.0)][chance.random_range(0..4)];
-        let mirrored = if chance.random() { -1.0 } else { 1.0 };
+    pub(crate) fn symmetry(rng: &mut Rng) -> Self {
+        let (sin, cos) = [(0.0, 1.0), (1.0, 0.0), (0.0, -1.0), (-1.0, 0.0)][rng.random_range(0..4)];
+        let mirrored = if rng.random() { -1.0 } else { 1.0 };
         Self::linear([cos * mirrored, -sin, sin * mirrored, cos])
     }
 
     /// A distortion as `most` says.
-    pub(crate) fn warp(warp: Warp, chance: &mut Rng) -> Self {
-        let mut draw = |deviation: f32| deviation * normal(chance);
+    pub(crate) fn warp(warp: Warp, rng: &mut Rng) -> Self {
+        let mut draw = |deviation: f32| deviation * normal(rng);
         let (sin, cos) = draw(warp.degrees).to_radians().sin_cos();
         let (scale, aspect) = (draw(warp.scale).exp(), (0.5 * draw(warp.aspect)).exp());
         let slant = draw(warp.slant);
@@ -149,8 +149,8 @@ fn blur(planes: &Planes) -> Planes {
 }
 
 /// Normal, mean 0 and deviation 1, by twelve uniform draws: never beyond six deviations.
-fn normal(chance: &mut Rng) -> f32 {
-    (0..12).map(|_| chance.random::<f32>()).sum::<f32>() - 6.0
+fn normal(rng: &mut Rng) -> f32 {
+    (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0
 }
 
 #[cfg(test)]

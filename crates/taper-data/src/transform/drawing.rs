@@ -2,7 +2,7 @@
 //! any size.
 
 use super::Planes;
-use super::centre::background;
+use super::center::background;
 use super::resize::resize;
 use crate::{DataError, Filter, Image, Result};
 
@@ -32,7 +32,7 @@ impl Sheet {
     /// Looks at an image: a drawing has one ground (the median of its border), little ink, and
     /// hardly anything between the two.
     pub fn of(image: &Image) -> Self {
-        let planes = super::step::grey(Planes::of(image));
+        let planes = super::step::gray(Planes::of(image));
         let (off, ground) = off_ground(&planes);
         let strongest = off.iter().copied().fold(0.0, f32::max);
         if strongest < FAINTEST {
@@ -49,13 +49,13 @@ impl Sheet {
     }
 }
 
-/// How far each pixel of a grey image is from its ground, and the ground.
+/// How far each pixel of a gray image is from its ground, and the ground.
 fn off_ground(planes: &Planes) -> (Vec<f32>, f32) {
     let ground = background(&planes.values, planes.height, planes.width);
     (planes.values.iter().map(|value| (value - ground).abs()).collect(), ground)
 }
 
-/// A grey drawing as light ink on dark, whatever its colours: what is at least half as far from the
+/// A gray drawing as light ink on dark, whatever its colors: what is at least half as far from the
 /// ground as anything is ink, and nothing else.
 ///
 /// Errs when nothing stands out from the ground.
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drawing_is_the_same_in_either_colours_at_any_size_and_place() {
+    fn a_drawing_is_the_same_in_either_colors_at_any_size_and_place() {
         let framed = |image: &Image| frame(&ink(&Planes::of(image)).unwrap(), 0.5, 30, 0.0);
         let one = framed(&cross(60, 4, false));
         let apart = |other: &Planes| one.values.iter().zip(&other.values).map(|(a, b)| (a - b).abs()).sum::<f32>();

@@ -71,8 +71,8 @@ impl Levels {
         self.with(vec![level; self.values.len()])
     }
 
-    /// In shades of grey (ITU-R 601 luma), with as many channels as before.
-    pub(crate) fn grey(&self) -> Self {
+    /// In shades of gray (ITU-R 601 luma), with as many channels as before.
+    pub(crate) fn gray(&self) -> Self {
         self.with(self.luma().repeat(self.channels))
     }
 
@@ -86,14 +86,14 @@ impl Levels {
         (0..size).map(|k| ((at(k, 0) * 19595 + at(k, 1) * 38470 + at(k, 2) * 7471 + 0x8000) >> 16) as u8).collect()
     }
 
-    /// Its mean grey.
+    /// Its mean gray.
     pub(crate) fn mean(&self) -> u8 {
         let luma = self.luma();
         let total: u64 = luma.iter().map(|&level| u64::from(level)).sum();
         (total as f64 / luma.len() as f64 + 0.5) as u8
     }
 
-    /// Each pixel that has eight neighbours averaged with them, itself five times.
+    /// Each pixel that has eight neighbors averaged with them, itself five times.
     pub(crate) fn smooth(&self) -> Self {
         let (height, width) = (self.height, self.width);
         let pixel = |plane: &[u8], row: usize, column: usize| {
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn an_even_image_and_one_too_small_to_smooth_stay_as_they_are() {
         let even = Levels { channels: 1, height: 2, width: 3, values: vec![7; 6] };
-        assert_eq!([even.stretched(), even.equalised(), even.smooth(), even.grey()], [0; 4].map(|_| even.clone()));
+        assert_eq!([even.stretched(), even.equalised(), even.smooth(), even.gray()], [0; 4].map(|_| even.clone()));
         assert_eq!(Levels::of(&even.planes()), even);
     }
 }

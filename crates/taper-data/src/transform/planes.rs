@@ -3,7 +3,7 @@
 use crate::Image;
 
 /// An image in arithmetic: a plane of f32 samples a channel, 0 black and 1 white until it is
-/// normalised.
+/// normalized.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planes {
     /// 1 or 3.

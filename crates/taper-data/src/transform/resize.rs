@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_filters_agree_with_pillow_within_a_grey_level() {
+    fn sizes_and_filters_agree_with_pillow_within_a_gray_level() {
         let golden = include_str!("../../../../tests/golden/resize.txt");
         let mut cases = 0;
         for line in golden.lines().filter(|line| !line.starts_with('#')) {
@@ -156,9 +156,9 @@ mod tests {
 
     #[test]
     fn an_even_image_stays_even() {
-        let grey = Planes { channels: 1, height: 9, width: 7, values: vec![0.4; 63] };
+        let gray = Planes { channels: 1, height: 9, width: 7, values: vec![0.4; 63] };
         for filter in [Filter::Bilinear, Filter::Bicubic] {
-            assert!(resize(&grey, 4, 11, filter).values.iter().all(|value| (value - 0.4).abs() < 1e-6));
+            assert!(resize(&gray, 4, 11, filter).values.iter().all(|value| (value - 0.4).abs() < 1e-6));
         }
     }
 }

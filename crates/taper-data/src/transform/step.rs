@@ -3,7 +3,7 @@
 use super::distortion::{Map, pen};
 use super::drawing::{frame, ink};
 use super::trivial_augment::trivial_augment;
-use super::{Affine, Chances, Filter, Middle, Planes, Warp, centre::centre, resize::resize, warp::warp};
+use super::{Affine, AugmentRngs, Filter, Middle, Planes, Warp, center::center, resize::resize, warp::warp};
 use crate::{DataError, Result};
 use rand::Rng as _;
 use taper_ops::Rng;
@@ -31,11 +31,11 @@ pub enum Step {
         /// How pixels are weighted.
         filter: Filter,
     },
-    /// The square of this side in the middle; `centre-crop(224)`.
-    CentreCrop(usize),
-    /// A line drawing moved to the middle; `centre(mass)` or `centre(box)`.
-    Centre(Middle),
-    /// A grey line drawing as light ink on dark, whatever its colours: 1 where it is at least half
+    /// The square of this side in the middle; `center-crop(224)`.
+    CenterCrop(usize),
+    /// A line drawing moved to the middle; `center(mass)` or `center(box)`.
+    Center(Middle),
+    /// A gray line drawing as light ink on dark, whatever its colors: 1 where it is at least half
     /// as far from its ground as anything is, else 0; `ink`.
     Ink,
     /// The square about the ink of a light drawing on dark, whose longer side takes up a share of
@@ -50,15 +50,15 @@ pub enum Step {
         /// 1, where the square is the image's.
         keep: f32,
     },
-    /// One channel: ITU-R 601 luma, with the weights of Pillow's `L`; `grey`.
-    Grey,
-    /// Three channels; a grey image is repeated; `colour`.
-    Colour,
+    /// One channel: ITU-R 601 luma, with the weights of Pillow's `L`; `gray`.
+    Gray,
+    /// Three channels; a gray image is repeated; `color`.
+    Color,
     /// Black to white and white to black; `invert`.
     Invert,
-    /// Less the mean, divided by the deviation; `normalise(mean=0.5,std=0.25)`, or three numbers
+    /// Less the mean, divided by the deviation; `normalize(mean=0.5,std=0.25)`, or three numbers
     /// each, a channel each.
-    Normalise {
+    Normalize {
         /// One number, or one a channel.
         mean: Vec<f32>,
         /// One number, or one a channel.
@@ -80,7 +80,7 @@ pub enum Step {
     /// Mirrored left to right, every other time; `random-flip`.
     RandomFlip,
     /// So often, a rectangle of 2 to 33 % of the area, of proportions from 3:10 to 10:3, becomes
-    /// grey (Zhong et al. 2020, with torchvision's proportions); `random-erasing(0.5)`.
+    /// gray (Zhong et al. 2020, with torchvision's proportions); `random-erasing(0.5)`.
     RandomErasing(f32),
     /// Turned by up to so many degrees to either side; `random-rotate(15)`.
     RandomRotate(f32),
@@ -140,13 +140,13 @@ impl Step {
 
     /// Where the target's places come from, for steps that only move places; the steps of one run
     /// of such steps are resampled together. None where there is no chance to draw it from.
-    pub(crate) fn map(&self, chances: &mut Chances) -> Option<Option<Map>> {
+    pub(crate) fn map(&self, chances: &mut AugmentRngs) -> Option<Option<Map>> {
         Some(match *self {
-            Self::TaskSymmetry => chances.task().map(|mut chance| Map::symmetry(&mut chance)),
-            Self::ClassWarp { often, warp } => chances
-                .class()
-                .and_then(|mut chance| (chance.random::<f32>() < often).then(|| Map::warp(warp, &mut chance))),
-            Self::RandomWarp(warp) => chances.image().map(|chance| Map::warp(warp, chance)),
+            Self::TaskSymmetry => chances.task().map(|mut rng| Map::symmetry(&mut rng)),
+            Self::ClassWarp { often, warp } => {
+                chances.class().and_then(|mut rng| (rng.random::<f32>() < often).then(|| Map::warp(warp, &mut rng)))
+            }
+            Self::RandomWarp(warp) => chances.image().map(|rng| Map::warp(warp, rng)),
             _ => return None,
         })
     }
@@ -159,14 +159,14 @@ impl Step {
         };
         match self {
             Self::Resize { width, height, .. } => side(*width).and_then(|()| side(*height)),
-            Self::ResizeShort { side: pixels, .. } | Self::CentreCrop(pixels) | Self::RandomResizedCrop(pixels) => {
+            Self::ResizeShort { side: pixels, .. } | Self::CenterCrop(pixels) | Self::RandomResizedCrop(pixels) => {
                 side(*pixels)
             }
             Self::RandomCrop { side: pixels, padding } => {
                 side(*pixels)?;
                 within(self, "the padding", *padding as f64, 0.0, LARGEST_SIDE as f64)
             }
-            Self::Normalise { mean, std } => {
+            Self::Normalize { mean, std } => {
                 for numbers in [mean, std] {
                     if ![1, 3].contains(&numbers.len()) {
                         let count = numbers.len();
@@ -200,9 +200,9 @@ impl Step {
             }
             Self::Ink
             | Self::TaskSymmetry
-            | Self::Centre(_)
-            | Self::Grey
-            | Self::Colour
+            | Self::Center(_)
+            | Self::Gray
+            | Self::Color
             | Self::Invert
             | Self::Flip
             | Self::RandomFlip
@@ -225,7 +225,7 @@ impl Step {
                 let (height, width) = short_side(height, width, side);
                 Ok((channels, height, width))
             }
-            Self::CentreCrop(side) => {
+            Self::CenterCrop(side) => {
                 self.fits(side, 0, height, width)?;
                 Ok((channels, side, side))
             }
@@ -235,13 +235,13 @@ impl Step {
             }
             Self::RandomResizedCrop(side) | Self::Frame { side, .. } => Ok((channels, side, side)),
             Self::Ink if channels != 1 => Err(DataError::Invalid(format!(
-                "`{self}` takes one channel and the image has {channels}, put grey before it"
+                "`{self}` takes one channel and the image has {channels}, put gray before it"
             ))),
-            Self::Grey => Ok((1, height, width)),
-            Self::Colour => Ok((3, height, width)),
-            Self::Normalise { ref mean, ref std } if channels != 3 && mean.len().max(std.len()) == 3 => {
+            Self::Gray => Ok((1, height, width)),
+            Self::Color => Ok((3, height, width)),
+            Self::Normalize { ref mean, ref std } if channels != 3 && mean.len().max(std.len()) == 3 => {
                 Err(DataError::Invalid(format!(
-                    "`{self}` has numbers for 3 channels but the image has {channels} channel, put colour before it or give one number"
+                    "`{self}` has numbers for 3 channels but the image has {channels} channel, put color before it or give one number"
                 )))
             }
             _ => Ok((channels, height, width)),
@@ -258,52 +258,52 @@ impl Step {
     }
 
     /// The step done to `planes`.
-    pub(crate) fn apply(&self, planes: Planes, chances: &mut Chances) -> Result<Planes> {
+    pub(crate) fn apply(&self, planes: Planes, chances: &mut AugmentRngs) -> Result<Planes> {
         let (_, height, width) = self.shape(planes.shape())?;
         Ok(match (self, chances.image()) {
             (Self::Resize { filter, .. } | Self::ResizeShort { filter, .. }, _) => {
                 resize(&planes, height, width, *filter)
             }
-            (Self::CentreCrop(side), _) | (Self::RandomCrop { side, .. }, None) => centre_crop(&planes, *side),
-            (Self::Centre(middle), _) => centre(&planes, *middle),
+            (Self::CenterCrop(side), _) | (Self::RandomCrop { side, .. }, None) => center_crop(&planes, *side),
+            (Self::Center(middle), _) => center(&planes, *middle),
             (Self::Ink, _) => ink(&planes)?,
             (Self::Frame { share, side, keep }, _) => frame(&planes, *share, *side, *keep),
-            (Self::Grey, _) => grey(planes),
-            (Self::Colour, _) if planes.channels == 1 => {
+            (Self::Gray, _) => gray(planes),
+            (Self::Color, _) if planes.channels == 1 => {
                 Planes { channels: 3, values: planes.values.repeat(3), ..planes }
             }
             (Self::Invert, _) => planes.map(|value| 1.0 - value),
             (Self::Flip, _) => mirrored(&planes),
-            (Self::Normalise { mean, std }, _) => normalise(planes, mean, std),
-            (Self::RandomCrop { side, padding }, Some(chance)) => {
+            (Self::Normalize { mean, std }, _) => normalize(planes, mean, std),
+            (Self::RandomCrop { side, padding }, Some(rng)) => {
                 let mut corner =
-                    |size: usize| chance.random_range(0..=size + 2 * padding - side) as isize - *padding as isize;
+                    |size: usize| rng.random_range(0..=size + 2 * padding - side) as isize - *padding as isize;
                 let (top, left) = (corner(planes.height), corner(planes.width));
                 planes.window(top, left, *side, *side)
             }
-            (Self::RandomResizedCrop(side), Some(chance)) => {
-                resize(&random_part(&planes, chance), *side, *side, Filter::Bilinear)
+            (Self::RandomResizedCrop(side), Some(rng)) => {
+                resize(&random_part(&planes, rng), *side, *side, Filter::Bilinear)
             }
             (Self::RandomResizedCrop(side), None) => {
                 let (height, width) = short_side(planes.height, planes.width, *side);
-                centre_crop(&resize(&planes, height, width, Filter::Bilinear), *side)
+                center_crop(&resize(&planes, height, width, Filter::Bilinear), *side)
             }
-            (Self::RandomFlip, Some(chance)) => {
-                if chance.random::<bool>() {
+            (Self::RandomFlip, Some(rng)) => {
+                if rng.random::<bool>() {
                     mirrored(&planes)
                 } else {
                     planes
                 }
             }
-            (Self::RandomErasing(often), Some(chance)) => erased(planes, *often, chance),
-            (Self::RandomRotate(degrees), Some(chance)) => {
-                warp(&planes, Affine { degrees: *degrees, shift: 0.0, scale: 0.0, shear: 0.0 }, chance)
+            (Self::RandomErasing(often), Some(rng)) => erased(planes, *often, rng),
+            (Self::RandomRotate(degrees), Some(rng)) => {
+                warp(&planes, Affine { degrees: *degrees, shift: 0.0, scale: 0.0, shear: 0.0 }, rng)
             }
-            (Self::TrivialAugment, Some(chance)) => trivial_augment(planes, chance),
-            (Self::RandomAffine(most), Some(chance)) => warp(&planes, *most, chance),
-            (Self::RandomPen { low, high }, Some(chance)) => pen(&planes, chance.random_range(*low..=*high)),
+            (Self::TrivialAugment, Some(rng)) => trivial_augment(planes, rng),
+            (Self::RandomAffine(most), Some(rng)) => warp(&planes, *most, rng),
+            (Self::RandomPen { low, high }, Some(rng)) => pen(&planes, rng.random_range(*low..=*high)),
             (
-                Self::Colour
+                Self::Color
                 | Self::RandomFlip
                 | Self::RandomErasing(_)
                 | Self::RandomRotate(_)
@@ -337,13 +337,13 @@ fn short_side(height: usize, width: usize, side: usize) -> (usize, usize) {
     if height <= width { (side, side * width / height) } else { (side * height / width, side) }
 }
 
-/// The square in the middle. Half a pixel goes to the even neighbour, as torchvision does.
-fn centre_crop(planes: &Planes, side: usize) -> Planes {
+/// The square in the middle. Half a pixel goes to the even neighbor, as torchvision does.
+fn center_crop(planes: &Planes, side: usize) -> Planes {
     let corner = |size: usize| ((size as f64 - side as f64) / 2.0).round_ties_even() as isize;
     planes.window(corner(planes.height), corner(planes.width), side, side)
 }
 
-pub(super) fn grey(planes: Planes) -> Planes {
+pub(super) fn gray(planes: Planes) -> Planes {
     if planes.channels == 1 {
         return planes;
     }
@@ -356,7 +356,7 @@ pub(super) fn grey(planes: Planes) -> Planes {
     Planes { channels: 1, values, ..planes }
 }
 
-fn normalise(mut planes: Planes, mean: &[f32], std: &[f32]) -> Planes {
+fn normalize(mut planes: Planes, mean: &[f32], std: &[f32]) -> Planes {
     let size = planes.height * planes.width;
     for (channel, plane) in planes.values.chunks_exact_mut(size).enumerate() {
         let (mean, std) = (mean[channel % mean.len()], std[channel % std.len()]);
@@ -365,25 +365,25 @@ fn normalise(mut planes: Planes, mean: &[f32], std: &[f32]) -> Planes {
     planes
 }
 
-/// With a random rectangle in grey; as it is where ten draws don't fit, or so often as said.
-fn erased(mut planes: Planes, often: f32, chance: &mut Rng) -> Planes {
-    const GREY: f32 = 0.5;
+/// With a random rectangle in gray; as it is where ten draws don't fit, or so often as said.
+fn erased(mut planes: Planes, often: f32, rng: &mut Rng) -> Planes {
+    const GRAY: f32 = 0.5;
     let area = (planes.height * planes.width) as f64;
-    if chance.random::<f32>() >= often {
+    if rng.random::<f32>() >= often {
         return planes;
     }
     for _ in 0..10 {
-        let part = area * chance.random_range(0.02..=0.33);
-        let proportion = chance.random_range(0.3f64.ln()..=3.3f64.ln()).exp();
+        let part = area * rng.random_range(0.02..=0.33);
+        let proportion = rng.random_range(0.3f64.ln()..=3.3f64.ln()).exp();
         let (height, width) =
             ((part * proportion).sqrt().round() as usize, (part / proportion).sqrt().round() as usize);
         if (1..planes.width).contains(&width) && (1..planes.height).contains(&height) {
-            let top = chance.random_range(0..=planes.height - height);
-            let left = chance.random_range(0..=planes.width - width);
+            let top = rng.random_range(0..=planes.height - height);
+            let left = rng.random_range(0..=planes.width - width);
             let across = planes.width;
             for plane in planes.values.chunks_exact_mut(planes.height * across) {
                 let rows = plane.chunks_exact_mut(across).skip(top).take(height);
-                rows.for_each(|row| row[left..left + width].fill(GREY));
+                rows.for_each(|row| row[left..left + width].fill(GRAY));
             }
             return planes;
         }
@@ -393,18 +393,18 @@ fn erased(mut planes: Planes, often: f32, chance: &mut Rng) -> Planes {
 
 /// A part of random area, proportions and place; the largest square in the middle where ten
 /// draws don't fit.
-fn random_part(planes: &Planes, chance: &mut Rng) -> Planes {
+fn random_part(planes: &Planes, rng: &mut Rng) -> Planes {
     let area = (planes.height * planes.width) as f64;
     for _ in 0..10 {
-        let part = area * chance.random_range(0.08..=1.0);
-        let proportion = chance.random_range((3.0f64 / 4.0).ln()..=(4.0f64 / 3.0).ln()).exp();
+        let part = area * rng.random_range(0.08..=1.0);
+        let proportion = rng.random_range((3.0f64 / 4.0).ln()..=(4.0f64 / 3.0).ln()).exp();
         let (width, height) =
             ((part * proportion).sqrt().round() as usize, (part / proportion).sqrt().round() as usize);
         if (1..=planes.width).contains(&width) && (1..=planes.height).contains(&height) {
-            let top = chance.random_range(0..=planes.height - height);
-            let left = chance.random_range(0..=planes.width - width);
+            let top = rng.random_range(0..=planes.height - height);
+            let left = rng.random_range(0..=planes.width - width);
             return planes.window(top as isize, left as isize, height, width);
         }
     }
-    centre_crop(planes, planes.height.min(planes.width))
+    center_crop(planes, planes.height.min(planes.width))
 }

@@ -1,11 +1,11 @@
-//! Transforms as text, `resize(32x32) grey normalise(mean=0.5,std=0.25)`.
+//! Transforms as text, `resize(32x32) gray normalize(mean=0.5,std=0.25)`.
 
 use super::{Affine, Filter, Middle, Step, Transform, Warp};
 use crate::{DataError, Result};
 use std::fmt;
 use std::str::FromStr;
 
-const STEPS: &str = "resize, resize-short, centre-crop, centre, ink, frame, grey, colour, invert, normalise, random-crop, \
+const STEPS: &str = "resize, resize-short, center-crop, center, ink, frame, gray, color, invert, normalize, random-crop, \
                      random-resized-crop, flip, random-flip, random-erasing, random-rotate, trivial-augment, random-affine, \
                      task-symmetry, class-warp, random-warp and random-pen";
 
@@ -24,16 +24,16 @@ impl fmt::Display for Step {
             Self::Resize { width, height, filter: Filter::Bilinear } => write!(f, "resize({width}x{height})"),
             Self::Resize { width, height, filter } => write!(f, "resize({width}x{height},{filter})"),
             Self::ResizeShort { side, filter } => write!(f, "resize-short({side},{filter})"),
-            Self::CentreCrop(side) => write!(f, "centre-crop({side})"),
-            Self::Centre(Middle::Mass) => write!(f, "centre(mass)"),
-            Self::Centre(Middle::Box) => write!(f, "centre(box)"),
+            Self::CenterCrop(side) => write!(f, "center-crop({side})"),
+            Self::Center(Middle::Mass) => write!(f, "center(mass)"),
+            Self::Center(Middle::Box) => write!(f, "center(box)"),
             Self::Ink => write!(f, "ink"),
             Self::Frame { share, side, keep: 0.0 } => write!(f, "frame({share},{side})"),
             Self::Frame { share, side, keep } => write!(f, "frame({share},{side},{keep})"),
-            Self::Grey => write!(f, "grey"),
-            Self::Colour => write!(f, "colour"),
+            Self::Gray => write!(f, "gray"),
+            Self::Color => write!(f, "color"),
             Self::Invert => write!(f, "invert"),
-            Self::Normalise { mean, std } => write!(f, "normalise(mean={},std={})", list(mean), list(std)),
+            Self::Normalize { mean, std } => write!(f, "normalize(mean={},std={})", list(mean), list(std)),
             Self::RandomCrop { side, padding } => write!(f, "random-crop({side},{padding})"),
             Self::RandomResizedCrop(side) => write!(f, "random-resized-crop({side})"),
             Self::Flip => write!(f, "flip"),
@@ -93,7 +93,7 @@ impl FromStr for Step {
             None => (text, ""),
         };
         let values: Vec<&str> = values.split(',').map(str::trim).filter(|value| !value.is_empty()).collect();
-        let step = match (name, values.as_slice()) {
+        let step = match (american(name), values.as_slice()) {
             ("resize", [size, filter @ ..]) if filter.len() < 2 => {
                 let (width, height) = size.split_once('x').unwrap_or((size, size));
                 let (width, height) = (number(text, width)?, number(text, height)?);
@@ -102,21 +102,21 @@ impl FromStr for Step {
             ("resize-short", [side, filter @ ..]) if filter.len() < 2 => {
                 Self::ResizeShort { side: number(text, side)?, filter: weighting(text, filter)? }
             }
-            ("centre-crop", [side]) => Self::CentreCrop(number(text, side)?),
-            ("centre", [] | ["mass"]) => Self::Centre(Middle::Mass),
-            ("centre", ["box"]) => Self::Centre(Middle::Box),
+            ("center-crop", [side]) => Self::CenterCrop(number(text, side)?),
+            ("center", [] | ["mass"]) => Self::Center(Middle::Mass),
+            ("center", ["box"]) => Self::Center(Middle::Box),
             ("ink", []) => Self::Ink,
             ("frame", [share, side, keep @ ..]) if keep.len() < 2 => Self::Frame {
                 share: number(text, share)?,
                 side: number(text, side)?,
                 keep: keep.first().map_or(Ok(0.0), |keep| number(text, keep))?,
             },
-            ("grey", []) => Self::Grey,
-            ("colour", []) => Self::Colour,
+            ("gray", []) => Self::Gray,
+            ("color", []) => Self::Color,
             ("invert", []) => Self::Invert,
-            ("normalise", values) => {
+            ("normalize", values) => {
                 let [mean, std] = named(text, values, ["mean", "std"])?;
-                Self::Normalise { mean, std }
+                Self::Normalize { mean, std }
             }
             ("random-crop", [side]) => Self::RandomCrop { side: number(text, side)?, padding: 0 },
             ("random-crop", [side, padding]) => {
@@ -148,6 +148,18 @@ impl FromStr for Step {
         };
         step.check()?;
         Ok(step)
+    }
+}
+
+/// The American spelling of a step's name; British ones are aliases.
+fn american(name: &str) -> &str {
+    match name {
+        "centre" => "center",
+        "centre-crop" => "center-crop",
+        "grey" => "gray",
+        "colour" => "color",
+        "normalise" => "normalize",
+        other => other,
     }
 }
 
@@ -201,9 +213,9 @@ fn explain(step: &str, name: &str) -> String {
     let example = match name {
         "resize" => "resize(32x32)",
         "resize-short" => "resize-short(256,bicubic)",
-        "centre-crop" => "centre-crop(224)",
-        "centre" => "centre(mass) or centre(box)",
-        "normalise" => "normalise(mean=0.5,std=0.25)",
+        "center-crop" => "center-crop(224)",
+        "center" => "center(mass) or center(box)",
+        "normalize" => "normalize(mean=0.5,std=0.25)",
         "random-crop" => "random-crop(32,4)",
         "random-resized-crop" => "random-resized-crop(224)",
         "random-rotate" => "random-rotate(15)",
@@ -212,7 +224,7 @@ fn explain(step: &str, name: &str) -> String {
         "random-warp" => "random-warp(degrees=4,scale=0.07,aspect=0.1,slant=0.1,shift=0.02,bend=0.02)",
         "random-pen" => "random-pen(0.25,0.55)",
         "frame" => "frame(0.6,105)",
-        "ink" | "grey" | "colour" | "invert" | "random-flip" | "trivial-augment" | "task-symmetry" => name,
+        "ink" | "gray" | "color" | "invert" | "random-flip" | "trivial-augment" | "task-symmetry" => name,
         _ => return format!("`{step}` is no step of a transform, use {STEPS}"),
     };
     format!("`{step}` is not understood, write {example}")
@@ -224,13 +236,13 @@ mod tests {
 
     #[test]
     fn canonical_texts_are_read_and_written_unchanged() {
-        let text = "centre-crop(200) resize(32x24) resize(9x8,bicubic) resize-short(256,bicubic) centre(box) ink frame(0.6,105) \
-                    frame(0.6,35,0.5) grey colour invert \
+        let text = "center-crop(200) resize(32x24) resize(9x8,bicubic) resize-short(256,bicubic) center(box) ink frame(0.6,105) \
+                    frame(0.6,35,0.5) gray color invert \
                     random-crop(32,4) random-resized-crop(16) random-flip random-rotate(7.5) trivial-augment \
                     random-affine(degrees=10,shift=0.1,scale=0,shear=5) task-symmetry \
                     class-warp(often=0.7,degrees=9,scale=0.1,aspect=0.25,slant=0.2,shift=0,bend=0.05) \
                     random-warp(degrees=4,scale=0.07,aspect=0.1,slant=0.1,shift=0.02,bend=0.02) random-pen(0.25,0.55) \
-                    normalise(mean=0.485,0.456,0.406,std=0.25)";
+                    normalize(mean=0.485,0.456,0.406,std=0.25)";
         let transform: Transform = text.parse().unwrap();
         assert_eq!(transform.steps().len(), 22);
         assert_eq!(transform.to_string(), text);
@@ -241,12 +253,12 @@ mod tests {
     fn short_forms_mean_their_canonical_ones() {
         for (short, canonical) in [
             ("resize(28)", "resize(28x28)"),
-            ("  resize( 28 )grey ", "resize(28x28) grey"),
+            ("  resize( 28 )gray ", "resize(28x28) gray"),
             ("resize-short(64)", "resize-short(64,bilinear)"),
-            ("centre", "centre(mass)"),
+            ("center", "center(mass)"),
             ("random-crop(9)", "random-crop(9,0)"),
-            ("normalise( 0.5, 0.25 )", "normalise(mean=0.5,std=0.25)"),
-            ("normalise(std=1,mean=.5)", "normalise(mean=0.5,std=1)"),
+            ("normalize( 0.5, 0.25 )", "normalize(mean=0.5,std=0.25)"),
+            ("normalize(std=1,mean=.5)", "normalize(mean=0.5,std=1)"),
             ("random-affine(5,0.2)", "random-affine(degrees=5,shift=0.2,scale=0,shear=0)"),
         ] {
             assert_eq!(short.parse::<Transform>().unwrap().to_string(), canonical);
@@ -261,14 +273,14 @@ mod tests {
             ("resize(-3)", "`-3` in `resize(-3)`"),
             ("resize(99999999999999999999)", "not a number"),
             ("gray", "use resize"),
-            ("grey(1)", "write grey"),
+            ("gray(1)", "write gray"),
             ("resize(3", "closing bracket"),
             ("resize(3,cubic)", "use bilinear or bicubic"),
-            ("grey )", "`)` is no step"),
-            ("normalise(mean=0.5)", "has 0 numbers"),
-            ("normalise(mean=0,std=0)", "std of"),
-            ("normalise(mean=0,mean=1,std=1)", "there twice"),
-            ("normalise(mean=NaN,std=1)", "mean of"),
+            ("gray )", "`)` is no step"),
+            ("normalize(mean=0.5)", "has 0 numbers"),
+            ("normalize(mean=0,std=0)", "std of"),
+            ("normalize(mean=0,mean=1,std=1)", "there twice"),
+            ("normalize(mean=NaN,std=1)", "mean of"),
             ("random-affine(1,2,3,4,5)", "not understood"),
             ("random-rotate(200)", "0 to 180"),
             ("class-warp(often=2)", "from 0 to 1"),

@@ -28,9 +28,9 @@ enum Operation {
     Rotate(f64),
     /// A factor, as the next three: 0 is black, 1 the image.
     Brightness(f32),
-    /// 0 is grey.
-    Colour(f32),
-    /// 0 is the mean grey all over.
+    /// 0 is gray.
+    Color(f32),
+    /// 0 is the mean gray all over.
     Contrast(f32),
     /// 0 is smooth.
     Sharpness(f32),
@@ -43,15 +43,15 @@ enum Operation {
 }
 
 /// `planes`, samples of 0 to 1, with an operation done that chance draws.
-pub(crate) fn trivial_augment(planes: Planes, chance: &mut Rng) -> Planes {
-    Operation::draw(chance).apply(planes)
+pub(crate) fn trivial_augment(planes: Planes, rng: &mut Rng) -> Planes {
+    Operation::draw(rng).apply(planes)
 }
 
 impl Operation {
-    fn draw(chance: &mut Rng) -> Self {
-        let operation = chance.random_range(0..OPERATIONS);
-        let strength = f64::from(chance.random_range(0..BINS)) / f64::from(BINS - 1);
-        let signed = if chance.random() { strength } else { -strength };
+    fn draw(rng: &mut Rng) -> Self {
+        let operation = rng.random_range(0..OPERATIONS);
+        let strength = f64::from(rng.random_range(0..BINS)) / f64::from(BINS - 1);
+        let signed = if rng.random() { strength } else { -strength };
         let factor = (1.0 + 0.99 * signed) as f32;
         match operation {
             0 => Self::Identity,
@@ -61,7 +61,7 @@ impl Operation {
             4 => Self::TranslateY((32.0 * signed).trunc()),
             5 => Self::Rotate(135.0 * signed),
             6 => Self::Brightness(factor),
-            7 => Self::Colour(factor),
+            7 => Self::Color(factor),
             8 => Self::Contrast(factor),
             9 => Self::Sharpness(factor),
             10 => Self::Posterise(8 - (6.0 * strength).round() as u8),
@@ -84,7 +84,7 @@ impl Operation {
             Self::TranslateY(down) => image.moved([1.0, 0.0, 0.0, 0.0, 1.0, -down]),
             Self::Rotate(degrees) => image.turned(degrees),
             Self::Brightness(factor) => image.from(&image.even(0), factor),
-            Self::Colour(factor) => image.from(&image.grey(), factor),
+            Self::Color(factor) => image.from(&image.gray(), factor),
             Self::Contrast(factor) => image.from(&image.even(image.mean()), factor),
             Self::Sharpness(factor) => image.from(&image.smooth(), factor),
             Self::Posterise(bits) => image.map(|level| level & !(0xff_u8.checked_shr(bits.into()).unwrap_or(0))),
@@ -118,7 +118,7 @@ mod tests {
             "translate-y" => Operation::TranslateY(strength),
             "rotate" => Operation::Rotate(strength),
             "brightness" => Operation::Brightness(strength as f32),
-            "colour" => Operation::Colour(strength as f32),
+            "color" => Operation::Color(strength as f32),
             "contrast" => Operation::Contrast(strength as f32),
             "sharpness" => Operation::Sharpness(strength as f32),
             "posterise" => Operation::Posterise(strength as u8),
@@ -142,11 +142,7 @@ mod tests {
             let levels = |planes: &Planes| planes.values.iter().map(|v| (v * 255.0).round() as u8).collect::<Vec<_>>();
             let theirs: Vec<u8> = theirs.iter().map(|level| level.parse().unwrap()).collect();
             assert_eq!(levels(&ours), theirs, "{name} {strength} of {channels} channels");
-            assert_eq!(
-                theirs == levels(&image),
-                name == "colour" && channels == "1",
-                "{name} is to change the picture"
-            );
+            assert_eq!(theirs == levels(&image), name == "color" && channels == "1", "{name} is to change the picture");
             seen.insert(name);
         }
         assert_eq!(seen.len(), usize::from(OPERATIONS) - 1, "all but the identity: {seen:?}");
@@ -165,7 +161,7 @@ mod tests {
                 Operation::TranslateY(down) => (4, down),
                 Operation::Rotate(degrees) => (5, degrees),
                 Operation::Brightness(factor) => (6, factor.into()),
-                Operation::Colour(factor) => (7, factor.into()),
+                Operation::Color(factor) => (7, factor.into()),
                 Operation::Contrast(factor) => (8, factor.into()),
                 Operation::Sharpness(factor) => (9, factor.into()),
                 Operation::Posterise(bits) => (10, bits.into()),

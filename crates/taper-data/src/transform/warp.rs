@@ -19,8 +19,8 @@ pub struct Affine {
 
 /// `planes` distorted about the middle, sampled bilinearly; what comes into view continues the
 /// edge.
-pub(crate) fn warp(planes: &Planes, most: Affine, chance: &mut Rng) -> Planes {
-    let mut draw = |most: f32| if most == 0.0 { 0.0 } else { chance.random_range(-most..=most) };
+pub(crate) fn warp(planes: &Planes, most: Affine, rng: &mut Rng) -> Planes {
+    let mut draw = |most: f32| if most == 0.0 { 0.0 } else { rng.random_range(-most..=most) };
     let (sin, cos) = draw(most.degrees).to_radians().sin_cos();
     let (shift_x, shift_y) = (draw(most.shift) * planes.width as f32, draw(most.shift) * planes.height as f32);
     let scale = 1.0 + draw(most.scale);
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn turning_keeps_the_middle_and_the_distance_from_it() {
         let turn = Affine { degrees: 90.0, shift: 0.0, scale: 0.0, shear: 0.0 };
-        let centre_of_mass = |planes: &Planes| {
+        let center_of_mass = |planes: &Planes| {
             let mass: f32 = planes.values.iter().sum();
             let mean = |axis: fn(usize) -> usize| {
                 planes.values.iter().enumerate().map(|(at, value)| axis(at) as f32 * value).sum::<f32>() / mass
@@ -77,9 +77,9 @@ mod tests {
         };
         let mut angles = Vec::new();
         for index in 0..5 {
-            let chance = &mut rng(0, "test", index);
-            assert!((warp(&dot(7, 7), turn, &mut chance.clone()).values[7 * 15 + 7] - 1.0).abs() < 1e-4);
-            let (y, x) = centre_of_mass(&warp(&dot(7, 12), turn, chance));
+            let rng = &mut rng(0, "test", index);
+            assert!((warp(&dot(7, 7), turn, &mut rng.clone()).values[7 * 15 + 7] - 1.0).abs() < 1e-4);
+            let (y, x) = center_of_mass(&warp(&dot(7, 12), turn, rng));
             assert!((y.hypot(x) - 5.0).abs() < 0.3, "{y} {x}");
             angles.push(y.atan2(x));
         }

@@ -30,11 +30,11 @@ impl Decomposition {
     pub(crate) fn new(features: &Matrix) -> Result<Self> {
         let (n, d) = features.shape();
         if n == 0 || d == 0 {
-            return Err(LearnError::Invalid("a linear head needs at least one labelled image".into()));
+            return Err(LearnError::Invalid("a linear head needs at least one labeled image".into()));
         }
         let mean = features.mean();
-        let centred = features.clone().less(&mean);
-        let gram = if n <= d { centred.times_transposed(&centred)? } else { centred.transposed_times(&centred)? };
+        let centerd = features.clone().less(&mean);
+        let gram = if n <= d { centerd.times_transposed(&centerd)? } else { centerd.transposed_times(&centerd)? };
         let Eigen { values, vectors } = symmetric_eigen(&gram);
         let largest = values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
         let kept: Vec<usize> = (0..values.len()).filter(|&k| values[k] > NEGLIGIBLE * largest).collect();
@@ -44,10 +44,10 @@ impl Decomposition {
             matrix.each_row(|k, row| row.iter_mut().for_each(|value| *value *= values[k].powf(power)))
         };
         let (scores, axes) = if n <= d {
-            let axes = stretched(vectors.times(&centred)?, -0.5);
+            let axes = stretched(vectors.times(&centerd)?, -0.5);
             (stretched(vectors, 0.5).transpose(), axes)
         } else {
-            (centred.times_transposed(&vectors)?, vectors)
+            (centerd.times_transposed(&vectors)?, vectors)
         };
         Ok(Self { mean, scores, axes, values })
     }
@@ -74,13 +74,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scores_times_axes_are_the_centred_features_for_few_images_and_for_many() {
+    fn scores_times_axes_are_the_centerd_features_for_few_images_and_for_many() {
         for (n, d) in [(4, 9), (9, 4)] {
             let features = Matrix::from_fn(n, d, |i, j| ((3 * i + 5 * j + i * j) % 7) as f64);
             let thin = Decomposition::new(&features).unwrap();
             let back = thin.scores.times(&thin.axes).unwrap();
-            let centred = features.clone().less(&features.mean());
-            assert!(back.values().iter().zip(centred.values()).all(|(a, b)| (a - b).abs() < 1e-9));
+            let centerd = features.clone().less(&features.mean());
+            assert!(back.values().iter().zip(centerd.values()).all(|(a, b)| (a - b).abs() < 1e-9));
             let gram = thin.scores.transposed_times(&thin.scores).unwrap();
             let diagonal = |i: usize, j: usize| if i == j { thin.values[i] } else { 0.0 };
             let (r, _) = gram.shape();

@@ -75,7 +75,7 @@ struct Covariance {
 }
 
 impl Covariance {
-    /// Adds `prior` times the shrunk covariance of one class's centred `images`, which are the rows
+    /// Adds `prior` times the shrunk covariance of one class's centerd `images`, which are the rows
     /// `members`. Features are brought to unit variance for the shrinkage and back.
     fn add(&mut self, members: &[usize], images: Matrix, prior: f64) -> Result<()> {
         let (n, d) = images.shape();
@@ -121,7 +121,7 @@ impl Covariance {
     }
 }
 
-/// The share of the identity that Ledoit and Wolf mix into the covariance of centred `rows (n, d)`.
+/// The share of the identity that Ledoit and Wolf mix into the covariance of centerd `rows (n, d)`.
 fn ledoit_wolf(rows: &Matrix) -> Result<f64> {
     let (images, width) = rows.shape();
     let (n, d) = (images as f64, width as f64);

@@ -4,7 +4,7 @@ use crate::{LearnError, Result, Setup, TaskNorm, network_part};
 use candle_core::Tensor;
 use taper_models::{Buffers, Head, Network, Params, State};
 
-/// A frozen network's features, normalised as the task's norm says. Inputs that are features
+/// A frozen network's features, normalized as the task's norm says. Inputs that are features
 /// already, `(n, d)`, pass through.
 #[derive(Debug, Clone)]
 pub struct Embedding {

@@ -1,4 +1,4 @@
-//! Stratified folds: parts of the labelled images, each with every class in nearly its share.
+//! Stratified folds: parts of the labeled images, each with every class in nearly its share.
 
 use crate::{LearnError, Result};
 use taper_ops::{permutation, rng};
@@ -28,7 +28,7 @@ pub fn stratified_folds(labels: &[u32], folds: usize, seed: u64) -> Result<Vec<u
 }
 
 /// As many folds as every class can fill, five at most; none where a class has a single image.
-pub fn usual_folds(labels: &[u32], ways: usize) -> Option<usize> {
+pub fn default_folds(labels: &[u32], ways: usize) -> Option<usize> {
     const MOST: usize = 5;
     let mut counts = vec![0; ways];
     labels.iter().for_each(|&label| counts[label as usize] += 1);
@@ -57,9 +57,9 @@ mod tests {
 
     #[test]
     fn a_single_image_of_a_class_allows_no_folds() {
-        assert_eq!(usual_folds(&[0, 0, 1], 2), None);
-        assert_eq!(usual_folds(&[0, 0, 1, 1, 1], 2), Some(2));
-        assert_eq!(usual_folds(&[0; 40], 1), Some(5));
+        assert_eq!(default_folds(&[0, 0, 1], 2), None);
+        assert_eq!(default_folds(&[0, 0, 1, 1, 1], 2), Some(2));
+        assert_eq!(default_folds(&[0; 40], 1), Some(5));
         assert!(stratified_folds(&[0, 1], 3, 0).is_err());
     }
 }

@@ -3,7 +3,7 @@
 
 use super::embedding::{Embedding, TaskEmbedding};
 use crate::{
-    Adapt, Classifier, Draw, Kind, Method, Optimizer, Plan, Progress, Quiet, Result, Setting, Setup, Supervised,
+    Adapt, Classifier, Draw, Kind, Method, NoopObserver, Optimizer, Plan, Progress, Result, Setting, Setup, Supervised,
     TaskNorm, Training, fit,
 };
 use candle_core::{Device, Tensor};
@@ -12,7 +12,7 @@ use taper_models::{Head, Network, Norm, Params, State};
 use taper_ops::{permutation, rng};
 
 const SETTINGS: &[Setting] = &[
-    Setting { name: "epochs", default: 10.0, about: "passes over the labelled images" },
+    Setting { name: "epochs", default: 10.0, about: "passes over the labeled images" },
     Setting { name: "lr", default: 1e-3, about: "Adam's learning rate" },
     Setting { name: "batch", default: 32.0, about: "images a step" },
 ];
@@ -48,7 +48,7 @@ pub struct GradientHead {
     pub embedding: Embedding,
     /// Hidden units; none for a linear layer.
     pub hidden: Option<usize>,
-    /// Passes over the labelled images.
+    /// Passes over the labeled images.
     pub epochs: u64,
     /// Adam's learning rate.
     pub learning_rate: f64,
@@ -77,17 +77,17 @@ impl Adapt for GradientHead {
         };
         let network = self.embedding.network().with_head(head);
         let labels = support.labels.to_vec1::<u32>()?;
-        let steps_an_epoch = labels.len().div_ceil(self.batch) as u64;
+        let steps_per_epoch = labels.len().div_ceil(self.batch) as u64;
         let items = |at: Draw| {
-            let order = permutation(&mut rng(at.seed, "epoch", at.step / steps_an_epoch), labels.len());
-            let first = (at.step % steps_an_epoch) as usize * self.batch;
+            let order = permutation(&mut rng(at.seed, "epoch", at.step / steps_per_epoch), labels.len());
+            let first = (at.step % steps_per_epoch) as usize * self.batch;
             let rows: Vec<u32> = order.iter().skip(first).take(self.batch).map(|&row| row as u32).collect();
             let chosen: Vec<u32> = rows.iter().map(|&row| labels[row as usize]).collect();
             let rows = Tensor::from_slice(&rows, rows.len(), &Device::Cpu)?;
             Ok(Batch::new(features.index_select(&rows, 0)?, &chosen, support.ways)?)
         };
         let plan = Plan {
-            steps: self.epochs * steps_an_epoch,
+            steps: self.epochs * steps_per_epoch,
             learning_rate: self.learning_rate,
             optimizer: Optimizer::adam(),
             seed,
@@ -95,7 +95,7 @@ impl Adapt for GradientHead {
         };
         let objective = Supervised { network: network.clone(), head_only: true, norm: Norm::Stored, smoothing: 0.0 };
         let start = State { params: network.init_head(seed)?, ..State::default() };
-        let fitted = fit(Progress::new(start), &plan, &objective, items, |_| Ok(0.0), &mut Quiet)?;
+        let fitted = fit(Progress::new(start), &plan, &objective, items, |_| Ok(0.0), &mut NoopObserver)?;
         Ok(Box::new(Fitted { network, head: fitted.progress.state.params, task }))
     }
 

@@ -11,7 +11,7 @@ const INK: f32 = 0.5;
 
 /// Classifies a line drawing, light on dark, by the nearest support drawing; learns nothing.
 ///
-/// The distance of two drawings, both moved to their centre of mass: for each pixel of ink of the
+/// The distance of two drawings, both moved to their center of mass: for each pixel of ink of the
 /// one the distance to the nearest of the other, in the mean; the larger of the two directions.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Hausdorff;
@@ -26,7 +26,7 @@ impl Adapt for Hausdorff {
     }
 }
 
-/// A drawing's ink about its centre of mass, in pixels: x, then y, of each pixel.
+/// A drawing's ink about its center of mass, in pixels: x, then y, of each pixel.
 struct Ink {
     x: Vec<f32>,
     y: Vec<f32>,

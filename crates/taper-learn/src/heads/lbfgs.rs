@@ -4,11 +4,11 @@ use super::dense::dot;
 use crate::Result;
 use std::collections::VecDeque;
 
-/// Minimises a smooth convex function from `x`, until no slope is steeper than `flat` and in so many
+/// Minimizes a smooth convex function from `x`, until no slope is steeper than `flat` and in so many
 /// iterations at most: two-loop recursion over ten pairs, with a backtracking line search (Armijo).
 ///
 /// Errs where the function does.
-pub(crate) fn minimise(
+pub(crate) fn minimize(
     mut x: Vec<f64>,
     iterations: usize,
     flat: f64,
@@ -79,7 +79,7 @@ mod tests {
             let (a, b) = (x[0] - 3.0, x[1] + 1.0);
             Ok((a * a + 1e4 * b * b + a * b, vec![2.0 * a + b, 2e4 * b + a]))
         };
-        let x = minimise(vec![0.0, 0.0], 100, 1e-6, f).unwrap();
+        let x = minimize(vec![0.0, 0.0], 100, 1e-6, f).unwrap();
         assert!((x[0] - 3.0).abs() < 1e-6 && (x[1] + 1.0).abs() < 1e-6, "{x:?}");
     }
 }

@@ -1,11 +1,11 @@
 //! Multinomial logistic regression with an L2 penalty: the linear probe. The objective is
-//! scikit-learn's: C · Σ loss + ½‖W‖², biases unpenalised, minimised by L-BFGS in f64.
+//! scikit-learn's: C · Σ loss + ½‖W‖², biases unpenalised, minimized by L-BFGS in f64.
 
 use super::decomposition::{Decomposition, unit_scale};
 use super::dense::{Matrix, dot};
 use super::embedding::Embedding;
-use super::folds::{stratified_folds, usual_folds};
-use super::lbfgs::minimise;
+use super::folds::{default_folds, stratified_folds};
+use super::lbfgs::minimize;
 use super::linear_on_features::LinearOnFeatures;
 use crate::{Adapt, Classifier, Deadline, Kind, Method, Result, Setting, TaskNorm, Training};
 use candle_core::Tensor;
@@ -32,7 +32,7 @@ pub const LINEAR_PROBE: Method = Method {
 };
 
 /// Where no cross-validation is possible: good for few shots of unit features.
-const USUAL_C: f64 = 10.0;
+const DEFAULT_C: f64 = 10.0;
 
 /// Inverse strengths to choose from, for features of unit length; the strongest penalty first.
 const CHOICES: [f64; 5] = [1.0, 10.0, 100.0, 1e3, 1e4];
@@ -59,7 +59,7 @@ impl LogisticRegression {
         Self { embedding, c: Some(c), until: Deadline::default() }
     }
 
-    /// The same with the strength of least log loss on stratified folds of the labelled images; 10
+    /// The same with the strength of least log loss on stratified folds of the labeled images; 10
     /// where a class has a single image.
     pub fn chosen(embedding: Embedding) -> Self {
         Self { embedding, c: None, until: Deadline::default() }
@@ -70,7 +70,7 @@ impl LogisticRegression {
         Self { until, ..self }
     }
 
-    /// The strength that suits the labelled images, whatever the own one is: what
+    /// The strength that suits the labeled images, whatever the own one is: what
     /// [`LogisticRegression::chosen`] chooses.
     pub fn choose(&self, support: &Batch, seed: u64) -> Result<f64> {
         let (features, _) = self.embedding.support(&support.inputs)?;
@@ -98,7 +98,7 @@ impl Adapt for LogisticRegression {
     }
 }
 
-/// The minimiser for rows whose decomposition is `thin`: weight `(ways, d)` and bias `(ways)`.
+/// The minimizer for rows whose decomposition is `thin`: weight `(ways, d)` and bias `(ways)`.
 pub(super) fn fitted(
     thin: &Decomposition,
     labels: Vec<u32>,
@@ -114,7 +114,7 @@ pub(super) fn fitted(
 
 /// The strength of least log loss on images left out in turn; of equal ones the strongest penalty.
 fn choose(scores: &Matrix, labels: &[u32], ways: usize, seed: u64, until: Deadline) -> Result<f64> {
-    let Some(folds) = usual_folds(labels, ways) else { return Ok(USUAL_C) };
+    let Some(folds) = default_folds(labels, ways) else { return Ok(DEFAULT_C) };
     let fold_of = stratified_folds(labels, folds, seed)?;
     let numbers: Vec<usize> = (0..folds).collect();
     let losses = map_in_order(&numbers, |_, &fold| -> Result<Vec<f64>> {
@@ -134,7 +134,7 @@ fn choose(scores: &Matrix, labels: &[u32], ways: usize, seed: u64, until: Deadli
     let losses: Vec<Vec<f64>> = losses.into_iter().collect::<Result<_>>()?;
     let total = |choice: usize| losses.iter().map(|fold| fold[choice]).sum::<f64>();
     let best = (0..CHOICES.len()).min_by(|&a, &b| total(a).total_cmp(&total(b)));
-    Ok(best.map_or(USUAL_C, |choice| CHOICES[choice]))
+    Ok(best.map_or(DEFAULT_C, |choice| CHOICES[choice]))
 }
 
 /// The steepest slope of a solution. The weights grow with about the root of `c`, and rounding leaves
@@ -175,13 +175,13 @@ impl Problem {
         (Matrix::from_fn(self.ways, r, |class, k| weights[class * r + k]), biases)
     }
 
-    /// The minimiser.
+    /// The minimizer.
     fn solution(&self, c: f64, until: Deadline) -> Result<Vec<f64>> {
         self.solve(c, self.start(), EXACT, flat(c), until)
     }
 
     fn solve(&self, c: f64, from: Vec<f64>, iterations: usize, flat: f64, until: Deadline) -> Result<Vec<f64>> {
-        minimise(from, iterations, flat, |unknowns| {
+        minimize(from, iterations, flat, |unknowns| {
             until.check()?;
             let at = self.objective(unknowns, c);
             Ok((at.value, at.gradient))
@@ -234,12 +234,12 @@ mod tests {
             let (weight, bias) = thin.head(&weight, bias).unwrap();
             assert_close(&weight, &expected.weight);
             // the softmax does not see what all biases share
-            let centred = |bias: Vec<f64>| {
+            let centerd = |bias: Vec<f64>| {
                 let mean = bias.iter().sum::<f64>() / bias.len() as f64;
                 bias.into_iter().map(|value| value - mean).collect::<Vec<_>>()
             };
-            let ours = centred(bias.to_vec1::<f32>().unwrap().into_iter().map(f64::from).collect());
-            let theirs = centred(expected.bias.clone());
+            let ours = centerd(bias.to_vec1::<f32>().unwrap().into_iter().map(f64::from).collect());
+            let theirs = centerd(expected.bias.clone());
             assert!(ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-4), "{ours:?} {theirs:?}");
         }
     }
@@ -251,7 +251,7 @@ mod tests {
         let problem = Problem::new(thin.scores, labels, ways);
         let solve = |flat: f64| {
             let calls = std::cell::Cell::new(0);
-            let found = minimise(problem.start(), EXACT, flat, |unknowns| {
+            let found = minimize(problem.start(), EXACT, flat, |unknowns| {
                 calls.set(calls.get() + 1);
                 let at = problem.objective(unknowns, 1e4);
                 Ok((at.value, at.gradient))

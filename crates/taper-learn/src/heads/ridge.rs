@@ -55,7 +55,7 @@ impl Adapt for Ridge {
     }
 }
 
-/// The solutions of every strength α: minimisers of `‖Y − XWᵀ − b‖² + α‖W‖²`.
+/// The solutions of every strength α: minimizers of `‖Y − XWᵀ − b‖² + α‖W‖²`.
 struct Solutions {
     thin: Decomposition,
     /// Mean target of each class.

@@ -1,4 +1,4 @@
-//! SimpleShot (Wang et al. 2019): features centred and brought to unit length, then the nearest
+//! SimpleShot (Wang et al. 2019): features centerd and brought to unit length, then the nearest
 //! class mean.
 
 use super::embedding::{Embedding, TaskEmbedding};
@@ -20,7 +20,7 @@ pub const SIMPLE_SHOT: Method = Method {
     learner: |setup, state| Ok(Box::new(SimpleShot::new(Embedding::of(setup, state)))),
 };
 
-/// The paper's CL2N, centred by the support set's mean: there need be no base classes.
+/// The paper's CL2N, centerd by the support set's mean: there need be no base classes.
 #[derive(Debug, Clone)]
 pub struct SimpleShot {
     embedding: Embedding,
@@ -36,9 +36,9 @@ impl SimpleShot {
 impl Adapt for SimpleShot {
     fn adapt(&self, support: &Batch, _seed: u64) -> Result<Box<dyn Classifier>> {
         let (features, task) = self.embedding.support(&support.inputs)?;
-        let centre = features.mean_keepdim(0)?;
-        let unit = centred_unit(&features, &centre)?;
-        Ok(Box::new(Centred { means: class_means(&unit, &support.labels, support.ways)?, centre, task }))
+        let center = features.mean_keepdim(0)?;
+        let unit = centerd_unit(&features, &center)?;
+        Ok(Box::new(Centerd { means: class_means(&unit, &support.labels, support.ways)?, center, task }))
     }
 
     fn transductive(&self) -> bool {
@@ -46,26 +46,26 @@ impl Adapt for SimpleShot {
     }
 }
 
-struct Centred {
+struct Centerd {
     /// `(1, d)`.
-    centre: Tensor,
+    center: Tensor,
     /// `(ways, d)`.
     means: Tensor,
     task: TaskEmbedding,
 }
 
-impl Classifier for Centred {
+impl Classifier for Centerd {
     fn logits(&self, inputs: &Tensor) -> Result<Tensor> {
-        let unit = centred_unit(&self.task.query(inputs)?, &self.centre)?;
+        let unit = centerd_unit(&self.task.query(inputs)?, &self.center)?;
         Ok(squared_distances(&unit, &self.means)?.neg()?)
     }
 }
 
-/// `features (n, d)` less `centre`, each of unit length; a feature at the centre stays zero.
-fn centred_unit(features: &Tensor, centre: &Tensor) -> Result<Tensor> {
-    let centred = features.broadcast_sub(centre)?;
-    let lengths = centred.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-12)?;
-    Ok(centred.broadcast_div(&lengths)?)
+/// `features (n, d)` less `center`, each of unit length; a feature at the center stays zero.
+fn centerd_unit(features: &Tensor, center: &Tensor) -> Result<Tensor> {
+    let centerd = features.broadcast_sub(center)?;
+    let lengths = centerd.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-12)?;
+    Ok(centerd.broadcast_div(&lengths)?)
 }
 
 #[cfg(test)]
@@ -74,11 +74,11 @@ mod tests {
     use candle_core::Device;
 
     #[test]
-    fn direction_from_the_centre_counts_and_length_does_not() {
+    fn direction_from_the_center_counts_and_length_does_not() {
         let features = Tensor::new(&[[1f32, 0.0], [4.0, 3.0]], &Device::Cpu).unwrap();
-        let centre = Tensor::new(&[[1f32, -1.0]], &Device::Cpu).unwrap();
-        let unit = centred_unit(&features, &centre).unwrap().to_vec2::<f32>().unwrap();
+        let center = Tensor::new(&[[1f32, -1.0]], &Device::Cpu).unwrap();
+        let unit = centerd_unit(&features, &center).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(unit, [[0.0, 1.0], [0.6, 0.8]]);
-        assert_eq!(centred_unit(&centre, &centre).unwrap().to_vec2::<f32>().unwrap(), [[0.0, 0.0]]);
+        assert_eq!(centerd_unit(&center, &center).unwrap().to_vec2::<f32>().unwrap(), [[0.0, 0.0]]);
     }
 }

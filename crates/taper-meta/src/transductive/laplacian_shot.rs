@@ -1,7 +1,7 @@
 //! LaplacianShot (Ziko, Dolz, Granger and Ben Ayed 2020, "Laplacian Regularized Few-Shot Learning"):
-//! queries go to the nearest prototype, while near neighbours among them are drawn to the same.
+//! queries go to the nearest prototype, while near neighbors among them are drawn to the same.
 
-use super::{OnFeatures, Together, centred};
+use super::{OnFeatures, TransductiveClassifier, centerd};
 use candle_core::{Device, Tensor};
 use taper_learn::heads::{Embedding, class_means, squared_distances};
 use taper_learn::{Kind, Method, Result, Setting, TaskNorm, Training};
@@ -17,12 +17,12 @@ pub const LAPLACIAN_SHOT: Method = Method {
     norm: TaskNorm::Stored,
     settings: &[
         Setting { name: "smoothness", default: 0.5, about: "weight λ of agreement among neighbours" },
-        Setting { name: "neighbours", default: 3.0, about: "neighbours a query agrees with" },
+        Setting { name: "neighbours", default: 3.0, about: "neighbors a query agrees with" },
     ],
     training: Training::Pretraining,
     learner: |setup, state| {
         let settings = &setup.settings;
-        let way = LaplacianShot { smoothness: settings.get("smoothness")?, neighbours: settings.count("neighbours")? };
+        let way = LaplacianShot { smoothness: settings.get("smoothness")?, neighbors: settings.count("neighbours")? };
         Ok(Box::new(OnFeatures { embedding: Embedding::of(setup, state), way }))
     },
 };
@@ -31,21 +31,21 @@ pub const LAPLACIAN_SHOT: Method = Method {
 #[derive(Debug, Clone)]
 pub(super) struct LaplacianShot {
     smoothness: f64,
-    neighbours: usize,
+    neighbors: usize,
 }
 
 impl Default for LaplacianShot {
     fn default() -> Self {
-        Self { smoothness: 0.5, neighbours: 3 }
+        Self { smoothness: 0.5, neighbors: 3 }
     }
 }
 
 /// Bound updates (algorithm 1) go on until nothing moves, or this often.
 const UPDATES: usize = 20;
 
-impl Together for LaplacianShot {
+impl TransductiveClassifier for LaplacianShot {
     fn logits(&self, support: &Tensor, labels: &Tensor, ways: usize, query: &Tensor) -> Result<Tensor> {
-        let (support, query) = centred(support, query)?;
+        let (support, query) = centerd(support, query)?;
         // section 2.2: a_q, the distances from the prototypes
         let a = squared_distances(&query, &class_means(&support, labels, ways)?)?;
         let w = self.affinity(&query)?;
@@ -68,7 +68,7 @@ impl LaplacianShot {
         for (i, row) in distances.iter().enumerate() {
             let mut order: Vec<usize> = (0..m).filter(|&j| j != i).collect();
             order.sort_by(|&a, &b| row[a].total_cmp(&row[b]));
-            for &j in order.iter().take(self.neighbours) {
+            for &j in order.iter().take(self.neighbors) {
                 w[i * m + j] = 1.0;
                 w[j * m + i] = 1.0;
             }

@@ -1,8 +1,8 @@
 //! PT-MAP (Hu, Gripon and Pateux 2021, "Leveraging the Feature Distribution in Transfer-based
-//! Few-Shot Learning"): features by a power transform, then class centres and a balanced assignment
+//! Few-Shot Learning"): features by a power transform, then class centers and a balanced assignment
 //! of queries to them, by turns. It supposes that the classes have equally many queries.
 
-use super::{OnFeatures, Together};
+use super::{OnFeatures, TransductiveClassifier};
 use candle_core::{D, Device, Tensor};
 use taper_learn::heads::{Embedding, squared_distances};
 use taper_learn::{Kind, Method, Result, Setting, TaskNorm, Training};
@@ -18,7 +18,7 @@ pub const PT_MAP: Method = Method {
     norm: TaskNorm::Stored,
     settings: &[
         Setting { name: "sharpness", default: 10.0, about: "how strictly queries are assigned, λ" },
-        Setting { name: "inertia", default: 0.4, about: "how far centres move at each turn, α" },
+        Setting { name: "inertia", default: 0.4, about: "how far centers move at each turn, α" },
     ],
     training: Training::Pretraining,
     learner: |setup, state| {
@@ -49,7 +49,7 @@ fn powered(features: &Tensor) -> Result<Tensor> {
     crate::embedded::unit(&(features.relu()? + 1e-6)?.sqrt()?)
 }
 
-impl Together for PtMap {
+impl TransductiveClassifier for PtMap {
     fn logits(&self, support: &Tensor, labels: &Tensor, ways: usize, query: &Tensor) -> Result<Tensor> {
         let (support, query) = (powered(support)?, powered(query)?);
         let mean = Tensor::cat(&[&support, &query], 0)?.mean_keepdim(0)?;
@@ -60,23 +60,23 @@ impl Together for PtMap {
         let known = one_hot(labels, ways, support.dtype())?;
         let members = known.t()?.contiguous()?;
         let counts = members.sum_keepdim(1)?;
-        let mut centres = members.matmul(&support)?.broadcast_div(&counts)?;
+        let mut centers = members.matmul(&support)?.broadcast_div(&counts)?;
         for _ in 0..TURNS {
-            let assigned = self.assign(&query, &centres)?.t()?.contiguous()?;
-            // eq. 8 and 9: centres of the support and of what is assigned, approached by α
+            let assigned = self.assign(&query, &centers)?.t()?.contiguous()?;
+            // eq. 8 and 9: centers of the support and of what is assigned, approached by α
             let sums = (members.matmul(&support)? + assigned.matmul(&query)?)?;
             let found = sums.broadcast_div(&(&counts + assigned.sum_keepdim(1)?)?)?;
-            centres = (&centres + ((found - &centres)? * self.inertia)?)?;
+            centers = (&centers + ((found - &centers)? * self.inertia)?)?;
         }
-        Ok((self.assign(&query, &centres)? + 1e-12)?.log()?)
+        Ok((self.assign(&query, &centers)? + 1e-12)?.log()?)
     }
 }
 
 impl PtMap {
     /// Eq. 6: the optimal transport of queries to classes, `(m, ways)`: rows sum to 1, columns to
     /// m / ways (Sinkhorn and Knopp 1967).
-    fn assign(&self, query: &Tensor, centres: &Tensor) -> Result<Tensor> {
-        let distances = squared_distances(query, centres)?;
+    fn assign(&self, query: &Tensor, centers: &Tensor) -> Result<Tensor> {
+        let distances = squared_distances(query, centers)?;
         let nearest = distances.min_keepdim(D::Minus1)?;
         let mut plan = (distances.broadcast_sub(&nearest)? * -self.sharpness)?.exp()?.to_vec2::<f32>()?;
         let (m, ways) = distances.dims2()?;

@@ -2,7 +2,7 @@
 //! class weights are moved by gradient descent so that the support is classified right and the
 //! queries' labels carry much information about the queries.
 
-use super::{OnFeatures, Together, centred};
+use super::{OnFeatures, TransductiveClassifier, centerd};
 use candle_core::Tensor;
 use taper_learn::heads::{Embedding, class_means, squared_distances};
 use taper_learn::{Kind, Method, Optimizer, Result, Setting, TaskNorm, Training};
@@ -50,11 +50,11 @@ fn log_probability(z: &Tensor, w: &Tensor) -> Result<Tensor> {
     Ok(log_softmax(&(squared_distances(z, w)? * (-0.5 * TEMPERATURE))?)?)
 }
 
-impl Together for Tim {
+impl TransductiveClassifier for Tim {
     fn logits(&self, support: &Tensor, labels: &Tensor, ways: usize, query: &Tensor) -> Result<Tensor> {
-        let (support, query) = centred(support, query)?;
+        let (support, query) = centerd(support, query)?;
         let mut w: Params = [("w".to_string(), class_means(&support, labels, ways)?)].into_iter().collect();
-        let mut moments = taper_learn::Moments::default();
+        let mut moments = taper_learn::OptimizerState::default();
         for _ in 0..self.steps {
             let leaves = Leaves::new(&w)?;
             let params = leaves.params();

@@ -1,8 +1,8 @@
-//! Normalisation by channel, and what is fused with it where there are kernels.
+//! Normalization by channel, and what is fused with it where there are kernels.
 
 use super::{max_pool2d, relu};
 use crate::norm::Statistics;
-use crate::select::Follow;
+use crate::select::Epilogue;
 use candle_core::{D, Result, Tensor};
 
 pub(crate) fn batch_statistics(x: &Tensor) -> Result<Statistics> {
@@ -33,13 +33,13 @@ pub(crate) fn conv_norm(
     hidden: &Tensor,
     (scale, shift): (&Tensor, &Tensor),
     eps: f64,
-    follow: Follow,
+    epilogue: Epilogue,
 ) -> Result<(Tensor, Statistics)> {
     let (y, statistics) = crate::batch_norm_by_batch(hidden, scale, shift, eps)?;
-    let y = match follow {
-        Follow::Nothing => y,
-        Follow::Relu => relu(&y)?,
-        Follow::ReluPool(window) => max_pool2d(&relu(&y)?, window)?,
+    let y = match epilogue {
+        Epilogue::Nothing => y,
+        Epilogue::Relu => relu(&y)?,
+        Epilogue::ReluPool(window) => max_pool2d(&relu(&y)?, window)?,
     };
     Ok((y, statistics))
 }

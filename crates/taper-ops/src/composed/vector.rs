@@ -26,7 +26,7 @@ mod tests {
     use candle_core::{Tensor, Var};
 
     #[test]
-    fn what_optimisers_take_has_the_kernels_values_and_no_past() {
+    fn what_optimizers_take_has_the_kernels_values_and_no_past() {
         let (x, y) = (Var::from_tensor(&random("x", (3, 7))).unwrap(), random("y", (3, 7)).abs().unwrap());
         let run = || [weighted_square(0.9, &x, 0.1, &y).unwrap(), over_root(2.0, &x, 3.0, &y, 1e-3).unwrap()];
         let list = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();

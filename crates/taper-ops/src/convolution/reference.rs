@@ -36,7 +36,7 @@ fn unpack(packed: &[f64], g: &Geometry) -> Vec<f64> {
     weight
 }
 
-/// A matrix view into a slice: rows, columns, and the distance between neighbours in each.
+/// A matrix view into a slice: rows, columns, and the distance between neighbors in each.
 #[derive(Clone, Copy)]
 struct View {
     rows: usize,

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use super::buffer::written;
-use super::simd::{InstructionSet, vectorised};
+use super::simd::{InstructionSet, vectorized};
 use crate::element::Element;
 use crate::threads::for_each_chunk;
 use std::mem::MaybeUninit;
@@ -54,7 +54,7 @@ pub(crate) fn sum_chunks<T: Element>(
     total
 }
 
-vectorised! {
+vectorized! {
     fn scale_rows<T: Element>(x: &[T], scale: &[T], shift: &[T], y: &mut [MaybeUninit<T>]) {
         let c = scale.len();
         assert!(shift.len() == c && x.len() == y.len() && x.len().is_multiple_of(c), "rows of wrong length");
@@ -65,7 +65,7 @@ vectorised! {
         }
     }
 
-    fn normalise_rows<T: Element>(x: &[T], mean: &[T], scale: &[T], shift: &[T], y: &mut [MaybeUninit<T>]) {
+    fn normalize_rows<T: Element>(x: &[T], mean: &[T], scale: &[T], shift: &[T], y: &mut [MaybeUninit<T>]) {
         let c = scale.len();
         let (mean, shift) = (&mean[..c], &shift[..c]);
         assert!(x.len() == y.len() && x.len().is_multiple_of(c), "rows of wrong length");
@@ -76,7 +76,7 @@ vectorised! {
         }
     }
 
-    fn normalise_rectified_rows<T: Element>(
+    fn normalize_rectified_rows<T: Element>(
         x: &[T], mean: &[T], scale: &[T], shift: &[T], y: &mut [T], positive: &mut [u8],
     ) {
         let c = scale.len();
@@ -95,13 +95,13 @@ vectorised! {
     fn sum_masked_moments<T: Element>(x: &[T], mean: &[T], g: &[T], mask: &[u8], sums: &mut [T]) {
         let c = mean.len();
         assert!(x.len() == g.len() && x.len() == mask.len() && sums.len() == 2 * c, "rows of wrong length");
-        let (plain, centred) = sums.split_at_mut(c);
-        let centred = &mut centred[..c];
+        let (plain, centerd) = sums.split_at_mut(c);
+        let centerd = &mut centerd[..c];
         for ((x, g), mask) in x.chunks_exact(c).zip(g.chunks_exact(c)).zip(mask.chunks_exact(c)) {
             for k in 0..c {
                 let g = if mask[k] != 0 { g[k] } else { T::ZERO };
                 plain[k] += g;
-                centred[k] += g * (x[k] - mean[k]);
+                centerd[k] += g * (x[k] - mean[k]);
             }
         }
     }
@@ -206,12 +206,12 @@ vectorised! {
     fn sum_moments<T: Element>(x: &[T], mean: &[T], g: &[T], sums: &mut [T]) {
         let c = mean.len();
         assert!(x.len() == g.len() && sums.len() == 2 * c, "rows of wrong length");
-        let (plain, centred) = sums.split_at_mut(c);
+        let (plain, centerd) = sums.split_at_mut(c);
         let (xs, gs) = (x.chunks_exact(2 * c), g.chunks_exact(2 * c));
         for (x, g) in xs.remainder().chunks_exact(c).zip(gs.remainder().chunks_exact(c)) {
             for k in 0..c {
                 plain[k] += g[k];
-                centred[k] += g[k] * (x[k] - mean[k]);
+                centerd[k] += g[k] * (x[k] - mean[k]);
             }
         }
         for (x, g) in xs.zip(gs) {
@@ -219,7 +219,7 @@ vectorised! {
             let (p, q, r, s) = (&p[..c], &q[..c], &r[..c], &s[..c]);
             for k in 0..c {
                 plain[k] += r[k] + s[k];
-                centred[k] += r[k] * (p[k] - mean[k]) + s[k] * (q[k] - mean[k]);
+                centerd[k] += r[k] * (p[k] - mean[k]) + s[k] * (q[k] - mean[k]);
             }
         }
     }
@@ -260,9 +260,9 @@ pub(crate) fn scale_shift<T: Element>(set: InstructionSet, x: &[T], scale: &[T],
 }
 
 /// `(x − mean) · scale + shift`: subtracting first loses nothing where the mean is large.
-pub(crate) fn normalise<T: Element>(set: InstructionSet, x: &[T], mean: &[f64], scale: &[f64], shift: &[T]) -> Vec<T> {
+pub(crate) fn normalize<T: Element>(set: InstructionSet, x: &[T], mean: &[f64], scale: &[f64], shift: &[T]) -> Vec<T> {
     let (mean, scale) = (narrow(mean), narrow(scale));
-    in_chunks(x.len(), scale.len(), |at, y| normalise_rows(set, &x[at..at + y.len()], &mean, &scale, shift, y))
+    in_chunks(x.len(), scale.len(), |at, y| normalize_rows(set, &x[at..at + y.len()], &mean, &scale, shift, y))
 }
 
 /// A tensor and its weights by channel.
@@ -284,7 +284,7 @@ pub(crate) fn mix_two<T: Element>(
 }
 
 /// `(x − mean) · scale + shift` rectified, and 1 where it was positive (or NaN).
-pub(crate) fn normalise_rectified<T: Element>(
+pub(crate) fn normalize_rectified<T: Element>(
     set: InstructionSet,
     x: &[T],
     mean: &[f64],
@@ -298,7 +298,7 @@ pub(crate) fn normalise_rectified<T: Element>(
     for_each_chunk(&mut parts, 1, x.len() * 4, |index, part| {
         let (y, positive) = &mut part[0];
         let x = &x[index * chunk..index * chunk + y.len()];
-        normalise_rectified_rows(set, x, &mean, &scale, shift, y, positive);
+        normalize_rectified_rows(set, x, &mean, &scale, shift, y, positive);
     });
     (y, positive)
 }

@@ -2,12 +2,12 @@
 //! `(taps, c)` times a row of pixels.
 
 use super::direct::Walk;
-use super::simd::{InstructionSet, vectorised};
+use super::simd::{InstructionSet, vectorized};
 use super::tile::Finish;
 use crate::element::Element;
 use crate::threads::for_each_chunk;
 
-vectorised! {
+vectorized! {
     /// `y += x · w` by channel, over `pixels` pixels.
     fn add_products<T: Element>(y: &mut [T], y_stride: usize, x: &[T], x_stride: usize, w: &[T], pixels: usize) {
         let c = w.len();

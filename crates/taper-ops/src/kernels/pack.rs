@@ -33,7 +33,7 @@ pub(crate) struct Panel<'a> {
     pub(crate) columns: usize,
 }
 
-/// Where the weights of `(tap, input, output)` lie: how far apart neighbours are.
+/// Where the weights of `(tap, input, output)` lie: how far apart neighbors are.
 #[derive(Clone, Copy)]
 pub(crate) struct Strides {
     pub(crate) group: usize,

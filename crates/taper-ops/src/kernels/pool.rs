@@ -1,10 +1,10 @@
-//! Max pooling of channels-last images, of their values or of values normalised on the way.
+//! Max pooling of channels-last images, of their values or of values normalized on the way.
 
 #![allow(unsafe_code)]
 
 use super::buffer::written;
 use super::channels::{self, Weighted};
-use super::simd::{InstructionSet, vectorised};
+use super::simd::{InstructionSet, vectorized};
 use crate::element::Element;
 use crate::pooling::Window;
 use crate::threads::for_each_chunk;
@@ -36,7 +36,7 @@ impl Winners {
 
 /// Values are `(x − mean) · scale + shift` by channel, then rectified.
 #[derive(Clone, Copy)]
-pub(crate) struct Centred<'a, T> {
+pub(crate) struct Centerd<'a, T> {
     pub(crate) mean: &'a [f64],
     pub(crate) scale: &'a [f64],
     pub(crate) shift: &'a [T],
@@ -86,7 +86,7 @@ impl Images {
     }
 }
 
-vectorised! {
+vectorized! {
     /// The largest value under each window of one image and where it lies, the image's values
     /// counted from `begin` on; NaN wins.
     fn max_image<T: Element>(
@@ -121,15 +121,15 @@ vectorised! {
         cells: &[Cell], begin: usize, x: &[T], mean: &[T], g: &[T], winners: &[u32], sums: &mut [T],
     ) {
         let c = mean.len();
-        let (plain, centred) = sums.split_at_mut(c);
-        let centred = &mut centred[..c];
+        let (plain, centerd) = sums.split_at_mut(c);
+        let centerd = &mut centerd[..c];
         for &Cell { to, from, .. } in cells {
             let (x, g, winners) = (&x[from..from + c], &g[to..to + c], &winners[to..to + c]);
             let index = (begin + from) as u32;
             for k in 0..c {
                 let g = if winners[k] == index + k as u32 { g[k] } else { T::ZERO };
                 plain[k] += g;
-                centred[k] += g * (x[k] - mean[k]);
+                centerd[k] += g * (x[k] - mean[k]);
             }
         }
     }
@@ -153,14 +153,14 @@ pub(crate) fn max<T: Element>(
     x: &[T],
     sizes: (usize, usize, usize, usize),
     window: Window,
-    centred: Option<Centred<T>>,
+    centerd: Option<Centerd<T>>,
 ) -> Result<(Vec<T>, Winners)> {
     if u32::try_from(x.len()).is_err() {
         bail!("max pooling: a batch of {sizes:?} is too large, split it");
     }
     let images = Images::new(sizes, window)?;
-    let (mean, scale, shift) = match &centred {
-        Some(Centred { mean, scale, shift }) => (channels::narrow(mean), channels::narrow(scale), shift.to_vec()),
+    let (mean, scale, shift) = match &centerd {
+        Some(Centerd { mean, scale, shift }) => (channels::narrow(mean), channels::narrow(scale), shift.to_vec()),
         None => (vec![T::ZERO; sizes.3], vec![T::of(1.0); sizes.3], vec![T::ZERO; sizes.3]),
     };
     let (mut y, mut winners) = (vec![T::ZERO; sizes.0 * images.outputs], vec![0; sizes.0 * images.outputs]);
@@ -170,7 +170,7 @@ pub(crate) fn max<T: Element>(
         let begin = image * images.inputs;
         let (y, winners) = &mut part[0];
         max_image(set, &images.cells, begin, &x[begin..begin + images.inputs], &mean, &scale, &shift, y, winners);
-        if centred.is_some() {
+        if centerd.is_some() {
             rectify(set, y, winners);
         }
     });
@@ -220,7 +220,7 @@ pub(crate) fn mix<T: Element>(
             for_each_chunk(y, images.inputs, x.len() * 8, |image, y| {
                 let begin = image * images.inputs;
                 let here = image * images.outputs..(image + 1) * images.outputs;
-                channels::normalise_rows(set, &x[begin..begin + y.len()], mean, scale, shift, y);
+                channels::normalize_rows(set, &x[begin..begin + y.len()], mean, scale, shift, y);
                 // SAFETY: just written.
                 let y = &mut *(std::ptr::from_mut(y) as *mut [T]);
                 add_won(set, &images.cells, begin, y, &g[here.clone()], &winners[here], g_scale);

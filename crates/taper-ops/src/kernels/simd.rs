@@ -1,7 +1,7 @@
 //! Which vector instructions a kernel is compiled for, and the choice at run time.
 //!
 //! This is the one place that asks the machine. A kernel is either a plain loop that
-//! [`vectorised!`] compiles once for each instruction set, or written over `Lanes`. On
+//! [`vectorized!`] compiles once for each instruction set, or written over `Lanes`. On
 //! aarch64 the portable version is compiled for NEON, which that architecture always has.
 
 #![allow(unsafe_code)]
@@ -57,7 +57,7 @@ impl InstructionSet {
 
 /// Defines functions whose plain loops are compiled once for each instruction set; callers name
 /// the set as the first argument. One that the machine lacks falls back to the portable version.
-macro_rules! vectorised {
+macro_rules! vectorized {
     ($($(#[$meta:meta])* fn $name:ident<T: Element>($($argument:ident: $type:ty),* $(,)?) $(-> $output:ty)? $body:block)*) => {$(
         $(#[$meta])*
         #[allow(unsafe_code, clippy::too_many_arguments)]
@@ -91,4 +91,4 @@ macro_rules! vectorised {
         }
     )*};
 }
-pub(crate) use vectorised;
+pub(crate) use vectorized;

@@ -48,15 +48,15 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Train both kinds of learning, score them on the same tasks, say which wins
     Compare(Compare),
-    /// Fit a classifier to a folder of labelled images, from pretrained weights or from scratch
+    /// Fit a classifier to a folder of labeled images, from pretrained weights or from scratch
     Train(Train),
     /// Train a learner on many small tasks
     MetaTrain(MetaTrain),
     /// Score every head and mode of fine-tuning over data sets, networks and numbers of labels
     Survey(Survey),
-    /// Turn a learner and a few labelled images into a classifier
+    /// Turn a learner and a few labeled images into a classifier
     Adapt(AdaptTo),
-    /// Score a learner on tasks, or a classifier on labelled images
+    /// Score a learner on tasks, or a classifier on labeled images
     Evaluate(Evaluate),
     /// Classify images
     Predict(Predict),

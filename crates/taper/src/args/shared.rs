@@ -95,7 +95,7 @@ pub(crate) struct ImageOptions {
     /// Side of the images that networks see [default: the backbone's usual one]
     #[arg(long, value_parser = positive::<usize>)]
     pub(crate) image_size: Option<usize>,
-    /// Steps from image to input, such as "resize(28x28) grey invert" [default: by looking at the images]
+    /// Steps from image to input, such as "resize(28x28) gray invert" [default: by looking at the images]
     #[arg(long)]
     pub(crate) transform: Option<Transform>,
 }
@@ -135,7 +135,7 @@ pub(crate) struct MethodOptions {
     /// Settings of the method, such as "inner-lr=0.4,inner-steps=5"; of one of several methods, "maml:inner-lr=0.4"
     #[arg(long, default_value = "")]
     pub(crate) set: Told,
-    /// Whose statistics normalise a task: support, batch (queries see each other) or stored [default: the method's own]
+    /// Whose statistics normalize a task: support, batch (queries see each other) or stored [default: the method's own]
     #[arg(long)]
     pub(crate) norm: Option<TaskNorm>,
 }

@@ -15,10 +15,10 @@ pub(crate) struct Survey {
     /// Weight files, with commas between
     #[arg(long, required = true, action = ArgAction::Set, value_delimiter = ',', value_name = "FILE")]
     pub(crate) weights: Vec<PathBuf>,
-    /// Weight files for the data sets in colour alone, with commas between
+    /// Weight files for the data sets in color alone, with commas between
     #[arg(long, action = ArgAction::Set, value_delimiter = ',', value_name = "FILE")]
-    pub(crate) colour_weights: Vec<PathBuf>,
-    /// Labelled images a class
+    pub(crate) color_weights: Vec<PathBuf>,
+    /// Labeled images a class
     #[arg(long, action = ArgAction::Set, value_delimiter = ',', default_value = "1,5,20,all")]
     pub(crate) labels: Vec<Labels>,
     /// Heads on frozen features
@@ -68,7 +68,7 @@ impl FromStr for Tuning {
     }
 }
 
-/// How many labelled images a class.
+/// How many labeled images a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Labels {
     /// So many.

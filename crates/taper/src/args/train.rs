@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use taper_learn::{Average, Schedule};
 use taper_models::{Architecture, Network, State};
-use taper_transfer::{Mixing, Opening, Part};
+use taper_transfer::{Mixing, Part, UnfreezePhase};
 
 #[derive(Args, Clone)]
 pub(crate) struct Train {
@@ -135,11 +135,15 @@ impl Train {
     /// What of `network` with `state` is trained in which epochs.
     ///
     /// Errs when --train names what the network does not have.
-    pub(crate) fn openings(&self, network: &Network, state: &State) -> taper_learn::Result<Vec<Opening>> {
+    pub(crate) fn unfreeze_schedule(
+        &self,
+        network: &Network,
+        state: &State,
+    ) -> taper_learn::Result<Vec<UnfreezePhase>> {
         if self.gradual() {
-            return self.part().openings(network, state, self.epochs());
+            return self.part().unfreeze_schedule(network, state, self.epochs());
         }
-        Ok(vec![Opening { epoch: 0, trained: self.part().of(network, state)? }])
+        Ok(vec![UnfreezePhase { epoch: 0, trained: self.part().of(network, state)? }])
     }
 
     /// Is what is trained opened from the top, stage by stage?

@@ -1,4 +1,4 @@
-//! `taper adapt`: a learner and a few labelled images become a classifier.
+//! `taper adapt`: a learner and a few labeled images become a classifier.
 
 use super::result_json;
 use crate::args::{AdaptTo, Usage};

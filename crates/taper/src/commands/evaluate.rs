@@ -1,4 +1,4 @@
-//! `taper evaluate`: a learner on tasks, a classifier on labelled images.
+//! `taper evaluate`: a learner on tasks, a classifier on labeled images.
 
 use super::{lake, meta_train::within, method_json, percent, result_json};
 use crate::args::{Episodes, Evaluate, Protocol};
@@ -12,7 +12,7 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 use taper_data::{Copies, Dataset, EpisodeIndices, EpisodeSampler, Inputs, View, read_manifest, write_manifest};
-use taper_learn::{Averaged, Model, evaluate, mean_interval, share_interval, write_atomically};
+use taper_learn::{Averaged, Model, evaluate, mean_interval, wilson_interval, write_atomically};
 
 pub(crate) fn run(options: &Evaluate, output: &Output) -> Result<()> {
     let start = Instant::now();
@@ -170,7 +170,7 @@ fn classifier(model: &Model, view: &View, output: &Output) -> Result<serde_json:
         }
     }
     let seconds = start.elapsed().as_secs_f64() / images.len() as f64;
-    let accuracy = share_interval(right.iter().filter(|&&hit| hit == 1.0).count(), right.len());
+    let accuracy = wilson_interval(right.iter().filter(|&&hit| hit == 1.0).count(), right.len());
     let mut rows: Vec<Vec<String>> = by_class
         .iter()
         .map(|(name, hits)| {

@@ -70,7 +70,7 @@ fn describe_data(dataset: &dyn Dataset, output: &Output) -> Result<Value> {
     let named: Vec<String> = common
         .iter()
         .take(5)
-        .map(|((c, h, w), count)| format!("{w}x{h} {} ({count})", if *c == 1 { "grey" } else { "colour" }))
+        .map(|((c, h, w), count)| format!("{w}x{h} {} ({count})", if *c == 1 { "gray" } else { "color" }))
         .collect();
     output.line(format!("sizes: {}{}", named.join(", "), if sizes.len() > 5 { ", and others" } else { "" }));
     if !dataset.held_out().is_empty() {

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use taper_data::{Copies, EpisodeIndices, Inputs, LakeRuns, View};
-use taper_learn::heads::{Hausdorff, NearestNeighbour};
-use taper_learn::{Adapt, Averaged, Evaluation, Interval, Model, evaluate, share_interval};
+use taper_learn::heads::{Hausdorff, NearestNeighbor};
+use taper_learn::{Adapt, Averaged, Evaluation, Interval, Model, evaluate, wilson_interval};
 
 /// What the floors see of a drawing: its pixels blurred, by scaling down; all of its ink.
 const FLOORS: [(&str, &str, &dyn Adapt); 2] = [
-    ("nearest-blurred-pixels", "grey invert centre(mass) resize(15x15)", &NearestNeighbour),
-    ("modified-hausdorff", "grey invert", &Hausdorff),
+    ("nearest-blurred-pixels", "gray invert center(mass) resize(15x15)", &NearestNeighbor),
+    ("modified-hausdorff", "gray invert", &Hausdorff),
 ];
 
 /// Scores a learner on the runs, one item at a time, with the floors that need no learning beside
@@ -94,7 +94,7 @@ impl Score {
     }
 
     fn accuracy(&self) -> Interval {
-        share_interval(self.by_run.values().map(|(right, _)| right).sum(), self.items())
+        wilson_interval(self.by_run.values().map(|(right, _)| right).sum(), self.items())
     }
 
     /// `6.25 (4.3 to 9.1)`.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{EpisodeSampler, Inputs, Scope};
 use taper_learn::{Episodic, Evaluation, Method, Model, Plan, Schedule, Settings, Setup, Training, evaluate};
-use taper_models::{Head, Network, State, Turned};
+use taper_models::{Head, Network, State, SymmetryEnsemble};
 
 /// Tasks of a run that says nothing of its length.
 const DEFAULT_TASKS: u64 = 60_000;
@@ -193,8 +193,8 @@ fn meta_train(
 ///
 /// Errs where the method learns more of features than to compare them.
 fn turned(method: &Method, network: &Network) -> Result<Network> {
-    let turned = Network::new(Arc::new(Turned::new(network.backbone().clone())?), network.head());
-    if turned.slots() != network.slots() {
+    let turned = Network::new(Arc::new(SymmetryEnsemble::new(network.backbone().clone())?), network.head());
+    if turned.param_specs() != network.param_specs() {
         let name = method.name;
         return Err(
             Usage(format!("--turned is for learners that compare features, such as protonet, not {name}")).into()

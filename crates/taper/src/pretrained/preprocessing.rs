@@ -61,7 +61,7 @@ type Reader = fn(&Value) -> Option<Preprocessing>;
 const READERS: [(&str, Reader); 2] =
     [("preprocessor_config.json", of_transformers), ("config.json", |config| of_timm(&config["pretrained_cfg"]))];
 
-/// Size, crop, filter and normalisation, as `data/weights.toml` and timm say them.
+/// Size, crop, filter and normalization, as `data/weights.toml` and timm say them.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Preprocessing {
     /// Side of the square that the network sees.
@@ -83,7 +83,7 @@ const STD: [f32; 3] = [0.229, 0.224, 0.225];
 impl Preprocessing {
     /// What most networks of this architecture were trained with.
     pub(super) fn usual(architecture: Architecture) -> Self {
-        let size = architecture.usual_side();
+        let size = architecture.default_side();
         let crop = if size >= 224 { 0.875 } else { 1.0 };
         Self { size, crop, interpolation: "bilinear".into(), mean: MEAN, std: STD }
     }
@@ -99,8 +99,7 @@ impl Preprocessing {
         let short = (side as f64 / self.crop).floor() as usize;
         let list = |numbers: [f32; 3]| numbers.map(|number| number.to_string()).join(",");
         let (filter, mean, std) = (&self.interpolation, list(self.mean), list(self.std));
-        let text =
-            format!("colour resize-short({short},{filter}) centre-crop({side}) normalise(mean={mean},std={std})");
+        let text = format!("color resize-short({short},{filter}) center-crop({side}) normalize(mean={mean},std={std})");
         Ok(text.parse()?)
     }
 }
@@ -163,22 +162,22 @@ mod tests {
     fn timms_and_transformers_files_are_understood() {
         let timm = r#"{"architecture": "resnet18", "num_classes": 1000, "pretrained_cfg": {"input_size": [3, 224, 224],
             "crop_pct": 0.95, "interpolation": "bicubic", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}}"#;
-        let normalise = "normalise(mean=0.485,0.456,0.406,std=0.229,0.224,0.225)";
-        let expected = format!("colour resize-short(235,bicubic) centre-crop(224) {normalise}");
+        let normalize = "normalize(mean=0.485,0.456,0.406,std=0.229,0.224,0.225)";
+        let expected = format!("color resize-short(235,bicubic) center-crop(224) {normalize}");
         assert_eq!(beside("config.json", timm).unwrap(), Some(expected));
         let clip = r#"{"crop_size": {"height": 224, "width": 224}, "do_center_crop": true, "resample": 3,
             "size": {"shortest_edge": 256}, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25]}"#;
         let expected =
-            "colour resize-short(256,bicubic) centre-crop(224) normalise(mean=0.5,0.5,0.5,std=0.25,0.25,0.25)";
+            "color resize-short(256,bicubic) center-crop(224) normalize(mean=0.5,0.5,0.5,std=0.25,0.25,0.25)";
         assert_eq!(beside("preprocessor_config.json", clip).unwrap(), Some(expected.into()));
         let old = r#"{"size": 224, "crop_pct": 0.875, "image_mean": [0, 0, 0], "image_std": [1, 1, 1], "resample": 2}"#;
-        let expected = "colour resize-short(256,bilinear) centre-crop(224) normalise(mean=0,0,0,std=1,1,1)";
+        let expected = "color resize-short(256,bilinear) center-crop(224) normalize(mean=0,0,0,std=1,1,1)";
         assert_eq!(beside("preprocessor_config.json", old).unwrap(), Some(expected.into()));
     }
 
     #[test]
     fn what_taper_wrote_is_taken_as_it_is() {
-        let steps = "grey resize(28x28) invert";
+        let steps = "gray resize(28x28) invert";
         let written = beside("preprocessor_config.json", &format!(r#"{{"transform": "{steps}"}}"#));
         assert_eq!(written.unwrap(), Some(steps.into()));
     }

@@ -61,9 +61,9 @@ impl<'a> Training<'a> {
             false => None,
         };
         let shape = &course.shape;
-        let images_a_task = shape.ways().high() * (shape.shots().high() + shape.queries().high());
+        let images_per_task = shape.ways().high() * (shape.shots().high() + shape.queries().high());
         let share = if before.is_some() { 0.5 } else { 1.0 };
-        let plan = plan(options, options.meta_batch_size, images_a_task, share);
+        let plan = plan(options, options.meta_batch_size, images_per_task, share);
         let network = method.network(&course.classifier(0)?, shape.ways().high());
         let setup = setup(options, method, network.clone(), plan.steps)?;
         let start = before.as_ref().map(|learned| &learned.state);
@@ -85,9 +85,9 @@ fn once(place: &mut Option<Learned>, train: impl FnOnce() -> Result<(Network, st
 }
 
 /// As many steps as a share of the budget of images allows.
-fn plan(options: &Compare, items: usize, images_an_item: usize, share: f64) -> Plan {
+fn plan(options: &Compare, items: usize, images_per_item: usize, share: f64) -> Plan {
     Plan {
-        steps: ((options.images as f64 * share) as u64 / (items * images_an_item) as u64).max(1),
+        steps: ((options.images as f64 * share) as u64 / (items * images_per_item) as u64).max(1),
         items,
         learning_rate: options.meta_lr,
         schedule: Schedule::Cosine { warmup: 0 },

@@ -17,7 +17,7 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::Inputs;
-use taper_learn::{Confusion, Labelled};
+use taper_learn::{Confusion, Labeled};
 use taper_ops::{permutation, rng};
 
 /// Images classified at once.
@@ -44,9 +44,9 @@ fn settings(options: &Survey, output: &Output) -> Result<Vec<Setting>> {
     let mut settings = Vec::new();
     for path in &options.datasets {
         let dataset = data::dataset(Some(path))?;
-        let in_colour = data::look(dataset.as_ref())?.channels == 3;
-        let for_colour = options.colour_weights.iter().filter(|_| in_colour);
-        for weights in for_colour.chain(&options.weights) {
+        let in_color = data::look(dataset.as_ref())?.channels == 3;
+        let for_color = options.color_weights.iter().filter(|_| in_color);
+        for weights in for_color.chain(&options.weights) {
             let source = Source {
                 dataset: dataset.clone(),
                 weights: Some(weights),
@@ -77,7 +77,7 @@ fn survey(
     let inputs: Arc<dyn Inputs> =
         Arc::new(features(options.cache.as_deref(), setting, &setting.view, &images, output)?);
     for &labels in &options.labels {
-        let Some(training) = labelled(&setting.parts.training, labels, seed) else {
+        let Some(training) = labeled(&setting.parts.training, labels, seed) else {
             output.note(format!("{name}: a class has fewer than {labels} training images, left out"));
             continue;
         };
@@ -114,7 +114,7 @@ fn way(tuning: Tuning, setting: &Setting, seed: u64) -> Result<(String, Way<'_>)
         Tuning::Scratch => ("from scratch".into(), Box::new(move |_| from_scratch(setting, seed))),
         Tuning::From(place) => {
             let backbone = setting.network.backbone();
-            let cuts = backbone.cuts();
+            let cuts = backbone.split_points();
             let Some(stage) = cuts.iter().rev().nth(place - 1).cloned() else {
                 let (name, most) = (backbone.name(), cuts.len());
                 let problem = format!("--fine-tune {place}: {name} has {most} such stages, use less or all");
@@ -127,7 +127,7 @@ fn way(tuning: Tuning, setting: &Setting, seed: u64) -> Result<(String, Way<'_>)
 }
 
 /// So many of each class, drawn from the seed; none where a class has fewer.
-fn labelled(training: &Labelled, labels: Labels, seed: u64) -> Option<Labelled> {
+fn labeled(training: &Labeled, labels: Labels, seed: u64) -> Option<Labeled> {
     let Labels::Of(count) = labels else { return Some(training.clone()) };
     let mut places = Vec::new();
     for class in 0..training.ways {
@@ -144,12 +144,7 @@ fn labelled(training: &Labelled, labels: Labels, seed: u64) -> Option<Labelled> 
 
 /// What a candidate gets right, and its seconds: to train, and to classify an image from what is
 /// cached.
-fn score(
-    candidate: &Candidate,
-    training: &Labelled,
-    validation: &Labelled,
-    seed: u64,
-) -> Result<(Confusion, f64, f64)> {
+fn score(candidate: &Candidate, training: &Labeled, validation: &Labeled, seed: u64) -> Result<(Confusion, f64, f64)> {
     if validation.images.is_empty() {
         bail!("there is no image to validate on, give some");
     }

@@ -16,7 +16,7 @@ use anyhow::{Result, bail};
 use serde_json::json;
 use std::time::Instant;
 use taper_learn::Deadline;
-use taper_learn::heads::usual_folds;
+use taper_learn::heads::default_folds;
 
 /// Heads to try, the plainest first: of equal ones it is kept. The last is the seed recipe's.
 const HEADS: [&str; 5] = ["nearest-mean", "ridge", "lda", "linear-probe", "linear-head"];
@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
     check_budget(options, setting, &workshop)?;
     let mut trial = Trial::new(run.as_ref(), start, options.budget.0, output)?;
     let training = &setting.parts.training;
-    let (recipe, best, tried) = match usual_folds(&training.labels, training.ways) {
+    let (recipe, best, tried) = match default_folds(&training.labels, training.ways) {
         None => {
             output.note(format!("a class has a single training image, so nothing can be compared: {UNTRIED} is taken"));
             let recipe = Recipe { way: Way::Head(UNTRIED), sight: Sight::default() };
@@ -66,7 +66,7 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
 /// Errs, saying what it would take, when the budget does not even buy the features.
 fn check_budget(options: &Train, setting: &Setting, workshop: &Workshop) -> Result<()> {
     let (training, validation) = (setting.parts.training.images.len(), setting.parts.validation.images.len());
-    let needed = workshop.seconds_an_image * (training + validation) as f64;
+    let needed = workshop.seconds_per_image * (training + validation) as f64;
     if needed > options.budget.0 {
         bail!(
             "--budget {} is too short: the features of {} images alone take about {}, use --budget {}s or more",
@@ -125,7 +125,7 @@ fn try_fine_tuning(trial: &mut Trial, workshop: &mut Workshop, folds: usize, see
     const FEWEST: f64 = 2.0;
     let folding = Folding { folds, repetitions: 1, seed };
     let sight = trial.best()?.sight;
-    let stages = workshop.setting(sight).network.backbone().cuts();
+    let stages = workshop.setting(sight).network.backbone().split_points();
     for stage in stages.into_iter().rev().take(CUTS) {
         let recipe = Recipe { way: Way::FineTune(stage.clone()), sight };
         let mut reserve = workshop.seconds_to_validate();

@@ -10,8 +10,8 @@ use std::time::Instant;
 use taper_data::{Inputs, View};
 use taper_learn::heads::{Embedding, LogisticRegression, stratified_folds};
 use taper_learn::{
-    Adapt, Deadline, Interval, Labelled, LearnError, Right, Setup, TaskNorm, cross_validate, repeated_folds_interval,
-    share_interval,
+    Adapt, Deadline, Interval, Labeled, LearnError, Right, Setup, TaskNorm, cross_validate, repeated_folds_interval,
+    wilson_interval,
 };
 use taper_models::{Network, State, Upper};
 use taper_ops::threads;
@@ -42,7 +42,7 @@ impl Score {
         const SPREAD_FROM: usize = 4;
         if self.folds.len() < SPREAD_FROM {
             let total = |part: fn(&Right) -> usize| self.folds.iter().map(part).sum();
-            return share_interval(total(|fold| fold.right), total(|fold| fold.of));
+            return wilson_interval(total(|fold| fold.right), total(|fold| fold.of));
         }
         let shares: Vec<f64> = self.folds.iter().map(|fold| fold.share()).collect();
         repeated_folds_interval(&shares, self.ways_of_folding)
@@ -80,7 +80,7 @@ pub(crate) fn head(name: &str, setting: &Setting, inputs: &[Arc<dyn Inputs>]) ->
 pub(crate) fn probe(
     setting: &Setting,
     inputs: &[Arc<dyn Inputs>],
-    training: &Labelled,
+    training: &Labeled,
     until: Deadline,
     seed: u64,
 ) -> Result<Candidate> {
@@ -146,7 +146,7 @@ impl Candidate {
     /// Its score on folds of `training`, as many as are done by the deadline.
     ///
     /// Errs when not even two are.
-    pub(crate) fn score(&self, name: &str, training: &Labelled, folding: Folding, until: Deadline) -> Result<Score> {
+    pub(crate) fn score(&self, name: &str, training: &Labeled, folding: Folding, until: Deadline) -> Result<Score> {
         const FEWEST: usize = 2;
         let start = Instant::now();
         let Folding { folds, repetitions, seed } = folding;
@@ -171,7 +171,7 @@ impl Candidate {
     }
 
     /// The classifier of all of `training`, as a network for images.
-    pub(crate) fn train(&self, training: &Labelled, setting: &Setting, seed: u64) -> Result<(Network, State)> {
+    pub(crate) fn train(&self, training: &Labeled, setting: &Setting, seed: u64) -> Result<(Network, State)> {
         let classifier = self.adapt.adapt(&training.batch_through_each(&self.inputs)?, seed)?;
         let (network, state) = classifier.network()?;
         let head = network.head();
@@ -198,6 +198,6 @@ mod tests {
     #[test]
     fn few_folds_have_the_interval_of_their_images() {
         let interval = score(&[15, 17]).interval();
-        assert_eq!((interval.mean, interval.low), (0.8, share_interval(32, 40).low));
+        assert_eq!((interval.mean, interval.low), (0.8, wilson_interval(32, 40).low));
     }
 }

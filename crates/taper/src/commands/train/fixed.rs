@@ -28,7 +28,7 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
     let dataset = view.dataset();
     let ways = dataset.classes().len();
     // what can't be done is told before a run is begun
-    options.openings(&setting.network, &setting.state)?;
+    options.unfreeze_schedule(&setting.network, &setting.state)?;
     if options.find_lr && options.gradual() {
         return Err(Usage("--find-lr looks at one thing to train: leave out gradual".into()).into());
     }
@@ -50,23 +50,23 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
     let state = works.start(setting);
     let whole = options.part() == Part::All && options.train.is_none();
     let norm = if whole || options.as_published { Norm::Batch } else { Norm::Stored };
-    let steps_an_epoch = (training.len() as u64).div_ceil((options.batch_size * options.accumulate) as u64);
-    let batches_an_epoch = steps_an_epoch * options.accumulate as u64;
-    let objective = works.objective(&state, norm, steps_an_epoch);
-    let plan = Plan { restarts: works.restarts(steps_an_epoch), ..plan(options, steps_an_epoch) };
-    let labelled = |inputs: &dyn Inputs, images: &[usize], at: Option<Draw>| -> taper_learn::Result<Batch> {
+    let steps_per_epoch = (training.len() as u64).div_ceil((options.batch_size * options.accumulate) as u64);
+    let batches_per_epoch = steps_per_epoch * options.accumulate as u64;
+    let objective = works.objective(&state, norm, steps_per_epoch);
+    let plan = Plan { restarts: works.restarts(steps_per_epoch), ..plan(options, steps_per_epoch) };
+    let labeled = |inputs: &dyn Inputs, images: &[usize], at: Option<Draw>| -> taper_learn::Result<Batch> {
         let labels: Vec<u32> = images.iter().map(|&image| dataset.labels()[image]).collect();
-        let mut chance = at.map(|at| at.rng("transform"));
-        Ok(Batch::new(inputs.inputs(images, chance.as_mut())?, &labels, ways)?)
+        let mut rng = at.map(|at| at.rng("transform"));
+        Ok(Batch::new(inputs.inputs(images, rng.as_mut())?, &labels, ways)?)
     };
     let labels: Vec<u32> = training.iter().map(|&image| dataset.labels()[image]).collect();
     let weights = (options.balance == Balance::Loss).then(|| weights(&labels, ways)).transpose()?;
     let items = |at: Draw| {
-        let (epoch, place) = (at.number / batches_an_epoch, (at.number % batches_an_epoch) as usize);
-        let chance = &mut rng(at.seed, "epoch", epoch);
+        let (epoch, place) = (at.number / batches_per_epoch, (at.number % batches_per_epoch) as usize);
+        let rng = &mut rng(at.seed, "epoch", epoch);
         let order = match options.balance {
-            Balance::Sampling => balanced_order(&labels, chance),
-            Balance::Off | Balance::Loss => permutation(chance, training.len()),
+            Balance::Sampling => balanced_order(&labels, rng),
+            Balance::Off | Balance::Loss => permutation(rng, training.len()),
         };
         // an epoch's last step begins again where its batches are more than the images fill
         let places = order.iter().cycle().skip(place * options.batch_size);
@@ -74,7 +74,7 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
         let count = if left == 0 { options.batch_size } else { left.min(options.batch_size) };
         let chosen: Vec<usize> = places.take(count).map(|&k| training[k]).collect();
         let batch = Targeted::of(
-            &labelled(works.at(epoch).inputs.as_ref(), &chosen, Some(at))?,
+            &labeled(works.at(epoch).inputs.as_ref(), &chosen, Some(at))?,
             weights.as_ref(),
             options.smoothing,
         )?;
@@ -84,12 +84,12 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
         return find_lr(&plan, state, &objective, items, output);
     }
     let mut epoch =
-        run.as_ref().map_or(Ok(None), |run| run.load("classifier"))?.map_or(0, |saved| saved.step / steps_an_epoch);
+        run.as_ref().map_or(Ok(None), |run| run.load("classifier"))?.map_or(0, |saved| saved.step / steps_per_epoch);
     let validate = |state: &State| -> taper_learn::Result<f64> {
         let Work { network, inputs, .. } = works.at(epoch);
         let mut right = 0;
         for (number, images) in validation.chunks(options.batch_size).enumerate() {
-            let batch = labelled(inputs.as_ref(), images, None)?;
+            let batch = labeled(inputs.as_ref(), images, None)?;
             let mode = match options.as_published {
                 true => Mode::train(rng(seed, "validation", epoch * 1_000_000 + number as u64)),
                 false => Mode::evaluate(),
@@ -105,7 +105,7 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
         }
         let mut loss = 0.0;
         for images in stopping.chunks(options.batch_size) {
-            let batch = labelled(inputs.as_ref(), images, None)?;
+            let batch = labeled(inputs.as_ref(), images, None)?;
             let logits = network.logits(state, &batch.inputs)?;
             loss += f64::from(cross_entropy(&logits, &batch.labels, 0.0)?.to_scalar::<f32>()?) * images.len() as f64;
         }
@@ -127,8 +127,8 @@ pub(crate) fn run(options: &Train, config: &str, setting: &Setting, output: &Out
 }
 
 /// As the options say, saved and validated after every epoch.
-fn plan(options: &Train, steps_an_epoch: u64) -> Plan {
-    let steps = options.epochs() * steps_an_epoch;
+fn plan(options: &Train, steps_per_epoch: u64) -> Plan {
+    let steps = options.epochs() * steps_per_epoch;
     Plan {
         steps,
         items: options.accumulate,
@@ -139,9 +139,9 @@ fn plan(options: &Train, steps_an_epoch: u64) -> Plan {
             weight_decay => Optimizer::AdamW { weight_decay },
         },
         average: options.average,
-        validate_every: steps_an_epoch,
+        validate_every: steps_per_epoch,
         patience: options.patience.unwrap_or(0),
-        save_every: steps_an_epoch,
+        save_every: steps_per_epoch,
         seed: options.run.common.seed,
         ..Plan::default()
     }

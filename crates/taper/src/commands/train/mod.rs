@@ -1,4 +1,4 @@
-//! `taper train`: a classifier from a folder of labelled images.
+//! `taper train`: a classifier from a folder of labeled images.
 
 mod automatic;
 pub(super) mod candidates;

@@ -5,14 +5,14 @@ use crate::output::Output;
 use anyhow::{Result, bail};
 use std::collections::BTreeMap;
 use taper_data::{Dataset, Hash, images_by_class};
-use taper_learn::Labelled;
+use taper_learn::Labeled;
 use taper_ops::{permutation, rng};
 
 /// Training and validation images, none in both.
 #[derive(Clone)]
 pub(crate) struct Parts {
-    pub(crate) training: Labelled,
-    pub(crate) validation: Labelled,
+    pub(crate) training: Labeled,
+    pub(crate) validation: Labeled,
 }
 
 /// As the data set sets them apart, or a `share` of each class; pictures that are in both parts are
@@ -28,14 +28,14 @@ pub(crate) fn parts(dataset: &dyn Dataset, share: f64, seed: u64, output: &Outpu
     if training.is_empty() {
         bail!("{}: has no images to train on, put some beside the validation part", dataset.name());
     }
-    let labelled = |images: Vec<usize>| Labelled {
+    let labeled = |images: Vec<usize>| Labeled {
         labels: images.iter().map(|&image| dataset.labels()[image]).collect(),
         images,
         ways: dataset.classes().len(),
     };
     check_classes(dataset, &training, output)?;
     let validation = without_copies(dataset, &training, validation, output)?;
-    Ok(Parts { training: labelled(training), validation: labelled(validation) })
+    Ok(Parts { training: labeled(training), validation: labeled(validation) })
 }
 
 /// A share of each class.
@@ -61,7 +61,7 @@ fn drawn(dataset: &dyn Dataset, share: f64, seed: u64) -> Result<Vec<usize>> {
 
 /// Errs when a class has nothing to train on; tells when classes are very unequal.
 fn check_classes(dataset: &dyn Dataset, training: &[usize], output: &Output) -> Result<()> {
-    /// From here on a classifier does well by favouring the large class.
+    /// From here on a classifier does well by favoring the large class.
     const UNEQUAL: usize = 5;
     let mut counts = vec![0; dataset.classes().len()];
     training.iter().for_each(|&image| counts[dataset.labels()[image] as usize] += 1);

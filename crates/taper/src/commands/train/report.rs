@@ -7,7 +7,7 @@ use crate::table::table;
 use anyhow::Result;
 use serde_json::{Value, json};
 use taper_data::{Copies, Inputs};
-use taper_learn::{Confusion, Interval, Labelled, mean_logits};
+use taper_learn::{Confusion, Interval, Labeled, mean_logits};
 use taper_models::{Network, State};
 use taper_ops::log_softmax;
 
@@ -39,7 +39,7 @@ impl Report {
         state: &State,
         seed: u64,
     ) -> Result<Self> {
-        let Labelled { images, labels, ways } = &setting.parts.validation;
+        let Labeled { images, labels, ways } = &setting.parts.validation;
         let views = copies.map_or(1, Copies::count);
         let batch = BATCH.div_ceil(views);
         let (mut predicted, mut wrong) = (Vec::with_capacity(images.len()), Vec::new());

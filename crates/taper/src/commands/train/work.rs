@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use taper_data::Inputs;
 use taper_models::{Network, Norm, State};
-use taper_transfer::{Activations, Features, FineTuning, Gradual, Mixing, Opening, lowest_cut};
+use taper_transfer::{Activations, Features, FineTuning, Gradual, Mixing, UnfreezePhase, lowest_cut};
 
 /// Activations at several cuts are kept while they fit into this.
 const KEPT_BYTES: usize = 2 << 30;
@@ -35,10 +35,10 @@ impl Works {
     /// below what is trained.
     pub(super) fn new(options: &Train, setting: &Setting, output: &Output) -> Result<Self> {
         let Setting { view, network, state, .. } = setting;
-        let openings = options.openings(network, state)?;
+        let unfreeze_schedule = options.unfreeze_schedule(network, state)?;
         let fixed = !view.transform().is_random() && options.mixing() == Mixing::Off && !options.as_published;
-        let kept = if fixed { Kept::new(&openings, setting)? } else { Kept(Vec::new()) };
-        let work = |Opening { epoch, trained }: Opening| -> Result<Work> {
+        let kept = if fixed { Kept::new(&unfreeze_schedule, setting)? } else { Kept(Vec::new()) };
+        let work = |UnfreezePhase { epoch, trained }: UnfreezePhase| -> Result<Work> {
             let (network, inputs) = if fixed && alone(network, &trained) {
                 (network.clone(), kept.features(options, setting, output)?)
             } else if let Some((cut, activations)) = kept.below(network, &trained) {
@@ -48,7 +48,7 @@ impl Works {
             };
             Ok(Work { epoch, trained, network, inputs })
         };
-        let mut works = openings.into_iter().map(work);
+        let mut works = unfreeze_schedule.into_iter().map(work);
         let first = works.next().context("no epoch trains nothing, use --epochs 1 or more")??;
         Ok(Self { first, later: works.collect::<Result<_>>()? })
     }
@@ -65,23 +65,24 @@ impl Works {
 
     /// Of the setting's state, what the last network has.
     pub(super) fn start(&self, setting: &Setting) -> State {
-        let slots: BTreeSet<String> = self.last().network.slots().into_iter().map(|slot| slot.name).collect();
+        let param_specs: BTreeSet<String> =
+            self.last().network.param_specs().into_iter().map(|slot| slot.name).collect();
         let State { params, buffers } = &setting.state;
         State {
-            params: params.filter(|name| slots.contains(name)),
-            buffers: buffers.filter(|name| slots.contains(name)),
+            params: params.filter(|name| param_specs.contains(name)),
+            buffers: buffers.filter(|name| param_specs.contains(name)),
         }
     }
 
     /// The steps that later ones begin with.
-    pub(super) fn restarts(&self, steps_an_epoch: u64) -> Vec<u64> {
-        self.later.iter().map(|work| work.epoch * steps_an_epoch).collect()
+    pub(super) fn restarts(&self, steps_per_epoch: u64) -> Vec<u64> {
+        self.later.iter().map(|work| work.epoch * steps_per_epoch).collect()
     }
 
     /// Cross-entropy of what is trained, one after the other.
-    pub(super) fn objective(&self, start: &State, norm: Norm, steps_an_epoch: u64) -> Gradual {
+    pub(super) fn objective(&self, start: &State, norm: Norm, steps_per_epoch: u64) -> Gradual {
         let one = |work: &Work| FineTuning::new(work.network.clone(), start, work.trained.clone(), 0.0).with_norm(norm);
-        let later = self.restarts(steps_an_epoch).into_iter().zip(self.later.iter().map(one)).collect();
+        let later = self.restarts(steps_per_epoch).into_iter().zip(self.later.iter().map(one)).collect();
         Gradual::new(one(&self.first), later)
     }
 }
@@ -97,15 +98,17 @@ struct Kept(Vec<(String, Arc<Activations>)>);
 impl Kept {
     /// At the cuts below what is trained, from one pass over the images: the highest where several
     /// don't fit.
-    fn new(openings: &[Opening], setting: &Setting) -> Result<Self> {
+    fn new(unfreeze_schedule: &[UnfreezePhase], setting: &Setting) -> Result<Self> {
         let Setting { view, network, state, .. } = setting;
         let images: Vec<usize> = (0..view.dataset().labels().len()).collect();
         let mut cuts: Vec<String> = Vec::new();
         let mut left = KEPT_BYTES;
-        for Opening { trained, .. } in openings.iter().filter(|opening| !alone(network, &opening.trained)) {
+        for UnfreezePhase { trained, .. } in
+            unfreeze_schedule.iter().filter(|opening| !alone(network, &opening.trained))
+        {
             let Some(cut) = lowest_cut(network, trained) else { break };
-            if openings.len() > 1 {
-                let bytes = images.len() * Activations::bytes_an_image(view, network, state, &cut)?;
+            if unfreeze_schedule.len() > 1 {
+                let bytes = images.len() * Activations::bytes_per_image(view, network, state, &cut)?;
                 if bytes > left {
                     break;
                 }

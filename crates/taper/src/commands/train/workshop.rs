@@ -58,7 +58,7 @@ pub(super) struct Workshop<'a> {
     /// Features of the training images, mirrored ones by themselves.
     features: BTreeMap<Sight, Arc<dyn Inputs>>,
     /// Seconds that the features of an image take where they are not kept.
-    pub(super) seconds_an_image: f64,
+    pub(super) seconds_per_image: f64,
 }
 
 impl<'a> Workshop<'a> {
@@ -67,13 +67,13 @@ impl<'a> Workshop<'a> {
         const SAMPLE: usize = 8;
         let whole = whole(setting)?.map(|transform| setting.through(transform)).transpose()?;
         // the quicker of two samples: the first is held up by what happens once
-        let mut seconds_an_image = f64::INFINITY;
+        let mut seconds_per_image = f64::INFINITY;
         for sample in setting.parts.training.images.chunks(SAMPLE).take(2) {
             let start = Instant::now();
             features(cache, setting, &setting.view, sample, output)?;
-            seconds_an_image = seconds_an_image.min(start.elapsed().as_secs_f64() / sample.len() as f64);
+            seconds_per_image = seconds_per_image.min(start.elapsed().as_secs_f64() / sample.len() as f64);
         }
-        Ok(Self { cache, output, seed, published: setting, whole, features: BTreeMap::new(), seconds_an_image })
+        Ok(Self { cache, output, seed, published: setting, whole, features: BTreeMap::new(), seconds_per_image })
     }
 
     /// Does the published way of seeing leave parts of the images out?
@@ -95,12 +95,12 @@ impl<'a> Workshop<'a> {
     pub(super) fn seconds_to_see(&self, sight: Sight) -> f64 {
         let missing = if self.features.contains_key(&sight) { 0 } else { self.published.parts.training.images.len() };
         let pixels = |setting: &Setting| (setting.view.shape().1 * setting.view.shape().2) as f64;
-        self.seconds_an_image * missing as f64 * pixels(self.setting(sight)) / pixels(self.published)
+        self.seconds_per_image * missing as f64 * pixels(self.setting(sight)) / pixels(self.published)
     }
 
     /// About how many seconds the figure on the validation images takes.
     pub(super) fn seconds_to_validate(&self) -> f64 {
-        self.seconds_an_image * self.published.parts.validation.images.len() as f64
+        self.seconds_per_image * self.published.parts.validation.images.len() as f64
     }
 
     /// Makes the candidate.
@@ -171,7 +171,7 @@ fn whole(setting: &Setting) -> Result<Option<Transform>> {
     else {
         return Ok(None);
     };
-    if !setting.as_published || !matches!(steps.get(place + 1), Some(Step::CentreCrop(_))) {
+    if !setting.as_published || !matches!(steps.get(place + 1), Some(Step::CenterCrop(_))) {
         return Ok(None);
     }
     let dataset = setting.view.dataset();
@@ -191,10 +191,10 @@ fn whole(setting: &Setting) -> Result<Option<Transform>> {
     Ok(Some(Transform::new(kept.collect())?))
 }
 
-/// The setting with its images mirrored, before they are normalised.
+/// The setting with its images mirrored, before they are normalized.
 fn mirrored(setting: &Setting) -> Result<Setting> {
     let mut steps = setting.view.transform().steps().to_vec();
-    let place = steps.iter().position(|step| matches!(step, Step::Normalise { .. })).unwrap_or(steps.len());
+    let place = steps.iter().position(|step| matches!(step, Step::Normalize { .. })).unwrap_or(steps.len());
     steps.insert(place, Step::Flip);
     setting.through(Transform::new(steps)?)
 }

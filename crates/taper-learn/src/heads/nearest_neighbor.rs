@@ -15,29 +15,29 @@ pub const PIXELS: Method = Method {
     norm: TaskNorm::Stored,
     settings: &[],
     training: Training::Nothing,
-    learner: |_, _| Ok(Box::new(NearestNeighbour)),
+    learner: |_, _| Ok(Box::new(NearestNeighbor)),
 };
 
 /// Classifies by the nearest support image, pixels against pixels; learns nothing.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct NearestNeighbour;
+pub struct NearestNeighbor;
 
-impl Adapt for NearestNeighbour {
+impl Adapt for NearestNeighbor {
     fn adapt(&self, support: &Batch, _seed: u64) -> Result<Box<dyn Classifier>> {
         let inputs = support.inputs.flatten_from(1)?;
         let members = one_hot(&support.labels, support.ways, inputs.dtype())?;
-        Ok(Box::new(Neighbours { inputs, members }))
+        Ok(Box::new(Neighbors { inputs, members }))
     }
 }
 
-struct Neighbours {
+struct Neighbors {
     /// `(n, d)`.
     inputs: Tensor,
     /// `(n, ways)`, one-hot.
     members: Tensor,
 }
 
-impl Classifier for Neighbours {
+impl Classifier for Neighbors {
     /// For each class, minus the squared distance to its nearest support image.
     fn logits(&self, inputs: &Tensor) -> Result<Tensor> {
         let distances = squared_distances(&inputs.flatten_from(1)?, &self.inputs)?;

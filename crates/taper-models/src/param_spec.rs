@@ -27,7 +27,7 @@ pub enum Start {
 
 /// One tensor that a network has.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Slot {
+pub struct ParamSpec {
     /// Its key, as published weights have it.
     pub name: String,
     /// Its shape.
@@ -38,7 +38,7 @@ pub struct Slot {
     pub buffer: bool,
 }
 
-impl Slot {
+impl ParamSpec {
     /// A parameter of any name.
     pub(crate) fn param(name: String, shape: &[usize], start: Start) -> Self {
         Self { name, shape: shape.to_vec(), start, buffer: false }
@@ -68,11 +68,11 @@ impl Slot {
 
     /// The tensor as it begins, f32; its chance depends on the seed and its name alone.
     pub(crate) fn draw(&self, seed: u64) -> Result<Tensor> {
-        let chance = &mut rng(seed, &self.name, 0);
+        let rng = &mut rng(seed, &self.name, 0);
         Ok(match self.start {
-            Start::TorchDefault { inputs } => init::torch_default(chance, &self.shape, inputs),
-            Start::XavierUniform => init::xavier_uniform(chance, &self.shape),
-            Start::KaimingNormal => init::kaiming_normal_fan_out(chance, &self.shape),
+            Start::TorchDefault { inputs } => init::torch_default(rng, &self.shape, inputs),
+            Start::XavierUniform => init::xavier_uniform(rng, &self.shape),
+            Start::KaimingNormal => init::kaiming_normal_fan_out(rng, &self.shape),
             Start::Values(values) => Tensor::from_slice(values, self.shape.as_slice(), &Device::Cpu),
             Start::Ones => init::ones(&self.shape),
             Start::Zeros => init::zeros(&self.shape),
@@ -81,9 +81,9 @@ impl Slot {
 }
 
 /// Every slot's tensor as it begins.
-pub(crate) fn draw(slots: &[Slot], seed: u64) -> Result<State> {
+pub(crate) fn draw(param_specs: &[ParamSpec], seed: u64) -> Result<State> {
     let mut state = State::default();
-    for slot in slots {
+    for slot in param_specs {
         state.insert(slot, slot.draw(seed)?);
     }
     Ok(state)

@@ -13,7 +13,7 @@ const SHORT: usize = 5;
 const LONG: usize = 16;
 
 /// φ₀ … φ_K₋₁ of a loop, to be taken from the end.
-pub(crate) struct Way<'a> {
+pub(crate) struct Trajectory<'a> {
     inner: &'a InnerLoop,
     steps: &'a [Step],
     support: &'a Batch,
@@ -21,13 +21,13 @@ pub(crate) struct Way<'a> {
     /// Steps between the marks.
     stride: usize,
     /// φ at the begin of each stretch that is not stopped at.
-    marks: Vec<Params>,
+    checkpoints: Vec<Params>,
     /// The stretch before the last place that was taken.
-    stretch: Vec<Stop>,
+    segment: Vec<TrajectoryPoint>,
 }
 
 /// A place on the way.
-pub(crate) struct Stop {
+pub(crate) struct TrajectoryPoint {
     /// Steps before it.
     pub(crate) number: usize,
     pub(crate) params: Params,
@@ -35,7 +35,7 @@ pub(crate) struct Stop {
     pub(crate) slope: Option<Slope>,
 }
 
-impl<'a> Way<'a> {
+impl<'a> Trajectory<'a> {
     /// Walks from φ₀ through all `steps`; the way, and φ_K.
     ///
     /// Errs at the first loss that is no number.
@@ -48,29 +48,29 @@ impl<'a> Way<'a> {
     ) -> Result<(Self, Params)> {
         let count = steps.len();
         let stride = if count > LONG { count.isqrt() + 1 } else { count.max(1) };
-        let mut way = Self { inner, steps, support, source, stride, marks: Vec::new(), stretch: Vec::new() };
+        let mut way = Self { inner, steps, support, source, stride, checkpoints: Vec::new(), segment: Vec::new() };
         let mut here = start.detached();
         for from in (0..count).step_by(stride) {
             // two stretches at a time would be memory for nothing
-            way.stretch.clear();
-            way.marks.push(here.clone());
-            (way.stretch, here) = way.stretch_from(from, here)?;
+            way.segment.clear();
+            way.checkpoints.push(here.clone());
+            (way.segment, here) = way.stretch_from(from, here)?;
         }
-        way.marks.pop();
+        way.checkpoints.pop();
         Ok((way, here))
     }
 
     /// The place before the one taken last; none before φ₀.
-    pub(crate) fn back(&mut self) -> Result<Option<Stop>> {
-        if self.stretch.is_empty() {
-            let Some(mark) = self.marks.pop() else { return Ok(None) };
-            self.stretch = self.stretch_from(self.marks.len() * self.stride, mark)?.0;
+    pub(crate) fn back(&mut self) -> Result<Option<TrajectoryPoint>> {
+        if self.segment.is_empty() {
+            let Some(mark) = self.checkpoints.pop() else { return Ok(None) };
+            self.segment = self.stretch_from(self.checkpoints.len() * self.stride, mark)?.0;
         }
-        Ok(self.stretch.pop())
+        Ok(self.segment.pop())
     }
 
     /// One stretch from φ at step `from`: its places, and where it ends.
-    fn stretch_from(&self, from: usize, start: Params) -> Result<(Vec<Stop>, Params)> {
+    fn stretch_from(&self, from: usize, start: Params) -> Result<(Vec<TrajectoryPoint>, Params)> {
         let to = (from + self.stride).min(self.steps.len());
         let mut here = start;
         let mut stops = Vec::new();
@@ -78,7 +78,7 @@ impl<'a> Way<'a> {
             let step = &self.steps[number];
             let (next, slope) = self.inner.advance(&here, number, step, self.support, self.source)?;
             let kept = self.inner.needs_slope(step) && (self.steps.len() <= SHORT || number + 1 == to);
-            stops.push(Stop { number, params: here, slope: kept.then_some(slope) });
+            stops.push(TrajectoryPoint { number, params: here, slope: kept.then_some(slope) });
             here = next;
         }
         Ok((stops, here))
@@ -102,7 +102,7 @@ mod tests {
             // no two steps alike
             let rate = |number: usize| Rate::Same(1e-3 * (number + 1) as f64);
             let steps: Vec<Step> = (0..count).map(|number| Step::plain(rate(number), &state.buffers)).collect();
-            let (mut way, end) = Way::walk(&inner, &state.params, &steps, &support, "noise").unwrap();
+            let (mut way, end) = Trajectory::walk(&inner, &state.params, &steps, &support, "noise").unwrap();
             let at = |number: usize| inner.descend(&state.params, &steps[..number], &support, "noise").unwrap();
             let values = |params: &Params| -> Vec<Vec<f64>> {
                 params.iter().map(|(_, tensor)| tensor.flatten_all().unwrap().to_vec1().unwrap()).collect()

@@ -1,13 +1,13 @@
-//! k nearest neighbours (Cover and Hart 1967) on features of unit length; k is chosen by
-//! leave-one-out inside the labelled images.
+//! k nearest neighbors (Cover and Hart 1967) on features of unit length; k is chosen by
+//! leave-one-out inside the labeled images.
 
 use super::embedding::{Embedding, TaskEmbedding};
 use crate::{Adapt, Classifier, Kind, Method, Result, TaskNorm, Training};
 use candle_core::{Device, Tensor};
 use taper_data::Batch;
 
-/// k nearest neighbours on the features of an ordinary classifier.
-pub const NEIGHBOURS: Method = Method {
+/// k nearest neighbors on the features of an ordinary classifier.
+pub const NEIGHBORS: Method = Method {
     name: "neighbours",
     title: "pretrained + k neighbours",
     kind: Kind::Transfer,
@@ -16,26 +16,26 @@ pub const NEIGHBOURS: Method = Method {
     norm: TaskNorm::Stored,
     settings: &[],
     training: Training::Pretraining,
-    learner: |setup, state| Ok(Box::new(Neighbours::new(Embedding::of(setup, state)))),
+    learner: |setup, state| Ok(Box::new(Neighbors::new(Embedding::of(setup, state)))),
 };
 
-/// Numbers of neighbours to choose from.
+/// Numbers of neighbors to choose from.
 const CHOICES: [usize; 6] = [1, 3, 5, 9, 15, 25];
 
-/// Votes of the nearest labelled images.
+/// Votes of the nearest labeled images.
 #[derive(Debug, Clone)]
-pub struct Neighbours {
+pub struct Neighbors {
     embedding: Embedding,
 }
 
-impl Neighbours {
+impl Neighbors {
     /// On the features of `embedding`.
     pub fn new(embedding: Embedding) -> Self {
         Self { embedding }
     }
 }
 
-impl Adapt for Neighbours {
+impl Adapt for Neighbors {
     fn adapt(&self, support: &Batch, _seed: u64) -> Result<Box<dyn Classifier>> {
         let (features, task) = self.embedding.support(&support.inputs)?;
         let unit = unit(&features)?;

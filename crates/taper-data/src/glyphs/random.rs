@@ -9,9 +9,9 @@ use std::f64::consts::TAU;
 use taper_ops::Rng;
 
 /// Draws for one purpose.
-pub(super) struct Chance(Rng);
+pub(super) struct GlyphRng(Rng);
 
-impl Chance {
+impl GlyphRng {
     /// Draws for one purpose (`stream`) and one place: `[alphabet]`, `[alphabet, character]` or
     /// `[alphabet, character, drawing]`, each below 2²⁰.
     pub(super) fn new<const N: usize>(seed: u64, stream: &str, place: [usize; N]) -> Self {
@@ -51,8 +51,8 @@ impl Chance {
         let bits = self.0.next_u64();
         let sum: u64 = (0..4).map(|part| (bits >> (16 * part)) & 0xffff).sum();
         // Sum of 4 uniforms: mean 2, variance 4/12.
-        let centred = (sum as f64 + 2.0) / 65_536.0 - 2.0;
-        deviation * centred * 3f64.sqrt()
+        let centerd = (sum as f64 + 2.0) / 65_536.0 - 2.0;
+        deviation * centerd * 3f64.sqrt()
     }
 
     /// e to the power of a normal draw: a factor around 1.
@@ -135,8 +135,8 @@ mod tests {
 
     #[test]
     fn normal_draws_have_the_asked_deviation() {
-        let mut chance = Chance::new(1, "test", [0]);
-        let draws: Vec<f64> = (0..20_000).map(|_| chance.normal(2.0)).collect();
+        let mut rng = GlyphRng::new(1, "test", [0]);
+        let draws: Vec<f64> = (0..20_000).map(|_| rng.normal(2.0)).collect();
         let mean = draws.iter().sum::<f64>() / 20_000.0;
         let variance = draws.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / 20_000.0;
         assert!(mean.abs() < 0.05 && (variance - 4.0).abs() < 0.15, "mean {mean}, variance {variance}");

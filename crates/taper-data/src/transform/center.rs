@@ -5,7 +5,7 @@ use super::Planes;
 /// What of a drawing is moved to the middle of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Middle {
-    /// The centre of mass of its ink.
+    /// The center of mass of its ink.
     Mass,
     /// The middle of the smallest box around its ink.
     Box,
@@ -15,9 +15,9 @@ pub enum Middle {
 /// JPEG and paper out.
 const FAINT: f32 = 0.3;
 
-/// The drawing moved by whole pixels; what comes into view has the background's colour, the
+/// The drawing moved by whole pixels; what comes into view has the background's color, the
 /// median of the image's border. An image without ink stays as it is.
-pub(crate) fn centre(planes: &Planes, middle: Middle) -> Planes {
+pub(crate) fn center(planes: &Planes, middle: Middle) -> Planes {
     let (height, width) = (planes.height, planes.width);
     let backgrounds: Vec<f32> = planes.each().map(|plane| background(plane, height, width)).collect();
     let mut ink = vec![0.0f32; height * width];
@@ -87,20 +87,20 @@ mod tests {
 
     #[test]
     fn a_drawing_moves_to_the_middle_and_the_paper_fills_up() {
-        assert_eq!(centre(&sheet(&[(1, 1), (1, 2), (1, 3)]), Middle::Mass), sheet(&[(4, 3), (4, 4), (4, 5)]));
+        assert_eq!(center(&sheet(&[(1, 1), (1, 2), (1, 3)]), Middle::Mass), sheet(&[(4, 3), (4, 4), (4, 5)]));
     }
 
     #[test]
     fn box_and_mass_differ_for_a_heavy_end() {
         let drawing = sheet(&[(0, 0), (0, 1), (1, 0), (1, 1), (0, 4)]);
-        assert_eq!(centre(&drawing, Middle::Box), sheet(&[(4, 2), (4, 3), (5, 2), (5, 3), (4, 6)]));
-        assert_eq!(centre(&drawing, Middle::Mass), sheet(&[(4, 3), (4, 4), (5, 3), (5, 4), (4, 7)]));
+        assert_eq!(center(&drawing, Middle::Box), sheet(&[(4, 2), (4, 3), (5, 2), (5, 3), (4, 6)]));
+        assert_eq!(center(&drawing, Middle::Mass), sheet(&[(4, 3), (4, 4), (5, 3), (5, 4), (4, 7)]));
     }
 
     #[test]
     fn white_ink_on_black_is_a_drawing_too_and_an_empty_sheet_stays() {
         let black = sheet(&[(0, 0)]).map(|value| 1.0 - value);
-        assert_eq!(centre(&black, Middle::Box), sheet(&[(4, 4)]).map(|value| 1.0 - value));
-        assert_eq!(centre(&sheet(&[]), Middle::Mass), sheet(&[]));
+        assert_eq!(center(&black, Middle::Box), sheet(&[(4, 4)]).map(|value| 1.0 - value));
+        assert_eq!(center(&sheet(&[]), Middle::Mass), sheet(&[]));
     }
 }

@@ -1,6 +1,6 @@
 //! A backbone that looks at each image in the eight symmetries of the square.
 
-use crate::{Architecture, Backbone, Buffers, Features, Layout, Mode, ModelError, Params, Result, Slot};
+use crate::{Architecture, Backbone, Buffers, Features, Layout, Mode, ModelError, ParamSpec, Params, Result};
 use candle_core::Tensor;
 use std::sync::Arc;
 
@@ -16,9 +16,9 @@ const PREFIX: &str = "turned-";
 /// 2012 did so with the mirrored image). It is for use: a network that was trained on turned tasks
 /// as on others errs differently in each symmetry, at the training's old cost.
 #[derive(Debug, Clone)]
-pub struct Turned(Arc<dyn Backbone>);
+pub struct SymmetryEnsemble(Arc<dyn Backbone>);
 
-impl Turned {
+impl SymmetryEnsemble {
     /// Of a backbone for square images.
     ///
     /// Errs for others.
@@ -44,7 +44,7 @@ impl Turned {
     }
 }
 
-impl Backbone for Turned {
+impl Backbone for SymmetryEnsemble {
     fn name(&self) -> String {
         format!("{PREFIX}{}", self.0.name())
     }
@@ -66,8 +66,8 @@ impl Backbone for Turned {
         self.0.head_name()
     }
 
-    fn slots(&self) -> Vec<Slot> {
-        self.0.slots()
+    fn param_specs(&self) -> Vec<ParamSpec> {
+        self.0.param_specs()
     }
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
@@ -125,8 +125,8 @@ mod tests {
 
     #[test]
     fn features_are_those_of_each_symmetry_in_turn() {
-        let plain = Turned::or_plain("conv4-4", (1, 16, 16)).unwrap();
-        let all = Turned::or_plain("turned-conv4-4", (1, 16, 16)).unwrap();
+        let plain = SymmetryEnsemble::or_plain("conv4-4", (1, 16, 16)).unwrap();
+        let all = SymmetryEnsemble::or_plain("turned-conv4-4", (1, 16, 16)).unwrap();
         assert_eq!((all.name(), all.width()), ("turned-conv4-4".into(), 8 * plain.width()));
         let state = plain.init(0).unwrap();
         let of = |backbone: &Arc<dyn Backbone>, images: &Tensor| {
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn dense_matching_is_the_mean_over_the_symmetries_whatever_way_an_image_lies() {
         let network = |name: &str| {
-            let backbone = Turned::or_plain(name, (1, 35, 35)).unwrap();
+            let backbone = SymmetryEnsemble::or_plain(name, (1, 35, 35)).unwrap();
             Network::new(backbone, Head::Matching { images: 0, outputs: 0 })
         };
         let (plain, all) = (network("stroke-net-6"), network("turned-stroke-net-6"));
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn images_that_are_no_squares_are_refused() {
-        let error = Turned::or_plain("turned-conv4-4", (1, 16, 32)).unwrap_err().to_string();
+        let error = SymmetryEnsemble::or_plain("turned-conv4-4", (1, 16, 32)).unwrap_err().to_string();
         assert!(error.contains("32x16 can't be turned"), "{error}");
     }
 }

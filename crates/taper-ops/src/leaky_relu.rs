@@ -3,7 +3,7 @@
 use crate::composed;
 use crate::element::{Element, by_type, stored, values};
 use crate::kernels::channels::in_chunks;
-use crate::kernels::simd::{InstructionSet, vectorised};
+use crate::kernels::simd::{InstructionSet, vectorized};
 use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
@@ -14,7 +14,7 @@ pub fn relu6(x: &Tensor) -> Result<Tensor> {
     if composed::needed(x) {
         return composed::relu6(x);
     }
-    x.contiguous()?.apply1(Bent { below: 0.0, most: Some(6.0) })
+    x.contiguous()?.apply1(PiecewiseLinear { below: 0.0, most: Some(6.0) })
 }
 
 /// x where it is positive, else `slope` · x, elementwise (Maas, Hannun and Ng 2013).
@@ -22,24 +22,24 @@ pub fn leaky_relu(x: &Tensor, slope: f64) -> Result<Tensor> {
     if composed::needed(x) {
         return composed::leaky_relu(x, slope);
     }
-    x.contiguous()?.apply1(Bent { below: slope, most: None })
+    x.contiguous()?.apply1(PiecewiseLinear { below: slope, most: None })
 }
 
 /// A line that goes up by 1 from 0 on, to `most` where there is one, and by `below` before.
 #[derive(Clone, Copy)]
-struct Bent {
+struct PiecewiseLinear {
     below: f64,
     most: Option<f64>,
 }
 
-impl Bent {
+impl PiecewiseLinear {
     /// What is most where nothing is: no number, which nothing reaches.
     fn most(self) -> f64 {
         self.most.unwrap_or(f64::NAN)
     }
 }
 
-impl CustomOp1 for Bent {
+impl CustomOp1 for PiecewiseLinear {
     fn name(&self) -> &'static str {
         "bent line"
     }
@@ -54,7 +54,7 @@ impl CustomOp1 for Bent {
 }
 
 /// `v` times the bent line's slope at `x`: linear in `v`, flat in `x`.
-struct Slope(Bent);
+struct Slope(PiecewiseLinear);
 
 impl CustomOp2 for Slope {
     fn name(&self) -> &'static str {
@@ -76,7 +76,7 @@ impl CustomOp2 for Slope {
     }
 }
 
-vectorised! {
+vectorized! {
     fn bend_values<T: Element>(x: &[T], below: T, most: T, y: &mut [MaybeUninit<T>]) {
         for (&x, y) in x.iter().zip(y) {
             let low = if below == T::ZERO { T::ZERO } else { below * x };
@@ -94,7 +94,7 @@ vectorised! {
     }
 }
 
-fn bend<T: Element>(x: &CpuStorage, layout: &Layout, line: &Bent) -> Result<(CpuStorage, Shape)> {
+fn bend<T: Element>(x: &CpuStorage, layout: &Layout, line: &PiecewiseLinear) -> Result<(CpuStorage, Shape)> {
     let x = values::<T>(x, layout, line.name())?;
     let (below, most) = (T::of(line.below), T::of(line.most()));
     let y = in_chunks(x.len(), 1, |at, y| {
