@@ -30,16 +30,16 @@ OPERATIONS = [
     ("color", [0.01, 1.693], lambda image, by: ImageEnhance.Color(image).enhance(by)),
     ("contrast", [0.307, 1.99], lambda image, by: ImageEnhance.Contrast(image).enhance(by)),
     ("sharpness", [0.01, 1.99], lambda image, by: ImageEnhance.Sharpness(image).enhance(by)),
-    ("posterise", [2, 6], lambda image, by: ImageOps.posterize(image, by)),
-    ("solarise", [204.0, 8.5], lambda image, by: ImageOps.solarize(image, by)),
+    ("posterize", [2, 6], lambda image, by: ImageOps.posterize(image, by)),
+    ("solarize", [204.0, 8.5], lambda image, by: ImageOps.solarize(image, by)),
     ("auto-contrast", [0], lambda image, _: ImageOps.autocontrast(image)),
-    ("equalise", [0], lambda image, _: ImageOps.equalize(image)),
+    ("equalize", [0], lambda image, _: ImageOps.equalize(image)),
 ]
 
 print(f"# Pillow {PIL.__version__}, tests/golden/trivial_augment.py")
 for name, strengths, operation in OPERATIONS:
-    # fewer pixels than levels are not equalised
-    size = (25, 22) if name == "equalise" else (11, 8)
+    # fewer pixels than levels are not equalized
+    size = (25, 22) if name == "equalize" else (11, 8)
     for strength in strengths:
         for channels in (1, 3):
             planes = [list(plane.tobytes()) for plane in operation(picture(*size, channels), strength).split()]

@@ -51,10 +51,10 @@ fn paths_that_hold_no_data_set_are_refused_by_every_command() {
         let out = if command == "inspect" { "" } else { "--out run" };
         let run = |data: &str| taper(at.path(), &format!("{command} {data} {out}"));
         refused(&run("nowhere"), FAILED, &["nowhere", "no such file or folder", "check the path"]);
-        refused(&run("empty"), FAILED, &["empty", "give a folder of class folders"]);
-        refused(&run("note.txt"), FAILED, &["note.txt", "give a folder of class folders"]);
-        refused(&run("single"), FAILED, &["single", "one class only", "at least two"]);
-        refused(&run("lost"), FAILED, &["class `c02`", "none of the 4 images", "convert or remove"]);
+        refused(&run("empty"), FAILED, &["empty", "give a folder or zip of class folders"]);
+        refused(&run("note.txt"), FAILED, &["note.txt", "give a folder or zip of class folders"]);
+        refused(&run("single"), FAILED, &["single", "only one class", "at least two"]);
+        refused(&run("lost"), FAILED, &["class `c02`", "none of the 4 images", "or remove"]);
         assert!(!at.path().join("run").exists(), "{command} wrote something");
     }
 }
@@ -72,7 +72,7 @@ fn zips_are_trusted_only_as_data_sets() {
     zip("evil.zip", "a/../../b/1.png");
     let whole = fs::read(at.path().join("papers.zip")).unwrap();
     fs::write(at.path().join("half.zip"), &whole[..whole.len() / 2]).unwrap();
-    refused(&taper(at.path(), "compare papers.zip"), FAILED, &["papers.zip", "no PNG, JPEG or GIF"]);
+    refused(&taper(at.path(), "compare papers.zip"), FAILED, &["papers.zip", "no PNG, JPEG"]);
     refused(&taper(at.path(), "compare evil.zip"), FAILED, &["evil.zip", "../", "leads outside"]);
     refused(&taper(at.path(), "compare half.zip"), FAILED, &["half.zip", "download it again"]);
 }
@@ -85,7 +85,7 @@ fn a_class_with_too_few_images_is_named_with_the_shape_that_would_fit() {
         fs::remove_file(at.path().join(format!("data/c07/{image:02}.png"))).unwrap();
     }
     let run = taper(at.path(), "meta-train data --shots 2 --queries 3 --out run");
-    refused(&run, FAILED, &["class `c07`", "3 image(s)", "--shots 2 --queries 1 would fit"]);
+    refused(&run, FAILED, &["class `c07`", "3 image(s)", "--shots 2 --queries 1"]);
     refused(&taper(at.path(), "compare data --queries 5 --out run"), FAILED, &["`c07`", "--shots 1 --queries 2"]);
     refused(&taper(at.path(), "meta-train data --ways 30 --queries 2 --out run"), FAILED, &["--ways 20"]);
     assert!(!at.path().join("run").exists());
@@ -95,17 +95,17 @@ fn a_class_with_too_few_images_is_named_with_the_shape_that_would_fit() {
 fn damaged_images_are_counted_and_listed_and_unequal_sizes_said_once() {
     let at = folder();
     drawings(6, 6, &at.path().join("data"));
-    Drawings { classes: 2, side: 40, ..Drawings::default() }.write(&at.path().join("data/large"));
+    image::GrayImage::from_pixel(40, 40, image::Luma([200])).save(at.path().join("data/c00/large.png")).unwrap();
     let whole = fs::read(at.path().join("data/c01/03.png")).unwrap();
     fs::write(at.path().join("data/c01/03.png"), &whole[..60]).unwrap();
     fs::write(at.path().join("data/c02/letter.jpg"), "dear").unwrap();
     let inspected = taper_ok(at.path(), "inspect data").stdout;
-    for words in ["c01/03.png: is cut short", "c02/letter.jpg: is no PNG"] {
+    for words in ["c01/03.png: is cut short", "c02/letter.jpg: is text"] {
         assert!(inspected.contains(words), "{inspected}");
     }
     let told = taper_ok(at.path(), &format!("meta-train data {SMALL}")).stderr;
     assert_eq!(told.matches("2 file(s) skipped, such as").count(), 1, "{told}");
-    assert_eq!(told.matches("unequal size").count(), 1, "{told}");
+    assert_eq!(told.matches("differ in size").count(), 1, "{told}");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn flags_that_make_no_sense_are_usage_errors() {
         ("meta-train --inner-lr nan", &["--inner-lr", "above 0"]),
         ("meta-train --backbone vgg", &["`vgg`", "conv4-64"]),
         ("meta-train --transform turn", &["`turn`", "resize"]),
-        ("meta-train --method maml --turned", &["--turned", "such as protonet, not maml"]),
+        ("meta-train --method maml --symmetries", &["--symmetries", "such as protonet, not maml"]),
         ("meta-train --resume run --out other", &["run"]),
         ("train --epochs 1.5", &["--epochs", "whole number"]),
         ("predict model", &["<IMAGE>", "--help"]),
@@ -143,11 +143,11 @@ fn runs_are_neither_overwritten_nor_mistaken() {
     fs::create_dir(at.path().join("letters")).unwrap();
     fs::write(at.path().join("letters/one.txt"), "dear").unwrap();
     let train = |extra: &str| taper(at.path(), &format!("meta-train data {SMALL} {extra}"));
-    refused(&train("--out letters --force"), FAILED, &["letters", "choose another --out"]);
+    refused(&train("--out letters --force"), FAILED, &["letters", "choose another directory"]);
     assert_eq!(train("--out run").code, Some(0));
     refused(&train("--out run"), FAILED, &["run", "--resume", "--force"]);
     assert_eq!(train("--out run --force").code, Some(0));
-    refused(&taper(at.path(), "meta-train --resume run --seed 3"), USAGE, &["run", "leave out the others"]);
+    refused(&taper(at.path(), "meta-train --resume run --seed 3"), USAGE, &["run", "remove the others"]);
     refused(&taper(at.path(), "compare --resume run"), USAGE, &["use `taper meta-train`"]);
     refused(&taper(at.path(), "meta-train --resume walk"), USAGE, &["walk", "earlier run"]);
 
@@ -156,7 +156,7 @@ fn runs_are_neither_overwritten_nor_mistaken() {
     fs::write(&config, other).unwrap();
     refused(&taper(at.path(), "meta-train --resume run"), FAILED, &["another configuration", "--force"]);
     fs::write(at.path().join("run/checkpoint/protonet.safetensors"), "half").unwrap();
-    refused(&taper(at.path(), "meta-train --resume run"), FAILED, &["broken checkpoint", "--force"]);
+    refused(&taper(at.path(), "meta-train --resume run"), FAILED, &["damaged checkpoint", "--force"]);
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn models_that_do_not_fit_are_refused() {
     fs::write(at.path().join("run/model/model.safetensors"), "half").unwrap();
     refused(&taper(at.path(), "evaluate run data"), FAILED, &["model.safetensors"]);
     fs::write(at.path().join("junk.pth"), "half").unwrap();
-    refused(&taper(at.path(), "inspect junk.pth"), FAILED, &["junk.pth", "no weight file"]);
+    refused(&taper(at.path(), "inspect junk.pth"), FAILED, &["junk.pth"]);
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn a_loss_that_is_no_number_stops_at_its_step_and_keeps_the_last_good_checkpoint
     drawings(20, 4, &at.path().join("data"));
     let options = SMALL.replace("--steps 3", "--steps 40 --save-every 1 --validate-every 50");
     let run = taper(at.path(), &format!("meta-train data {options} --method maml --meta-lr 1e30 --out run"));
-    refused(&run, FAILED, &["maml", "at step", "lower --inner-lr", "the last good checkpoint is kept"]);
+    refused(&run, FAILED, &["maml", "at step", "--inner-lr", "the last good checkpoint is kept"]);
     assert!(at.path().join("run/checkpoint/maml.safetensors").is_file());
     assert!(!at.path().join("run/model").exists());
 }

@@ -56,9 +56,9 @@ fn a_run_is_resumed_from_any_folder() {
 fn files_that_say_something_else_are_usage_errors() {
     let at = folder();
     let cases = [
-        ("steps = 3\nstep = 4\n", "`step` is no option of `taper meta-train`"),
+        ("steps = 3\nstep = 4\n", "`taper meta-train` has no option `step`"),
         ("command = \"train\"\n", "use `taper train`"),
-        ("steps = \n", "is no TOML"),
+        ("steps = \n", "invalid TOML"),
         ("steps = \"many\"\n", "--steps"),
     ];
     for (text, words) in cases {

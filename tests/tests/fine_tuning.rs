@@ -1,12 +1,11 @@
 //! Fine-tuning through the border of the disk, and what it leaves alone.
 
 use candle_core::Tensor;
-use std::collections::BTreeMap;
 use taper_data::Batch;
-use taper_learn::{Adapt, Model, TaskNorm, Trained};
+use taper_learn::{Adapt, Model, Origin, Provenance, SettingValues, TaskNorm};
 use taper_models::{Architecture, Head, Network, State};
 use taper_ops::{rng, uniform};
-use taper_transfer::FineTune;
+use taper_transfer::{FineTune, Part};
 
 /// CIFAR's ResNet-20, whose statistics are not those it starts with, and six images of two classes.
 fn setting() -> (Network, State, Batch) {
@@ -25,7 +24,8 @@ fn setting() -> (Network, State, Batch) {
 
 fn fine_tune(network: &Network, state: &State, head_only: bool) -> FineTune {
     let (network, state) = (network.clone(), state.clone());
-    FineTune { network, state, head_only, steps: 5, learning_rate: 1e-2, norm: TaskNorm::Stored }
+    let part = if head_only { Part::Head } else { Part::All };
+    FineTune { part, epochs: 5, learning_rate: 1e-2, ..FineTune::few_shot(network, state, TaskNorm::Stored) }
 }
 
 fn bits(tensor: &Tensor) -> Vec<u32> {
@@ -40,17 +40,18 @@ fn a_fine_tuned_network_saved_and_loaded_gives_the_same_logits() {
     let before = classifier.logits(&queries).unwrap();
 
     let (network, state) = classifier.network().unwrap();
-    let trained = Trained {
+    let origin = Origin {
         method: "classifier".into(),
         on: "noise".into(),
         classes: Vec::new(),
-        settings: BTreeMap::new(),
+        settings: SettingValues::new(),
         norm: TaskNorm::Stored.to_string(),
     };
     let labels = ["a", "b"].map(String::from).to_vec();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model");
-    Model { network, state, labels, transform: "resize(32x32)".into(), trained }.save(&path).unwrap();
+    let provenance = Provenance::unrecorded(&origin);
+    Model { network, state, labels, transform: "resize(32x32)".into(), origin, provenance }.save(&path).unwrap();
     let loaded = Model::load(&path).unwrap();
     assert_eq!(bits(&before), bits(&loaded.network.logits(&loaded.state, &queries).unwrap()));
 }

@@ -2,11 +2,10 @@
 //! 5-way 5-shot, in a process of its own for each number.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test may fail, and reports")]
 
-use std::collections::BTreeMap;
 use std::process::Command;
 use taper_data::{Batch, Episode};
-use taper_learn::{Draw, Setup, TaskNorm, Training};
-use taper_meta::MAML;
+use taper_learn::{Context, Draw, TaskNorm, TypedMethod};
+use taper_meta::Maml;
 use taper_models::{Architecture, Head, Network};
 use taper_tests::formula;
 
@@ -22,18 +21,24 @@ fn task() -> Episode {
         let labels: Vec<u32> = (0..25).map(|image| image / 5).collect();
         Batch::new(formula::uniform(name, &[25, 1, 28, 28]).unwrap(), &labels, 5).unwrap()
     };
-    Episode { support: batch("support"), query: batch("query"), classes: (0..5).collect(), source: "formula".into() }
+    Episode {
+        support: batch("support"),
+        query: batch("query"),
+        query_images: (0..25).collect(),
+        classes: (0..5).collect(),
+        source: "formula".into(),
+    }
 }
 
 /// One meta-gradient; then the process's peak, in kilobytes.
-fn peak(steps: f64) -> u64 {
+fn peak(inner_steps: usize) -> u64 {
     let backbone = "conv4-64".parse::<Architecture>().unwrap().backbone((1, 28, 28)).unwrap();
-    let network = MAML.network(&Network::new(backbone, Head::Identity), 5);
-    let settings = MAML.settings(&BTreeMap::from([("inner-steps".into(), steps), ("inner-lr".into(), 0.01)])).unwrap();
-    let setup = Setup { network, norm: TaskNorm::Support, settings, steps: 1 };
-    let Training::Episodes(episodic) = MAML.training else { panic!("MAML learns from tasks") };
-    let state = setup.begin(&episodic, None, 0).unwrap();
-    (episodic.objective)(&setup).unwrap().gradient(&state, &task(), Draw { seed: 0, step: 0, number: 0 }).unwrap();
+    let network = Maml::network(&Network::new(backbone, Head::Identity), 5);
+    let context = Context::new(network, TaskNorm::Support);
+    let maml = Maml { inner_steps, inner_lr: 0.01, ..Maml::default() };
+    let state = maml.start(&context, None, 0).unwrap();
+    let at = Draw { seed: 0, step: 0, number: 0 };
+    maml.objective(&context).unwrap().gradient(&state, &task(), at).unwrap();
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()

@@ -50,7 +50,7 @@ fn a_few_labeled_images_make_a_classifier_of_their_own_names() {
 
 #[test]
 fn a_turned_learner_has_a_plain_one_s_weights_and_makes_a_classifier() {
-    let (turned, plain) = (trained("protonet --turned"), trained("protonet"));
+    let (turned, plain) = (trained("protonet --symmetries"), trained("protonet"));
     let weights = |at: &TempDir| fs::read(at.path().join("learner/model/model.safetensors")).unwrap();
     assert!(weights(&turned) == weights(&plain));
     let network = |at: &TempDir| taper_ok(at.path(), "inspect learner/model").stdout;
@@ -110,5 +110,5 @@ fn a_classifier_is_not_overwritten_by_mistake() {
     assert!(run.code == Some(2) && run.stderr.contains("--force"), "{run:?}");
     taper_ok(at.path(), "adapt learner mine --out classifier --force");
     let run = taper(at.path(), "adapt learner mine --out mine --force");
-    assert!(run.code == Some(2) && run.stderr.contains("holds no model"), "{run:?}");
+    assert!(run.code == Some(2) && run.stderr.contains("is not a Taper model directory"), "{run:?}");
 }

@@ -50,6 +50,8 @@ fn reached(at: &Path, step: u64, taper: &mut Child) -> bool {
 /// Everything that a run learned, as it lies on disk.
 fn learned(run: &Path) -> Vec<Vec<u8>> {
     let mut files: Vec<_> = fs::read_dir(run.join("checkpoint")).unwrap().map(|file| file.unwrap().path()).collect();
+    let names: Vec<_> = files.iter().filter_map(|file| file.file_name()).collect();
+    assert_eq!(names.len(), 1, "one stage leaves one checkpoint: {names:?}");
     files.sort();
     files.push(run.join("model/model.safetensors"));
     files.into_iter().map(|file| fs::read(file).unwrap()).collect()
@@ -119,7 +121,7 @@ fn a_run_killed_before_its_first_checkpoint_starts_over() {
 }
 
 #[test]
-fn ctrl_c_saves_and_says_how_to_go_on() {
+fn ctrl_c_saves_and_says_how_to_resume() {
     let at = folder();
     taper_ok(at.path(), &run_line("unbroken"));
     let mut taper = start(at.path(), &run_line("run").replace("--save-every 3", "--save-every 1000"));
@@ -128,9 +130,9 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
     let stopped = finished(taper.wait_with_output().unwrap());
     assert_eq!(stopped.code, Some(130), "{stopped:?}");
     let last = stopped.stderr.lines().last().unwrap();
-    assert!(last.starts_with("error: stopped after step") && last.ends_with("go on with --resume run"), "{last}");
+    assert!(last.starts_with("error: stopped after step") && last.ends_with("resume with --resume run"), "{last}");
     let resumed = taper_ok(at.path(), "meta-train --resume run");
-    assert!(resumed.stderr.contains("maml: going on after step"), "{resumed:?}");
+    assert!(resumed.stderr.contains("maml: resuming after step"), "{resumed:?}");
     let model = |run: &str| fs::read(at.path().join(run).join("model/model.safetensors")).unwrap();
     assert!(model("run") == model("unbroken"));
 }

@@ -99,7 +99,7 @@ fn pictures_in_both_parts_are_named_and_left_out_and_a_budget_for_nothing_is_an_
         fs::copy(&images[0], val.join(name).join("twin.png")).unwrap();
     }
     let run = taper(at.path(), "train parts --backbone conv4-4 --epochs 1");
-    assert!(run.code == Some(0) && run.stderr.contains("training images too and left out"), "{run:?}");
+    assert!(run.code == Some(0) && run.stderr.contains("are also training images"), "{run:?}");
     assert!(run.stderr.contains("twin.png"), "{run:?}");
     let line = "train parts --weights base/model/model.safetensors --image-size 16 --budget 0.000001s --cache none";
     let run = taper(at.path(), line);

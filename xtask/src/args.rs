@@ -19,6 +19,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Chore {
     /// Format, lints and docs, warnings denied
     Ci,
+    /// Miri, sanitizers, guards and stress tests of taper-ops; says what it skips
+    Soundness,
     FetchWeights(FetchWeights),
     FetchData(FetchData),
     LookAlikes(LookAlikes),
@@ -85,12 +87,12 @@ pub(crate) struct PeersWork {
     pub(crate) threads: usize,
 }
 
-/// Fetch pretrained weights from the Hugging Face hub by the names in data/weights.toml
+/// Fetch pretrained weights from the Hugging Face hub by the names in crates/taper-models/catalog/weights.toml
 ///
 /// Files land in the hub's shared cache, so nothing that `transformers` or `timm` has fetched is
 /// fetched again. A file takes its final name only after its length and SHA-256 are right; a
 /// wrong one is kept aside as `….rejected`, which nothing loads. A broken transfer goes on where
-/// it stopped, in this run or the next. Where data/weights.toml has no hash, the file is reported
+/// it stopped, in this run or the next. Where crates/taper-models/catalog/weights.toml has no hash, the file is reported
 /// as unverified, with the lines that pin it.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
@@ -116,17 +118,17 @@ pub(crate) struct FetchWeights {
     /// Fetch every name that lies on the hub
     #[arg(long, conflicts_with = "names")]
     pub(crate) all: bool,
-    /// A branch, tag or commit instead of the one in data/weights.toml, whose hashes then don't count
+    /// A branch, tag or commit instead of the one in crates/taper-models/catalog/weights.toml, whose hashes then don't count
     #[arg(long, value_name = "REVISION")]
     pub(crate) revision: Option<String>,
     /// Copy the files into DIR/NAME as well
     #[arg(long, value_name = "DIR")]
     pub(crate) to: Option<PathBuf>,
-    /// Write commit, length and SHA-256 of what was fetched into data/weights.toml
+    /// Write commit, length and SHA-256 of what was fetched into crates/taper-models/catalog/weights.toml
     #[arg(long)]
     pub(crate) pin: bool,
     /// The list of weights
-    #[arg(long, value_name = "FILE", default_value_os_t = in_workspace("data/weights.toml"), hide = true)]
+    #[arg(long, value_name = "FILE", default_value_os_t = in_workspace("crates/taper-models/catalog/weights.toml"), hide = true)]
     pub(crate) manifest: PathBuf,
     #[command(flatten)]
     pub(crate) patience: Patience,
@@ -213,7 +215,7 @@ pub(crate) struct PackLearner {
     /// The run, or its model directory
     pub(crate) run: PathBuf,
     /// The file to write
-    #[arg(long, value_name = "FILE", default_value_os_t = in_workspace("crates/taper/learner/drawings.safetensors"))]
+    #[arg(long, value_name = "FILE", default_value_os_t = in_workspace("crates/taper-compare/learner/drawings.safetensors"))]
     pub(crate) to: PathBuf,
 }
 

@@ -16,6 +16,7 @@ mod pack_learner;
 mod peers;
 mod program;
 mod progress;
+mod soundness;
 mod source;
 mod weights;
 
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Chore::Methods(asked) => methods::run(&asked),
         Chore::Peers(asked) => peers::run(&asked),
         Chore::PeersWork(asked) => peers::run_work(&asked),
+        Chore::Soundness => soundness::run(),
         Chore::PackLearner(asked) => pack_learner::run(&asked),
     };
     match done {

@@ -1,4 +1,4 @@
-//! `data/weights.toml`: pretrained weights by name.
+//! `crates/taper-models/catalog/weights.toml`: pretrained weights by name.
 
 use crate::{cache::write_beside, fetch::Expected};
 use anyhow::{Context, Result, anyhow};
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn ours() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/weights.toml")
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/taper-models/catalog/weights.toml")
     }
 
     #[test]

@@ -262,7 +262,7 @@ fn tell_unverified(pins: &[Pin]) {
 
 fn changed(job: &Job<'_>, pinned: &str, hubs: &str) -> anyhow::Error {
     anyhow!(
-        "{} of {} at {} has sha256 {hubs} on the hub, not the pinned {pinned}; check the revision in data/weights.toml",
+        "{} of {} at {} has sha256 {hubs} on the hub, not the pinned {pinned}; check the revision in crates/taper-models/catalog/weights.toml",
         job.file.name,
         job.repository,
         job.revision

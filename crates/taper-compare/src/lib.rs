@@ -1,2 +1,28 @@
 //! What Taper is for: transfer learning and meta-learning, trained on the same data and scored on
 //! the same tasks, with a verdict that claims no more than its intervals allow.
+
+mod adaptation;
+mod builtin;
+mod comparison;
+mod contender;
+mod error;
+mod external;
+mod lake;
+mod registry;
+mod report;
+mod run;
+mod scoring;
+mod tasks;
+mod training;
+mod verdict;
+
+pub use adaptation::adapt;
+pub use builtin::{BUILT_IN, BuiltIn, NAME as BUILT_IN_NAME, built_in};
+pub use comparison::{Comparison, DEFAULT_METHODS};
+pub use error::{CompareError, Result};
+pub use lake::{LakeScore, lake_floors};
+pub use registry::{METHODS, comparable, learner, method};
+pub use report::{DataSummary, MethodReport, Report};
+pub use scoring::{ClassifierScore, score_classifier, score_learner, seen_classes};
+pub use tasks::{ComparisonData, TEST_SEED};
+pub use verdict::{Claim, Outcome, Question, Scored, Start, Verdict};

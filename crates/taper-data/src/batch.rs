@@ -11,33 +11,34 @@ pub struct Batch {
     pub inputs: Tensor,
     /// Labels `(n)`, u32, each below `ways`.
     pub labels: Tensor,
-    /// How many classes there are.
+    /// The number of classes.
     pub ways: usize,
 }
 
 impl Batch {
     /// Inputs with their labels.
     ///
-    /// Errs when the numbers of inputs and labels differ, or a label is not below `ways`.
+    /// # Errors
+    /// Returns an error if the numbers of inputs and labels differ, or a label is not below `ways`.
     pub fn new(inputs: Tensor, labels: &[u32], ways: usize) -> Result<Self> {
         let n = inputs.dim(0)?;
         if n != labels.len() {
-            return Err(DataError::Invalid(format!("{n} inputs have {} labels, give one each", labels.len())));
+            return Err(DataError::Invalid(format!("{n} inputs have {} labels: give one each", labels.len())));
         }
         if let Some(label) = labels.iter().find(|&&label| label as usize >= ways) {
             return Err(DataError::Invalid(format!(
-                "label {label} does not exist among {ways} classes, counted from 0"
+                "label {label} is too large for {ways} classes: use labels below {ways}"
             )));
         }
         Ok(Self { inputs, labels: Tensor::from_slice(labels, n, &Device::Cpu)?, ways })
     }
 
-    /// How many inputs there are.
+    /// The number of inputs.
     pub fn len(&self) -> usize {
         self.labels.elem_count()
     }
 
-    /// Is there no input?
+    /// Returns `true` if there are no inputs.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -46,24 +47,32 @@ impl Batch {
 /// A small classification problem: adapt on the support set, be scored on the query set.
 #[derive(Debug, Clone)]
 pub struct Episode {
-    /// What a learner adapts on.
+    /// The examples that a learner adapts on.
     pub support: Batch,
-    /// What it is scored on.
+    /// The examples that it is scored on.
     pub query: Batch,
+    /// The data set's index of each query image, in the order of `query`.
+    pub query_images: Vec<usize>,
     /// For each label of the task, the data set's class.
     pub classes: Vec<u32>,
-    /// Where the classes come from: a group, or the data set's name.
+    /// The group of the classes, or the data set's name.
     pub source: String,
 }
 
-/// Whatever turns numbers of images into input tensors: images through transforms, or features
-/// of a frozen network.
+/// A source of input tensors for indices of images: transformed images, or features of a frozen
+/// network.
 pub trait Inputs: Send + Sync {
-    /// `(n, …)`, one row an index. Random transforms draw from `chance`; without it they are
-    /// replaced by their fixed counterpart.
+    /// `(n, …)`, one row per index. Random transforms draw from `rng`; without it they are replaced by
+    /// their fixed counterpart.
+    ///
+    /// # Errors
+    /// Returns an error if an index is out of range, or an image can't be read or transformed.
     fn inputs(&self, indices: &[usize], rng: Option<&mut Rng>) -> Result<Tensor>;
 
     /// The task that the indices describe.
+    ///
+    /// # Errors
+    /// Returns an error if [`Inputs::inputs`] does.
     fn episode(&self, drawn: &EpisodeIndices, mut rng: Option<&mut Rng>) -> Result<Episode> {
         let ways = drawn.classes.len();
         let support = self.inputs(&drawn.support, rng.as_deref_mut())?;
@@ -71,6 +80,7 @@ pub trait Inputs: Send + Sync {
         Ok(Episode {
             support: Batch::new(support, &drawn.support_labels, ways)?,
             query: Batch::new(query, &drawn.query_labels, ways)?,
+            query_images: drawn.query.clone(),
             classes: drawn.classes.clone(),
             source: drawn.source.clone(),
         })

@@ -13,16 +13,18 @@ pub struct Copies<'a> {
 }
 
 impl<'a> Copies<'a> {
-    /// `copies` of each of `view`'s images, itself included. An image's copies depend on the seed
-    /// and its number alone.
+    /// `copies` of each of `view`'s images, the image itself included. They depend only on the seed and
+    /// the image's number.
     ///
-    /// Errs when there are none, or several would all be the same: the transform has no random step.
+    /// # Errors
+    /// Returns an error if `copies` is 0, or is more than 1 and the transform has no random step, so that
+    /// all copies would be the same.
     pub fn new(view: &'a View, copies: usize, seed: u64) -> Result<Self> {
         check(view.transform(), copies)?;
         Ok(Self { view, copies, seed })
     }
 
-    /// Copies of each image, itself included.
+    /// Copies per image, the image itself included.
     pub fn count(&self) -> usize {
         self.copies
     }
@@ -44,9 +46,10 @@ impl Inputs for Copies<'_> {
     }
 }
 
-/// An image through a transform: itself, and `copies` − 1 that its random steps make.
+/// An image through a transform: the image itself, and `copies` − 1 that its random steps make.
 ///
-/// Errs as [`Copies::new`] does, and where the transform can't be done on the image.
+/// # Errors
+/// Returns an error if [`Copies::new`] does, or the transform can't be done on the image.
 pub fn copies(transform: &Transform, image: &Image, copies: usize, seed: u64) -> Result<Vec<Planes>> {
     check(transform, copies)?;
     let copy = |number: u64| match number {
@@ -58,12 +61,12 @@ pub fn copies(transform: &Transform, image: &Image, copies: usize, seed: u64) ->
 
 fn check(transform: &Transform, copies: usize) -> Result<()> {
     if copies == 0 {
-        return Err(DataError::Invalid("0 views of an image show nothing, use --views 1 or more".to_string()));
+        return Err(DataError::Invalid("0 views of an image show nothing: use 1 or more".to_string()));
     }
     if copies > 1 && !transform.is_random() {
         return Err(DataError::Invalid(format!(
-            "{copies} views of an image would all be the same, for the transform `{transform}` has no random step: \
-             use --views 1, or train with one such as random-warp"
+            "all {copies} views of an image would be the same because the transform `{transform}` has no random step: \
+             use 1 view, or train with a random step such as random-warp"
         )));
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! What a data set is.
 
-use crate::{Image, Result};
+use crate::{Image, Part, Reading, Result};
 use std::fmt;
 
 /// A class: its name, and the group that it belongs to.
@@ -59,17 +59,22 @@ pub trait Dataset: Send + Sync {
     /// The classes; a label is a place in this list.
     fn classes(&self) -> &[Class];
 
-    /// One label an image.
+    /// One label per image.
     fn labels(&self) -> &[u32];
 
     /// The decoded image, its own size.
     ///
-    /// Errs when the file has changed since the data set was opened or can't be read any more.
+    /// # Errors
+    ///
+    /// Returns an error if the file has changed since the data set was opened, or can't be read any
+    /// more.
     fn image(&self, index: usize) -> Result<Image>;
 
     /// The size `(c, h, w)` of the decoded image, without decoding it where the data set can.
     ///
-    /// Errs where [`Dataset::image`] does.
+    /// # Errors
+    ///
+    /// Returns an error if [`Dataset::image`] does.
     fn size(&self, index: usize) -> Result<(usize, usize, usize)> {
         let Image { channels, height, width, .. } = self.image(index)?;
         Ok((channels, height, width))
@@ -83,16 +88,40 @@ pub trait Dataset: Send + Sync {
         format!("{} image {index}", self.name())
     }
 
-    /// A part that the images' owner set aside, such as `val/` of an image folder: the numbers
-    /// of its images. Empty where there is none.
+    /// Images that the data set's owner set aside, such as `val/` and `test/` of an image folder:
+    /// validation and test images together, in order. Empty if there are none. Neither training
+    /// nor any choice may see them.
     fn held_out(&self) -> &[usize] {
         &[]
     }
 
-    /// Files that were skipped because they can't be read: path and reason.
+    /// The part that an image belongs to. Unless a data set knows better, what is held out is for
+    /// validation.
+    fn part(&self, image: usize) -> Part {
+        if self.held_out().binary_search(&image).is_ok() { Part::Validation } else { Part::Train }
+    }
+
+    /// Files that were left out and that a person should hear of: path and reason. For everything
+    /// that was left out see [`Dataset::reading`].
     fn skipped(&self) -> &[(String, String)] {
         &[]
     }
+
+    /// How the data set was read; `None` if it is not made of files in folders.
+    fn reading(&self) -> Option<&Reading> {
+        None
+    }
+
+    /// What a person should know before using the data set, one line each, with how many and the
+    /// first names.
+    fn notes(&self) -> &[String] {
+        self.reading().map_or(&[], |reading| &reading.notes)
+    }
+}
+
+/// The numbers of the images of a part, in order.
+pub fn images_of_part(dataset: &dyn Dataset, part: Part) -> Vec<usize> {
+    (0..dataset.labels().len()).filter(|&image| dataset.part(image) == part).collect()
 }
 
 /// For each class, the numbers of its images, in order.

@@ -1,5 +1,6 @@
 //! What can go wrong with data, each said in one line that ends with what to do.
 
+use crate::path_text;
 use std::path::PathBuf;
 
 /// A result of this crate.
@@ -9,10 +10,13 @@ pub type Result<T> = std::result::Result<T, DataError>;
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The path does not exist.
-    #[error("{0}: no such file or folder, check the path")]
+    #[error("{}: no such file or folder, check the path", path_text(.0))]
     NoSuchPath(PathBuf),
     /// The path exists but holds nothing that a reader knows.
-    #[error("{path}: {found}; give a folder of class folders, an Omniglot zip, or MNIST (IDX) or CIFAR binary files")]
+    #[error(
+        "{}: {found}; give a folder or zip of class folders, images beside a table of labels, or MNIST (IDX) or CIFAR binary files",
+        path_text(.path)
+    )]
     NotADataset {
         /// The path given.
         path: PathBuf,
@@ -20,7 +24,7 @@ pub enum DataError {
         found: String,
     },
     /// A file could not be read or made sense of.
-    #[error("{path}: {problem}")]
+    #[error("{}: {problem}", path_text(.path))]
     BadFile {
         /// The file.
         path: PathBuf,
@@ -35,10 +39,32 @@ pub enum DataError {
         /// What limits it, and the largest shape that would fit.
         limit: String,
     },
+    /// A class has fewer images than a task takes of each.
+    #[error("{dataset}: class `{class}` has {images} image(s) and tasks take {needed} of each class: {}", fits(*.images, *.shots))]
+    ClassTooSmall {
+        /// The data set.
+        dataset: String,
+        /// The class.
+        class: String,
+        /// Its number of images.
+        images: usize,
+        /// Images that a task takes of each class.
+        needed: usize,
+        /// Support images per class that would fit, 0 if none do; the rest would be queries.
+        shots: usize,
+    },
     /// A value that makes no sense.
     #[error("{0}")]
     Invalid(String),
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+/// What to do about a class that is too small for a task.
+fn fits(images: usize, shots: usize) -> String {
+    match shots {
+        0 => "add images or remove the class".into(),
+        _ => format!("{shots} shot(s) and {} queries would fit, or add images or remove the class", images - shots),
+    }
 }

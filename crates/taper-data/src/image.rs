@@ -18,4 +18,27 @@ impl Image {
     pub fn sample(&self, row: usize, column: usize, channel: usize) -> u8 {
         self.pixels[(row * self.width + column) * self.channels + channel]
     }
+
+    /// Returns `true` if there is nothing to see: in every channel, all samples are within two levels
+    /// of each other. A transparent picture without ink is blank.
+    pub fn is_blank(&self) -> bool {
+        (0..self.channels).all(|channel| {
+            let samples = || self.pixels.iter().skip(channel).step_by(self.channels);
+            samples().max().copied().unwrap_or(0) - samples().min().copied().unwrap_or(0) <= 2
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_of_one_color_is_blank_and_one_dot_is_not() {
+        let mut image = Image { width: 3, height: 2, channels: 3, pixels: [9, 200, 90].repeat(6) };
+        image.pixels[4] = 202;
+        assert!(image.is_blank());
+        image.pixels[3] = 12;
+        assert!(!image.is_blank());
+    }
 }

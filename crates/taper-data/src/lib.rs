@@ -2,19 +2,22 @@
 //!
 //! A [`Dataset`] gives single decoded images; tasks are drawn by an [`EpisodeSampler`] from a
 //! seed, as indices; whatever gives [`Inputs`] for indices turns them into an [`Episode`].
-//! Nothing here knows a network.
+//! Nothing here knows a network. What a hostile or damaged file may cost is in [`limits`].
 
 mod batch;
 mod copies;
 mod dataset;
+mod duplicates;
 mod error;
 mod glyphs;
 mod image;
+mod inspection;
 mod lake;
+mod look;
 mod manifest;
-mod mixture;
 mod open;
 mod readers;
+mod reading;
 mod sampler;
 mod split;
 mod symmetries;
@@ -24,15 +27,24 @@ mod view;
 
 pub use batch::{Batch, Episode, Inputs};
 pub use copies::{Copies, copies};
-pub use dataset::{Class, Dataset, Hash, images_by_class};
+pub use dataset::{Class, Dataset, Hash, images_by_class, images_of_part};
+pub use duplicates::{Duplicate, Likeness, duplicates};
 pub use error::{DataError, Result};
 pub use glyphs::{Glyphs, GlyphsSize, Hands};
 pub use image::Image;
+pub use inspection::{ClassCount, Duplicates, Inspection, Several, SizeCount, inspect};
 pub use lake::{Drawers, LakeRuns, LookAlike, look_alikes};
+pub use look::{Look, sample};
 pub use manifest::{read_manifest, write_manifest};
-pub use mixture::Mixture;
 pub use open::open;
-pub use readers::{is_image_name, read_image};
+pub use readers::limits;
+#[cfg(any(test, feature = "mutation"))]
+pub use readers::mutation;
+pub use readers::{
+    Columns, Decoded, Format, Found, Ground, Walk, one_line, open_with_labels, path_text, read_image, read_image_noted,
+    walk, walk_images,
+};
+pub use reading::{LeftOut, Part, Reading, Reason};
 pub use sampler::{EpisodeIndices, EpisodeSampler, Scope};
 pub use split::{Split, split_classes};
 pub use symmetries::Symmetries;

@@ -1,5 +1,5 @@
 //! Episodes written down, so that another run, method or program scores exactly the same ones: one
-//! JSON object a line, images by their content's hash, not by their number.
+//! JSON object per line, images by their content's hash, not by their number.
 
 use crate::{DataError, Dataset, EpisodeIndices, Hash, Result};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,9 @@ struct ClassLine {
 
 /// The episodes as a manifest.
 ///
-/// Errs when an image can't be read.
+/// # Errors
+///
+/// Returns an error if an image can't be read.
 pub fn write_manifest(dataset: &dyn Dataset, episodes: &[EpisodeIndices]) -> Result<String> {
     let mut text = String::new();
     for episode in episodes {
@@ -45,7 +47,9 @@ pub fn write_manifest(dataset: &dyn Dataset, episodes: &[EpisodeIndices]) -> Res
 
 /// The episodes that a manifest lists, as numbers of the data set's images.
 ///
-/// Errs when a line is none of a manifest, a class is not in the data set, or images are missing or
+/// # Errors
+///
+/// Returns an error if a line is not one of a manifest, a class is not in the data set, or images are missing or
 /// changed; the error counts those and names the first.
 pub fn read_manifest(text: &str, dataset: &dyn Dataset) -> Result<Vec<EpisodeIndices>> {
     let classes: HashMap<String, u32> =
@@ -59,7 +63,7 @@ pub fn read_manifest(text: &str, dataset: &dyn Dataset) -> Result<Vec<EpisodeInd
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let line: Line = serde_json::from_str(line).map_err(|error| {
             DataError::Invalid(format!(
-                "line {} is no episode ({error}), give a file that --save-episodes wrote",
+                "line {} is not an episode ({error}), give a manifest of saved episodes",
                 number + 1
             ))
         })?;

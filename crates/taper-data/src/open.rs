@@ -1,7 +1,8 @@
 //! Opening a data set, whatever its layout.
 
 use crate::readers::{
-    holds_cifar, holds_idx, open_archive, open_cifar, open_folder, open_idx_file, open_idx_folder, starts_as_idx,
+    Content, FIRST_BYTES, holds_cifar, holds_idx, open_archive, open_cifar, open_folder, open_idx_file,
+    open_idx_folder, recognize, starts_as_idx,
 };
 use crate::{DataError, Dataset, Result};
 use std::fs::{self, File};
@@ -11,20 +12,29 @@ use std::sync::Arc;
 
 /// Opens the data set at `path`, by what is there:
 ///
-/// - a folder of class folders of PNG, JPEG or GIF images, nested to any depth: the innermost
-///   folder is the class, those around it its group (`Greek/alpha`); or with `train/` and
-///   `val/`, `valid/`, `validation/` or `test/` parts of the same classes, then images outside
-///   `train/` are [`held_out`](Dataset::held_out);
-/// - a zip of the same, such as Omniglot's as published, which stays packed;
+/// - a folder of class folders of images, nested to any depth: the innermost folder is the class,
+///   those around it its group (`Greek/alpha`);
+/// - the same in parts: folders called train, validation and test in any usual spelling
+///   (`Training`, `dev`, `test_set`) with the same classes. Images outside the training part are
+///   [`held_out`](Dataset::held_out), and [`part`](Dataset::part) tells validation from test;
+/// - images in one folder and a table of their labels beside them, see
+///   [`open_with_labels`](crate::open_with_labels);
+/// - a zip of class folders, such as Omniglot's as published, which stays packed;
 /// - MNIST's format IDX, gzipped or plain: the folder, or one of its files;
 /// - the folder of CIFAR-10's or CIFAR-100's binary version.
 ///
-/// Classes and images are sorted by name, so numbers are the same on every machine. Images that
-/// can't be read are [`skipped`](Dataset::skipped); in sets of more than 200 MiB only unreadable
-/// headers are found here, and other damage when the image is asked for.
+/// Folders that hold one folder are looked through. Which level is the class is decided from how
+/// the folders' names repeat; [`reading`](Dataset::reading) tells what was decided and why, and lists
+/// everything that was left out.
 ///
-/// Errs when the path does not exist or holds none of these, when a class has no image that can
-/// be read, and when a zip's names lead outside of it.
+/// Classes and images are sorted by name, so numbers are the same on every machine. In sets of more
+/// than 200 MiB only unreadable headers are found here, and other damage when the image is asked for.
+///
+/// # Errors
+///
+/// Returns an error if the path does not exist or holds none of these, if a class has no image that
+/// can be read, if a zip's names lead outside of it or its entries overlap, and if a file is larger
+/// than the limits of its format.
 pub fn open(path: &Path) -> Result<Arc<dyn Dataset>> {
     let metadata = fs::metadata(path).map_err(|_| DataError::NoSuchPath(path.to_path_buf()))?;
     if metadata.is_dir() {
@@ -34,22 +44,29 @@ pub fn open(path: &Path) -> Result<Arc<dyn Dataset>> {
             _ => open_folder(path),
         };
     }
-    let mut first = Vec::new();
-    File::open(path).and_then(|file| file.take(4).read_to_end(&mut first)).map_err(|error| DataError::BadFile {
-        path: path.to_path_buf(),
-        problem: format!("can't be read ({error}), check its permissions"),
+    if !metadata.is_file() {
+        let found = "it is a pipe, socket or device".to_string();
+        return Err(DataError::NotADataset { path: path.to_path_buf(), found });
+    }
+    let mut first = Vec::with_capacity(FIRST_BYTES);
+    File::open(path).and_then(|file| file.take(FIRST_BYTES as u64).read_to_end(&mut first)).map_err(|error| {
+        DataError::BadFile {
+            path: path.to_path_buf(),
+            problem: format!("can't be read ({error}), check its permissions"),
+        }
     })?;
-    if first == b"PK\x03\x04" || first == b"PK\x05\x06" {
+    if first.starts_with(b"PK\x03\x04") || first.starts_with(b"PK\x05\x06") {
         return open_archive(path);
     }
     if starts_as_idx(path) {
         return open_idx_file(path);
     }
-    let found = match first.as_slice() {
-        [] => "the file is empty",
-        [0x89, b'P', ..] | [0xff, 0xd8, ..] | b"GIF8" => "it is a single image",
-        [0x1f, 0x8b, ..] | b"BZh9" | [0xfd, b'7', b'z', b'X'] => "it is a packed file but no zip (unpack it)",
-        _ => "it is a file of an unknown kind",
+    let found = match recognize(&first) {
+        Content::Image(format) => format!("it is a single {format} image"),
+        Content::OtherImage(what, remedy) | Content::NoImage(what, remedy) => format!("it is {what} ({remedy})"),
+        Content::Empty => "the file is empty".to_string(),
+        Content::Text => "it is a text file (give the folder of the images that it labels)".to_string(),
+        Content::Unknown => "it is a file of an unknown kind".to_string(),
     };
-    Err(DataError::NotADataset { path: path.to_path_buf(), found: found.to_string() })
+    Err(DataError::NotADataset { path: path.to_path_buf(), found })
 }

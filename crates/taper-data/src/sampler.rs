@@ -2,16 +2,25 @@
 
 use crate::{Count, DataError, Dataset, Result, TaskShape, images_by_class};
 use rand::{Rng as _, seq::SliceRandom};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use taper_ops::{Rng, rng};
 
 /// Where the classes of one task come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// From anywhere in the data set.
     All,
     /// From within one group, such as one alphabet.
     Group,
+}
+
+impl Scope {
+    /// Within groups if the data set has any, else anywhere.
+    pub fn default_for(dataset: &dyn Dataset) -> Self {
+        if dataset.classes().iter().all(|class| class.group.is_empty()) { Self::All } else { Self::Group }
+    }
 }
 
 /// One task, as numbers of images and labels that count its classes from 0.

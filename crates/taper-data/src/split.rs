@@ -1,7 +1,9 @@
 //! Splitting a data set's classes for training, validation and test.
 
-use crate::{DataError, Dataset, Result};
+use crate::readers::{composed, part_of_word};
+use crate::{DataError, Dataset, Part, Result};
 use std::collections::BTreeMap;
+use std::path::Path;
 use taper_ops::{permutation, rng};
 
 /// Classes for training, validation and test; no class is in two of them.
@@ -16,13 +18,31 @@ pub struct Split {
 }
 
 impl Split {
-    /// A published split, as CSV: a class and its part (`train`, `validation` or `val`, `test`) a
-    /// line, such as `Greek/alpha,train`. A group's name stands for all its classes. Classes that
-    /// are not named are in no part; a first line of titles and lines that begin with `#` are
-    /// passed over.
+    /// Reads a published split from a file, see [`Self::parse`].
     ///
-    /// Errs, naming the line, at a class that the data set lacks, one in two parts and an unknown
-    /// part; and when nothing is left to train on.
+    /// # Errors
+    /// Returns an error if the file can't be read or [`Self::parse`] does.
+    pub fn read(path: &Path, dataset: &dyn Dataset) -> Result<Self> {
+        let bad = |problem: String| DataError::BadFile { path: path.to_path_buf(), problem };
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| bad(format!("can't be read ({error}): give a text file of lines such as class,train")))?;
+        Self::parse(&text, dataset).map_err(|error| bad(error.to_string()))
+    }
+
+    /// Whether every part has at least `ways` classes.
+    pub fn fills(&self, ways: usize) -> bool {
+        [&self.train, &self.validation, &self.test].iter().all(|part| part.len() >= ways)
+    }
+
+    /// A published split, as CSV: a class and its part (`train`, `validation`, `test`, in any usual
+    /// spelling) per line, such as `Greek/alpha,train`. A group's name stands for all its classes.
+    /// Accented names match in either Unicode form. Classes that are not named are in no part; a
+    /// first line of titles and lines that begin with `#` are passed over.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error, naming the line, for a class that the data set lacks, one in two parts and
+    /// an unknown part; and if nothing is left to train on.
     pub fn parse(text: &str, dataset: &dyn Dataset) -> Result<Self> {
         let mut split = Self { train: Vec::new(), validation: Vec::new(), test: Vec::new() };
         let mut lines_of: BTreeMap<u32, usize> = BTreeMap::new();
@@ -36,12 +56,12 @@ impl Split {
                 .map(|(name, part)| (name.trim().trim_matches('"'), part.trim().trim_matches('"')))
                 .ok_or_else(|| wrong(format!("`{line}` names no part, write class,train")))?;
             let classes = names.find(name);
-            let to = match part {
-                "train" => &mut split.train,
-                "validation" | "val" => &mut split.validation,
-                "test" => &mut split.test,
-                _ if place == 0 && classes.is_empty() => continue,
-                _ => return Err(wrong(format!("`{part}` is no part, use train, validation or test"))),
+            let to = match part_of_word(part) {
+                Some(Part::Train) => &mut split.train,
+                Some(Part::Validation) => &mut split.validation,
+                Some(Part::Test) => &mut split.test,
+                None if place == 0 && classes.is_empty() => continue,
+                None => return Err(wrong(format!("`{part}` is not a part, use train, validation or test"))),
             };
             if classes.is_empty() {
                 return Err(wrong(format!("{} has no class or group `{name}`, correct it", dataset.name())));
@@ -62,25 +82,28 @@ impl Split {
 }
 
 /// What classes are called in a published split.
-struct Names<'a> {
+struct Names {
     full: BTreeMap<String, Vec<u32>>,
-    own: BTreeMap<&'a str, Vec<u32>>,
-    groups: BTreeMap<&'a str, Vec<u32>>,
+    own: BTreeMap<String, Vec<u32>>,
+    groups: BTreeMap<String, Vec<u32>>,
 }
 
-impl<'a> Names<'a> {
-    fn of(dataset: &'a dyn Dataset) -> Self {
+impl Names {
+    fn of(dataset: &dyn Dataset) -> Self {
         let mut names = Self { full: BTreeMap::new(), own: BTreeMap::new(), groups: BTreeMap::new() };
         for (place, class) in (0..).zip(dataset.classes()) {
-            names.full.entry(class.full_name()).or_default().push(place);
-            names.own.entry(&class.name).or_default().push(place);
-            names.groups.entry(&class.group).or_default().push(place);
+            let form = |name: &str| composed(name).into_owned();
+            names.full.entry(form(&class.full_name())).or_default().push(place);
+            names.own.entry(form(&class.name)).or_default().push(place);
+            names.groups.entry(form(&class.group)).or_default().push(place);
         }
         names
     }
 
     /// Classes of that full name, of that name where it is the only one, or of that group.
     fn find(&self, name: &str) -> &[u32] {
+        let name = composed(name);
+        let name = name.as_ref();
         let own = || self.own.get(name).filter(|classes| classes.len() == 1);
         let found = self.full.get(name).or_else(own).or_else(|| self.groups.get(name));
         found.map_or(&[], Vec::as_slice)
@@ -144,7 +167,7 @@ mod tests {
             (format!("{one},train\n{one}"), "line 2: "),
             (format!("{one},train\nnobody,test"), "no class or group `nobody`"),
             (format!("{one},train\n{one},test"), "line 1 already"),
-            (format!("{one},train\n{one},exam"), "`exam` is no part"),
+            (format!("{one},train\n{one},exam"), "`exam` is not a part"),
             (format!("{one},test"), "no class to train on"),
         ] {
             let error = Split::parse(&text, &glyphs).unwrap_err().to_string();

@@ -1,6 +1,6 @@
 //! The shape of a task.
 
-use crate::{DataError, Result};
+use crate::{DataError, Dataset, Result, images_by_class};
 use std::fmt;
 use std::str::FromStr;
 
@@ -86,6 +86,25 @@ impl TaskShape {
     /// Query images a class.
     pub fn queries(&self) -> Count {
         self.queries
+    }
+
+    /// Checks that every class of a data set has enough images for a task.
+    ///
+    /// # Errors
+    /// Returns [`DataError::ClassTooSmall`] for the smallest class, with the largest numbers that fit.
+    pub fn check(&self, dataset: &dyn Dataset) -> Result<()> {
+        let images = images_by_class(dataset);
+        let needed = self.images_per_class();
+        match dataset.classes().iter().zip(&images).min_by_key(|(_, images)| images.len()) {
+            Some((class, images)) if images.len() < needed => Err(DataError::ClassTooSmall {
+                dataset: dataset.name().to_string(),
+                class: class.full_name(),
+                images: images.len(),
+                needed,
+                shots: self.shots.low.min(images.len().saturating_sub(1)),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The least images that a class needs.

@@ -22,6 +22,7 @@ pub use resize::Filter;
 pub use step::Step;
 pub use warp::Affine;
 
+use crate::readers::PIXELS;
 use crate::{DataError, Image, Result};
 use distortion::distort;
 use taper_ops::Rng;
@@ -34,17 +35,18 @@ pub struct Transform {
 }
 
 impl Transform {
-    /// A transform of these steps; none leave the image as it is.
+    /// A transform of these steps; without any, images stay as they are.
     ///
-    /// Errs when a step's numbers make no sense, or anything comes after `normalize`: the other
-    /// steps take samples of 0 to 1.
+    /// # Errors
+    /// Returns an error if a step's numbers make no sense, or anything comes after `normalize`: the
+    /// other steps take samples of 0 to 1.
     pub fn new(steps: Vec<Step>) -> Result<Self> {
         steps.iter().try_for_each(Step::check)?;
         if let Some(place) = steps.iter().position(|step| matches!(step, Step::Normalize { .. }))
             && place + 1 < steps.len()
         {
             let next = &steps[place + 1];
-            return Err(DataError::Invalid(format!("`{next}` follows normalize, put normalize last and only once")));
+            return Err(DataError::Invalid(format!("`{next}` follows normalize: put normalize last and only once")));
         }
         Ok(Self { steps })
     }
@@ -54,50 +56,117 @@ impl Transform {
         &self.steps
     }
 
-    /// Does it draw from chance?
+    /// Whether a step is random.
     pub fn is_random(&self) -> bool {
         self.steps.iter().any(Step::is_random)
     }
 
     /// The size `(c, h, w)` that an image of size `(c, h, w)` gets.
     ///
-    /// Errs when a step can't be done on it: a crop larger than the image, a normalization of
-    /// three channels on one.
+    /// # Errors
+    /// Returns an error if a step can't be done on it: a crop larger than the image, a normalization
+    /// of three channels on one, a resize that makes more than 64 million pixels with no crop behind it.
     pub fn shape(&self, image: (usize, usize, usize)) -> Result<(usize, usize, usize)> {
-        self.steps.iter().try_fold(image, |shape, step| step.shape(shape))
+        let shape = self.steps.iter().try_fold(image, |shape, step| step.shape(shape))?;
+        let stages = self.stages();
+        stages.iter().try_fold(image, |(channels, height, width), stage| {
+            let made = stage.steps().try_fold((channels, height, width), |shape, step| step.shape(shape))?;
+            if (made.1 as u64).saturating_mul(made.2 as u64) > PIXELS {
+                return Err(DataError::Invalid(format!(
+                    "`{}` makes {}x{} pixels of an image of {width}x{height}, more than {PIXELS} in all: put center-crop behind it, or remove the image",
+                    stage.step, made.2, made.1
+                )));
+            }
+            Ok(made)
+        })?;
+        Ok(shape)
     }
 
-    /// The transformed image, from samples divided by 255. Random steps draw from `chance`;
-    /// without it crops take the center and other random steps do nothing. Steps of tasks and
-    /// classes do nothing either, see [`Transform::apply_in_task`].
+    /// The transformed image, from samples divided by 255. Random steps draw from `rng`; without it
+    /// crops take the center and other random steps do nothing. Steps of tasks and classes do nothing
+    /// either, see [`Transform::apply_in_task`].
     ///
-    /// Errs where [`Transform::shape`] does, and on an image without pixels.
+    /// Beside the image, memory is taken for the results of the steps only: a transform that starts
+    /// with a resize or a crop never holds the whole image as planes, and of a resized image only what
+    /// the crop behind it keeps is computed.
+    ///
+    /// # Errors
+    /// Returns an error if [`Transform::shape`] does, or the image has no pixels.
     pub fn apply(&self, image: &Image, rng: Option<&mut Rng>) -> Result<Planes> {
         self.apply_by(image, &mut AugmentRngs::of_image(rng))
     }
 
-    /// The same for an image of a task: random steps draw from the chances of the task, of the
-    /// image's class in it, and of the image.
-    pub fn apply_in_task(&self, image: &Image, mut chances: AugmentRngs) -> Result<Planes> {
-        self.apply_by(image, &mut chances)
+    /// [`Transform::apply`] to an image of a task: random steps draw from the generators of the task,
+    /// of the image's class in it, and of the image.
+    ///
+    /// # Errors
+    /// Returns an error if [`Transform::apply`] does.
+    pub fn apply_in_task(&self, image: &Image, mut rngs: AugmentRngs) -> Result<Planes> {
+        self.apply_by(image, &mut rngs)
     }
 
-    fn apply_by(&self, image: &Image, chances: &mut AugmentRngs) -> Result<Planes> {
+    fn apply_by(&self, image: &Image, rngs: &mut AugmentRngs) -> Result<Planes> {
         if image.pixels.is_empty() {
-            return Err(DataError::Invalid("the image has no pixels, leave it out".to_string()));
+            return Err(DataError::Invalid("the image has no pixels: remove it".to_string()));
         }
-        let (mut planes, mut maps) = (Planes::of(image), Vec::new());
-        for step in &self.steps {
-            if let Some(map) = step.map(chances) {
+        self.shape((image.channels, image.height, image.width))?;
+        let (mut made, mut maps) = (None, Vec::new());
+        for Stage { step, crop } in self.stages() {
+            if let Some(map) = step.map(rngs) {
                 maps.extend(map);
                 continue;
             }
             if !maps.is_empty() {
-                planes = distort(&planes, &std::mem::take(&mut maps));
+                let planes = made.unwrap_or_else(|| Planes::of(image));
+                made = Some(distort(&planes, &std::mem::take(&mut maps)));
             }
-            planes = step.apply(planes, chances)?;
+            let sampled = match &made {
+                None => step.sample(image, crop, rngs)?,
+                Some(planes) => step.sample(planes, crop, rngs)?,
+            };
+            made = Some(match sampled {
+                Some(planes) => planes,
+                None => step.apply(made.unwrap_or_else(|| Planes::of(image)), rngs)?,
+            });
         }
+        let planes = made.unwrap_or_else(|| Planes::of(image));
         Ok(if maps.is_empty() { planes } else { distort(&planes, &maps) })
+    }
+
+    /// The steps in the order in which they are done, with the same result: `color` goes behind what
+    /// resizes or crops, crops go before steps that change each pixel by itself, and a resize goes
+    /// together with the crop behind it.
+    fn stages(&self) -> Vec<Stage<'_>> {
+        let mut steps: Vec<&Step> = self.steps.iter().collect();
+        let swaps = |first: &Step, second: &Step| {
+            (*first == Step::Color && (second.is_resize() || second.is_crop()))
+                || (first.is_pointwise() && second.is_crop())
+        };
+        while let Some(place) = (1..steps.len()).find(|&place| swaps(steps[place - 1], steps[place])) {
+            steps.swap(place - 1, place);
+        }
+        let mut stages: Vec<Stage> = Vec::with_capacity(steps.len());
+        for step in steps {
+            match stages.last_mut() {
+                Some(Stage { step: resize, crop: crop @ None }) if resize.is_resize() && step.is_crop() => {
+                    *crop = Some(step);
+                }
+                _ => stages.push(Stage { step, crop: None }),
+            }
+        }
+        stages
+    }
+}
+
+/// A step, and the crop that is done together with it.
+struct Stage<'a> {
+    step: &'a Step,
+    crop: Option<&'a Step>,
+}
+
+impl Stage<'_> {
+    fn steps(&self) -> impl Iterator<Item = &Step> {
+        std::iter::once(self.step).chain(self.crop)
     }
 }
 
@@ -159,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn invert_and_normalize_are_done_a_channel() {
+    fn invert_and_normalize_are_done_per_channel() {
         let pixel = Image { width: 1, height: 1, channels: 3, pixels: vec![0, 255, 51] };
         assert_eq!(apply("invert", &pixel).values, [1.0, 0.0, 0.8]);
         let values = apply("normalize(mean=0,1,0.1,std=1,2,0.5)", &pixel).values;
@@ -168,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn random_steps_without_chance_are_fixed() {
+    fn random_steps_without_a_generator_are_fixed() {
         let image = numbered(1, 6, 6);
         let fixed = apply(
             "random-crop(4,2) random-flip random-erasing(1) random-rotate(20) random-affine(5,0.1,0.1,5) trivial-augment",
@@ -183,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn random_steps_depend_on_chance_alone() {
+    fn random_steps_depend_on_the_generator_alone() {
         let image = numbered(3, 12, 10);
         for text in [
             "random-crop(8,3)",
@@ -210,8 +279,8 @@ mod tests {
             let transform: Transform = text.parse().unwrap();
             assert_eq!(transform.apply(&image, Some(&mut rng(0, "test", 0))).unwrap(), apply("", &image));
             let draw = |task, class, at| {
-                let chances = AugmentRngs::in_task(task, class, rng(0, "image", at));
-                transform.apply_in_task(&image, chances).unwrap()
+                let rngs = AugmentRngs::in_task(task, class, rng(0, "image", at));
+                transform.apply_in_task(&image, rngs).unwrap()
             };
             assert_eq!(draw(1, 2, 0), draw(1, 2, 1), "two images of a class");
             assert!((0..9).any(|other| draw(other, other, 0) != draw(1, 2, 0)), "{text} never differs");
@@ -220,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn erasing_grays_one_rectangle_of_2_to_33_percent_in_all_channels_so_often_as_said() {
+    fn erasing_grays_one_rectangle_of_2_to_33_percent_in_all_channels_with_its_probability() {
         let image = Image { width: 40, height: 30, channels: 3, pixels: vec![255; 3 * 40 * 30] };
         let erasing: Transform = "random-erasing(0.5)".parse().unwrap();
         let mut erased = 0;
@@ -255,6 +324,62 @@ mod tests {
             assert_eq!(part, [0, 1, 2, 10, 11, 12, 20, 21, 22].map(|step| corner + step));
         }
         assert!((10..=30).contains(&flips), "{flips} of 40");
+    }
+
+    #[test]
+    fn a_crop_behind_a_resize_keeps_the_pixels_of_the_steps_done_one_by_one() {
+        let one_by_one = |text: &str, image: &Image, index: u64| {
+            let mut generator = rng(3, "test", index);
+            let mut rngs = AugmentRngs::of_image(Some(&mut generator));
+            let steps = text.parse::<Transform>().unwrap();
+            steps.steps().iter().fold(Planes::of(image), |planes, step| {
+                match step.sample(&planes, None, &mut rngs).unwrap() {
+                    Some(planes) => planes,
+                    None => step.apply(planes, &mut rngs).unwrap(),
+                }
+            })
+        };
+        for text in [
+            "color resize-short(20) center-crop(16) normalize(mean=0.5,std=0.5)",
+            "resize-short(9,bicubic) center-crop(8)",
+            "color resize-short(20,bicubic) gray invert random-crop(16,3) random-flip",
+            "gray resize(30x11) random-crop(13,4)",
+            "random-resized-crop(7) color invert center-crop(5)",
+            "random-crop(5,3) color resize-short(8)",
+        ] {
+            for image in [numbered(1, 6, 13), numbered(3, 13, 6), numbered(3, 8, 8)] {
+                for index in 0..5 {
+                    let transform: Transform = text.parse().unwrap();
+                    let made = transform.apply(&image, Some(&mut rng(3, "test", index))).unwrap();
+                    assert_eq!(made, one_by_one(text, &image, index), "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn extreme_proportions_are_cropped_before_they_are_enlarged() {
+        let strip = |height, width| Image { width, height, channels: 3, pixels: vec![200; 3 * height * width] };
+        for (height, width) in [(1, 60_000), (60_000, 1), (2, 8000)] {
+            for text in ["color resize-short(224) center-crop(224)", "random-resized-crop(224)"] {
+                let made = apply(text, &strip(height, width));
+                assert!(
+                    made.shape() == (3, 224, 224)
+                        && made.values.iter().all(|value| (value - 200.0 / 255.0).abs() < 1e-6)
+                );
+            }
+            let transform: Transform = "resize-short(224) random-crop(200,4)".parse().unwrap();
+            assert_eq!(
+                transform.apply(&strip(height, width), Some(&mut rng(0, "test", 0))).unwrap().shape(),
+                (3, 200, 200)
+            );
+        }
+        let whole: Transform = "resize-short(2000) random-flip".parse().unwrap();
+        let error = whole.apply(&strip(1, 60_000), None).unwrap_err().to_string();
+        assert!(
+            error.contains("makes 120000000x2000 pixels") && error.contains("put center-crop behind it"),
+            "{error}"
+        );
     }
 
     #[test]

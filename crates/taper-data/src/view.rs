@@ -7,25 +7,26 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use taper_ops::{Rng, map_in_order};
 
-/// Transformed images are kept in memory while all of a data set's fit into this.
+/// Transformed images are kept in memory if those of the whole data set fit into this many bytes.
 const KEPT_BYTES: usize = 512 << 20;
 
-/// A data set's images through a [`Transform`], all of one size: what networks take in.
+/// A data set's images through a [`Transform`], all of one size: the inputs of networks.
 ///
-/// Images transformed without chance are kept where all of them fit into 512 MiB, so that each
-/// is decoded and transformed once.
+/// Images of a fixed transform are kept in memory if all of them fit into 512 MiB, so that each is
+/// decoded and transformed once. Otherwise each thread holds one decoded image at a time.
 pub struct View {
     dataset: Arc<dyn Dataset>,
     transform: Transform,
     shape: (usize, usize, usize),
-    /// One place an image; none where they would not fit.
+    /// One place per image; `None` if they would not fit.
     kept: Option<Vec<OnceLock<Vec<f32>>>>,
 }
 
 impl View {
     /// `dataset` through `transform`.
     ///
-    /// Errs when the data set is empty, the transform can't be done on an image, or its images
+    /// # Errors
+    /// Returns an error if the data set is empty, the transform can't be done on an image, or its images
     /// don't all get the same size; the error names the images and the step to add.
     pub fn new(dataset: Arc<dyn Dataset>, transform: Transform) -> Result<Self> {
         let mut sizes = BTreeMap::new();
@@ -43,7 +44,7 @@ impl View {
             }
         }
         let Some((shape, _)) = first else {
-            return Err(DataError::Invalid(format!("{} has no images, give a data set with some", dataset.name())));
+            return Err(DataError::Invalid(format!("{} has no images: give a data set with some", dataset.name())));
         };
         let images = dataset.labels().len();
         let bytes =
@@ -68,12 +69,10 @@ impl View {
     }
 
     /// Image number `index`, transformed.
-    fn transformed(&self, index: usize, chances: AugmentRngs) -> Result<Vec<f32>> {
+    fn transformed(&self, index: usize, rngs: AugmentRngs) -> Result<Vec<f32>> {
         let image = self.dataset.image(index)?;
-        let planes: Planes = self
-            .transform
-            .apply_in_task(&image, chances)
-            .map_err(|error| about(self.dataset.as_ref(), index, &error))?;
+        let planes: Planes =
+            self.transform.apply_in_task(&image, rngs).map_err(|error| about(self.dataset.as_ref(), index, &error))?;
         if planes.shape() != self.shape {
             let text = differ(self.dataset.as_ref(), (0, self.shape), (index, planes.shape()));
             return Err(DataError::Invalid(text));
@@ -83,13 +82,13 @@ impl View {
 }
 
 impl Inputs for View {
-    /// `(n, c, h, w)`. Where the transform is random and there is chance, one number is drawn
-    /// from it a row, in the rows' order; rows then are independent of each other and of threads.
+    /// `(n, c, h, w)`. If the transform is random and `rng` is given, one number per row is drawn from
+    /// it, in the order of the rows; so rows depend neither on each other nor on threads.
     fn inputs(&self, indices: &[usize], rng: Option<&mut Rng>) -> Result<Tensor> {
         let images = self.dataset.labels().len();
         if let Some(index) = indices.iter().find(|&&index| index >= images) {
             let name = self.dataset.name();
-            return Err(DataError::Invalid(format!("{name} has no image {index}, use a number below {images}")));
+            return Err(DataError::Invalid(format!("{name} has no image {index}: use a number below {images}")));
         }
         let size = self.shape.0 * self.shape.1 * self.shape.2;
         let mut values = Vec::with_capacity(indices.len() * size);
@@ -124,14 +123,15 @@ impl Inputs for View {
         self.tensor(values, indices.len())
     }
 
-    /// The task that the indices describe. Where the transform is random and there is chance,
-    /// steps of the task and of its classes draw from chances that their images share.
+    /// The task that the indices describe. If the transform is random and `rng` is given, steps of the
+    /// task and of its classes draw from generators that their images share.
     fn episode(&self, drawn: &EpisodeIndices, rng: Option<&mut Rng>) -> Result<Episode> {
         let ways = drawn.classes.len();
         let Some(rng) = rng.filter(|_| self.transform.is_random()) else {
             return Ok(Episode {
                 support: Batch::new(self.inputs(&drawn.support, None)?, &drawn.support_labels, ways)?,
                 query: Batch::new(self.inputs(&drawn.query, None)?, &drawn.query_labels, ways)?,
+                query_images: drawn.query.clone(),
                 classes: drawn.classes.clone(),
                 source: drawn.source.clone(),
             });
@@ -153,6 +153,7 @@ impl Inputs for View {
         Ok(Episode {
             support: part(&drawn.support, &drawn.support_labels)?,
             query: part(&drawn.query, &drawn.query_labels)?,
+            query_images: drawn.query.clone(),
             classes: drawn.classes.clone(),
             source: drawn.source.clone(),
         })
@@ -167,12 +168,12 @@ impl View {
     }
 }
 
-/// `error` with the image that it is about.
+/// `error` with the name of the image.
 fn about(dataset: &dyn Dataset, index: usize, error: &DataError) -> DataError {
     DataError::Invalid(format!("{}: {error}", dataset.image_name(index)))
 }
 
-/// Two images of different sizes, and the step that would make them alike.
+/// Two images of different sizes, and the step that would give them the same size.
 fn differ(
     dataset: &dyn Dataset,
     (first, (channels, height, width)): (usize, (usize, usize, usize)),
@@ -181,11 +182,11 @@ fn differ(
     let (first, second) = (dataset.image_name(first), dataset.image_name(second));
     if (height, width) == (other_height, other_width) {
         return format!(
-            "{first} has {channels} channel(s) and {second} has {other_channels}, add gray or color to the transform"
+            "{first} has {channels} channel(s) and {second} has {other_channels}: add gray or color to the transform"
         );
     }
     format!(
-        "{first} becomes {width}x{height} and {second} {other_width}x{other_height}, add resize to the transform, such as resize({width}x{height})"
+        "{first} becomes {width}x{height} and {second} {other_width}x{other_height}: add resize to the transform, such as resize({width}x{height})"
     )
 }
 
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn random_rows_depend_on_chance_and_not_on_threads() {
+    fn random_rows_depend_on_the_generator_and_not_on_threads() {
         let toy = toy(&[(1, 9, 9); 8]);
         let view = View::new(toy, "random-crop(4,2) random-flip".parse().unwrap()).unwrap();
         let draw = |threads, index| {

@@ -13,17 +13,18 @@ pub enum Average {
     /// None: what counts is the latest.
     #[default]
     Off,
-    /// All, the weight of each falling by this factor a step (Polyak and Juditsky 1992; between 0
+    /// All, the weight of each falling by this factor per step (Polyak and Juditsky 1992; between 0
     /// and 1). Early in a run the factor is smaller, so that the start is soon forgotten.
     Exponential(f64),
-    /// Those after each of the last steps, so many, alike (Izmailov et al. 2018).
+    /// Those after each of this many last steps, with equal weights (Izmailov et al. 2018).
     Last(u64),
 }
 
 impl Average {
     /// The average once `state` has been reached by step `step` (from 1) of `steps`.
     ///
-    /// Errs when `before` is another network's.
+    /// # Errors
+    /// Returns an error if `before` belongs to another network.
     pub(crate) fn after(self, before: Option<State>, state: &State, step: u64, steps: u64) -> Result<Option<State>> {
         let old_share = match self {
             Self::Off => return Ok(None),
@@ -58,7 +59,7 @@ impl FromStr for Average {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let wrong = || format!("`{text}` is no average of weights, use off, ema:0.999 or last:500");
+        let wrong = || format!("`{text}` does not name an average of weights: use off, ema:0.999 or last:500");
         match text.split_once(':') {
             None if text == "off" => Ok(Self::Off),
             Some(("ema", decay)) => match decay.parse() {

@@ -1,10 +1,17 @@
-//! What a classifier takes for what, and the figures that follow from it.
+//! The confusion matrix, and the figures that follow from it.
 
 use crate::{Interval, LearnError, Result, wilson_interval};
 use rand::Rng as _;
 use taper_ops::rng;
 
-/// Counts of images by their true class and the class they were given.
+/// Counts of images by true and by predicted class.
+///
+/// ```
+/// let confusion = taper_learn::Confusion::new(&[0, 0, 1], &[0, 1, 1], 2)?;
+/// assert_eq!(confusion.counts(), [[1, 1], [0, 1]]);
+/// assert_eq!(confusion.classes()[0].recall, 0.5);
+/// # Ok::<(), taper_learn::LearnError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confusion {
     /// `counts[truth][predicted]`.
@@ -27,7 +34,8 @@ pub struct ClassScore {
 impl Confusion {
     /// From each image's `truth` and `predicted` class, both below `ways`.
     ///
-    /// Errs when there are no images, or not as many of one as of the other.
+    /// # Errors
+    /// Returns an error if there are no images, or the numbers of classes and predictions differ.
     pub fn new(truth: &[u32], predicted: &[u32], ways: usize) -> Result<Self> {
         if truth.is_empty() || truth.len() != predicted.len() {
             let (truth, predicted) = (truth.len(), predicted.len());
@@ -45,10 +53,10 @@ impl Confusion {
         &self.counts
     }
 
-    /// Share of images that are right, with Wilson's interval.
+    /// Accuracy, with Wilson's interval.
     pub fn accuracy(&self) -> Interval {
-        let right = (0..self.counts.len()).map(|class| self.counts[class][class]).sum();
-        wilson_interval(right, self.counts.iter().flatten().sum())
+        let correct = (0..self.counts.len()).map(|class| self.counts[class][class]).sum();
+        wilson_interval(correct, self.counts.iter().flatten().sum())
     }
 
     /// Each class's figures, in the classes' order.
@@ -56,11 +64,11 @@ impl Confusion {
         let share = |part: usize, whole: usize| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
         (0..self.counts.len())
             .map(|class| {
-                let right = self.counts[class][class];
+                let correct = self.counts[class][class];
                 let images = self.counts[class].iter().sum();
                 let given: usize = self.counts.iter().map(|row| row[class]).sum();
-                let f1 = share(2 * right, images + given);
-                ClassScore { images, precision: share(right, given), recall: share(right, images), f1 }
+                let f1 = share(2 * correct, images + given);
+                ClassScore { images, precision: share(correct, given), recall: share(correct, images), f1 }
             })
             .collect()
     }
@@ -101,7 +109,7 @@ mod tests {
 
     #[test]
     fn figures_are_those_of_the_textbook() {
-        // of class 0 two right and one taken for 1; of class 1 one right; of class 2 one taken for 0
+        // class 0: two correct, one predicted as 1; class 1: one correct; class 2: one predicted as 0
         let confusion = Confusion::new(&[0, 0, 0, 1, 2], &[0, 0, 1, 1, 0], 3).unwrap();
         let classes = confusion.classes();
         assert!((classes[0].precision - 2.0 / 3.0).abs() < 1e-12 && (classes[0].recall - 2.0 / 3.0).abs() < 1e-12);

@@ -1,7 +1,7 @@
 //! Scores of a method inside a set of labeled images: each image is classified by a learner that
 //! did not see it.
 
-use crate::{Adapt, Interval, LearnError, Result};
+use crate::{Adapt, LearnError, Result};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -96,29 +96,6 @@ impl Right {
     }
 }
 
-/// Mean of the scores of repeated k-fold cross-validation with its 95 % interval. The folds' training
-/// sets overlap, so the variance is that of Nadeau and Bengio (2003, eq. 9), with `1/(folds − 1)` for
-/// the ratio of images tested on to images trained on.
-pub fn repeated_folds_interval(scores: &[f64], folds: usize) -> Interval {
-    let n = scores.len() as f64;
-    let mean = scores.iter().sum::<f64>() / n;
-    let variance = scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    let margin = students_t(n - 1.0) * (variance * (1.0 / n + 1.0 / (folds as f64 - 1.0))).sqrt();
-    Interval { mean, low: (mean - margin).max(0.0), high: (mean + margin).min(1.0) }
-}
-
-/// The 97.5 % quantile of Student's t by its expansion in the degrees of freedom (Abramowitz and
-/// Stegun 26.7.5); right to 1 % from 3 of them on.
-fn students_t(freedom: f64) -> f64 {
-    const Z: f64 = 1.959_964;
-    let terms = [
-        (Z.powi(3) + Z) / 4.0,
-        (5.0 * Z.powi(5) + 16.0 * Z.powi(3) + 3.0 * Z) / 96.0,
-        (3.0 * Z.powi(7) + 19.0 * Z.powi(5) + 17.0 * Z.powi(3) - 15.0 * Z) / 384.0,
-    ];
-    Z + terms.iter().rev().fold(0.0, |sum, term| (sum + term) / freedom)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,14 +125,5 @@ mod tests {
         // a pair in one fold has no twin outside: one of the two is right, whoever is near
         assert_eq!(scored(&[0, 0, 1, 1], 1..2).unwrap(), [Right { right: 1, of: 2 }]);
         assert!(scored(&[0, 1], 0..2).is_err());
-    }
-
-    #[test]
-    fn students_quantiles_are_those_of_the_tables() {
-        for (freedom, quantile) in [(4.0, 2.776), (9.0, 2.262), (14.0, 2.145), (1000.0, 1.962)] {
-            assert!((students_t(freedom) - quantile).abs() < 0.02, "{freedom}: {}", students_t(freedom));
-        }
-        let interval = repeated_folds_interval(&[0.8, 0.9, 0.7, 0.8, 0.8], 5);
-        assert!((interval.mean - 0.8).abs() < 1e-12 && interval.margin() > 0.1);
     }
 }

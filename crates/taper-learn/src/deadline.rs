@@ -1,20 +1,22 @@
-//! A moment at which to give up.
+//! The time at which to give up.
 
 use crate::{Event, Flow, LearnError, Observer, Result};
 use std::time::Instant;
 
-/// A moment at which to give up; there is none by default. As an [`Observer`] it ends a training
-/// loop.
+/// The time at which to give up; never by default. As an [`Observer`] it ends a training loop.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Deadline(Option<Instant>);
 
 impl Deadline {
-    /// Gives up at this moment.
+    /// Gives up at this time.
     pub fn at(moment: Instant) -> Self {
         Self(Some(moment))
     }
 
-    /// Errs with [`LearnError::OutOfTime`] once the moment has come.
+    /// Checks the time.
+    ///
+    /// # Errors
+    /// Returns [`LearnError::OutOfTime`] once the time has come.
     pub fn check(self) -> Result<()> {
         match self.0 {
             Some(moment) if Instant::now() >= moment => Err(LearnError::OutOfTime),
@@ -35,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_past_errs_and_what_is_not_set_never_does() {
+    fn a_past_deadline_is_an_error_and_the_default_never_is() {
         assert!(matches!(Deadline::at(Instant::now()).check(), Err(LearnError::OutOfTime)));
         assert!(Deadline::default().check().is_ok());
     }

@@ -8,29 +8,43 @@ pub type Result<T> = std::result::Result<T, LearnError>;
 /// What can go wrong with learning.
 #[derive(Debug, thiserror::Error)]
 pub enum LearnError {
-    /// The loss is no number any more.
+    /// The loss is NaN or infinite.
     #[error(
         "the loss is {loss} at step {step}: lower the learning rate (now {learning_rate}) or clip gradients; the last good checkpoint is kept"
     )]
     Diverged {
-        /// Where.
+        /// The training step, from 1.
         step: u64,
         /// Infinite or NaN.
         loss: f64,
-        /// The rate at that step.
+        /// The learning rate at that step.
         learning_rate: f64,
     },
-    /// An inner loop whose loss is no number any more.
-    #[error("the inner loop of a task from {task} diverges at inner step {step} (loss {loss}): lower --inner-lr")]
+    /// A step has left something that is NaN or infinite, although its loss was finite.
+    #[error(
+        "{what} is not finite after step {step}: lower the learning rate (now {learning_rate}) or clip gradients; the last good checkpoint is kept"
+    )]
+    NotFinite {
+        /// The training step, from 1.
+        step: u64,
+        /// A parameter, a running statistic or part of the optimizer's state, by name.
+        what: String,
+        /// The learning rate at that step.
+        learning_rate: f64,
+    },
+    /// The loss of an inner loop is NaN or infinite.
+    #[error(
+        "the inner loop of a task from {task} diverges at inner step {step} (loss {loss}): lower the inner learning rate"
+    )]
     InnerDiverged {
-        /// Where the task's classes come from; empty where that is not known.
+        /// Where the task's classes come from; empty if that is not known.
         task: String,
         /// The inner step, from 1.
         step: usize,
         /// Infinite or NaN.
         loss: f64,
     },
-    /// A training step's inner loop whose loss is no number any more.
+    /// The inner loops of all tasks of a training step have diverged.
     #[error("at step {step} {problem}; the last good checkpoint is kept")]
     StepDiverged {
         /// The training step, from 1.
@@ -39,9 +53,23 @@ pub enum LearnError {
         problem: String,
     },
     /// A deadline came before the end.
-    #[error("the time was over before the end: allow more")]
+    #[error("the time budget ran out before the end: allow more time")]
     OutOfTime,
-    /// A run directory that can't be used as asked.
+    /// The user asked to stop.
+    #[error("stopped after {at}")]
+    Stopped {
+        /// How far the job had come, such as `step 5 of 10 of maml`.
+        at: String,
+    },
+    /// A stage of training failed.
+    #[error("training {stage}: {problem}")]
+    Stage {
+        /// The stage.
+        stage: String,
+        /// Why it failed.
+        problem: Box<LearnError>,
+    },
+    /// A directory that can't be used as asked.
     #[error("{path}: {problem}")]
     Run {
         /// The directory or file.
@@ -49,12 +77,36 @@ pub enum LearnError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// A checkpoint that can't be resumed from.
+    #[error("{path}: {problem}: start the run again")]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A directory that holds an earlier run or model, which was not to be replaced.
+    #[error("{path}: holds a {what} already: replace it or choose another directory")]
+    Exists {
+        /// The directory.
+        path: PathBuf,
+        /// `run` or `model`.
+        what: &'static str,
+    },
+    /// A run directory that another process writes to.
+    #[error("{path}: is in use by {holder}: wait for its end or choose another directory")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The process, its host, and since when.
+        holder: String,
+    },
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A value that makes no sense.

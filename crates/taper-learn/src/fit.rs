@@ -1,10 +1,11 @@
-//! The one training loop: draw, gradients in parallel, mean in item order, clip, step, tell,
+//! The one training loop: draw, gradients in parallel, mean in item order, clip, step, report,
 //! validate, keep the best, save.
 //!
 //! Pretraining and meta-training differ in the item (a mini-batch, an episode) and in the
-//! objective, not in the loop. Chance comes from (seed, step, item), so a resumed run equals an
-//! unbroken one bit for bit.
+//! objective, not in the loop. Random choices depend on (seed, step, item) alone, so a resumed run
+//! equals an unbroken one bit for bit.
 
+use crate::finite::not_finite;
 use crate::{
     Average, Draw, Event, Flow, Gradient, LearnError, Objective, Observer, Optimizer, OptimizerState, Rates, Result,
     Schedule,
@@ -16,9 +17,9 @@ use taper_ops::{PackedOnce, map_in_order};
 /// How to train.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// Steps in all.
+    /// Number of steps.
     pub steps: u64,
-    /// Items a step.
+    /// Items per step.
     pub items: usize,
     /// Base learning rate.
     pub learning_rate: f64,
@@ -30,16 +31,16 @@ pub struct Plan {
     pub rates: Rates,
     /// Largest length of a gradient; longer ones are shortened to it.
     pub clip: Option<f64>,
-    /// Steps, counted from 0, before which the optimizer forgets: other parameters are learned from
+    /// Steps, counted from 0, before which the optimizer is reset: other parameters are learned from
     /// there on.
     pub restarts: Vec<u64>,
     /// Which states are averaged; the average is then what is validated and kept.
     pub average: Average,
-    /// Steps between validations, 0 for none.
+    /// Steps between validations; 0 for no validation.
     pub validate_every: u64,
-    /// Validations without a new best after which to stop, 0 for never.
+    /// Validations without a new best after which to stop; 0 to run to the end.
     pub patience: u64,
-    /// Steps between checkpoints, 0 for the end alone.
+    /// Steps between checkpoints; 0 for one at the end only.
     pub save_every: u64,
     /// The run's seed.
     pub seed: u64,
@@ -71,11 +72,11 @@ impl Default for Plan {
 pub struct Progress {
     /// Steps taken.
     pub step: u64,
-    /// What is learned so far.
+    /// The latest parameters and running statistics.
     pub state: State,
-    /// What the optimizer remembers.
+    /// The optimizer's state.
     pub moments: OptimizerState,
-    /// The average of the states so far, where the plan asks for one.
+    /// The average of the states so far, if the plan asks for one.
     pub average: Option<State>,
     /// The best validated state.
     pub best: Option<Best>,
@@ -100,12 +101,12 @@ impl Progress {
         Self { step: 0, state, moments: OptimizerState::default(), average: None, best: None, since_best: 0 }
     }
 
-    /// What the run has learned: the average of its states where there is one, or the latest.
+    /// What the run has learned: the average of its states if there is one, otherwise the latest.
     pub fn learned(&self) -> &State {
         self.average.as_ref().unwrap_or(&self.state)
     }
 
-    /// The best validated state, or what was learned where nothing was validated.
+    /// The best validated state, or what was learned if nothing was validated.
     pub fn into_best(self) -> State {
         let Self { state, average, best, .. } = self;
         best.map(|best| best.state).or(average).unwrap_or(state)
@@ -135,7 +136,10 @@ pub struct Fit {
 /// Trains from `start` by `plan`: `items` makes the item of a draw, `validate` scores a state
 /// (higher is better) every `plan.validate_every` steps.
 ///
-/// Errs at the first loss that is no number, leaving checkpoints as they were.
+/// # Errors
+/// Returns an error at the first NaN or infinite loss, and if a step leaves a parameter, running
+/// statistic or moment of the optimizer that is not finite, before such a state is validated or
+/// saved. Saved checkpoints are kept.
 pub fn fit<O: Objective + ?Sized>(
     start: Progress,
     plan: &Plan,
@@ -182,9 +186,16 @@ pub fn fit<O: Objective + ?Sized>(
             Event::Step { step: step + 1, steps: plan.steps, loss: mean.loss, metrics: &mean.metrics, learning_rate };
         let mut flow = observer.on(event)?;
         let due = |every: u64| every > 0 && (step + 1).is_multiple_of(every);
-        if due(plan.validate_every) || (plan.validate_every > 0 && step + 1 == plan.steps) {
+        let validates = due(plan.validate_every) || (plan.validate_every > 0 && step + 1 == plan.steps);
+        if validates || due(plan.save_every) || flow == Flow::Stop || step + 1 == plan.steps {
+            // a step of finite loss may still overflow: such a state is neither scored nor kept
+            if let Some(what) = not_finite(&progress)? {
+                return Err(LearnError::NotFinite { step: step + 1, what, learning_rate });
+            }
+        }
+        if validates {
             let score = validate(progress.learned())?;
-            let best = progress.best.as_ref().is_none_or(|best| score > best.score);
+            let best = progress.best.as_ref().is_none_or(|best| score > best.score) && !score.is_nan();
             if best {
                 progress.best = Some(Best { score, step: step + 1, state: progress.learned().clone() });
             }
@@ -207,9 +218,8 @@ pub fn fit<O: Objective + ?Sized>(
     Ok(Fit { progress, outcome: Outcome::Finished })
 }
 
-/// The gradients of the items whose inner loops stayed finite; the others are skipped and told.
-///
-/// Errs when none is left.
+/// The gradients of the items whose inner loops stayed finite; the others are skipped with a
+/// warning. Fails if none is left.
 fn without_diverged(made: Vec<Result<Gradient>>, step: u64, observer: &mut dyn Observer) -> Result<Vec<Gradient>> {
     let mut gradients = Vec::with_capacity(made.len());
     let mut diverged = None;
@@ -262,5 +272,93 @@ impl Gradient {
     /// A gradient whose item changes no running statistics.
     pub fn of(loss: f64, params: Params) -> Self {
         Self { loss, metrics: BTreeMap::new(), params, buffers: Buffers::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Tensor};
+
+    /// A finite loss of constant slope, and running statistics of this value.
+    struct Slope(f32);
+
+    impl Objective for Slope {
+        type Item = ();
+
+        fn gradient(&self, state: &State, _item: &(), _at: Draw) -> Result<Gradient> {
+            let params = state.params.map(Tensor::ones_like)?;
+            let buffers = [("mean".to_string(), Tensor::new(&[self.0], &Device::Cpu)?)].into_iter().collect();
+            Ok(Gradient { loss: 1.0, metrics: BTreeMap::new(), params, buffers })
+        }
+    }
+
+    /// The steps that were saved.
+    #[derive(Default)]
+    struct Saved(Vec<u64>);
+
+    impl Observer for Saved {
+        fn on(&mut self, event: Event<'_>) -> Result<Flow> {
+            if let Event::Checkpoint(progress) = event {
+                assert!(not_finite(progress)?.is_none());
+                self.0.push(progress.step);
+            }
+            Ok(Flow::Continue)
+        }
+    }
+
+    fn start() -> Progress {
+        let weight = Tensor::zeros(3, candle_core::DType::F32, &Device::Cpu).unwrap();
+        Progress::new(State { params: [("w".to_string(), weight)].into_iter().collect(), ..State::default() })
+    }
+
+    /// Trains by `plan`; returns the saved steps as well.
+    fn run(plan: &Plan, statistic: f32, validate: impl FnMut(&State) -> Result<f64>) -> (Result<Fit>, Vec<u64>) {
+        let mut saved = Saved::default();
+        let fitted = fit(start(), plan, &Slope(statistic), |_| Ok(()), validate, &mut saved);
+        (fitted, saved.0)
+    }
+
+    #[test]
+    fn a_last_step_that_overflows_is_not_saved_as_a_finished_model() {
+        // eleven steps of 3e37 are below the largest f32, twelve are not
+        let overflowing = Plan { steps: 12, learning_rate: 3e37, ..Plan::default() };
+        for (save_every, kept) in [(0, &[][..]), (11, &[11])] {
+            let (fitted, saved) = run(&Plan { save_every, ..overflowing.clone() }, 0.0, |_| Ok(0.0));
+            let error = fitted.unwrap_err();
+            assert!(matches!(&error, LearnError::NotFinite { step: 12, .. }), "{error}");
+            assert!(error.to_string().contains("parameter `w`"), "{error}");
+            assert_eq!(saved, kept);
+        }
+        let (fitted, saved) = run(&Plan { steps: 11, ..overflowing }, 0.0, |_| Ok(0.0));
+        assert!(fitted.is_ok() && saved == [11]);
+    }
+
+    #[test]
+    fn statistics_that_are_not_finite_are_not_saved_either() {
+        let (fitted, saved) = run(&Plan { steps: 1, ..Plan::default() }, f32::NAN, |_| Ok(0.0));
+        assert!(fitted.unwrap_err().to_string().contains("statistic `mean`"));
+        assert_eq!(saved, [0; 0]);
+    }
+
+    #[test]
+    fn a_state_that_is_not_finite_is_never_validated_nor_the_best() {
+        let plan = Plan { steps: 14, learning_rate: 3e37, validate_every: 1, ..Plan::default() };
+        let mut validated = 0;
+        let (fitted, _) = run(&plan, 0.0, |state| {
+            validated += 1;
+            assert!(state.params.get("w").unwrap().to_vec1::<f32>().unwrap().iter().all(|value| value.is_finite()));
+            Ok(1.0)
+        });
+        assert!(fitted.is_err());
+        assert_eq!(validated, 11);
+    }
+
+    #[test]
+    fn a_score_of_nan_is_never_the_best() {
+        let plan = Plan { steps: 3, validate_every: 1, ..Plan::default() };
+        let mut scores = [f64::NAN, 0.5, f64::NAN].into_iter();
+        let (fitted, _) = run(&plan, 0.0, |_| Ok(scores.next().unwrap()));
+        assert_eq!(fitted.unwrap().progress.best.map(|best| (best.score, best.step)), Some((0.5, 2)));
     }
 }

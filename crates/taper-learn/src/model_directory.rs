@@ -1,44 +1,33 @@
 //! A model on disk, in the Hugging Face layout: `model.safetensors` (torchvision's key names),
-//! `config.json` (architecture, `id2label`, how it was trained) and `preprocessor_config.json`.
+//! `config.json` (architecture, `id2label`, how it was trained) and `preprocessor_config.json`;
+//! beside them `provenance.safetensors`, the images it was trained, validated and chosen on.
 
-use crate::{LearnError, Result, network_part, write_directory};
+use crate::whole_directory::readable;
+use crate::{Existing, LearnError, Origin, Provenance, Result, RunRecord, network_part, write_directory};
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 use taper_models::{Head, Network, State, SymmetryEnsemble};
 
-/// How a model came to be, and so how it is used.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Trained {
-    /// The method's name, as `meta-train --method` takes it; `classifier` for a network whose head
-    /// names the classes.
-    pub method: String,
-    /// What it was trained on, in words.
-    pub on: String,
-    /// Classes that it was trained on, by full name: no fair test uses them.
-    pub classes: Vec<String>,
-    /// The method's settings, such as `inner-lr`.
-    pub settings: BTreeMap<String, f64>,
-    /// Whose statistics normalize a task: `support`, `batch` or `stored`.
-    pub norm: String,
-}
-
-/// A network with its numbers, its classes and the way images reach it.
+/// A network with its parameters, its classes and its preprocessing.
 #[derive(Debug, Clone)]
 pub struct Model {
-    /// The arithmetic.
+    /// The architecture.
     pub network: Network,
-    /// The numbers.
+    /// Parameters and running statistics.
     pub state: State,
     /// Names of the head's outputs; for a learner, those it was trained with.
     pub labels: Vec<String>,
-    /// How images become inputs, in `taper-data`'s words.
+    /// How images become inputs, in the transform language of `taper-data`.
     pub transform: String,
     /// How it came to be.
-    pub trained: Trained,
+    pub origin: Origin,
+    /// The images it was trained, validated and chosen on.
+    pub provenance: Provenance,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,7 +38,8 @@ struct Config {
     head: HeadConfig,
     id2label: BTreeMap<usize, String>,
     label2id: BTreeMap<String, usize>,
-    trained: Trained,
+    #[serde(rename = "trained")]
+    origin: Origin,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,9 +58,22 @@ struct Preprocessor {
 
 const MODEL_TYPE: &str = "taper";
 
+const WEIGHTS: &str = "model.safetensors";
+const CONFIG: &str = "config.json";
+const PREPROCESSOR: &str = "preprocessor_config.json";
+const PROVENANCE: &str = "provenance.safetensors";
+
+/// The files of a model directory; others in it are not Taper's.
+pub(crate) const MODEL_FILES: [&str; 4] = [WEIGHTS, CONFIG, PREPROCESSOR, PROVENANCE];
+
 impl Model {
-    /// Writes the directory; it appears under its name when it is whole.
+    /// Writes the directory. At any kill there is either the old model or this one, whole. Other
+    /// files in the directory stay.
+    ///
+    /// # Errors
+    /// Returns an error if the directory holds anything but a Taper model, or can't be written.
     pub fn save(&self, path: &Path) -> Result<()> {
+        Self::check_target(path, Existing::Replace)?;
         let tensors: Vec<(&str, &Tensor)> = self.state.params.iter().chain(self.state.buffers.iter()).collect();
         let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
         let weights = safetensors::serialize(tensors, Some(metadata))
@@ -78,31 +81,58 @@ impl Model {
         write_directory(
             path,
             &[
-                ("model.safetensors", weights),
-                ("config.json", json(&self.config())?.into_bytes()),
-                ("preprocessor_config.json", json(&self.preprocessor())?.into_bytes()),
+                (WEIGHTS, weights),
+                (CONFIG, json(&self.config())?.into_bytes()),
+                (PREPROCESSOR, json(&self.preprocessor())?.into_bytes()),
+                (PROVENANCE, self.provenance.to_bytes()?),
             ],
         )
     }
 
-    /// The model as one file to be carried in a program: its tensors in half precision, and what
-    /// else a directory holds in the file's metadata. The same model gives the same bytes.
+    /// Checks that a model may be saved at `path`: nothing is there, an empty directory, or, with
+    /// [`Existing::Replace`], a Taper model.
+    ///
+    /// # Errors
+    /// Returns an error if anything else is there.
+    pub fn check_target(path: &Path, existing: Existing) -> Result<()> {
+        if !path.exists() || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()) {
+            return Ok(());
+        }
+        let foreign = MODEL_FILES.iter().any(|name| path.join(name).exists());
+        let in_run = path.parent().is_some_and(RunRecord::is_run) && !foreign;
+        if !is_model(path) && !in_run {
+            let problem = "exists but is not a Taper model directory: choose another directory".into();
+            return Err(LearnError::Run { path: path.to_path_buf(), problem });
+        }
+        match existing {
+            Existing::Replace => Ok(()),
+            Existing::Refuse => Err(LearnError::Exists { path: path.to_path_buf(), what: "model" }),
+        }
+    }
+
+    /// The model as one file to be embedded in a program: its tensors in half precision, with the
+    /// configuration in the file's metadata and without provenance. The same model gives the same
+    /// bytes.
+    ///
+    /// # Errors
+    /// Returns an error if a tensor can't be converted.
     pub fn packed(&self) -> Result<Vec<u8>> {
         let half = |(name, tensor): (&str, &Tensor)| Ok((name.to_string(), tensor.to_dtype(DType::F16)?));
         let tensors: Vec<(String, Tensor)> =
             self.state.params.iter().chain(self.state.buffers.iter()).map(half).collect::<Result<_>>()?;
-        // One entry, for metadata is written in no fixed order.
+        // a single entry, because the order of metadata entries is not fixed
         let words = json(&(self.config(), self.preprocessor()))?;
         let metadata = HashMap::from([(MODEL_TYPE.to_string(), words)]);
         safetensors::serialize(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)), Some(metadata))
             .map_err(|error| LearnError::Invalid(error.to_string()))
     }
 
-    /// The model that [`Model::packed`] made a file of, in f32.
+    /// Reads a model that [`Model::packed`] wrote, in f32.
     ///
-    /// Errs when the bytes are none.
+    /// # Errors
+    /// Returns an error if the bytes are not a packed model.
     pub fn unpack(bytes: &[u8]) -> Result<Self> {
-        let broken = |problem: String| LearnError::Invalid(format!("no packed model ({problem}), pack it again"));
+        let broken = |problem: String| LearnError::Invalid(format!("not a packed model ({problem}): pack it again"));
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| broken(error.to_string()))?;
         let words = metadata.metadata().as_ref().and_then(|words| words.get(MODEL_TYPE));
         let words = words.ok_or_else(|| broken("it has no configuration".to_string()))?;
@@ -127,7 +157,7 @@ impl Model {
             head,
             id2label: self.labels.iter().cloned().enumerate().collect(),
             label2id: self.labels.iter().cloned().enumerate().map(|(id, label)| (label, id)).collect(),
-            trained: self.trained.clone(),
+            origin: self.origin.clone(),
         }
     }
 
@@ -135,9 +165,7 @@ impl Model {
         Preprocessor { transform: self.transform.clone() }
     }
 
-    /// A model of what was read.
-    ///
-    /// Errs when the tensors are another architecture's.
+    /// Assembles a model from its files. Fails if the tensors are another architecture's.
     fn new(config: Config, preprocessor: Preprocessor, tensors: HashMap<String, Tensor>) -> Result<Self> {
         let name = config.architectures.first().cloned().unwrap_or_default();
         let backbone = SymmetryEnsemble::or_plain(&name, config.input)?;
@@ -154,35 +182,92 @@ impl Model {
         let state = State { params: params.into_iter().collect(), buffers: buffers.into_iter().collect() };
         network.check(&network_part(&state))?;
         let labels = config.id2label.into_values().collect();
-        Ok(Self { network, state, labels, transform: preprocessor.transform, trained: config.trained })
+        let provenance = Provenance::unrecorded(&config.origin);
+        Ok(Self { network, state, labels, transform: preprocessor.transform, origin: config.origin, provenance })
     }
 
-    /// Reads a directory: a model's own, or a run's, whose `model/` is meant.
+    /// Reads a model directory, or a run directory's `model/`. The model is whole even while another
+    /// process replaces it.
     ///
-    /// Errs when a file is missing or broken, or the weights are another architecture's.
+    /// # Errors
+    /// Returns an error if a file is missing or damaged, or the weights are another architecture's.
     pub fn load(path: &Path) -> Result<Self> {
-        let nested = path.join("model");
-        let path = if !path.join("config.json").exists() && nested.is_dir() { nested.as_path() } else { path };
-        let text = |name: &str| {
-            let file = path.join(name);
-            fs::read_to_string(&file).map_err(|_| LearnError::Run {
-                path: file,
-                problem: "is missing: give a model directory or the --out directory of a finished run".into(),
+        let inner = path.join("model");
+        for _ in 0..ATTEMPTS {
+            let found = if path.join(CONFIG).exists() {
+                Some(path.to_path_buf())
+            } else {
+                readable(&inner, &MODEL_FILES).or_else(|| readable(path, &MODEL_FILES))
+            };
+            let folder = found.as_deref().unwrap_or(path);
+            let words = Words::read(folder);
+            let weights = fs::read(folder.join(WEIGHTS));
+            // the words before and after are of one model, and so are the weights between
+            if Words::read(folder) == words {
+                return words.into_model(folder, weights);
+            }
+            std::thread::sleep(PAUSE);
+        }
+        let problem = "is replaced again and again by another process: wait for its end".into();
+        Err(LearnError::Run { path: path.to_path_buf(), problem })
+    }
+}
+
+/// How often a model is read that another process replaces meanwhile.
+const ATTEMPTS: usize = 100;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Whether a directory holds a Taper model.
+fn is_model(folder: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Kind {
+        model_type: String,
+    }
+    let kind = fs::read(folder.join(CONFIG)).ok().and_then(|bytes| serde_json::from_slice::<Kind>(&bytes).ok());
+    kind.is_some_and(|kind| kind.model_type == MODEL_TYPE)
+}
+
+/// The content of a model directory without the weights; `None` for a file that can't be read.
+#[derive(PartialEq)]
+struct Words {
+    config: Option<Vec<u8>>,
+    preprocessor: Option<Vec<u8>>,
+    provenance: Option<Vec<u8>>,
+}
+
+impl Words {
+    fn read(folder: &Path) -> Self {
+        let [config, preprocessor, provenance] =
+            [CONFIG, PREPROCESSOR, PROVENANCE].map(|name| fs::read(folder.join(name)).ok());
+        Self { config, preprocessor, provenance }
+    }
+
+    fn into_model(self, folder: &Path, weights: std::io::Result<Vec<u8>>) -> Result<Model> {
+        let broken = |name: &str, error: String| LearnError::Run {
+            path: folder.join(name),
+            problem: format!("can't be read as part of a Taper model ({error}): save the model again"),
+        };
+        let there = |name: &str, bytes: Option<Vec<u8>>| {
+            bytes.ok_or_else(|| LearnError::Run {
+                path: folder.join(name),
+                problem: "is missing: give a model directory or the directory of a finished run".into(),
             })
         };
-        let broken = |name: &str, error: String| LearnError::Run {
-            path: path.join(name),
-            problem: format!("can't be read as a model of taper ({error})"),
-        };
         let config: Config =
-            serde_json::from_str(&text("config.json")?).map_err(|error| broken("config.json", error.to_string()))?;
-        let preprocessor: Preprocessor = serde_json::from_str(&text("preprocessor_config.json")?)
-            .map_err(|error| broken("preprocessor_config.json", error.to_string()))?;
-        let file = path.join("model.safetensors");
-        let bytes = fs::read(&file).map_err(|source| LearnError::File { path: file, source })?;
-        let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)
-            .map_err(|error| broken("model.safetensors", error.to_string()))?;
-        Self::new(config, preprocessor, tensors)
+            serde_json::from_slice(&there(CONFIG, self.config)?).map_err(|error| broken(CONFIG, error.to_string()))?;
+        let preprocessor: Preprocessor = serde_json::from_slice(&there(PREPROCESSOR, self.preprocessor)?)
+            .map_err(|error| broken(PREPROCESSOR, error.to_string()))?;
+        let weights = weights.map_err(|source| LearnError::File { path: folder.join(WEIGHTS), source })?;
+        let tensors = candle_core::safetensors::load_buffer(&weights, &Device::Cpu)
+            .map_err(|error| broken(WEIGHTS, error.to_string()))?;
+        let model = Model::new(config, preprocessor, tensors)?;
+        match self.provenance {
+            None => Ok(model),
+            Some(bytes) => {
+                let provenance = Provenance::from_bytes(&bytes).map_err(|error| broken(PROVENANCE, error))?;
+                Ok(Model { provenance, ..model })
+            }
+        }
     }
 }
 
@@ -194,6 +279,7 @@ fn json(value: &impl Serialize) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SettingValues;
     use taper_models::Architecture;
 
     #[test]
@@ -202,15 +288,22 @@ mod tests {
         let backbone = "conv4-8".parse::<Architecture>().unwrap().backbone((1, 16, 16)).unwrap();
         let network = Network::new(backbone, Head::Linear { outputs: 3 });
         let state = network.init(1).unwrap();
-        let trained = Trained {
+        let origin = Origin {
             method: "classifier".into(),
             on: "noise".into(),
             classes: vec![],
-            settings: BTreeMap::new(),
+            settings: SettingValues::new(),
             norm: "stored".into(),
         };
         let labels = ["a", "b", "c"].map(String::from).to_vec();
-        let model = Model { network, state, labels, transform: "resize(16)".into(), trained };
+        let model = Model {
+            network,
+            state,
+            labels,
+            transform: "resize(16)".into(),
+            provenance: Provenance::unrecorded(&origin),
+            origin,
+        };
         model.save(&folder.path().join("model")).unwrap();
         model.save(&folder.path().join("model")).unwrap();
         let back = Model::load(folder.path()).unwrap();
@@ -225,7 +318,7 @@ mod tests {
             pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
         };
         let unpacked = Model::unpack(&packed).unwrap();
-        assert!(apart(&model, &unpacked) < 1e-2 && unpacked.trained == model.trained);
+        assert!(apart(&model, &unpacked) < 1e-2 && unpacked.origin == model.origin);
         assert!(Model::unpack(&packed[..packed.len() / 2]).is_err());
         assert!(Model::load(&folder.path().join("nothing")).unwrap_err().to_string().contains("is missing"));
     }

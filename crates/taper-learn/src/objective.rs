@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use taper_models::{Buffers, Params, State};
 use taper_ops::Rng;
 
-/// Which item of which step this is: the address of its chance.
+/// Which item of which step this is: where its random choices come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draw {
     /// The run's seed.
@@ -43,5 +43,8 @@ pub trait Objective: Sync {
     type Item: Send + Sync;
 
     /// The gradient at `state` over one item.
+    ///
+    /// # Errors
+    /// Returns an error if the item does not fit the network, or an inner loop diverges.
     fn gradient(&self, state: &State, item: &Self::Item, at: Draw) -> Result<Gradient>;
 }

@@ -1,31 +1,40 @@
-//! What a training loop tells, and to whom.
+//! What a long job reports, and to whom.
 
-use crate::{Progress, Result};
+use crate::{LearnError, Progress, Result};
 use std::collections::BTreeMap;
 
-/// Whether to go on.
+/// Whether to continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
-    /// Go on.
+    /// Continue.
     Continue,
-    /// Save and stop.
+    /// Save a checkpoint and stop.
     Stop,
 }
 
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// A training stage begins, or resumes after `step` steps.
+    Started {
+        /// The stage's name, which is also its checkpoint's.
+        stage: &'a str,
+        /// Steps taken in earlier sessions.
+        step: u64,
+        /// Steps in total.
+        steps: u64,
+    },
     /// A step was taken.
     Step {
         /// Steps taken so far, this one included.
         step: u64,
-        /// Steps in all.
+        /// Steps in total.
         steps: u64,
         /// Mean loss of the step's items.
         loss: f64,
-        /// Means of other figures.
+        /// Means of other figures, by name.
         metrics: &'a BTreeMap<&'static str, f64>,
-        /// The rate it was taken at.
+        /// The learning rate of the step.
         learning_rate: f64,
     },
     /// The state was scored on validation data.
@@ -34,22 +43,61 @@ pub enum Event<'a> {
         step: u64,
         /// The score, higher is better.
         score: f64,
-        /// Is it the best so far?
+        /// `true` if it is the best so far.
         best: bool,
     },
-    /// A good moment to save.
+    /// Progress to save.
     Checkpoint(&'a Progress),
+    /// A training stage ended.
+    Finished {
+        /// The stage's name.
+        stage: &'a str,
+    },
+    /// Part of a long computation is done.
+    Advanced {
+        /// What is computed, such as `features`.
+        what: &'a str,
+        /// Items done.
+        done: usize,
+        /// Items in total.
+        total: usize,
+    },
+    /// A JSON object for programs, as a run directory's `metrics.jsonl` holds it.
+    Record(&'a serde_json::Value),
+    /// A result for people as soon as it is known, such as an epoch's accuracy.
+    Line(String),
+    /// Something the user should know.
+    Note(String),
     /// Something the user should know, and the report repeats.
     Warning(String),
 }
 
-/// Who is told.
+/// Receives the events of a job, and may stop it.
 pub trait Observer {
-    /// Something happened; says whether to go on.
+    /// Receives an event and says whether to continue.
     fn on(&mut self, event: Event<'_>) -> Result<Flow>;
+
+    /// Reports progress of a computation that can only be stopped between its items.
+    ///
+    /// # Errors
+    /// Returns [`LearnError::Stopped`] if the observer asks to stop.
+    fn advanced(&mut self, what: &str, done: usize, total: usize) -> Result<()> {
+        match self.on(Event::Advanced { what, done, total })? {
+            Flow::Continue => Ok(()),
+            Flow::Stop => Err(LearnError::Stopped { at: format!("{done} of {total} {what}") }),
+        }
+    }
+
+    /// Reports something the user should know.
+    ///
+    /// # Errors
+    /// Returns an error if the observer does.
+    fn note(&mut self, text: String) -> Result<()> {
+        self.on(Event::Note(text)).map(|_| ())
+    }
 }
 
-/// Tells nobody.
+/// Ignores every event.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoopObserver;
 

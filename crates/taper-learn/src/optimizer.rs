@@ -14,7 +14,7 @@ pub enum Optimizer {
     Sgd {
         /// Momentum, 0 for none.
         momentum: f64,
-        /// Nesterov's variant?
+        /// Whether it is Nesterov's variant.
         nesterov: bool,
         /// L2 penalty added to the gradient.
         weight_decay: f64,
@@ -47,11 +47,6 @@ pub struct OptimizerState {
 }
 
 impl Optimizer {
-    /// Plain SGD.
-    pub fn sgd() -> Self {
-        Self::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 }
-    }
-
     /// Adam without weight decay.
     pub fn adam() -> Self {
         Self::Adam { weight_decay: 0.0 }
@@ -60,7 +55,9 @@ impl Optimizer {
     /// The parameters after one step of `rate` along `gradient`, and what to remember. Parameters
     /// that the gradient does not name stay as they are.
     ///
-    /// Errs when the moments are those of other parameters.
+    /// # Errors
+    /// Returns an error if the moments belong to other parameters, or the gradient names parameters
+    /// that do not exist.
     pub fn step(
         &self,
         params: &Params,
@@ -69,7 +66,9 @@ impl Optimizer {
         rate: f64,
     ) -> Result<(Params, OptimizerState)> {
         if gradient.iter().any(|(name, _)| params.get(name).is_err()) {
-            return Err(LearnError::Invalid("the gradient names parameters that are not there".into()));
+            return Err(LearnError::Invalid(
+                "the gradient names parameters that the state does not have: take it at this state".into(),
+            ));
         }
         let moved = params.filter(|name| gradient.get(name).is_ok());
         let step = moments.step + 1;
@@ -158,7 +157,7 @@ mod tests {
     #[test]
     fn trajectories_are_pytorchs_over_100_steps() {
         let Golden { start, curvature, optimizers } =
-            serde_json::from_str(include_str!("../../../tests/golden/optimizers.json")).unwrap();
+            serde_json::from_str(include_str!("../golden/optimizers.json")).unwrap();
         for Trajectory { optimizer, rate, points } in optimizers {
             let (mut params, mut moments) = (one(&start), OptimizerState::default());
             for step in 0..100u32 {

@@ -48,7 +48,8 @@ mod tests {
             ["layer1.w", "layer10.w"].into_iter().map(|name| (name.to_string(), tensor(value))).collect()
         };
         let rates = Rates::new(vec![("layer1".into(), 0.25)]);
-        for optimizer in [Optimizer::AdamW { weight_decay: 0.1 }, Optimizer::adam(), Optimizer::sgd()] {
+        let sgd = Optimizer::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+        for optimizer in [Optimizer::AdamW { weight_decay: 0.1 }, Optimizer::adam(), sgd] {
             let step =
                 |rate: f64| optimizer.step(&named(2.0), &named(0.3), &OptimizerState::default(), rate).unwrap().0;
             let slowed = rates.applied(&named(2.0), step(0.1)).unwrap();

@@ -1,68 +1,62 @@
-//! What a run leaves: `config.toml` (enough to run it again), `metrics.jsonl` (one event a line),
-//! `checkpoint/` (the newest whole one of each stage, the best state inside) and `model/`.
+//! What a run leaves: `config.toml` (enough to run it again), `metrics.jsonl` (one event per line),
+//! `checkpoint/` (the newest whole one of each stage, with its best state), `model/`, and
+//! `taper-run.json`, which says that all this is Taper's.
 
-use crate::storage::is_unfinished;
-use crate::{Best, LearnError, OptimizerState, Progress, Result, write_atomically};
-use candle_core::{Device, Tensor};
-use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use crate::checkpoint;
+use crate::model_directory::MODEL_FILES;
+use crate::run_lock::{LOCK_FILE, RunLock};
+use crate::run_manifest::{CHECKPOINTS, CONFIG, MANIFEST, METRICS, MODEL, Manifest};
+use crate::storage::{name_of, unfinished};
+use crate::whole_directory::recover;
+use crate::{LearnError, Progress, Result, write_atomically};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use taper_models::{Buffers, Params, State};
+use std::sync::{Mutex, PoisonError};
 
-/// A directory that a run writes to.
+/// What to do with an earlier run or model where a new one is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// An error: it is kept.
+    Refuse,
+    /// Its files are removed, and nothing else.
+    Replace,
+}
+
+/// A run directory as it can be read at any time, even while the run goes on.
 #[derive(Debug, Clone)]
-pub struct RunDirectory {
+pub struct RunRecord {
     path: PathBuf,
     config: String,
 }
 
-/// What a checkpoint says beside its tensors.
-#[derive(Serialize, Deserialize)]
-struct Header {
-    config: String,
-    step: u64,
-    optimizer_step: u64,
-    since_best: u64,
-    best: Option<(f64, u64)>,
+/// A run directory that this process alone writes to, until the value is dropped.
+#[derive(Debug)]
+pub struct RunDirectory {
+    record: RunRecord,
+    lock: RunLock,
+    manifest: Mutex<Manifest>,
 }
 
-impl RunDirectory {
-    /// A new directory for a run of this configuration (TOML). With `force`, an earlier run there
-    /// is removed first.
-    ///
-    /// Errs when something is there: an earlier run without `force`, or anything else at all.
-    pub fn create(path: &Path, config: &str, force: bool) -> Result<Self> {
-        let problem = |problem: &str| LearnError::Run { path: path.to_path_buf(), problem: problem.into() };
-        let failed = |source| LearnError::File { path: path.to_path_buf(), source };
-        if path.exists() && (!path.is_dir() || holds_files(path).map_err(failed)?) {
-            if !path.join("config.toml").is_file() {
-                return Err(problem("exists and holds no run of taper, choose another --out"));
-            }
-            if !force {
-                return Err(problem(
-                    "holds a run already, go on with --resume, overwrite with --force, or choose another --out",
-                ));
-            }
-            fs::remove_dir_all(path).map_err(failed)?;
-        }
-        let run = Self { path: path.to_path_buf(), config: config.into() };
-        write_atomically(&path.join("config.toml"), config.as_bytes())?;
-        Ok(run)
+impl RunRecord {
+    /// Whether the directory is a run that Taper wrote. A `config.toml` of anything else is not
+    /// enough.
+    pub fn is_run(path: &Path) -> bool {
+        matches!(Manifest::read(path), Ok(Some(_)))
     }
 
-    /// An earlier run's directory.
+    /// Reads a run directory, without locking or changing it.
     ///
-    /// Errs when there is none.
+    /// # Errors
+    /// Returns an error if the directory is not a run.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = path.join("config.toml");
-        match fs::read_to_string(&file) {
+        let problem = |problem: &str| LearnError::Run { path: path.to_path_buf(), problem: problem.into() };
+        if Manifest::read(path)?.is_none() {
+            return Err(problem("is not a Taper run directory: give the directory of an earlier run"));
+        }
+        match fs::read_to_string(path.join(CONFIG)) {
             Ok(config) => Ok(Self { path: path.to_path_buf(), config }),
-            Err(_) => Err(LearnError::Run {
-                path: path.to_path_buf(),
-                problem: "is no run of taper: it has no config.toml, give the --out directory of an earlier run".into(),
-            }),
+            Err(_) => Err(problem("is a run that ended before its config.toml was written: start it again")),
         }
     }
 
@@ -71,96 +65,126 @@ impl RunDirectory {
         &self.path
     }
 
-    /// The configuration it was created with.
+    /// The configuration it was created with, as TOML.
     pub fn config(&self) -> &str {
         &self.config
     }
 
-    fn checkpoint_path(&self, stage: &str) -> PathBuf {
-        self.path.join("checkpoint").join(format!("{stage}.safetensors"))
+    /// Where a stage stands, if it was ever saved.
+    ///
+    /// # Errors
+    /// Returns an error if the checkpoint is damaged, or of another configuration.
+    pub fn load(&self, stage: &str) -> Result<Option<Progress>> {
+        let path = self.path.join(checkpoint_name(stage));
+        match fs::read(&path) {
+            Ok(bytes) => checkpoint::from_bytes(&bytes, &self.config, &path).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(LearnError::File { path, source }),
+        }
+    }
+}
+
+impl RunDirectory {
+    /// A new directory for a run of this configuration (TOML). With [`Existing::Replace`], the files
+    /// of an earlier run there are removed first; other files stay.
+    ///
+    /// # Errors
+    /// Returns an error if the directory holds an earlier run that is not to be replaced or is in
+    /// use, or anything that is not a run.
+    pub fn create(path: &Path, config: &str, existing: Existing) -> Result<Self> {
+        check_target(path, existing)?;
+        fs::create_dir_all(path).map_err(|source| LearnError::File { path: path.to_path_buf(), source })?;
+        let lock = RunLock::acquire(path)?;
+        // another process may have come between
+        if let Some(earlier) = check_target(path, existing)? {
+            clean(path, &earlier);
+            earlier.remove_files(path)?;
+        }
+        let manifest = Manifest::new(path);
+        manifest.write(path)?;
+        write_atomically(&path.join(CONFIG), config.as_bytes())?;
+        let record = RunRecord { path: path.to_path_buf(), config: config.to_string() };
+        Ok(Self { record, lock, manifest: Mutex::new(manifest) })
+    }
+
+    /// An earlier run's directory, to resume it. What a killed process left unfinished is removed.
+    ///
+    /// # Errors
+    /// Returns an error if the directory is not a run, or in use by another process.
+    pub fn open(path: &Path) -> Result<Self> {
+        RunRecord::open(path)?;
+        let lock = RunLock::acquire(path)?;
+        let record = RunRecord::open(path)?;
+        let manifest = Manifest::read(path)?.unwrap_or_else(|| Manifest::new(path));
+        clean(path, &manifest);
+        manifest.write(path)?;
+        Ok(Self { record, lock, manifest: Mutex::new(manifest) })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.record.path()
+    }
+
+    /// The configuration it was created with, as TOML.
+    pub fn config(&self) -> &str {
+        self.record.config()
+    }
+
+    /// What the user should know about the directory: a file system without locks.
+    pub fn warning(&self) -> Option<&str> {
+        self.lock.warning()
+    }
+
+    /// The path of a file of the run, such as `tried.json`, which is from now on one of those that
+    /// [`Existing::Replace`] removes. Parts of its name are separated by `/`.
+    ///
+    /// # Errors
+    /// Returns an error if a file of that name is there that the run has not written.
+    pub fn file(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path().join(name);
+        let mut manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
+        if !manifest.lists(name) {
+            if path.symlink_metadata().is_ok() {
+                let problem = "was not written by this run: move it to another directory".into();
+                return Err(LearnError::Run { path, problem });
+            }
+            // listed before it is written: a kill between leaves no file that nobody owns
+            let listed = manifest.clone().with(name);
+            listed.write(self.path())?;
+            *manifest = listed;
+        }
+        Ok(path)
+    }
+
+    /// The directory of the run's model, for [`Model::save`](crate::Model::save).
+    pub fn model_path(&self) -> PathBuf {
+        self.path().join(MODEL)
     }
 
     /// Saves where a stage stands; at any kill there is either the old checkpoint or this one.
+    ///
+    /// # Errors
+    /// Returns an error if the checkpoint can't be written; the old one is kept.
     pub fn save(&self, stage: &str, progress: &Progress) -> Result<()> {
-        let header = Header {
-            config: self.config.clone(),
-            step: progress.step,
-            optimizer_step: progress.moments.step,
-            since_best: progress.since_best,
-            best: progress.best.as_ref().map(|best| (best.score, best.step)),
-        };
-        let header = serde_json::to_string(&header).map_err(|error| LearnError::Invalid(error.to_string()))?;
-        let mut tensors: Vec<(String, Tensor)> = Vec::new();
-        let mut add = |part: &str, named: &mut dyn Iterator<Item = (&str, &Tensor)>| {
-            tensors.extend(named.map(|(name, tensor)| (format!("{part}/{name}"), tensor.clone())));
-        };
-        add("params", &mut progress.state.params.iter());
-        add("buffers", &mut progress.state.buffers.iter());
-        add("first", &mut progress.moments.first.iter());
-        add("second", &mut progress.moments.second.iter());
-        if let Some(average) = &progress.average {
-            add("average-params", &mut average.params.iter());
-            add("average-buffers", &mut average.buffers.iter());
-        }
-        if let Some(best) = &progress.best {
-            add("best-params", &mut best.state.params.iter());
-            add("best-buffers", &mut best.state.buffers.iter());
-        }
-        let path = self.checkpoint_path(stage);
-        let metadata = HashMap::from([("taper".to_string(), header)]);
-        let bytes = safetensors::serialize(tensors.iter().map(|(name, tensor)| (name, tensor)), Some(metadata))
-            .map_err(|error| LearnError::Run { path: path.clone(), problem: error.to_string() })?;
-        write_atomically(&path, &bytes)
+        let bytes = checkpoint::to_bytes(progress, self.config())?;
+        write_atomically(&self.file(&checkpoint_name(stage))?, &bytes)
     }
 
     /// Where a stage stands, if it was ever saved.
     ///
-    /// Errs when the checkpoint is broken, or another configuration's.
+    /// # Errors
+    /// Returns an error if the checkpoint is damaged, or of another configuration.
     pub fn load(&self, stage: &str) -> Result<Option<Progress>> {
-        let path = self.checkpoint_path(stage);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let broken = |problem: String| LearnError::Run { path: path.clone(), problem };
-        let bytes = fs::read(&path).map_err(|source| LearnError::File { path: path.clone(), source })?;
-        let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes)
-            .map_err(|error| broken(format!("is a broken checkpoint ({error}), start again with --force")))?;
-        let header = metadata.metadata().as_ref().and_then(|all| all.get("taper")).map(String::as_str).unwrap_or("");
-        let header: Header = serde_json::from_str(header)
-            .map_err(|error| broken(format!("is no checkpoint of taper ({error}), start again with --force")))?;
-        if header.config != self.config {
-            return Err(broken(
-                "belongs to another configuration than config.toml beside it, start again with --force".into(),
-            ));
-        }
-        let mut parts: HashMap<String, Vec<(String, Tensor)>> = HashMap::new();
-        for (name, tensor) in candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)? {
-            if let Some((part, name)) = name.split_once('/') {
-                parts.entry(part.to_string()).or_default().push((name.to_string(), tensor));
-            }
-        }
-        let mut take = |part: &str| parts.remove(part).unwrap_or_default();
-        let state =
-            State { params: take("params").into_iter().collect(), buffers: take("buffers").into_iter().collect() };
-        let moments = OptimizerState {
-            step: header.optimizer_step,
-            first: take("first").into_iter().collect(),
-            second: take("second").into_iter().collect(),
-        };
-        let average: Params = take("average-params").into_iter().collect();
-        let average_buffers: Buffers = take("average-buffers").into_iter().collect();
-        let average = (!average.is_empty()).then_some(State { params: average, buffers: average_buffers });
-        let best = header.best.map(|(score, step)| {
-            let params: Params = take("best-params").into_iter().collect();
-            let buffers: Buffers = take("best-buffers").into_iter().collect();
-            Best { score, step, state: State { params, buffers } }
-        });
-        Ok(Some(Progress { step: header.step, state, moments, average, best, since_best: header.since_best }))
+        self.record.load(stage)
     }
 
     /// Adds one event, a JSON object, to `metrics.jsonl`.
+    ///
+    /// # Errors
+    /// Returns an error if the log can't be written.
     pub fn log(&self, event: &serde_json::Value) -> Result<()> {
-        let path = self.path.join("metrics.jsonl");
+        let path = self.file(METRICS)?;
         let write = || -> std::io::Result<()> {
             let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
             file.write_all(format!("{event}\n").as_bytes())
@@ -168,10 +192,13 @@ impl RunDirectory {
         write().map_err(|source| LearnError::File { path: path.clone(), source })
     }
 
-    /// Drops the events of a stage after `step`, and half a line that a kill left: they will happen
-    /// again.
+    /// Drops the events of a stage after `step`, which will happen again, and half a line that a kill
+    /// left.
+    ///
+    /// # Errors
+    /// Returns an error if the log can't be written.
     pub fn rewind_log(&self, stage: &str, step: u64) -> Result<()> {
-        let path = self.path.join("metrics.jsonl");
+        let path = self.path().join(METRICS);
         let Ok(text) = fs::read_to_string(&path) else { return Ok(()) };
         let kept: String = text
             .lines()
@@ -185,19 +212,60 @@ impl RunDirectory {
     }
 }
 
-/// Does the folder hold anything but what a kill left unfinished?
+/// A stage's checkpoint, relative to the run directory.
+fn checkpoint_name(stage: &str) -> String {
+    format!("{CHECKPOINTS}/{stage}.safetensors")
+}
+
+/// The earlier run at `path` that is to be replaced; `None` if the path is free.
+///
+/// Fails if something is there that is not to be replaced.
+fn check_target(path: &Path, existing: Existing) -> Result<Option<Manifest>> {
+    let failed = |source| LearnError::File { path: path.to_path_buf(), source };
+    if !path.exists() || (path.is_dir() && !holds_files(path).map_err(failed)?) {
+        return Ok(None);
+    }
+    let Some(manifest) = Manifest::read(path)? else {
+        let problem = "exists but is not a Taper run directory: choose another directory".into();
+        return Err(LearnError::Run { path: path.to_path_buf(), problem });
+    };
+    if existing == Existing::Refuse && path.join(CONFIG).exists() {
+        return Err(LearnError::Exists { path: path.to_path_buf(), what: "run" });
+    }
+    Ok(Some(manifest))
+}
+
+/// Whether the folder holds anything but the beginnings of a run that was killed at once.
 fn holds_files(folder: &Path) -> std::io::Result<bool> {
     for entry in fs::read_dir(folder)? {
-        if !is_unfinished(&entry?.file_name().to_string_lossy()) {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name != LOCK_FILE && unfinished(&name).is_none_or(|target| ![CONFIG, MANIFEST].contains(&target)) {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
+/// Removes what killed processes left unfinished of the run's files. Its lock must be held.
+fn clean(folder: &Path, manifest: &Manifest) {
+    for (folder, inside) in [(folder.to_path_buf(), ""), (folder.join(CHECKPOINTS), "checkpoint/")] {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = name_of(&entry.path());
+            let Some(target) = unfinished(&name) else { continue };
+            if manifest.lists(&format!("{inside}{target}")) || target == MANIFEST {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+    recover(&folder.join(MODEL), &MODEL_FILES);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Best, OptimizerState};
+    use candle_core::{Device, Tensor};
+    use taper_models::State;
 
     fn progress() -> Progress {
         let tensor = |values: &[f32]| Tensor::new(values, &Device::Cpu).unwrap();
@@ -213,49 +281,35 @@ mod tests {
     #[test]
     fn a_checkpoint_comes_back_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
-        let run = RunDirectory::create(&folder.path().join("run"), "seed = 1\n", false).unwrap();
+        let run = RunDirectory::create(&folder.path().join("run"), "seed = 1\n", Existing::Refuse).unwrap();
         assert!(run.load("maml").unwrap().is_none());
         run.save("maml", &progress()).unwrap();
-        let back = RunDirectory::open(run.path()).unwrap().load("maml").unwrap().unwrap();
+        let back = RunRecord::open(run.path()).unwrap().load("maml").unwrap().unwrap();
         assert_eq!((back.step, back.moments.step, back.since_best), (7, 7, 2));
         assert_eq!(back.best.unwrap().score, 0.5);
         assert_eq!(back.state.params.get("w").unwrap().to_vec1::<f32>().unwrap(), [1.0, -2.5]);
     }
 
     #[test]
-    fn an_existing_run_is_not_overwritten_and_a_strangers_folder_never() {
+    fn a_damaged_checkpoint_is_an_error_and_so_is_another_configuration_s() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run");
-        RunDirectory::create(&path, "", false).unwrap();
-        assert!(RunDirectory::create(&path, "", false).unwrap_err().to_string().contains("--force"));
-        RunDirectory::create(&path, "", true).unwrap();
-        std::fs::write(folder.path().join("letter.txt"), "dear").unwrap();
-        assert!(RunDirectory::create(folder.path(), "", true).is_err());
-    }
-
-    #[test]
-    fn what_a_kill_left_unfinished_is_in_nobodys_way() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(".config.toml.unfinished"), "se").unwrap();
-        RunDirectory::create(folder.path(), "seed = 1\n", false).unwrap();
-    }
-
-    #[test]
-    fn a_broken_checkpoint_is_an_error_and_so_is_another_configurations() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = RunDirectory::create(&folder.path().join("run"), "a = 1\n", false).unwrap();
+        let run = RunDirectory::create(&folder.path().join("run"), "a = 1\n", Existing::Refuse).unwrap();
         run.save("x", &progress()).unwrap();
         write_atomically(&run.path().join("config.toml"), b"a = 2\n").unwrap();
-        let other = RunDirectory::open(run.path()).unwrap();
+        let other = RunRecord::open(run.path()).unwrap();
         assert!(other.load("x").unwrap_err().to_string().contains("another configuration"));
-        std::fs::write(run.checkpoint_path("x"), b"half").unwrap();
-        assert!(run.load("x").unwrap_err().to_string().contains("broken"));
+        let path = run.path().join(checkpoint_name("x"));
+        let whole = fs::read(&path).unwrap();
+        for wrong in [b"half".as_slice(), &whole[..whole.len() - 1]] {
+            fs::write(&path, wrong).unwrap();
+            assert!(run.load("x").unwrap_err().to_string().contains("damaged"));
+        }
     }
 
     #[test]
     fn events_after_the_checkpoint_are_dropped_with_half_lines() {
         let folder = tempfile::tempdir().unwrap();
-        let run = RunDirectory::create(&folder.path().join("run"), "", false).unwrap();
+        let run = RunDirectory::create(&folder.path().join("run"), "", Existing::Refuse).unwrap();
         for step in 1..=5 {
             run.log(&serde_json::json!({"stage": "a", "step": step})).unwrap();
         }

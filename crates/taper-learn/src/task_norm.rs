@@ -10,9 +10,9 @@ use taper_ops::Rng;
 /// Whose statistics batch norm uses inside a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskNorm {
-    /// The support set's, for support and queries: every query is classified alone.
+    /// The support set's, for support and queries: every query is classified by itself.
     Support,
-    /// Each batch's own: queries see each other (transductive).
+    /// Each batch's own: predictions depend on the other queries (transductive).
     Batch,
     /// The stored ones.
     Stored,
@@ -21,7 +21,12 @@ pub enum TaskNorm {
 }
 
 impl TaskNorm {
-    /// Do queries see each other?
+    /// The error of a method that does not keep statistics per inner step.
+    pub fn per_step_elsewhere() -> LearnError {
+        LearnError::Invalid("only maml++ has a norm per step: use the norm `support`".into())
+    }
+
+    /// Returns `true` if predictions depend on the other queries (transductive inference).
     pub fn transductive(self) -> bool {
         self == Self::Batch
     }
@@ -39,9 +44,7 @@ impl TaskNorm {
         let norm = match self {
             Self::Support | Self::Batch => Norm::Batch,
             Self::Stored => Norm::Stored,
-            Self::PerStep => {
-                return Err(LearnError::Invalid("only maml++ has a norm per step: use --norm support".into()));
-            }
+            Self::PerStep => return Err(Self::per_step_elsewhere()),
         };
         let forward = network.forward(params, buffers, inputs, Mode { norm, dropout, ..Mode::evaluate() })?;
         let statistics = buffers.merged(&forward.statistics.buffers);
@@ -82,7 +85,9 @@ impl FromStr for TaskNorm {
             "batch" => Ok(Self::Batch),
             "stored" => Ok(Self::Stored),
             "per-step" => Ok(Self::PerStep),
-            other => Err(LearnError::Invalid(format!("`{other}` is no norm, use support, batch, stored or per-step"))),
+            other => {
+                Err(LearnError::Invalid(format!("`{other}` is not a norm: use support, batch, stored or per-step")))
+            }
         }
     }
 }

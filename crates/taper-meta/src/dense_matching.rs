@@ -5,76 +5,70 @@
 //! nearest. It learns everything in episodes: the network, the attention that weighs places, the
 //! window's shape, and how much local and global likeness count.
 
+use crate::with_context::WithContext;
 use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
 use taper_data::{Batch, Episode};
-use taper_learn::heads::{Embedding, TaskEmbedding};
+use taper_learn::heads::{FeatureHead, TaskEmbedding};
 use taper_learn::{
-    Adapt, Classifier, Draw, Episodic, Gradient, Kind, Method, Objective, Result, TaskNorm, Training, accuracy,
-    nothing_beside,
+    Adapt, Classifier, Context, Draw, Gradient, Kind, MethodInfo, Objective, Registered, Result, TaskNorm, Training,
+    TypedMethod, accuracy, method_settings,
 };
 use taper_models::{Head, Leaves, Likeness, Matching, Mode, Network, State};
 use taper_ops::{cross_entropy, one_hot};
 
-/// Dense matching in the registry.
-pub const DENSE_MATCHING: Method = Method {
-    name: "dense-matching",
-    title: "Dense matching",
-    kind: Kind::Meta,
-    paper: "after Li et al. 2019, Hou et al. 2019",
-    transductive: false,
-    norm: TaskNorm::Stored,
-    settings: &[],
-    training: Training::Episodes(Episodic {
-        pretrained: false,
-        head: |_| Head::Matching { images: 0, outputs: 0 },
-        own: nothing_beside,
-        objective: |setup| Ok(Box::new(DenseMatching::new(setup.network.clone(), setup.norm))),
-    }),
-    learner: |setup, state| Ok(Box::new(DenseMatching::new(setup.network.clone(), setup.norm).learner(state))),
-};
+/// Dense matching in a registry.
+pub const DENSE_MATCHING: Registered<DenseMatching> = Registered::new();
 
-/// What the losses of local and of global likeness alone count, besides that of both together.
-const ALONE: f64 = 0.3;
-
-/// Learns features that match within a class and not between classes.
-#[derive(Debug, Clone)]
-pub struct DenseMatching {
-    network: Network,
-    norm: TaskNorm,
+method_settings! {
+    /// Learns features that match within a class and not between classes. Training normalizes each
+    /// task by all of its images, inference by the context's norm.
+    pub struct DenseMatching {}
 }
 
-impl DenseMatching {
-    /// On the features of `network`, whose head is a [`Head::Matching`]. Training normalizes each
-    /// task by all of its images, use by what `norm` says.
-    pub fn new(network: Network, norm: TaskNorm) -> Self {
-        Self { network, norm }
+impl TypedMethod for DenseMatching {
+    const INFO: MethodInfo = MethodInfo {
+        name: "dense-matching",
+        title: "Dense matching",
+        kind: Kind::Meta,
+        paper: "after Li et al. 2019, Hou et al. 2019",
+        transductive: false,
+        norm: TaskNorm::Stored,
+        training: Training::Episodes { pretrained: false },
+    };
+
+    fn head(_ways: usize) -> Head {
+        Head::Matching { images: 0, outputs: 0 }
     }
 
-    /// The learner that a trained state is.
-    pub fn learner(&self, state: State) -> DenseLearner {
-        DenseLearner {
-            embedding: Embedding::new(self.network.clone(), state.clone(), self.norm),
-            state,
-            network: self.network.clone(),
-        }
+    fn objective(&self, context: &Context) -> Result<Box<dyn Objective<Item = Episode>>> {
+        Ok(Box::new(WithContext::new(self, context)))
+    }
+
+    fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
+        let head = DenseHead { network: context.network.clone(), state: state.clone() };
+        Ok(context.on_features(head, &state))
     }
 }
 
-impl Objective for DenseMatching {
+/// Weight of the losses of local and of global likeness by themselves, besides that of both.
+const SINGLE: f64 = 0.3;
+
+impl Objective for WithContext<DenseMatching> {
     type Item = Episode;
 
     /// Cross-entropy of the queries' logits over the classes, and of the support images' over the
-    /// classes of the queries; of both likenesses together, and lightly of each alone.
+    /// classes of the queries; of both likenesses together, and lightly of each by itself.
     fn gradient(&self, state: &State, episode: &Episode, at: Draw) -> Result<Gradient> {
         let (support, query) = (&episode.support, &episode.query);
-        let backbone = self.network.backbone();
+        let network = &self.context.network;
+        let backbone = network.backbone();
         // Without features of places there is no window to learn.
         let has_window = backbone.layout().side > 0;
         let leaves = Leaves::new(&state.params.filter(|name| has_window || !name.ends_with(".window")))?;
         let params = leaves.params();
         let images = Tensor::cat(&[&support.inputs, &query.inputs], 0)?;
-        let forward = self.network.forward(&params, &state.buffers, &images, Mode::train(at.rng("dropout")))?;
+        let forward = network.forward(&params, &state.buffers, &images, Mode::train(at.rng("dropout")))?;
         let (n, m) = (support.len(), query.len());
         let matching = Matching::new(&params, backbone.head_name(), backbone.layout());
         let (supports, queries) = (forward.features.narrow(0, 0, n)?, forward.features.narrow(0, n, m)?);
@@ -82,10 +76,10 @@ impl Objective for DenseMatching {
         let (of_support, of_query) = (members(support, both.dtype())?, members(query, both.dtype())?);
         let mut logits = None;
         let mut loss = None;
-        let alone = local.iter().map(|local| (local, ALONE));
-        for (likeness, weight) in std::iter::once((&both, 1.0)).chain(alone).chain([(&global, ALONE)]) {
-            let there = likeness.matmul(&of_support.t()?)?;
-            let back = likeness.t()?.matmul(&of_query.t()?)?;
+        let alone = local.iter().map(|local| (local, SINGLE));
+        for (likeness, weight) in std::iter::once((&both, 1.0)).chain(alone).chain([(&global, SINGLE)]) {
+            let there = taper_ops::matmul_nt(likeness, &of_support)?;
+            let back = taper_ops::matmul_nt(&likeness.t()?, &of_query)?;
             let both_ways = (cross_entropy(&there, &query.labels, 0.0)? + cross_entropy(&back, &support.labels, 0.0)?)?;
             let term = (both_ways * (0.5 * weight))?;
             loss = Some(match loss {
@@ -104,7 +98,7 @@ impl Objective for DenseMatching {
     }
 }
 
-/// `(ways, n)`: each image's share in its class; a class without images has none.
+/// `(ways, n)`: each image's share in its class; 0 for a class without images.
 fn members(batch: &Batch, dtype: DType) -> Result<Tensor> {
     let members = one_hot(&batch.labels, batch.ways, dtype)?.t()?.contiguous()?;
     let images = members.sum_keepdim(1)?.maximum(1.0)?;
@@ -113,26 +107,20 @@ fn members(batch: &Batch, dtype: DType) -> Result<Tensor> {
 
 /// A trained matching network: matches queries with a task's support images.
 #[derive(Debug, Clone)]
-pub struct DenseLearner {
+struct DenseHead {
     network: Network,
     state: State,
-    embedding: Embedding,
 }
 
-impl Adapt for DenseLearner {
-    fn adapt(&self, support: &Batch, _seed: u64) -> Result<Box<dyn Classifier>> {
-        let (features, task) = self.embedding.support(&support.inputs)?;
+impl FeatureHead for DenseHead {
+    fn fit(&self, features: &Tensor, support: &Batch, task: TaskEmbedding, _seed: u64) -> Result<Box<dyn Classifier>> {
         let members = members(support, features.dtype())?;
-        Ok(Box::new(Matched { learner: self.clone(), task, features, members }))
-    }
-
-    fn transductive(&self) -> bool {
-        self.embedding.norm().transductive()
+        Ok(Box::new(Matched { learner: self.clone(), task, features: features.clone(), members }))
     }
 }
 
 struct Matched {
-    learner: DenseLearner,
+    learner: DenseHead,
     task: TaskEmbedding,
     /// `(n, d)`.
     features: Tensor,
@@ -142,13 +130,13 @@ struct Matched {
 
 impl Classifier for Matched {
     fn logits(&self, inputs: &Tensor) -> Result<Tensor> {
-        let DenseLearner { network, state, .. } = &self.learner;
+        let DenseHead { network, state } = &self.learner;
         let matching = Matching::new(&state.params, network.backbone().head_name(), network.backbone().layout());
         Ok(matching.logits(&self.task.query(inputs)?, &self.features, &self.members)?)
     }
 
     fn network(&self) -> Result<(Network, State)> {
-        let DenseLearner { network, state, .. } = &self.learner;
+        let DenseHead { network, state } = &self.learner;
         let name = network.backbone().head_name();
         let kept = [("support", &self.features), ("members", &self.members)];
         let kept = kept.map(|(number, tensor)| (format!("{name}.{number}"), tensor.clone())).into_iter().collect();
@@ -165,7 +153,7 @@ mod tests {
     use taper_ops::{normal, rng};
 
     /// A 3-way task of noise with unequal shots, and a narrow network.
-    fn setting(dtype: DType) -> (Network, State, Episode) {
+    fn task(dtype: DType) -> (Network, State, Episode) {
         let backbone = "stroke-net-6".parse::<Architecture>().unwrap().backbone((1, 35, 35)).unwrap();
         let network = Network::new(backbone, Head::Matching { images: 0, outputs: 0 });
         let state = network.init(1).unwrap().to_dtype(dtype).unwrap();
@@ -174,13 +162,15 @@ mod tests {
             Batch::new(images.to_dtype(dtype).unwrap(), labels, 3).unwrap()
         };
         let (support, query) = (batch("support", &[0, 1, 1, 2]), batch("query", &[0, 1, 2, 2, 0]));
-        (network, state, Episode { support, query, classes: vec![0, 1, 2], source: "noise".into() })
+        let episode =
+            Episode { support, query, query_images: (0..5).collect(), classes: vec![0, 1, 2], source: "noise".into() };
+        (network, state, episode)
     }
 
     #[test]
     fn the_gradient_equals_finite_differences_in_every_tensor() {
-        let (network, state, episode) = setting(DType::F64);
-        let objective = DenseMatching::new(network, TaskNorm::Stored);
+        let (network, state, episode) = task(DType::F64);
+        let objective = DenseMatching {}.objective(&Context::new(network, TaskNorm::Stored)).unwrap();
         let at = Draw { seed: 0, step: 0, number: 0 };
         let gradient = objective.gradient(&state, &episode, at).unwrap().params;
         for (index, (name, slope)) in gradient.iter().enumerate() {
@@ -202,9 +192,9 @@ mod tests {
 
     #[test]
     fn the_kept_network_gives_the_learner_s_logits_and_each_query_stands_alone() {
-        let (network, state, episode) = setting(DType::F32);
-        let classifier =
-            DenseMatching::new(network, TaskNorm::Stored).learner(state).adapt(&episode.support, 0).unwrap();
+        let (network, state, episode) = task(DType::F32);
+        let learner = DenseMatching {}.learner(&Context::new(network, TaskNorm::Stored), state).unwrap();
+        let classifier = learner.adapt(&episode.support, 0).unwrap();
         let rows = |tensor: &Tensor| tensor.to_vec2::<f32>().unwrap();
         let logits = rows(&classifier.logits(&episode.query.inputs).unwrap());
         let (network, kept) = classifier.network().unwrap();

@@ -1,10 +1,10 @@
 //! A training episode as features: what every method that compares features starts from.
 
-use candle_core::{D, DType, Tensor};
+use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
 use taper_data::Episode;
-use taper_learn::{Draw, Gradient, Result, TaskNorm, accuracy, is_own};
-use taper_models::{Leaves, Network, Params, State};
+use taper_learn::{Context, Draw, Gradient, Result, accuracy, is_own};
+use taper_models::{Leaves, Params, State};
 use taper_ops::cross_entropy;
 
 /// The features of an episode's images, tracked, and all that is learned as leaves.
@@ -20,29 +20,23 @@ pub(crate) struct Embedded {
 
 impl Embedded {
     /// With all parameters but the head's learned.
-    pub(crate) fn new(network: &Network, norm: TaskNorm, state: &State, episode: &Episode, at: Draw) -> Result<Self> {
-        Self::of(network, norm, state, episode, at, |name| is_own(name) || !network.in_head(name))
+    pub(crate) fn new(context: &Context, state: &State, episode: &Episode, at: Draw) -> Result<Self> {
+        Self::of(context, state, episode, at, |name| is_own(name) || !context.network.in_head(name))
     }
 
     /// With the head's learned too.
-    pub(crate) fn with_head(
-        network: &Network,
-        norm: TaskNorm,
-        state: &State,
-        episode: &Episode,
-        at: Draw,
-    ) -> Result<Self> {
-        Self::of(network, norm, state, episode, at, |_| true)
+    pub(crate) fn with_head(context: &Context, state: &State, episode: &Episode, at: Draw) -> Result<Self> {
+        Self::of(context, state, episode, at, |_| true)
     }
 
     fn of(
-        network: &Network,
-        norm: TaskNorm,
+        context: &Context,
         state: &State,
         episode: &Episode,
         at: Draw,
         learned: impl Fn(&str) -> bool,
     ) -> Result<Self> {
+        let Context { network, norm, .. } = context;
         let leaves = Leaves::new(&state.params.filter(learned))?;
         let params = state.params.merged(&leaves.params());
         let rng = |stream| Some(at.rng(stream));
@@ -64,10 +58,4 @@ impl Embedded {
             ..Gradient::of(loss.to_dtype(DType::F64)?.to_scalar()?, self.leaves.gradient(loss)?)
         })
     }
-}
-
-/// Rows of length one.
-pub(crate) fn unit(x: &Tensor) -> Result<Tensor> {
-    let length = (x.sqr()?.sum_keepdim(D::Minus1)? + 1e-12)?.sqrt()?;
-    Ok(x.broadcast_div(&length)?)
 }

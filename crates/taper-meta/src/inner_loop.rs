@@ -3,22 +3,22 @@
 //!
 //! φ₀ is where the task starts and φₖ₊₁ = φₖ − αₖ ∘ ∇L_support(φₖ), over the parameters that have a
 //! rate; the others stay. The derivative of Σₖ wₖ L_query(φₖ) needs no graph over the whole loop:
-//! with v = w_K ∇L_query(φ_K), walk back,
-//! v ← v − ∇⟨∇L_support(φₖ), αₖ ∘ v⟩ + wₖ ∇L_query(φₖ), with few steps' graphs alive at a time; on the
-//! way ∂/∂αₖ = −∇L_support(φₖ) ∘ v. Memory is that of those few, plus copies of the parameters
+//! with v = w_K ∇L_query(φ_K), go backward,
+//! v ← v − ∇⟨∇L_support(φₖ), αₖ ∘ v⟩ + wₖ ∇L_query(φₖ), with few steps' graphs alive at a time; at
+//! each step ∂/∂αₖ = −∇L_support(φₖ) ∘ v. Memory is that of those few, plus copies of the parameters
 //! ([`Trajectory`]).
 
 use crate::trajectory::{Trajectory, TrajectoryPoint};
 use candle_core::{DType, Tensor};
 use taper_data::{Batch, Episode};
-use taper_learn::{Classifier, LearnError, Result, TaskNorm, accuracy};
+use taper_learn::{Classifier, Context, LearnError, Result, TaskNorm, accuracy};
 use taper_models::{BatchStatistics, Buffers, Forward, Leaves, Mode, Network, Norm, Params, State};
 use taper_ops::cross_entropy;
 
 /// Which derivative the meta-gradient is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Second derivatives left out: v stays as the queries gave it.
+pub(crate) enum Order {
+    /// Without second derivatives: v stays as the queries gave it.
     First,
     /// The derivative itself.
     Second,
@@ -29,7 +29,7 @@ pub enum Order {
 pub(crate) enum Rate {
     /// One for all parameters.
     Same(f64),
-    /// One for each tensor (a scalar) or each number (of the tensor's shape); a parameter that is
+    /// One for each tensor (a scalar) or each element (of the tensor's shape); a parameter that is
     /// not named is not adapted.
     Each(Params),
 }
@@ -76,7 +76,7 @@ impl Rate {
 pub(crate) struct Step {
     /// The step sizes; unused after the last step.
     pub(crate) rate: Rate,
-    /// Parameters of this step alone, in place of those of the same name.
+    /// Parameters of this step only, in place of those of the same name.
     pub(crate) own: Params,
     /// Running statistics of this step, for [`TaskNorm::PerStep`].
     pub(crate) buffers: Buffers,
@@ -95,7 +95,7 @@ impl Step {
 pub(crate) struct Outcome {
     /// Σ wₖ L_query(φₖ).
     pub(crate) loss: f64,
-    /// Share of queries that is right at φ_K.
+    /// Accuracy on the queries at φ_K.
     pub(crate) accuracy: f64,
     /// By φ₀.
     pub(crate) start: Params,
@@ -123,9 +123,14 @@ pub(crate) struct InnerLoop {
 }
 
 impl InnerLoop {
+    /// For a context's network and norm.
+    pub(crate) fn new(context: &Context, order: Order) -> Self {
+        Self { network: context.network.clone(), norm: context.norm, order }
+    }
+
     /// Support logits at φ, and the statistics that queries are normalized by. A support set is
-    /// always normalized by its own statistics: they are the same in training and in use, and no
-    /// query sees another by them.
+    /// always normalized by its own statistics: they are the same in training and at inference, and
+    /// do not depend on queries.
     fn support(&self, params: &Params, step: &Step, inputs: &Tensor) -> Result<(Forward, Buffers)> {
         if self.norm != TaskNorm::PerStep {
             return self.norm.support(&self.network, params, &step.buffers, inputs, None);
@@ -149,7 +154,7 @@ impl InnerLoop {
         training: bool,
     ) -> Result<(Tensor, BatchStatistics)> {
         if self.norm == TaskNorm::PerStep {
-            // as batch norm always does: by the batch in training, by running statistics in use
+            // as batch norm always does: by the batch in training, by running statistics at inference
             let norm = if training { Norm::Batch } else { Norm::Stored };
             let forward = self.per_step(params, step, inputs, norm)?;
             return Ok((logits(&forward, support.ways)?, forward.statistics));
@@ -162,9 +167,9 @@ impl InnerLoop {
         Ok((logits(&forward, support.ways)?, BatchStatistics::default()))
     }
 
-    /// φ_K without its past, φ₀ being `start`.
+    /// φ_K, detached, φ₀ being `start`.
     ///
-    /// Errs at the first loss that is no number.
+    /// Fails at the first loss that is not finite.
     pub(crate) fn descend(&self, start: &Params, steps: &[Step], support: &Batch, source: &str) -> Result<Params> {
         let mut here = start.detached();
         for (number, step) in steps.iter().enumerate() {
@@ -173,9 +178,9 @@ impl InnerLoop {
         Ok(here)
     }
 
-    /// φₖ₊₁ without its past, and the gradient at φₖ with its graph; `number` is k.
+    /// φₖ₊₁, detached, and the gradient at φₖ with its graph; `number` is k.
     ///
-    /// Errs at a loss that is no number.
+    /// Fails at a loss that is not finite.
     pub(crate) fn advance(
         &self,
         here: &Params,
@@ -193,7 +198,7 @@ impl InnerLoop {
         Ok((here.merged(&moved), at))
     }
 
-    /// Does the way back need the gradient of a step?
+    /// Returns `true` if the backward pass needs the gradient of a step.
     pub(crate) fn needs_slope(&self, step: &Step) -> bool {
         self.order == Order::Second || step.rate.is_learned()
     }
@@ -206,13 +211,13 @@ impl InnerLoop {
         last: &Step,
         episode: &Episode,
     ) -> Result<Outcome> {
-        let (mut way, end) = Trajectory::walk(self, start, steps, &episode.support, &episode.source)?;
+        let (mut trajectory, end) = Trajectory::walk(self, start, steps, &episode.support, &episode.source)?;
         let scored = Scored::at(self, &end, last, episode)?;
         let mut loss = scored.loss * last.weight;
         let accuracy = accuracy(&scored.logits, &episode.query.labels)?;
         let (own, mut v) = last.split(&scored.gradient.scaled(last.weight)?);
         let mut gradients = vec![StepGradient { own, statistics: scored.statistics, ..StepGradient::default() }];
-        while let Some(TrajectoryPoint { number, params, slope }) = way.back()? {
+        while let Some(TrajectoryPoint { number, params, slope }) = trajectory.back()? {
             let step = &steps[number];
             let mut here = StepGradient { own: step.own.zeros()?, ..StepGradient::default() };
             let adapted = v.filter(|name| step.rate.adapts(name));
@@ -259,7 +264,7 @@ fn logits(forward: &Forward, ways: usize) -> Result<Tensor> {
         outputs if outputs == ways => Ok(forward.output.clone()),
         outputs if outputs > ways => Ok(forward.output.narrow(1, 0, ways)?),
         outputs => Err(LearnError::Invalid(format!(
-            "this learner's head has {outputs} outputs and can't tell {ways} classes apart: use --ways {outputs} at most"
+            "this learner's head has {outputs} outputs and can't tell {ways} classes apart: use tasks of at most {outputs}"
         ))),
     }
 }
@@ -325,7 +330,7 @@ impl Classifier for Fitted {
         let InnerLoop { network, norm, .. } = &self.inner;
         if norm.transductive() {
             return Err(LearnError::Invalid(
-                "a transductive learner can't be kept as a classifier of single images: train with --norm support"
+                "a transductive learner can't be kept as a classifier of single images: train with the norm `support`"
                     .into(),
             ));
         }
@@ -340,7 +345,7 @@ impl Classifier for Fitted {
     }
 }
 
-/// A network with its head as wide as `ways`, and its parameters: where a task has more classes
+/// A network with its head as wide as `ways`, and its parameters: if a task has more classes
 /// than the head has outputs, the others start as the mean of the learned ones (as Ye and Chao
 /// 2022, "How to Train Your MAML to Excel in Few-Shot Classification", start all of them).
 pub(crate) fn widened(network: &Network, params: &Params, ways: usize) -> Result<(Network, Params)> {

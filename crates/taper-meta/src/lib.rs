@@ -1,5 +1,4 @@
-//! Learning to learn: one file a method, each an `Objective` to train with and an `Adapt` to use,
-//! and a `Method` that says so to the registry.
+#![doc = include_str!("../README.md")]
 
 mod anil;
 mod dense_matching;
@@ -21,13 +20,14 @@ mod svm;
 #[cfg(test)]
 mod test_support;
 
+pub mod training;
 mod trajectory;
 mod transductive;
+mod with_context;
 
 pub use anil::{ANIL, Anil};
 pub use dense_matching::{DENSE_MATCHING, DenseMatching};
-pub use inner_loop::Order;
-pub use maml::{AdaptedMaml, FIRST_ORDER_MAML, MAML, Maml};
+pub use maml::{FIRST_ORDER_MAML, FirstOrderMaml, MAML, Maml};
 pub use maml_plus_plus::{MAML_PLUS_PLUS, MamlPlusPlus};
 pub use matching::{MATCHING, Matching};
 pub use meta_baseline::{META_BASELINE, MetaBaseline};
@@ -36,7 +36,7 @@ pub use meta_sgd::{META_SGD, MetaSgd};
 pub use multitask::SharedTasks;
 pub use proto_maml::{PROTO_MAML, ProtoMaml};
 pub use protonet::{PROTONET, ProtoNet};
-pub use r2d2::{META_OPT_NET_RIDGE, R2D2, R2d2};
+pub use r2d2::{META_OPT_NET_RIDGE, MetaOptNetRidge, R2D2, R2d2};
 pub use relation::{RELATION, Relation};
 pub use reptile::{REPTILE, Reptile};
-pub use transductive::{LAPLACIAN_SHOT, PT_MAP, TIM_GD};
+pub use transductive::{LAPLACIAN_SHOT, LaplacianShot, PT_MAP, PtMap, TIM_GD, TimGd};

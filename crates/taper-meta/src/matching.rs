@@ -6,73 +6,70 @@
 //! softmax of plain cosines, which lie within [−1, 1] and hardly differ; here a learned factor
 //! sharpens it.
 
-use crate::embedded::{Embedded, unit};
+use crate::embedded::Embedded;
+use crate::with_context::WithContext;
 use candle_core::{Device, Tensor};
 use taper_data::{Batch, Episode};
-use taper_learn::heads::{Embedding, TaskEmbedding};
+use taper_learn::heads::{FeatureHead, TaskEmbedding, unit_length};
 use taper_learn::{
-    Adapt, Classifier, Draw, Episodic, Gradient, Kind, Method, OWN, Objective, Result, Setting, Setup, TaskNorm,
-    Training, own_params,
+    Adapt, Classifier, Context, Draw, Gradient, Kind, MethodInfo, OWN, Objective, Registered, Result, TaskNorm,
+    Training, TypedMethod, method_settings, own_params,
 };
-use taper_models::{Buffers, Head, Network, Params, State};
-use taper_ops::{log_softmax, one_hot, rng, uniform};
+use taper_models::{Buffers, Head, Params, State};
+use taper_ops::{log_softmax, matmul, matmul_nt, one_hot, rng, sigmoid, uniform};
 
-/// Matching networks in the registry.
-pub const MATCHING: Method = Method {
-    name: "matching",
-    title: "Matching Networks",
-    kind: Kind::Meta,
-    paper: "Vinyals et al. 2016",
-    transductive: false,
-    norm: TaskNorm::Support,
-    settings: &[
-        Setting { name: "full-context", default: 0.0, about: "1 to embed images in the context of the support" },
-        Setting { name: "readings", default: 3.0, about: "times that a query reads the support, in full context" },
-    ],
-    training: Training::Episodes(Episodic {
-        pretrained: false,
-        head: |_| Head::Identity,
-        own,
-        objective: |setup| Ok(Box::new(Matching::of(setup)?)),
-    }),
-    learner: |setup, state| {
-        let own = own_params(&state.params);
-        Ok(Box::new(AdaptedMatching { matching: Matching::of(setup)?, own, embedding: Embedding::of(setup, state) }))
-    },
-};
+/// Matching networks in a registry.
+pub const MATCHING: Registered<Matching> = Registered::new();
 
-/// The factor of cosines, as its logarithm; and three LSTMs as wide as the features.
-fn own(setup: &Setup, seed: u64) -> Result<State> {
-    let mut own: Vec<(String, Tensor)> = vec![("scale".into(), Tensor::full(10f32.ln(), (), &Device::Cpu)?)];
-    if setup.settings.is_on("full-context")? {
-        let d = setup.network.backbone().width();
-        for (name, inputs) in [("forwards", d), ("backwards", d), ("query", 2 * d)] {
-            own.extend(Lstm::init(name, inputs, d, seed)?);
-        }
+method_settings! {
+    /// Learns an embedding in which attention to the support finds the label.
+    pub struct Matching {
+        /// Whether images are embedded in the context of the support.
+        pub full_context: bool = false;
+        /// Times that a query reads the support, in full context.
+        pub readings: usize = 3;
     }
-    let params: Params = own.into_iter().collect();
-    Ok(State { params: params.prefixed(OWN), buffers: Buffers::default() })
 }
 
-/// Learns an embedding in which attention to the support finds the label.
-#[derive(Debug, Clone)]
-pub struct Matching {
-    network: Network,
-    norm: TaskNorm,
-    full_context: bool,
-    readings: usize,
+impl TypedMethod for Matching {
+    const INFO: MethodInfo = MethodInfo {
+        name: "matching",
+        title: "Matching Networks",
+        kind: Kind::Meta,
+        paper: "Vinyals et al. 2016",
+        transductive: false,
+        norm: TaskNorm::Support,
+        training: Training::Episodes { pretrained: false },
+    };
+
+    fn head(_ways: usize) -> Head {
+        Head::Identity
+    }
+
+    /// The factor of cosines, as its logarithm; in full context, three LSTMs as wide as the features.
+    fn own(&self, context: &Context, seed: u64) -> Result<State> {
+        let mut own: Vec<(String, Tensor)> = vec![("scale".into(), Tensor::full(10f32.ln(), (), &Device::Cpu)?)];
+        if self.full_context {
+            let d = context.network.backbone().width();
+            for (name, inputs) in [("forwards", d), ("backwards", d), ("query", 2 * d)] {
+                own.extend(Lstm::init(name, inputs, d, seed)?);
+            }
+        }
+        let params: Params = own.into_iter().collect();
+        Ok(State { params: params.prefixed(OWN), buffers: Buffers::default() })
+    }
+
+    fn objective(&self, context: &Context) -> Result<Box<dyn Objective<Item = Episode>>> {
+        Ok(Box::new(WithContext::new(self, context)))
+    }
+
+    fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
+        let head = MatchingHead { matching: self.clone(), own: own_params(&state.params) };
+        Ok(context.on_features(head, &state))
+    }
 }
 
 impl Matching {
-    fn of(setup: &Setup) -> Result<Self> {
-        Ok(Self {
-            network: setup.network.clone(),
-            norm: setup.norm,
-            full_context: setup.settings.is_on("full-context")?,
-            readings: setup.settings.count("readings")?,
-        })
-    }
-
     /// The support in its own context, `(n, d)`: g(xᵢ, S) = h→ᵢ + h←ᵢ + g′(xᵢ) (appendix A.2).
     fn support(&self, own: &Params, features: &Tensor) -> Result<Tensor> {
         if !self.full_context {
@@ -106,8 +103,8 @@ impl Matching {
         let mut memory = lstm.empty(features.dim(0)?, features)?;
         let mut h = features.clone();
         for _ in 0..self.readings {
-            let attention = log_softmax(&h.matmul(&support.t()?.contiguous()?)?)?.exp()?;
-            let r = attention.matmul(support)?;
+            let attention = log_softmax(&matmul_nt(&h, support)?)?.exp()?;
+            let r = matmul(&attention, support)?;
             memory = lstm.step(&Tensor::cat(&[features, &r], 1)?, &Memory { output: h, cell: memory.cell })?;
             h = (&memory.output + features)?;
         }
@@ -118,45 +115,39 @@ impl Matching {
     fn logits(&self, own: &Params, query: &Tensor, support: &Tensor, labels: &Batch) -> Result<Tensor> {
         let support = self.support(own, support)?;
         let query = self.query(own, query, &support)?;
-        let cosines = unit(&query)?.matmul(&unit(&support)?.t()?.contiguous()?)?;
+        let cosines = matmul_nt(&unit_length(&query)?, &unit_length(&support)?)?;
         let attention = log_softmax(&cosines.broadcast_mul(&own.get("scale")?.exp()?)?)?.exp()?;
-        let probability = attention.matmul(&one_hot(&labels.labels, labels.ways, attention.dtype())?)?;
+        let probability = matmul(&attention, &one_hot(&labels.labels, labels.ways, attention.dtype())?)?;
         Ok((probability + 1e-12)?.log()?)
     }
 }
 
-impl Objective for Matching {
+impl Objective for WithContext<Matching> {
     type Item = Episode;
 
     fn gradient(&self, state: &State, episode: &Episode, at: Draw) -> Result<Gradient> {
-        let embedded = Embedded::new(&self.network, self.norm, state, episode, at)?;
+        let embedded = Embedded::new(&self.context, state, episode, at)?;
         let own = own_params(&embedded.params);
-        let logits = self.logits(&own, &embedded.query, &embedded.support, &episode.support)?;
+        let logits = self.method.logits(&own, &embedded.query, &embedded.support, &episode.support)?;
         embedded.cross_entropy(&logits, episode)
     }
 }
 
-struct AdaptedMatching {
+/// Matching with what it has learned.
+#[derive(Debug, Clone)]
+struct MatchingHead {
     matching: Matching,
     own: Params,
-    embedding: Embedding,
 }
 
-impl Adapt for AdaptedMatching {
-    fn adapt(&self, support: &Batch, _seed: u64) -> Result<Box<dyn Classifier>> {
-        let (features, task) = self.embedding.support(&support.inputs)?;
-        let (matching, own) = (self.matching.clone(), self.own.clone());
-        Ok(Box::new(Matched { matching, own, task, features, support: support.clone() }))
-    }
-
-    fn transductive(&self) -> bool {
-        self.embedding.norm().transductive()
+impl FeatureHead for MatchingHead {
+    fn fit(&self, features: &Tensor, support: &Batch, task: TaskEmbedding, _seed: u64) -> Result<Box<dyn Classifier>> {
+        Ok(Box::new(Matched { head: self.clone(), task, features: features.clone(), support: support.clone() }))
     }
 }
 
 struct Matched {
-    matching: Matching,
-    own: Params,
+    head: MatchingHead,
     task: TaskEmbedding,
     features: Tensor,
     support: Batch,
@@ -165,7 +156,8 @@ struct Matched {
 impl Classifier for Matched {
     fn logits(&self, inputs: &Tensor) -> Result<Tensor> {
         let query = self.task.query(inputs)?;
-        Ok(self.matching.logits(&self.own, &query, &self.features, &self.support)?.detach())
+        let MatchingHead { matching, own } = &self.head;
+        Ok(matching.logits(own, &query, &self.features, &self.support)?.detach())
     }
 }
 
@@ -207,14 +199,12 @@ impl Lstm {
     }
 
     fn step(&self, x: &Tensor, memory: &Memory) -> Result<Memory> {
-        let gates = (x.matmul(&self.input.t()?.contiguous()?)?
-            + memory.output.matmul(&self.hidden.t()?.contiguous()?)?)?
-        .broadcast_add(&self.bias)?;
+        let gates =
+            (matmul_nt(x, &self.input)? + matmul_nt(&memory.output, &self.hidden)?)?.broadcast_add(&self.bias)?;
         let d = self.hidden.dim(1)?;
         let gate = |place: usize| gates.narrow(1, place * d, d)?.contiguous();
-        let sigmoid = |x: Tensor| (x.neg()?.exp()? + 1.0)?.recip();
-        let (input, forget) = (sigmoid(gate(0)?)?, sigmoid(gate(1)?)?);
-        let (candidate, output) = (gate(2)?.tanh()?, sigmoid(gate(3)?)?);
+        let (input, forget) = (sigmoid(&gate(0)?)?, sigmoid(&gate(1)?)?);
+        let (candidate, output) = (gate(2)?.tanh()?, sigmoid(&gate(3)?)?);
         let cell = ((forget * &memory.cell)? + (input * candidate)?)?;
         Ok(Memory { output: (output * cell.tanh()?)?, cell })
     }
@@ -223,22 +213,24 @@ impl Lstm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_support::{largest_error, objective, start, task};
+    use crate::test_support::{largest_error, start, task};
 
     #[test]
     fn the_gradient_equals_finite_differences_with_and_without_full_context() {
-        for full in [0.0, 1.0] {
-            let (setup, state) = start(&MATCHING, TaskNorm::Support, &[("full-context", full)], 1);
-            let error = largest_error(objective(&MATCHING, &setup).as_ref(), &state);
-            assert!(error < 1e-7, "full context {full}: relative error {error:e}");
+        for full_context in [false, true] {
+            let method = Matching { full_context, ..Matching::default() };
+            let (context, state) = start(&method, TaskNorm::Support, 1);
+            let error = largest_error(method.objective(&context).unwrap().as_ref(), &state);
+            assert!(error < 1e-7, "full context {full_context}: relative error {error:e}");
         }
     }
 
     #[test]
-    fn probabilities_of_the_classes_add_up_to_one_and_queries_do_not_see_each_other() {
-        let (setup, state) = start(&MATCHING, TaskNorm::Support, &[("full-context", 1.0)], 1);
+    fn probabilities_of_the_classes_add_up_to_one_and_queries_are_classified_separately() {
+        let method = Matching { full_context: true, ..Matching::default() };
+        let (context, state) = start(&method, TaskNorm::Support, 1);
         let episode = task();
-        let classifier = (MATCHING.learner)(&setup, state).unwrap().adapt(&episode.support, 0).unwrap();
+        let classifier = method.learner(&context, state).unwrap().adapt(&episode.support, 0).unwrap();
         let rows = |inputs: &Tensor| classifier.logits(inputs).unwrap().exp().unwrap().to_vec2::<f64>().unwrap();
         let (together, alone) = (rows(&episode.query.inputs), rows(&episode.query.inputs.narrow(0, 1, 1).unwrap()));
         assert!(together.iter().all(|row| (row.iter().sum::<f64>() - 1.0).abs() < 1e-6));

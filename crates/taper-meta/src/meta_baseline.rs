@@ -2,77 +2,81 @@
 //! Meta-Learning for Few-Shot Learning"): an ordinary classifier is trained first, then its features
 //! are meta-trained with nearest class mean by cosine, scaled by a learned τ.
 
-use crate::embedded::{Embedded, unit};
+use crate::embedded::Embedded;
+use crate::with_context::WithContext;
 use candle_core::{Device, Tensor};
 use taper_data::{Batch, Episode};
-use taper_learn::heads::{Embedding, TaskEmbedding, class_means};
+use taper_learn::heads::{FeatureHead, TaskEmbedding, class_means, unit_length};
 use taper_learn::{
-    Adapt, Classifier, Draw, Episodic, Gradient, Kind, Method, OWN, Objective, Result, TaskNorm, Training, own_params,
+    Adapt, Classifier, Context, Draw, Gradient, Kind, MethodInfo, OWN, Objective, Registered, Result, TaskNorm,
+    Training, TypedMethod, method_settings, own_params,
 };
-use taper_models::{Buffers, Head, Network, Params, State};
+use taper_models::{Buffers, Head, Params, State};
 
-/// Meta-Baseline in the registry.
-pub const META_BASELINE: Method = Method {
-    name: "meta-baseline",
-    title: "Meta-Baseline",
-    kind: Kind::Meta,
-    paper: "Chen et al. 2021",
-    transductive: false,
-    norm: TaskNorm::Support,
-    settings: &[],
-    training: Training::Episodes(Episodic {
-        pretrained: true,
-        head: |_| Head::Identity,
-        own: |_, _| {
-            let params: Params =
-                [(format!("{OWN}.scale"), Tensor::full(10f32, (), &Device::Cpu)?)].into_iter().collect();
-            Ok(State { params, buffers: Buffers::default() })
-        },
-        objective: |setup| Ok(Box::new(MetaBaseline { network: setup.network.clone(), norm: setup.norm })),
-    }),
-    learner: |setup, state| {
-        let own = own_params(&state.params);
-        Ok(Box::new(AdaptedMetaBaseline { own, embedding: Embedding::of(setup, state) }))
-    },
-};
+/// Meta-Baseline in a registry.
+pub const META_BASELINE: Registered<MetaBaseline> = Registered::new();
 
-/// Meta-trains features for nearest class mean by cosine.
-#[derive(Debug, Clone)]
-pub struct MetaBaseline {
-    network: Network,
-    norm: TaskNorm,
+method_settings! {
+    /// Meta-trains features for nearest class mean by cosine.
+    pub struct MetaBaseline {}
+}
+
+impl TypedMethod for MetaBaseline {
+    const INFO: MethodInfo = MethodInfo {
+        name: "meta-baseline",
+        title: "Meta-Baseline",
+        kind: Kind::Meta,
+        paper: "Chen et al. 2021",
+        transductive: false,
+        norm: TaskNorm::Support,
+        training: Training::Episodes { pretrained: true },
+    };
+
+    fn head(_ways: usize) -> Head {
+        Head::Identity
+    }
+
+    /// The scale τ.
+    fn own(&self, _context: &Context, _seed: u64) -> Result<State> {
+        let scale = Tensor::full(10f32, (), &Device::Cpu)?;
+        let params: Params = [(format!("{OWN}.scale"), scale)].into_iter().collect();
+        Ok(State { params, buffers: Buffers::default() })
+    }
+
+    fn objective(&self, context: &Context) -> Result<Box<dyn Objective<Item = Episode>>> {
+        Ok(Box::new(WithContext::new(self, context)))
+    }
+
+    fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
+        Ok(context.on_features(CosineHead { own: own_params(&state.params) }, &state))
+    }
 }
 
 /// Eq. 2: τ · cos(f(x), w_c), `(m, ways)`.
 fn cosines(own: &Params, query: &Tensor, means: &Tensor) -> Result<Tensor> {
-    let cosines = unit(query)?.matmul(&unit(means)?.t()?.contiguous()?)?;
+    let cosines = taper_ops::matmul_nt(&unit_length(query)?, &unit_length(means)?)?;
     Ok(cosines.broadcast_mul(own.get("scale")?)?)
 }
 
-impl Objective for MetaBaseline {
+impl Objective for WithContext<MetaBaseline> {
     type Item = Episode;
 
     fn gradient(&self, state: &State, episode: &Episode, at: Draw) -> Result<Gradient> {
-        let embedded = Embedded::new(&self.network, self.norm, state, episode, at)?;
+        let embedded = Embedded::new(&self.context, state, episode, at)?;
         let means = class_means(&embedded.support, &episode.support.labels, episode.support.ways)?;
         embedded.cross_entropy(&cosines(&own_params(&embedded.params), &embedded.query, &means)?, episode)
     }
 }
 
-struct AdaptedMetaBaseline {
+/// Nearest class mean by cosine, with the learned scale.
+struct CosineHead {
     own: Params,
-    embedding: Embedding,
 }
 
-impl Adapt for AdaptedMetaBaseline {
-    fn adapt(&self, support: &Batch, _seed: u64) -> Result<Box<dyn Classifier>> {
-        let (features, task) = self.embedding.support(&support.inputs)?;
-        let means = class_means(&features, &support.labels, support.ways)?;
+impl FeatureHead for CosineHead {
+    fn fit(&self, features: &Tensor, support: &Batch, task: TaskEmbedding, _seed: u64) -> Result<Box<dyn Classifier>> {
+        let means = class_means(features, &support.labels, support.ways)?;
         Ok(Box::new(CosineMeans { own: self.own.clone(), means, task }))
-    }
-
-    fn transductive(&self) -> bool {
-        self.embedding.norm().transductive()
     }
 }
 
@@ -91,12 +95,12 @@ impl Classifier for CosineMeans {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_support::{largest_error, objective, start};
+    use crate::test_support::{largest_error, start};
 
     #[test]
     fn the_gradient_equals_finite_differences_scale_included() {
-        let (setup, state) = start(&META_BASELINE, TaskNorm::Support, &[], 1);
-        let error = largest_error(objective(&META_BASELINE, &setup).as_ref(), &state);
+        let (context, state) = start(&MetaBaseline {}, TaskNorm::Support, 1);
+        let error = largest_error(MetaBaseline {}.objective(&context).unwrap().as_ref(), &state);
         assert!(error < 1e-7, "relative error {error:e}");
     }
 }

@@ -27,7 +27,8 @@ impl SharedTasks {
     /// Splits `classes`, group by group, into tasks of `ways` classes by `seed`; classes left over
     /// are not used.
     ///
-    /// Errs when no group has enough classes.
+    /// # Errors
+    /// Returns an error if no group has enough classes.
     pub fn new(dataset: &dyn Dataset, classes: &[u32], ways: usize, seed: u64) -> Result<Self> {
         let images = images_by_class(dataset);
         let mut groups: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
@@ -49,7 +50,7 @@ impl SharedTasks {
         if tasks.is_empty() {
             return Err(LearnError::Data(DataError::Unfillable {
                 asked: format!("{ways} classes"),
-                limit: format!("the largest group has {largest}, use --ways {largest} at most"),
+                limit: format!("the largest group has {largest}: use tasks of {largest} classes at most"),
             }));
         }
         Ok(Self { tasks, ways })
@@ -84,7 +85,7 @@ impl SharedTasks {
         self.tasks.len()
     }
 
-    /// Is there none? There never is none.
+    /// Always `false`: [`Self::new`] requires a task.
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty()
     }
@@ -110,7 +111,7 @@ mod tests {
     use taper_data::{Glyphs, GlyphsSize};
 
     #[test]
-    fn test_images_are_no_training_images_and_none_is_lost() {
+    fn test_images_are_not_training_images_and_none_is_lost() {
         let glyphs = Glyphs::new(0, GlyphsSize { alphabets: 2, characters: 6, drawings: 5 }).unwrap();
         let classes: Vec<u32> = (0..12).collect();
         let whole = SharedTasks::new(&glyphs, &classes, 3, 1).unwrap();

@@ -3,149 +3,183 @@
 //! through. And MetaOptNet's ridge head (Lee et al. 2019), which is the same with λ fixed.
 
 use crate::embedded::Embedded;
+use crate::with_context::WithContext;
 use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 use taper_data::{Batch, Episode};
-use taper_learn::heads::{Embedding, LinearOnFeatures};
+use taper_learn::heads::{FeatureHead, LinearOnFeatures, TaskEmbedding};
 use taper_learn::{
-    Adapt, Classifier, Draw, Episodic, Gradient, Kind, Method, OWN, Objective, Result, Setting, Setup, TaskNorm,
-    Training, own_params,
+    Adapt, Classifier, Context, Draw, Gradient, Kind, LearnError, MethodInfo, MethodSettings, OWN, Objective,
+    Registered, Result, TaskNorm, Training, TypedMethod, method_settings, own_params,
 };
-use taper_models::{Buffers, Head, Network, Params, State};
-use taper_ops::{inverse, linear, one_hot};
+use taper_models::{Buffers, Head, Params, State};
+use taper_ops::{inverse, linear, matmul, matmul_nt, matmul_tn, one_hot};
 
-/// R2-D2 in the registry.
-pub const R2D2: Method = Method {
-    name: "r2d2",
-    title: "R2-D2",
-    kind: Kind::Meta,
-    paper: "Bertinetto et al. 2019",
-    transductive: false,
-    norm: TaskNorm::Support,
-    settings: &[Setting { name: "penalty", default: 1.0, about: "where the learned penalty λ starts" }],
-    training: Training::Episodes(Episodic {
-        pretrained: false,
-        head: |_| Head::Identity,
-        own: |setup, _| own(setup, true),
-        objective: |setup| Ok(Box::new(R2d2::of(setup)?)),
-    }),
-    learner,
-};
+/// R2-D2 in a registry.
+pub const R2D2: Registered<R2d2> = Registered::new();
 
-/// MetaOptNet with a ridge regression head in the registry.
-pub const META_OPT_NET_RIDGE: Method = Method {
-    name: "meta-opt-net-ridge",
-    title: "MetaOptNet, ridge",
-    paper: "Lee et al. 2019",
-    settings: &[Setting { name: "penalty", default: 1.0, about: "the penalty λ" }],
-    training: Training::Episodes(Episodic {
-        pretrained: false,
-        head: |_| Head::Identity,
-        own: |setup, _| own(setup, false),
-        objective: |setup| Ok(Box::new(R2d2::of(setup)?)),
-    }),
-    ..R2D2
-};
+/// MetaOptNet with a ridge regression head in a registry.
+pub const META_OPT_NET_RIDGE: Registered<MetaOptNetRidge> = Registered::new();
 
-/// The scale α and shift β of predictions, and log λ where it is learned.
-fn own(setup: &Setup, penalty: bool) -> Result<State> {
-    let scalar = |value: f64| Tensor::full(value as f32, (), &Device::Cpu);
-    let mut own = vec![("scale".to_string(), scalar(10f64.ln())?), ("shift".to_string(), scalar(0.0)?)];
-    if penalty {
-        own.push(("penalty".into(), scalar(setup.settings.get("penalty")?.ln())?));
+method_settings! {
+    /// Learns features on which ridge regression classifies, and its penalty.
+    pub struct R2d2 {
+        /// The penalty λ; R2-D2 learns it from there.
+        pub penalty: f64 = 1.0;
     }
-    let params: Params = own.into_iter().collect();
-    Ok(State { params: params.prefixed(OWN), buffers: Buffers::default() })
 }
 
-fn learner(setup: &Setup, state: State) -> Result<Box<dyn Adapt>> {
-    let own = own_params(&state.params);
-    Ok(Box::new(AdaptedR2d2 { r2d2: R2d2::of(setup)?, own, embedding: Embedding::of(setup, state) }))
+/// MetaOptNet's ridge head: [`R2d2`] with its penalty fixed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MetaOptNetRidge(pub R2d2);
+
+impl MethodSettings for MetaOptNetRidge {
+    const FIELDS: &'static [(&'static str, &'static str)] = R2d2::FIELDS;
 }
 
-/// Learns features on which ridge regression classifies.
-#[derive(Debug, Clone)]
-pub struct R2d2 {
-    network: Network,
-    norm: TaskNorm,
+impl TypedMethod for R2d2 {
+    const INFO: MethodInfo = MethodInfo {
+        name: "r2d2",
+        title: "R2-D2",
+        kind: Kind::Meta,
+        paper: "Bertinetto et al. 2019",
+        transductive: false,
+        norm: TaskNorm::Support,
+        training: Training::Episodes { pretrained: false },
+    };
+
+    fn head(_ways: usize) -> Head {
+        Head::Identity
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.penalty > 0.0 {
+            true => Ok(()),
+            false => Err(LearnError::Invalid(format!("a ridge penalty is {}: use one above 0", self.penalty))),
+        }
+    }
+
+    /// log α and β, the scale and shift of predictions, and log λ.
+    fn own(&self, _context: &Context, _seed: u64) -> Result<State> {
+        own([("scale", 10f64.ln()), ("shift", 0.0), ("penalty", self.penalty.ln())])
+    }
+
+    fn objective(&self, context: &Context) -> Result<Box<dyn Objective<Item = Episode>>> {
+        Ok(Box::new(WithContext::new(self, context)))
+    }
+
+    fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
+        let head = RidgeHead { penalty: self.penalty, own: own_params(&state.params) };
+        Ok(context.on_features(head, &state))
+    }
+}
+
+impl TypedMethod for MetaOptNetRidge {
+    const INFO: MethodInfo =
+        MethodInfo { name: "meta-opt-net-ridge", title: "MetaOptNet, ridge", paper: "Lee et al. 2019", ..R2d2::INFO };
+
+    fn head(_ways: usize) -> Head {
+        Head::Identity
+    }
+
+    fn check(&self) -> Result<()> {
+        self.0.check()
+    }
+
+    /// log α and β, the scale and shift of predictions.
+    fn own(&self, _context: &Context, _seed: u64) -> Result<State> {
+        own([("scale", 10f64.ln()), ("shift", 0.0)])
+    }
+
+    fn objective(&self, context: &Context) -> Result<Box<dyn Objective<Item = Episode>>> {
+        self.0.objective(context)
+    }
+
+    fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
+        self.0.learner(context, state)
+    }
+}
+
+/// Scalars of its own.
+fn own<const N: usize>(values: [(&str, f64); N]) -> Result<State> {
+    let scalar =
+        |(name, value): (&str, f64)| Ok((format!("{OWN}.{name}"), Tensor::full(value as f32, (), &Device::Cpu)?));
+    let params: Params = values.into_iter().map(scalar).collect::<Result<_>>()?;
+    Ok(State { params, buffers: Buffers::default() })
+}
+
+/// Ridge regression with what is learned about it; without a learned penalty, with the fixed one.
+struct RidgeHead {
     penalty: f64,
+    own: Params,
 }
 
-impl R2d2 {
-    fn of(setup: &Setup) -> Result<Self> {
-        Ok(Self { network: setup.network.clone(), norm: setup.norm, penalty: setup.settings.get("penalty")? })
-    }
-
+impl RidgeHead {
     /// Weight `(ways, d)` and bias `(ways)` of the calibrated predictions α X W + β (eq. 5), with
     /// W = Xᵀ (X Xᵀ + λ)⁻¹ Y (eq. 4): an inverse of n x n for n support images. Features are
     /// divided by √d, so that λ = 1 means the same at any width.
-    fn head(&self, own: &Params, features: &Tensor, support: &Batch) -> Result<(Tensor, Tensor)> {
+    fn solve(&self, features: &Tensor, support: &Batch) -> Result<(Tensor, Tensor)> {
         let (n, d) = features.dims2()?;
         let x = (features / (d as f64).sqrt())?;
         let y = one_hot(&support.labels, support.ways, x.dtype())?;
         let eye = Tensor::eye(n, x.dtype(), x.device())?;
-        let ridge = match own.get("penalty") {
+        let ridge = match self.own.get("penalty") {
             Ok(log) => eye.broadcast_mul(&log.exp()?)?,
             Err(_) => (eye * self.penalty)?,
         };
-        let gram = (x.matmul(&x.t()?.contiguous()?)? + ridge)?;
-        let dual = inverse(&gram)?.matmul(&y)?;
-        let weight = dual.t()?.contiguous()?.matmul(&x)?.broadcast_mul(&own.get("scale")?.exp()?)?;
-        let bias = own.get("shift")?.broadcast_as(support.ways)?;
+        let gram = (matmul_nt(&x, &x)? + ridge)?;
+        let dual = matmul(&inverse(&gram)?, &y)?;
+        let weight = matmul_tn(&dual, &x)?.broadcast_mul(&self.own.get("scale")?.exp()?)?;
+        let bias = self.own.get("shift")?.broadcast_as(support.ways)?;
         Ok(((weight / (d as f64).sqrt())?, bias.contiguous()?))
     }
 }
 
-impl Objective for R2d2 {
+impl Objective for WithContext<R2d2> {
     type Item = Episode;
 
     fn gradient(&self, state: &State, episode: &Episode, at: Draw) -> Result<Gradient> {
-        let embedded = Embedded::new(&self.network, self.norm, state, episode, at)?;
-        let (weight, bias) = self.head(&own_params(&embedded.params), &embedded.support, &episode.support)?;
+        let embedded = Embedded::new(&self.context, state, episode, at)?;
+        let head = RidgeHead { penalty: self.method.penalty, own: own_params(&embedded.params) };
+        let (weight, bias) = head.solve(&embedded.support, &episode.support)?;
         embedded.cross_entropy(&linear(&embedded.query, &weight, &bias)?, episode)
     }
 }
 
-struct AdaptedR2d2 {
-    r2d2: R2d2,
-    own: Params,
-    embedding: Embedding,
-}
-
-impl Adapt for AdaptedR2d2 {
-    fn adapt(&self, support: &Batch, _seed: u64) -> Result<Box<dyn Classifier>> {
-        let (features, task) = self.embedding.support(&support.inputs)?;
-        let (weight, bias) = self.r2d2.head(&self.own, &features, support)?;
+impl FeatureHead for RidgeHead {
+    fn fit(&self, features: &Tensor, support: &Batch, task: TaskEmbedding, _seed: u64) -> Result<Box<dyn Classifier>> {
+        let (weight, bias) = self.solve(features, support)?;
         Ok(Box::new(LinearOnFeatures::new(task, weight.detach(), bias.detach())))
-    }
-
-    fn transductive(&self) -> bool {
-        self.embedding.norm().transductive()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_support::{largest_error, objective, start};
+    use crate::test_support::{largest_error, start};
+
+    fn error(method: &impl TypedMethod) -> f64 {
+        let (context, state) = start(method, TaskNorm::Support, 1);
+        largest_error(method.objective(&context).unwrap().as_ref(), &state)
+    }
 
     #[test]
     fn the_gradient_equals_finite_differences_penalty_and_scale_included() {
-        for method in [&R2D2, &META_OPT_NET_RIDGE] {
-            let (setup, state) = start(method, TaskNorm::Support, &[("penalty", 0.5)], 1);
-            let error = largest_error(objective(method, &setup).as_ref(), &state);
-            assert!(error < 1e-7, "{}: relative error {error:e}", method.name);
+        let (learned, fixed) = (R2d2 { penalty: 0.5 }, MetaOptNetRidge(R2d2 { penalty: 0.5 }));
+        for (name, error) in [("learned", error(&learned)), ("fixed", error(&fixed))] {
+            assert!(error < 1e-7, "{name} penalty: relative error {error:e}");
         }
     }
 
     #[test]
     fn the_normal_equations_hold() {
-        let (setup, _) = start(&R2D2, TaskNorm::Support, &[("penalty", 0.3)], 1);
-        let r2d2 = R2d2::of(&setup).unwrap();
-        let own = own_params(&own(&setup, true).unwrap().to_dtype(candle_core::DType::F64).unwrap().params);
+        let (_, state) = start(&R2d2 { penalty: 0.3 }, TaskNorm::Support, 1);
+        let head = RidgeHead { penalty: 0.3, own: own_params(&state.params) };
         let d = 4;
         let x = uniform_f64((6, d));
         let support = Batch::new(x.clone(), &[0, 0, 1, 1, 2, 2], 3).unwrap();
-        let (weight, _) = r2d2.head(&own, &x, &support).unwrap();
+        let (weight, _) = head.solve(&x, &support).unwrap();
         // (XᵀX + λ d) W = Xᵀ Y for features that are not divided by √d; the scale is 10
         let w = (weight.t().unwrap() / 10.0).unwrap().contiguous().unwrap();
         let xt = x.t().unwrap().contiguous().unwrap();

@@ -6,56 +6,71 @@
 //! class of several shots is their mean, the paper's sum up to a factor.
 
 use crate::embedded::Embedded;
+use crate::with_context::WithContext;
 use candle_core::Tensor;
 use taper_data::{Batch, Episode};
-use taper_learn::heads::{Embedding, TaskEmbedding, class_means};
+use taper_learn::heads::{FeatureHead, TaskEmbedding, class_means};
 use taper_learn::{
-    Adapt, Classifier, Draw, Episodic, Gradient, Kind, Method, OWN, Objective, Result, Setting, Setup, TaskNorm,
-    Training, own_params,
+    Adapt, Classifier, Context, Draw, Gradient, Kind, LearnError, MethodInfo, OWN, Objective, Registered, Result,
+    TaskNorm, Training, TypedMethod, method_settings, own_params,
 };
-use taper_models::{Buffers, Head, Network, Params, State};
+use taper_models::{Buffers, Head, Params, State};
 use taper_ops::{linear, one_hot, relu, rng, uniform};
 
-/// Relation networks in the registry.
-pub const RELATION: Method = Method {
-    name: "relation",
-    title: "Relation Network",
-    kind: Kind::Meta,
-    paper: "Sung et al. 2018",
-    transductive: false,
-    norm: TaskNorm::Support,
-    settings: &[Setting { name: "hidden", default: 64.0, about: "hidden units of the relation module" }],
-    training: Training::Episodes(Episodic {
-        pretrained: false,
-        head: |_| Head::Identity,
-        own,
-        objective: |setup| Ok(Box::new(Relation { network: setup.network.clone(), norm: setup.norm })),
-    }),
-    learner: |setup, state| {
-        let own = own_params(&state.params);
-        Ok(Box::new(AdaptedRelation { own, embedding: Embedding::of(setup, state) }))
-    },
-};
+/// Relation networks in a registry.
+pub const RELATION: Registered<Relation> = Registered::new();
 
-/// Two layers, as PyTorch begins them.
-fn own(setup: &Setup, seed: u64) -> Result<State> {
-    let (d, hidden) = (setup.network.backbone().width(), setup.settings.count("hidden")?);
-    let mut params: Vec<(String, Tensor)> = Vec::new();
-    for (layer, inputs, outputs) in [("first", 2 * d, hidden), ("second", hidden, 1)] {
-        let bound = 1.0 / (inputs as f32).sqrt();
-        for (part, shape) in [("weight", vec![outputs, inputs]), ("bias", vec![outputs])] {
-            let name = format!("{OWN}.{layer}.{part}");
-            params.push((name.clone(), uniform(&mut rng(seed, &name, 0), shape, -bound, bound)?));
-        }
+method_settings! {
+    /// Learns an embedding f and a relation module g.
+    pub struct Relation {
+        /// Hidden units of the relation module.
+        pub hidden: usize = 64;
     }
-    Ok(State { params: params.into_iter().collect(), buffers: Buffers::default() })
 }
 
-/// Learns an embedding f and a relation module g.
-#[derive(Debug, Clone)]
-pub struct Relation {
-    network: Network,
-    norm: TaskNorm,
+impl TypedMethod for Relation {
+    const INFO: MethodInfo = MethodInfo {
+        name: "relation",
+        title: "Relation Network",
+        kind: Kind::Meta,
+        paper: "Sung et al. 2018",
+        transductive: false,
+        norm: TaskNorm::Support,
+        training: Training::Episodes { pretrained: false },
+    };
+
+    fn head(_ways: usize) -> Head {
+        Head::Identity
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.hidden {
+            0 => Err(LearnError::Invalid("a relation module of 0 hidden units relates nothing: use 64".into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Two layers, as PyTorch initializes them.
+    fn own(&self, context: &Context, seed: u64) -> Result<State> {
+        let (d, hidden) = (context.network.backbone().width(), self.hidden);
+        let mut params: Vec<(String, Tensor)> = Vec::new();
+        for (layer, inputs, outputs) in [("first", 2 * d, hidden), ("second", hidden, 1)] {
+            let bound = 1.0 / (inputs as f32).sqrt();
+            for (part, shape) in [("weight", vec![outputs, inputs]), ("bias", vec![outputs])] {
+                let name = format!("{OWN}.{layer}.{part}");
+                params.push((name.clone(), uniform(&mut rng(seed, &name, 0), shape, -bound, bound)?));
+            }
+        }
+        Ok(State { params: params.into_iter().collect(), buffers: Buffers::default() })
+    }
+
+    fn objective(&self, context: &Context) -> Result<Box<dyn Objective<Item = Episode>>> {
+        Ok(Box::new(WithContext::new(self, context)))
+    }
+
+    fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
+        Ok(context.on_features(RelationHead { own: own_params(&state.params) }, &state))
+    }
 }
 
 /// Relation scores r = g([class, query]) before the sigmoid, `(m, ways)` (eq. 1).
@@ -68,34 +83,29 @@ fn scores(own: &Params, query: &Tensor, classes: &Tensor) -> Result<Tensor> {
     Ok(linear(&hidden, own.get("second.weight")?, own.get("second.bias")?)?.reshape((m, ways))?)
 }
 
-impl Objective for Relation {
+impl Objective for WithContext<Relation> {
     type Item = Episode;
 
     /// Eq. 2: Σ (r − 1(same class))², r through a sigmoid; here its mean.
     fn gradient(&self, state: &State, episode: &Episode, at: Draw) -> Result<Gradient> {
-        let embedded = Embedded::new(&self.network, self.norm, state, episode, at)?;
+        let embedded = Embedded::new(&self.context, state, episode, at)?;
         let classes = class_means(&embedded.support, &episode.support.labels, episode.support.ways)?;
         let scores = scores(&own_params(&embedded.params), &embedded.query, &classes)?;
-        let relation = (scores.neg()?.exp()? + 1.0)?.recip()?;
+        let relation = taper_ops::sigmoid(&scores)?;
         let target = one_hot(&episode.query.labels, episode.query.ways, relation.dtype())?;
         embedded.loss(&(relation - target)?.sqr()?.mean_all()?, &scores, episode)
     }
 }
 
-struct AdaptedRelation {
+/// The trained relation module.
+struct RelationHead {
     own: Params,
-    embedding: Embedding,
 }
 
-impl Adapt for AdaptedRelation {
-    fn adapt(&self, support: &Batch, _seed: u64) -> Result<Box<dyn Classifier>> {
-        let (features, task) = self.embedding.support(&support.inputs)?;
-        let classes = class_means(&features, &support.labels, support.ways)?;
+impl FeatureHead for RelationHead {
+    fn fit(&self, features: &Tensor, support: &Batch, task: TaskEmbedding, _seed: u64) -> Result<Box<dyn Classifier>> {
+        let classes = class_means(features, &support.labels, support.ways)?;
         Ok(Box::new(Related { own: self.own.clone(), classes, task }))
-    }
-
-    fn transductive(&self) -> bool {
-        self.embedding.norm().transductive()
     }
 }
 
@@ -114,12 +124,13 @@ impl Classifier for Related {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_support::{largest_error, objective, start};
+    use crate::test_support::{largest_error, start};
 
     #[test]
     fn the_gradient_equals_finite_differences_in_every_tensor() {
-        let (setup, state) = start(&RELATION, TaskNorm::Support, &[("hidden", 8.0)], 1);
-        let error = largest_error(objective(&RELATION, &setup).as_ref(), &state);
+        let method = Relation { hidden: 8 };
+        let (context, state) = start(&method, TaskNorm::Support, 1);
+        let error = largest_error(method.objective(&context).unwrap().as_ref(), &state);
         assert!(error < 1e-7, "relative error {error:e}");
     }
 }

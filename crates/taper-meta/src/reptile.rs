@@ -3,74 +3,78 @@
 //! task. There is no query set in training: all of a task's images are learned from.
 
 use crate::inner_loop::{InnerLoop, Order, Rate, Step};
-use crate::maml::Maml;
+use crate::maml::Descent;
+use crate::with_context::WithContext;
 use candle_core::Tensor;
 use std::collections::BTreeMap;
 use taper_data::{Batch, Episode};
 use taper_learn::{
-    Draw, Episodic, Gradient, Kind, Method, Objective, Result, Setting, Setup, TaskNorm, Training, accuracy,
-    nothing_beside,
+    Adapt, Context, Draw, Gradient, Kind, LearnError, MethodInfo, Objective, Registered, Result, TaskNorm, Training,
+    TypedMethod, accuracy, method_settings,
 };
-use taper_models::{Head, State};
+use taper_models::State;
 use taper_ops::cross_entropy;
 
-/// Reptile in the registry.
-pub const REPTILE: Method = Method {
-    name: "reptile",
-    title: "Reptile",
-    kind: Kind::Meta,
-    paper: "Nichol et al. 2018",
-    transductive: false,
-    norm: TaskNorm::Support,
-    settings: &[
-        Setting { name: "inner-lr", default: 0.1, about: "learning rate inside a task" },
-        Setting { name: "inner-steps", default: 5.0, about: "gradient steps inside a task, in training" },
-        Setting { name: "adapt-steps", default: 20.0, about: "gradient steps inside a task, in use" },
-    ],
-    training: Training::Episodes(Episodic {
-        pretrained: false,
-        head: |ways| Head::Linear { outputs: ways },
-        own: nothing_beside,
-        objective: |setup| Ok(Box::new(Reptile::of(setup)?)),
-    }),
-    learner: |setup, state| {
-        let rate = setup.settings.get("inner-lr")?;
-        let maml = Maml::new(setup.network.clone(), rate, 0, Order::First, setup.norm)?;
-        Ok(Box::new(maml.learner(state, setup.settings.count("adapt-steps")?)))
-    },
-};
+/// Reptile in a registry.
+pub const REPTILE: Registered<Reptile> = Registered::new();
 
-/// Learns an initialization near the solutions of all tasks.
-#[derive(Debug, Clone)]
-pub struct Reptile {
-    inner: InnerLoop,
-    inner_lr: f64,
-    inner_steps: usize,
-}
-
-impl Reptile {
-    fn of(setup: &Setup) -> Result<Self> {
-        Ok(Self {
-            inner: InnerLoop { network: setup.network.clone(), norm: setup.norm, order: Order::First },
-            inner_lr: setup.settings.get("inner-lr")?,
-            inner_steps: setup.settings.count("inner-steps")?.max(1),
-        })
+method_settings! {
+    /// Learns an initialization near the solutions of all tasks.
+    pub struct Reptile {
+        /// Learning rate inside a task.
+        pub inner_lr: f64 = 0.1;
+        /// Gradient steps inside a task, in training.
+        pub inner_steps: usize = 5;
+        /// Gradient steps inside a task, at inference.
+        pub adapt_steps: usize = 20;
     }
 }
 
-impl Objective for Reptile {
+impl TypedMethod for Reptile {
+    const INFO: MethodInfo = MethodInfo {
+        name: "reptile",
+        title: "Reptile",
+        kind: Kind::Meta,
+        paper: "Nichol et al. 2018",
+        transductive: false,
+        norm: TaskNorm::Support,
+        training: Training::Episodes { pretrained: false },
+    };
+
+    fn check(&self) -> Result<()> {
+        if self.inner_steps == 0 || self.inner_lr == 0.0 {
+            return Err(LearnError::Invalid(
+                "reptile moves to where its inner loop ends: use inner-steps 5 and inner-lr 0.1, or others above 0"
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn objective(&self, context: &Context) -> Result<Box<dyn Objective<Item = Episode>>> {
+        self.check()?;
+        Ok(Box::new(WithContext::new(self, context)))
+    }
+
+    fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
+        Ok(Box::new(Descent::new(context, state, self.inner_lr, self.adapt_steps)))
+    }
+}
+
+impl Objective for WithContext<Reptile> {
     type Item = Episode;
 
     /// (θ − φ) / (α k), which is the mean of the k inner gradients.
     fn gradient(&self, state: &State, episode: &Episode, _at: Draw) -> Result<Gradient> {
+        let Reptile { inner_lr, inner_steps, .. } = self.method;
+        let inner = InnerLoop::new(&self.context, Order::First);
         let batch = together(episode)?;
-        let step = Step::plain(Rate::Same(self.inner_lr), &state.buffers);
-        let steps = vec![step.clone(); self.inner_steps];
-        let last = self.inner.descend(&state.params, &steps, &batch, &episode.source)?;
-        let (logits, _) = self.inner.query(&last, &step, &batch, &batch.inputs, true)?;
+        let step = Step::plain(Rate::Same(inner_lr), &state.buffers);
+        let steps = vec![step.clone(); inner_steps];
+        let last = inner.descend(&state.params, &steps, &batch, &episode.source)?;
+        let (logits, _) = inner.query(&last, &step, &batch, &batch.inputs, true)?;
         let loss = cross_entropy(&logits, &batch.labels, 0.0)?;
-        let direction =
-            state.params.detached().minus(1.0, &last)?.scaled(1.0 / (self.inner_lr * self.inner_steps as f64))?;
+        let direction = state.params.detached().minus(1.0, &last)?.scaled(1.0 / (inner_lr * inner_steps as f64))?;
         Ok(Gradient {
             metrics: BTreeMap::from([("accuracy", accuracy(&logits, &batch.labels)?)]),
             ..Gradient::of(loss.to_dtype(candle_core::DType::F64)?.to_scalar()?, direction.detached())
@@ -91,17 +95,23 @@ fn together(episode: &Episode) -> Result<Batch> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_support::{gradient, objective, start, task};
-    use taper_models::Leaves;
+    use crate::test_support::{gradient, start, task};
+    use taper_models::{Leaves, Params};
+
+    fn direction(inner_steps: usize) -> (Context, State, Params) {
+        let reptile = Reptile { inner_steps, ..Reptile::default() };
+        let (context, state) = start(&reptile, TaskNorm::Support, 1);
+        let direction = gradient(reptile.objective(&context).unwrap().as_ref(), &state).params;
+        (context, state, direction)
+    }
 
     #[test]
     fn with_one_inner_step_the_direction_is_the_ordinary_gradient_of_all_images() {
-        let (setup, state) = start(&REPTILE, TaskNorm::Support, &[("inner-steps", 1.0)], 1);
-        let direction = gradient(objective(&REPTILE, &setup).as_ref(), &state).params;
+        let (context, state, direction) = direction(1);
         let batch = together(&task()).unwrap();
         let leaves = Leaves::new(&state.params).unwrap();
         let mode = taper_models::Mode::batch_statistics();
-        let forward = setup.network.forward(&leaves.params(), &state.buffers, &batch.inputs, mode).unwrap();
+        let forward = context.network.forward(&leaves.params(), &state.buffers, &batch.inputs, mode).unwrap();
         let ordinary = leaves.gradient(&cross_entropy(&forward.output, &batch.labels, 0.0).unwrap()).unwrap();
         let difference = direction.minus(1.0, &ordinary).unwrap().norm().unwrap();
         assert!(difference < 1e-10 * ordinary.norm().unwrap(), "{difference:e}");
@@ -109,11 +119,7 @@ mod tests {
 
     #[test]
     fn with_more_steps_it_is_not() {
-        let direction = |steps| {
-            let (setup, state) = start(&REPTILE, TaskNorm::Support, &[("inner-steps", steps)], 1);
-            gradient(objective(&REPTILE, &setup).as_ref(), &state).params
-        };
-        let (one, five) = (direction(1.0), direction(5.0));
+        let (one, five) = (direction(1).2, direction(5).2);
         assert!(one.minus(1.0, &five).unwrap().norm().unwrap() > 1e-2 * one.norm().unwrap());
     }
 }

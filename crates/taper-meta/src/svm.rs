@@ -11,7 +11,7 @@ use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, T
 /// the kernel.
 pub(crate) fn dual(kernel: &Tensor, labels: &Tensor, ways: usize, c: f64) -> Result<Tensor> {
     if c.is_nan() || c <= 0.0 {
-        bail!("a support vector machine's price C is {c}, it must be above 0");
+        bail!("a support vector machine's price C is {c}, use one above 0");
     }
     let labels = labels.to_vec1::<u32>()?.into_iter().map(|label| label as usize).collect();
     kernel.contiguous()?.apply_op1(Dual { labels, ways, c })
@@ -126,7 +126,7 @@ fn projected(target: &[f64], bounds: &[f64]) -> Vec<f64> {
     target.iter().zip(bounds).map(|(value, bound)| (value - theta).min(*bound)).collect()
 }
 
-/// The solution of a square system by Gaussian elimination with pivots; none when it is singular.
+/// The solution of a square system by Gaussian elimination with pivots; `None` if it is singular.
 fn solved(mut system: Vec<f64>, mut right: Vec<f64>) -> Option<Vec<f64>> {
     let n = right.len();
     for column in 0..n {
@@ -189,7 +189,7 @@ impl CustomOp1 for Dual {
             _ => self.solve(&quadratic),
         };
         let Some(gradient) = self.gradient(&quadratic, &alpha, &numbers(slope)?) else {
-            bail!("support vectors: the solution has no derivative by the kernel, use another C");
+            bail!("support vectors: the solution has no derivative by the kernel: use another C");
         };
         let n = self.labels.len();
         Ok(Some(Tensor::from_vec(gradient, (n, n), &Device::Cpu)?.to_dtype(kernel.dtype())?))

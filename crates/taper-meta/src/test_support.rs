@@ -1,12 +1,11 @@
 //! A small task and network in f64, and meta-gradients against finite differences.
 
 use taper_data::{Batch, Episode};
-use taper_learn::{Draw, Gradient, Method, Objective, Setup, TaskNorm, Training};
+use taper_learn::{Context, Draw, Gradient, Objective, TaskNorm, TypedMethod};
 use taper_models::{Architecture, Head, Network, Params, State};
 use taper_ops::{normal, rng};
 
 use candle_core::DType;
-use std::collections::BTreeMap;
 
 /// A 3-way 2-shot task of noise, in f64.
 pub(crate) fn task() -> Episode {
@@ -18,31 +17,20 @@ pub(crate) fn task() -> Episode {
     Episode {
         support: batch("s", &[0, 0, 1, 1, 2, 2]),
         query: batch("q", &[0, 0, 1, 1, 2, 2]),
+        query_images: (0..6).collect(),
         classes: vec![0, 1, 2],
         source: "noise".into(),
     }
 }
 
-/// A narrow Conv4 (batch norm, pooling) with the method's head for three classes, and its start,
-/// moved a little away from symmetric points, in f64.
-pub(crate) fn start(method: &Method, norm: TaskNorm, told: &[(&str, f64)], steps: u64) -> (Setup, State) {
+/// A narrow Conv4 (batch norm, pooling) with the method's head for three classes, set up for
+/// training of `steps`, and its start, moved a little away from symmetric points, in f64.
+pub(crate) fn start<M: TypedMethod>(method: &M, norm: TaskNorm, steps: u64) -> (Context, State) {
     let backbone = "conv4-4".parse::<Architecture>().unwrap().backbone((1, 16, 16)).unwrap();
-    let told: BTreeMap<String, f64> = told.iter().map(|&(name, value)| (name.to_string(), value)).collect();
-    let setup = Setup {
-        network: method.network(&Network::new(backbone, Head::Identity), 3),
-        norm,
-        settings: method.settings(&told).unwrap(),
-        steps,
-    };
-    let Training::Episodes(episodic) = method.training else { panic!("{} learns from no episodes", method.name) };
-    let state = setup.begin(&episodic, None, 1).unwrap();
-    (setup, state.to_dtype(DType::F64).unwrap())
-}
-
-/// The method's objective.
-pub(crate) fn objective(method: &Method, setup: &Setup) -> Box<dyn Objective<Item = Episode>> {
-    let Training::Episodes(episodic) = method.training else { panic!("{} learns from no episodes", method.name) };
-    (episodic.objective)(setup).unwrap()
+    let network = M::network(&Network::new(backbone, Head::Identity), 3);
+    let context = Context { network, norm, steps };
+    let state = method.start(&context, None, 1).unwrap();
+    (context, state.to_dtype(DType::F64).unwrap())
 }
 
 /// The gradient over the task, at step 0.

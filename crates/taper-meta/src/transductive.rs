@@ -1,34 +1,30 @@
-//! Methods that classify all queries together: chosen by name only, and labeled so in every table.
-//! All work on the features of an ordinary classifier.
+//! Methods that classify all queries of a task together, on the features of an ordinary classifier.
 
 mod laplacian_shot;
 mod pt_map;
 mod tim;
 
-pub use laplacian_shot::LAPLACIAN_SHOT;
-pub use pt_map::PT_MAP;
-pub use tim::TIM_GD;
+pub use laplacian_shot::{LAPLACIAN_SHOT, LaplacianShot};
+pub use pt_map::{PT_MAP, PtMap};
+pub use tim::{TIM_GD, TimGd};
 
 use candle_core::Tensor;
 use taper_data::Batch;
-use taper_learn::heads::{Embedding, TaskEmbedding};
-use taper_learn::{Adapt, Classifier, Result};
+use taper_learn::heads::{FeatureHead, TaskEmbedding, unit_length};
+use taper_learn::{Classifier, Result};
 
-/// Logits `(m, ways)` of all queries `(m, d)` together, from a labeled support `(n, d)`.
-trait TransductiveClassifier: Send + Sync + Clone + 'static {
+/// A head that classifies all queries together.
+trait TransductiveHead: Send + Sync + Clone + 'static {
+    /// Logits `(m, ways)` of all queries `(m, d)`, from a labeled support `(n, d)`.
     fn logits(&self, support: &Tensor, labels: &Tensor, ways: usize, query: &Tensor) -> Result<Tensor>;
 }
 
-/// A way to classify queries together, on features.
-struct OnFeatures<T> {
-    embedding: Embedding,
-    way: T,
-}
+/// A [`TransductiveHead`] as a [`FeatureHead`].
+struct AllQueries<T>(T);
 
-impl<T: TransductiveClassifier> Adapt for OnFeatures<T> {
-    fn adapt(&self, support: &Batch, _seed: u64) -> Result<Box<dyn Classifier>> {
-        let (features, task) = self.embedding.support(&support.inputs)?;
-        Ok(Box::new(Joined { way: self.way.clone(), features, support: support.clone(), task }))
+impl<T: TransductiveHead> FeatureHead for AllQueries<T> {
+    fn fit(&self, features: &Tensor, support: &Batch, task: TaskEmbedding, _seed: u64) -> Result<Box<dyn Classifier>> {
+        Ok(Box::new(Together { head: self.0.clone(), features: features.clone(), support: support.clone(), task }))
     }
 
     fn transductive(&self) -> bool {
@@ -36,24 +32,24 @@ impl<T: TransductiveClassifier> Adapt for OnFeatures<T> {
     }
 }
 
-struct Joined<T> {
-    way: T,
+struct Together<T> {
+    head: T,
     features: Tensor,
     support: Batch,
     task: TaskEmbedding,
 }
 
-impl<T: TransductiveClassifier> Classifier for Joined<T> {
+impl<T: TransductiveHead> Classifier for Together<T> {
     fn logits(&self, inputs: &Tensor) -> Result<Tensor> {
         let query = self.task.query(inputs)?;
-        Ok(self.way.logits(&self.features, &self.support.labels, self.support.ways, &query)?.detach())
+        Ok(self.head.logits(&self.features, &self.support.labels, self.support.ways, &query)?.detach())
     }
 }
 
-/// Support and queries with the support's mean taken out, rows of length one: how all three begin.
-fn centerd(support: &Tensor, query: &Tensor) -> Result<(Tensor, Tensor)> {
+/// Support and queries less the support's mean, rows of unit length.
+fn centered(support: &Tensor, query: &Tensor) -> Result<(Tensor, Tensor)> {
     let mean = support.mean_keepdim(0)?;
-    Ok((crate::embedded::unit(&support.broadcast_sub(&mean)?)?, crate::embedded::unit(&query.broadcast_sub(&mean)?)?))
+    Ok((unit_length(&support.broadcast_sub(&mean)?)?, unit_length(&query.broadcast_sub(&mean)?)?))
 }
 
 #[cfg(test)]
@@ -88,19 +84,19 @@ mod tests {
         (support, query.abs().unwrap())
     }
 
-    fn right(way: &impl TransductiveClassifier) -> f64 {
+    fn accuracy(head: &impl TransductiveHead) -> f64 {
         let labels: Vec<u32> = (0..30).map(|i| i % 2).collect();
         let (support, query) = clouds(&labels);
         let support_labels = Tensor::new(&[0u32, 1], &candle_core::Device::Cpu).unwrap();
-        let logits = way.logits(&support, &support_labels, 2, &query).unwrap();
+        let logits = head.logits(&support, &support_labels, 2, &query).unwrap();
         assert_eq!(logits.dtype(), DType::F32);
         taper_learn::accuracy(&logits, &Tensor::new(labels, &candle_core::Device::Cpu).unwrap()).unwrap()
     }
 
     #[test]
     fn each_finds_two_clouds_from_one_example_each() {
-        assert!(right(&tim::Tim::default()) > 0.9);
-        assert!(right(&laplacian_shot::LaplacianShot::default()) > 0.9);
-        assert!(right(&pt_map::PtMap::default()) > 0.9);
+        assert!(accuracy(&TimGd::default()) > 0.9);
+        assert!(accuracy(&LaplacianShot::default()) > 0.9);
+        assert!(accuracy(&PtMap::default()) > 0.9);
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::{
     Backbone, Conv4, EfficientNetLite0, ModelError, ResNet, ResNet12, ResNetDepth, Result, SmallCnn, StrokeNet,
-    VisionNetwork, VisionNetworkKind,
 };
+#[cfg(feature = "vision-networks")]
+use crate::{VisionNetwork, VisionNetworkKind};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -24,13 +25,16 @@ pub enum Architecture {
     /// `efficientnet-lite0`: the default for photographs on a CPU.
     EfficientNetLite0,
     /// `dinov2-small`, `convnext-tiny` and others: from candle-transformers, never trained.
+    #[cfg(feature = "vision-networks")]
     VisionNetwork(VisionNetworkKind),
 }
 
 impl Architecture {
     /// The backbone for images of `(channels, height, width)`.
     ///
-    /// Errs when the images are too small for it.
+    /// # Errors
+    ///
+    /// Returns an error if the images are too small for it.
     pub fn backbone(&self, input: (usize, usize, usize)) -> Result<Arc<dyn Backbone>> {
         Ok(match *self {
             Self::SmallCnn => Arc::new(SmallCnn::new(input)?),
@@ -39,6 +43,7 @@ impl Architecture {
             Self::ResNet12 => Arc::new(ResNet12::new(input)?),
             Self::ResNet(depth) => Arc::new(ResNet::new(depth, input)?),
             Self::EfficientNetLite0 => Arc::new(EfficientNetLite0::new(input)?),
+            #[cfg(feature = "vision-networks")]
             Self::VisionNetwork(kind) => Arc::new(VisionNetwork::new(kind, input)?),
         })
     }
@@ -52,6 +57,7 @@ impl Architecture {
             Self::ResNet12 => 84,
             Self::ResNet(depth) if depth.is_cifar() => 32,
             Self::ResNet(_) | Self::EfficientNetLite0 => 224,
+            #[cfg(feature = "vision-networks")]
             Self::VisionNetwork(kind) => kind.default_side(),
         }
     }
@@ -66,6 +72,7 @@ impl fmt::Display for Architecture {
             Self::ResNet12 => write!(f, "resnet12"),
             Self::ResNet(depth) => write!(f, "{}", depth.name()),
             Self::EfficientNetLite0 => write!(f, "efficientnet-lite0"),
+            #[cfg(feature = "vision-networks")]
             Self::VisionNetwork(kind) => write!(f, "{}", kind.name()),
         }
     }
@@ -87,6 +94,7 @@ impl FromStr for Architecture {
         if let Some(depth) = ResNetDepth::ALL.into_iter().find(|depth| depth.name() == name) {
             return Ok(Self::ResNet(depth));
         }
+        #[cfg(feature = "vision-networks")]
         if let Some(kind) = VisionNetworkKind::ALL.into_iter().find(|kind| kind.name() == name) {
             return Ok(Self::VisionNetwork(kind));
         }
@@ -97,10 +105,22 @@ impl FromStr for Architecture {
             (Some(width), _) => Ok(Self::Conv4(width)),
             (None, Some(width)) => Ok(Self::StrokeNet(width)),
             (None, None) => Err(ModelError::Invalid(format!(
-                "`{name}` is no architecture, use small-cnn, conv4-64 (or another width), stroke-net-96 (or another \
-                 width), resnet12, 18, 34, 50, 101 or 152, cifar-resnet20, 32, 44 or 56, efficientnet-lite0, or (never trained) {}",
-                VisionNetworkKind::ALL.map(VisionNetworkKind::name).join(", ")
+                "unknown architecture `{name}`: use small-cnn, conv4-64 (or another width), stroke-net-96 (or another \
+                 width), resnet12, 18, 34, 50, 101 or 152, cifar-resnet20, 32, 44 or 56, efficientnet-lite0{}",
+                vision_networks()
             ))),
         }
     }
+}
+
+/// The names of frozen networks, as the end of a list.
+#[cfg(feature = "vision-networks")]
+fn vision_networks() -> String {
+    format!(", or (never trained) {}", VisionNetworkKind::ALL.map(VisionNetworkKind::name).join(", "))
+}
+
+/// Without the feature `vision-networks` there are none.
+#[cfg(not(feature = "vision-networks"))]
+fn vision_networks() -> &'static str {
+    ""
 }

@@ -22,7 +22,7 @@ pub enum Norm {
 pub struct Mode {
     /// Which statistics batch normalization uses.
     pub norm: Norm,
-    /// Dropout's chance; none switches dropout off.
+    /// The random numbers of dropout; `None` switches dropout off.
     pub dropout: Option<Rng>,
     /// Weights that are final, their norms folded in: [`crate::Frozen`]'s.
     pub packed: Option<Arc<PackedWeights>>,
@@ -34,7 +34,7 @@ impl Mode {
         Self { norm: Norm::Stored, dropout: None, packed: None }
     }
 
-    /// For training: the batch's statistics, dropout drawn from `chance`.
+    /// For training: the batch's statistics, dropout drawn from `rng`.
     pub fn train(rng: Rng) -> Self {
         Self { norm: Norm::Batch, dropout: Some(rng), packed: None }
     }
@@ -75,7 +75,7 @@ pub trait Backbone: Send + Sync + fmt::Debug {
         "fc"
     }
 
-    /// Its parameters and statistics, without numbers.
+    /// Its parameters and statistics, without values.
     fn param_specs(&self) -> Vec<ParamSpec>;
 
     /// Fresh parameters and statistics from a seed, f32.
@@ -85,8 +85,20 @@ pub trait Backbone: Send + Sync + fmt::Debug {
 
     /// The features of `inputs (n, c, h, w)`.
     ///
-    /// Errs when the inputs' shape or the parameters don't fit.
+    /// # Errors
+    ///
+    /// Returns an error if the inputs' shape or the parameters don't fit.
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features>;
+
+    /// A published tensor of this name in the shape that the backbone needs, if that depends on the
+    /// image size: position embeddings are interpolated. Other tensors come back as they are.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the tensor cannot be brought to that shape.
+    fn resized(&self, _name: &str, tensor: Tensor) -> Result<Tensor> {
+        Ok(tensor)
+    }
 
     /// The names of parameters, from the input to the features, grouped in stages that can be
     /// frozen or trained as one (`"layer4"`).
@@ -101,7 +113,9 @@ pub trait Backbone: Send + Sync + fmt::Debug {
     /// What enters `stage`, one of the cuts, when `inputs (n, c, h, w)` enter the network:
     /// activations `(n, h, w, c)`.
     ///
-    /// Errs where [`Backbone::features`] does, or the network can't be cut there.
+    /// # Errors
+    ///
+    /// Returns the errors of [`Backbone::features`], or an error if the network cannot be split there.
     fn forward_to(
         &self,
         _params: &Params,
@@ -110,12 +124,14 @@ pub trait Backbone: Send + Sync + fmt::Debug {
         _mode: &mut Mode,
         stage: &str,
     ) -> Result<Tensor> {
-        Err(ModelError::Invalid(format!("{} can't be cut at `{stage}`: train the whole network", self.name())))
+        Err(ModelError::Invalid(format!("{} cannot be split at `{stage}`: train the whole network", self.name())))
     }
 
     /// What enters `to`, a cut above the cut `from`, when `activations (n, h, w, c)` enter `from`.
     ///
-    /// Errs where [`Backbone::below`] does.
+    /// # Errors
+    ///
+    /// Returns the errors of [`Backbone::forward_to`].
     fn forward_between(
         &self,
         _params: &Params,
@@ -124,12 +140,14 @@ pub trait Backbone: Send + Sync + fmt::Debug {
         _mode: &mut Mode,
         [from, _to]: [&str; 2],
     ) -> Result<Tensor> {
-        Err(ModelError::Invalid(format!("{} can't be cut at `{from}`: train the whole network", self.name())))
+        Err(ModelError::Invalid(format!("{} cannot be split at `{from}`: train the whole network", self.name())))
     }
 
     /// The features of what enters `stage`.
     ///
-    /// Errs where [`Backbone::below`] does.
+    /// # Errors
+    ///
+    /// Returns the errors of [`Backbone::forward_to`].
     fn forward_from(
         &self,
         _params: &Params,
@@ -138,6 +156,6 @@ pub trait Backbone: Send + Sync + fmt::Debug {
         _mode: &mut Mode,
         stage: &str,
     ) -> Result<Features> {
-        Err(ModelError::Invalid(format!("{} can't be cut at `{stage}`: train the whole network", self.name())))
+        Err(ModelError::Invalid(format!("{} cannot be split at `{stage}`: train the whole network", self.name())))
     }
 }

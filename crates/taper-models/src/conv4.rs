@@ -20,7 +20,9 @@ const BLOCKS: usize = 4;
 impl Conv4 {
     /// A network of `width` channels for images of `(channels, height, width)`.
     ///
-    /// Errs for images under 16 pixels a side: four times halved, nothing is left.
+    /// # Errors
+    ///
+    /// Returns an error for images under 16 pixels a side: four times halved, nothing is left.
     pub fn new(width: usize, input: (usize, usize, usize)) -> Result<Self> {
         let (c, h, w) = input;
         if width == 0 || c == 0 || h < 16 || w < 16 {

@@ -101,7 +101,9 @@ impl EfficientNetLite0 {
 
     /// A network for images of `(channels, height, width)`.
     ///
-    /// Errs for empty images.
+    /// # Errors
+    ///
+    /// Returns an error for empty images.
     pub fn new(input: (usize, usize, usize)) -> Result<Self> {
         let (c, h, w) = input;
         if c == 0 || h == 0 || w == 0 {

@@ -6,7 +6,7 @@ pub type Result<T> = std::result::Result<T, ModelError>;
 /// What can go wrong with networks and their weights.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// A parameter that the network needs is not there.
+    /// A parameter that the network needs is missing.
     #[error("parameter `{0}` is missing: these are not the weights of this network")]
     Missing(String),
     /// A loss did not depend on a parameter that was to be learned.
@@ -20,13 +20,31 @@ pub enum ModelError {
         /// Missing, unexpected and misshapen keys.
         problems: String,
     },
-    /// A file that is no weight file, or a broken one.
+    /// Weights that no training run ends with.
+    #[error(
+        "the weights for {network} hold NaN or infinity in {tensors}: use a checkpoint from before training diverged"
+    )]
+    NotFinite {
+        /// The network.
+        network: String,
+        /// The tensors, with the number of such values.
+        tensors: String,
+    },
+    /// A file that does not hold weights, or a broken one.
     #[error("{path}: {problem}")]
     BadFile {
         /// The file.
         path: std::path::PathBuf,
         /// What is wrong, and what to do.
         problem: String,
+    },
+    /// Weights of a network that is not one of ours, or can't be told from their tensors.
+    #[error("{path}: fits no known architecture{nearest}")]
+    UnknownArchitecture {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The architecture that it nearly fits, and what keeps it from fitting.
+        nearest: String,
     },
     /// A value that makes no sense.
     #[error("{0}")]

@@ -24,7 +24,9 @@ impl Frozen {
 
     /// The features `(n, d)` of `inputs (n, c, h, w)`, f32, normalized by the stored statistics.
     ///
-    /// Errs when the inputs' shape or the state don't fit.
+    /// # Errors
+    ///
+    /// Returns an error if the inputs' shape or the state don't fit.
     pub fn features(&self, inputs: &Tensor) -> Result<Tensor> {
         let mut mode = Mode { packed: Some(self.packed.clone()), ..Mode::evaluate() };
         Ok(self.backbone.features(&self.state.params, &self.state.buffers, inputs, &mut mode)?.features)

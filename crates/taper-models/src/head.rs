@@ -32,7 +32,7 @@ pub enum Head {
 }
 
 impl Head {
-    /// Number of classes; 0 where there is no head.
+    /// Number of classes; 0 if there is no head.
     pub fn outputs(&self) -> usize {
         match *self {
             Self::Identity => 0,
@@ -61,7 +61,7 @@ impl Head {
         }
     }
 
-    /// Its parameters under `name`, without numbers, for features of `width`.
+    /// Its parameters under `name`, without values, for features of `width`.
     pub fn param_specs(&self, name: &str, width: usize) -> Vec<ParamSpec> {
         let layers = self.layers(name, width).into_iter();
         let mut param_specs: Vec<ParamSpec> =

@@ -31,21 +31,27 @@ impl Leaves {
 
     /// ∇loss, detached: a value without a graph.
     ///
-    /// Errs when the loss does not depend on one of the variables.
+    /// # Errors
+    ///
+    /// Returns an error if the loss does not depend on one of the variables.
     pub fn gradient(&self, loss: &Tensor) -> Result<Params> {
         Ok(self.named(&self.tape.gradients(loss)?, |_| true)?.detached())
     }
 
     /// ∇loss, still tracked, to be differentiated again.
     ///
-    /// Errs when the loss does not depend on one of the variables.
+    /// # Errors
+    ///
+    /// Returns an error if the loss does not depend on one of the variables.
     pub fn tracked_gradient(&self, loss: &Tensor) -> Result<Params> {
         self.tracked_gradient_of(loss, |_| true)
     }
 
     /// The part of ∇loss whose names satisfy the condition, still tracked.
     ///
-    /// Errs when the loss does not depend on one of those variables.
+    /// # Errors
+    ///
+    /// Returns an error if the loss does not depend on one of those variables.
     pub fn tracked_gradient_of(&self, loss: &Tensor, asked: impl Fn(&str) -> bool) -> Result<Params> {
         self.named(&self.tape.tracked_gradients(loss)?, asked)
     }

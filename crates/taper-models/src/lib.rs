@@ -1,11 +1,10 @@
-//! Networks as values: a [`Network`] describes the arithmetic, its [`State`] (parameters and
-//! running statistics) is passed in, and a forward pass changes nothing.
+#![doc = include_str!("../README.md")]
 //!
 //! Images come in as `(n, c, h, w)`; inside, activations are channels-last (see `taper-ops`).
-//! Parameters keep torchvision's key names and shapes.
 
 mod architecture;
 mod backbone;
+pub mod catalog;
 mod conv4;
 mod efficientnet_lite;
 mod error;
@@ -19,7 +18,8 @@ mod names;
 mod network;
 mod param_spec;
 mod params;
-mod pickle;
+#[cfg(feature = "vision-networks")]
+mod position;
 mod pretrained;
 mod resnet;
 mod resnet12;
@@ -27,6 +27,7 @@ mod small_cnn;
 mod stroke_net;
 mod symmetry_ensemble;
 mod upper;
+#[cfg(feature = "vision-networks")]
 mod vision_network;
 mod weights;
 
@@ -42,12 +43,16 @@ pub use matching::{Layout, Likeness, Matching};
 pub use network::{Forward, Network};
 pub use param_spec::{ParamSpec, Start};
 pub use params::{BatchStatistics, Buffers, Params, State};
-pub use pretrained::{HeadPolicy, identify};
+pub use pretrained::{HeadPolicy, Nearest, identify, nearest};
 pub use resnet::{ResNet, ResNetDepth};
 pub use resnet12::ResNet12;
 pub use small_cnn::SmallCnn;
 pub use stroke_net::StrokeNet;
 pub use symmetry_ensemble::SymmetryEnsemble;
 pub use upper::Upper;
+#[cfg(feature = "vision-networks")]
 pub use vision_network::{VisionNetwork, VisionNetworkKind};
-pub use weights::{read_stored_weights, read_weights, write_weights};
+pub use weights::{
+    LeftOut, WeightFile, WeightFormat, WeightReport, limits, read_stored_weights, read_weights, recognize_weights,
+    write_weights,
+};

@@ -9,7 +9,7 @@
 
 use crate::{ParamSpec, Params, Result, Start};
 use candle_core::{D, Tensor};
-use taper_ops::window_match;
+use taper_ops::{matmul_nt, softplus, window_match};
 
 /// Places to each side that a place is compared with.
 const REACH: usize = 2;
@@ -113,7 +113,9 @@ impl<'a> Matching<'a> {
 
     /// The likeness of each of `queries (m, d)` and each of `support (n, d)`, tracked.
     ///
-    /// Errs when the features' width is not the layout's.
+    /// # Errors
+    ///
+    /// Returns an error if the features' width is not the layout's.
     pub fn likeness(&self, queries: &Tensor, support: &Tensor) -> Result<Likeness> {
         let (views, width) = (self.layout.views, self.layout.width_of_view());
         let one = |view: usize| {
@@ -127,7 +129,7 @@ impl<'a> Matching<'a> {
     fn in_a_view(&self, queries: &Tensor, support: &Tensor) -> Result<Likeness> {
         let (queries, support) = (self.parts(queries)?, self.parts(support)?);
         let scales = self.params.get(&format!("{}.scales", self.name))?.exp()?;
-        let global = queries.whole.matmul(&support.whole.t()?)?.broadcast_mul(&scales.get(2)?)?;
+        let global = matmul_nt(&queries.whole, &support.whole)?.broadcast_mul(&scales.get(2)?)?;
         if self.layout.side == 0 {
             return Ok(Likeness { both: global.clone(), local: None, global });
         }
@@ -145,7 +147,7 @@ impl<'a> Matching<'a> {
         let at_once = (PAIRS_AT_ONCE / n.max(1)).max(1);
         let parts = (0..m).step_by(at_once).map(|first| {
             let part = queries.narrow(0, first, at_once.min(m - first))?.detach();
-            Ok(self.likeness(&part, support)?.both.detach().matmul(&members.t()?)?)
+            Ok(matmul_nt(&self.likeness(&part, support)?.both.detach(), members)?)
         });
         Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
     }
@@ -190,11 +192,6 @@ const fn near_first() -> [f32; WINDOW] {
 fn unit(x: &Tensor) -> Result<Tensor> {
     let length = x.sqr()?.sum_keepdim(D::Minus1)?.affine(1.0, 1e-8)?.sqrt()?;
     Ok(x.broadcast_div(&length)?)
-}
-
-/// log(1 + eˣ).
-fn softplus(x: &Tensor) -> Result<Tensor> {
-    Ok(x.exp()?.affine(1.0, 1.0)?.log()?)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub struct Forward {
     pub statistics: BatchStatistics,
 }
 
-/// A backbone with a head: arithmetic without numbers, which the [`State`] brings.
+/// A backbone with a head: arithmetic only; the [`State`] holds the values.
 #[derive(Debug, Clone)]
 pub struct Network {
     backbone: Arc<dyn Backbone>,
@@ -44,12 +44,12 @@ impl Network {
         Self { backbone: self.backbone.clone(), head }
     }
 
-    /// Does the parameter of this name belong to the head?
+    /// Whether the parameter of this name belongs to the head.
     pub fn in_head(&self, name: &str) -> bool {
         name.strip_prefix(self.backbone.head_name()).is_some_and(|rest| rest.starts_with('.'))
     }
 
-    /// Its parameters and statistics, without numbers: the backbone's, then the head's.
+    /// Its parameters and statistics, without values: the backbone's, then the head's.
     pub fn param_specs(&self) -> Vec<ParamSpec> {
         let mut param_specs = self.backbone.param_specs();
         param_specs.extend(self.head.param_specs(self.backbone.head_name(), self.backbone.width()));
@@ -92,27 +92,37 @@ impl Network {
         Ok(self.forward(&state.params, &state.buffers, inputs, Mode::evaluate())?.output)
     }
 
-    /// Errs, listing every key, unless the state has exactly this network's keys and shapes.
+    /// Checks that the state has exactly this network's keys and shapes.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that lists the keys that are missing, misshapen or unexpected.
     pub fn check(&self, state: &State) -> Result<()> {
         self.check_tensors(state.params.iter().chain(state.buffers.iter()))
     }
 
     /// The same for named tensors.
     pub(crate) fn check_tensors<'a>(&self, found: impl Iterator<Item = (&'a str, &'a Tensor)>) -> Result<()> {
-        let mut problems = compare(&self.param_specs(), found.collect());
-        if problems.is_empty() {
-            return Ok(());
+        let problems = compare(&self.param_specs(), found.collect());
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(ModelError::Misfit { network: self.backbone.name(), problems: listed(problems) }),
         }
-        let count = problems.len();
-        if count > 12 {
-            problems.truncate(12);
-            problems.push(format!("and {} more", count - 12));
-        }
-        Err(ModelError::Misfit { network: self.backbone.name(), problems: problems.join(", ") })
     }
 }
 
-fn compare(expected: &[ParamSpec], found: BTreeMap<&str, &Tensor>) -> Vec<String> {
+/// The first dozen problems, and the number of the rest.
+pub(crate) fn listed(mut problems: Vec<String>) -> String {
+    let count = problems.len();
+    if count > 12 {
+        problems.truncate(12);
+        problems.push(format!("and {} more", count - 12));
+    }
+    problems.join(", ")
+}
+
+/// Every key that is missing, misshapen or unexpected.
+pub(crate) fn compare(expected: &[ParamSpec], found: BTreeMap<&str, &Tensor>) -> Vec<String> {
     let mut problems = Vec::new();
     for slot in expected {
         let (name, shape) = (&slot.name, &slot.shape);

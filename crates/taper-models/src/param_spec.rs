@@ -34,7 +34,7 @@ pub struct ParamSpec {
     pub shape: Vec<usize>,
     /// How it begins.
     pub start: Start,
-    /// Is it a running statistic, not a parameter?
+    /// Whether it is a running statistic rather than a parameter.
     pub buffer: bool,
 }
 
@@ -66,7 +66,7 @@ impl ParamSpec {
         ]
     }
 
-    /// The tensor as it begins, f32; its chance depends on the seed and its name alone.
+    /// The tensor as it begins, f32; random values depend only on the seed and its name.
     pub(crate) fn draw(&self, seed: u64) -> Result<Tensor> {
         let rng = &mut rng(seed, &self.name, 0);
         Ok(match self.start {

@@ -27,7 +27,9 @@ macro_rules! named_tensors {
         impl $name {
             /// The tensor of that name.
             ///
-            /// Errs when there is none.
+            /// # Errors
+            ///
+            /// Returns an error if there is no such tensor.
             pub fn get(&self, name: &str) -> Result<&Tensor> {
                 self.0.get(name).ok_or_else(|| ModelError::Missing(name.to_string()))
             }
@@ -42,7 +44,7 @@ macro_rules! named_tensors {
                 self.0.len()
             }
 
-            /// Is there none?
+            /// Whether it is empty.
             pub fn is_empty(&self) -> bool {
                 self.0.is_empty()
             }
@@ -59,7 +61,9 @@ macro_rules! named_tensors {
 
             /// `f` of every tensor and the other's of the same name.
             ///
-            /// Errs when the other lacks one.
+            /// # Errors
+            ///
+            /// Returns an error if the other lacks a tensor.
             pub fn zip(
                 &self,
                 other: &Self,
@@ -68,7 +72,7 @@ macro_rules! named_tensors {
                 self.0.iter().map(|(name, tensor)| Ok((name.clone(), f(tensor, other.get(name)?)?))).collect()
             }
 
-            /// The same values, without a past: no gradient graph lives on.
+            /// The same values, detached from the gradient graph.
             pub fn detached(&self) -> Self {
                 self.0.iter().map(|(name, tensor)| (name.clone(), tensor.detach())).collect()
             }
@@ -193,7 +197,7 @@ impl Buffers {
         Ok(moved.detached())
     }
 
-    /// Is a parameter the scale or shift of a norm that has running statistics here?
+    /// Whether a parameter is the scale or shift of a norm that has running statistics here.
     pub fn normalize(&self, parameter: &str) -> bool {
         let layer = parameter.rsplit_once('.').map_or("", |(layer, _)| layer);
         self.get(&format!("{layer}.running_mean")).is_ok()

@@ -57,7 +57,7 @@ impl ResNetDepth {
         }
     }
 
-    /// Is it one for CIFAR?
+    /// Whether it is one for CIFAR.
     pub fn is_cifar(self) -> bool {
         matches!(self, Cifar20 | Cifar32 | Cifar44 | Cifar56)
     }
@@ -132,7 +132,9 @@ impl Block {
 impl ResNet {
     /// A network for images of `(channels, height, width)`.
     ///
-    /// Errs for empty images.
+    /// # Errors
+    ///
+    /// Returns an error for empty images.
     pub fn new(depth: ResNetDepth, input: (usize, usize, usize)) -> Result<Self> {
         let (c, h, w) = input;
         if c == 0 || h == 0 || w == 0 {
@@ -309,7 +311,9 @@ mod tests {
     use super::*;
     use crate::{Head, Network, State};
     use candle_core::{DType, Device};
+    #[cfg(feature = "vision-networks")]
     use candle_nn::VarBuilder;
+    #[cfg(feature = "vision-networks")]
     use candle_transformers::models::resnet as theirs;
     use std::sync::Arc;
     use taper_ops::{rng, uniform};
@@ -333,6 +337,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "vision-networks")]
     fn logits_equal_those_of_candle_transformers() {
         type Build = fn(usize, VarBuilder) -> candle_core::Result<candle_nn::Func<'_>>;
         for (depth, build) in [(R18, theirs::resnet18 as Build), (R34, theirs::resnet34), (R50, theirs::resnet50)] {

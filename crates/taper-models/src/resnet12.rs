@@ -22,7 +22,9 @@ const DROPPED: f64 = 0.1;
 impl ResNet12 {
     /// A network for images of `(channels, height, width)`.
     ///
-    /// Errs for images under 16 pixels a side: four times halved, nothing is left.
+    /// # Errors
+    ///
+    /// Returns an error for images under 16 pixels a side: four times halved, nothing is left.
     pub fn new(input: (usize, usize, usize)) -> Result<Self> {
         let (c, h, w) = input;
         if c == 0 || h < 16 || w < 16 {

@@ -19,7 +19,9 @@ const HIDDEN: usize = 128;
 impl SmallCnn {
     /// A network for images of `(channels, height, width)`.
     ///
-    /// Errs for images under 6 pixels a side.
+    /// # Errors
+    ///
+    /// Returns an error for images under 6 pixels a side.
     pub fn new(input: (usize, usize, usize)) -> Result<Self> {
         let (c, h, w) = input;
         if c == 0 || h < 6 || w < 6 {

@@ -24,7 +24,9 @@ pub struct StrokeNet {
 impl StrokeNet {
     /// A network of `width` channels for images of `(channels, height, width)`.
     ///
-    /// Errs for other images than it takes, and widths that can't be divided by 6.
+    /// # Errors
+    ///
+    /// Returns an error for other images than it takes, and widths that can't be divided by 6.
     pub fn new(width: usize, input: (usize, usize, usize)) -> Result<Self> {
         if input != (1, SIDE, SIDE) {
             let (c, h, w) = input;

@@ -21,7 +21,9 @@ pub struct SymmetryEnsemble(Arc<dyn Backbone>);
 impl SymmetryEnsemble {
     /// Of a backbone for square images.
     ///
-    /// Errs for others.
+    /// # Errors
+    ///
+    /// Returns an error for other images.
     pub fn new(backbone: Arc<dyn Backbone>) -> Result<Self> {
         let (_, h, w) = backbone.input();
         if h != w {
@@ -35,7 +37,9 @@ impl SymmetryEnsemble {
     /// The backbone of that name for images of `(channels, height, width)`: an [`Architecture`]'s, or
     /// with `turned-` before it, turned.
     ///
-    /// Errs when there is none, or the images are not for it.
+    /// # Errors
+    ///
+    /// Returns an error if there is none, or the images are not for it.
     pub fn or_plain(name: &str, input: (usize, usize, usize)) -> Result<Arc<dyn Backbone>> {
         match name.strip_prefix(PREFIX) {
             Some(name) => Ok(Arc::new(Self::new(name.parse::<Architecture>()?.backbone(input)?)?)),

@@ -4,7 +4,7 @@ use crate::{Backbone, Buffers, Features, Mode, ModelError, ParamSpec, Params, Re
 use candle_core::Tensor;
 use std::sync::Arc;
 
-/// A backbone from one of its stages on. Its inputs are what [`Backbone::below`] makes of images,
+/// A backbone from one of its stages on. Its inputs are what [`Backbone::forward_to`] makes of images,
 /// `(n, h, w, c)`, so the frozen part below runs once an image, not once a step.
 #[derive(Debug, Clone)]
 pub struct Upper {
@@ -15,7 +15,9 @@ pub struct Upper {
 impl Upper {
     /// `whole` from `stage` on.
     ///
-    /// Errs when it can't be cut there, listing where it can.
+    /// # Errors
+    ///
+    /// Returns an error if it can't be cut there, listing where it can.
     pub fn new(whole: Arc<dyn Backbone>, stage: &str) -> Result<Self> {
         check(whole.as_ref(), stage)?;
         Ok(Self { whole, stage: stage.to_string() })
@@ -26,14 +28,16 @@ impl Upper {
         &self.stage
     }
 
-    /// Does the tensor of this name belong to it?
+    /// Whether the tensor of this name belongs to it.
     pub fn holds(&self, name: &str) -> bool {
         let stages = self.stages();
         stages.iter().any(|stage| name.strip_prefix(stage.as_str()).is_some_and(|rest| rest.starts_with('.')))
     }
 }
 
-/// Errs when it can't be cut at `stage`.
+/// # Errors
+///
+/// Returns an error if it can't be cut at `stage`.
 fn check(backbone: &dyn Backbone, stage: &str) -> Result<()> {
     let cuts = backbone.split_points();
     if cuts.iter().any(|cut| cut == stage) {

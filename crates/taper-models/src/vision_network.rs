@@ -1,6 +1,7 @@
 //! Vision networks of candle-transformers as frozen backbones: used as they were published, never
 //! trained. Parameters keep the names that candle-transformers reads.
 
+use crate::position::{self, GridScale};
 use crate::{Backbone, BatchStatistics, Buffers, Features, Mode, ModelError, Norm, ParamSpec, Params, Result, Start};
 use candle_core::{DType, Device, Module, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
@@ -15,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VisionNetworkKind {
     /// `dinov2-small`: a vision transformer with patches of 14 (Oquab et al. 2023); features are
-    /// its class token. Made for images of 518; of others candle takes the nearest position's code.
+    /// its class token. Made for images of 518; position embeddings are interpolated for others.
     DinoV2Small,
     /// `dinov2-base`, likewise.
     DinoV2Base,
@@ -81,23 +82,41 @@ impl VisionNetworkKind {
     fn takes(self, side: usize) -> bool {
         match self {
             DinoV2Small | DinoV2Base => side > 0 && side.is_multiple_of(14),
-            // their position codes are for one size
-            VitBase | ClipVitB32 => side == 224,
+            VitBase => side > 0 && side.is_multiple_of(16),
+            ClipVitB32 => side > 0 && side.is_multiple_of(32),
             ConvNextTiny | EfficientNetB0 | MobileNetV4Small => side >= 32,
         }
     }
 
-    /// candle's network with its head for this many classes, where it has one.
-    fn build(self, vb: VarBuilder, classes: usize) -> candle_core::Result<Forward> {
+    /// The name of the position embeddings, the size of a patch, and how they are interpolated.
+    fn positions(self) -> Option<(&'static str, usize, GridScale)> {
+        match self {
+            DinoV2Small | DinoV2Base => Some(("pos_embed", 14, GridScale::Offset)),
+            VitBase => Some(("vit.embeddings.position_embeddings", 16, GridScale::Sizes)),
+            ClipVitB32 => Some(("vision_model.embeddings.position_embedding.weight", 32, GridScale::Sizes)),
+            ConvNextTiny | EfficientNetB0 | MobileNetV4Small => None,
+        }
+    }
+
+    /// Whether a tensor of this name and shape holds position embeddings for images of some size.
+    pub(crate) fn has_positions(self, name: &str, dims: &[usize]) -> bool {
+        let named = self.positions().is_some_and(|(positions, ..)| positions == name);
+        let width = if self == ClipVitB32 { 768 } else { self.width() };
+        named && matches!(dims, &[1, tokens, d] | &[tokens, d] if d == width && position::grid(tokens).is_some())
+    }
+
+    /// candle's network for images of `side`, with its head for this many classes, if it has one.
+    fn build(self, vb: VarBuilder, side: usize, classes: usize) -> candle_core::Result<Forward> {
         Ok(match self {
             DinoV2Small => one_by_one(DinoVisionTransformer::new(vb, 12, 384, 6)?),
             DinoV2Base => one_by_one(DinoVisionTransformer::new(vb, 12, 768, 12)?),
             VitBase => {
-                let network = vit::Model::new(&vit::Config::vit_base_patch16_224(), classes, vb)?;
+                let config = vit::Config { image_size: side, ..vit::Config::vit_base_patch16_224() };
+                let network = vit::Model::new(&config, classes, vb)?;
                 Box::new(move |images| network.forward(images))
             }
             ClipVitB32 => {
-                let config = ClipVisionConfig::vit_base_patch32();
+                let config = ClipVisionConfig { image_size: side, ..ClipVisionConfig::vit_base_patch32() };
                 let tower = ClipVisionTransformer::new(vb.pp("vision_model"), &config)?;
                 let (inside, outside) = (config.embed_dim, config.projection_dim);
                 let projection = candle_nn::linear_no_bias(inside, outside, vb.pp("visual_projection"))?;
@@ -132,7 +151,9 @@ pub struct VisionNetwork {
 impl VisionNetwork {
     /// A network for images of `(channels, height, width)`.
     ///
-    /// Errs for images that are not in color, not square, or of a size that it can't take.
+    /// # Errors
+    ///
+    /// Returns an error for images that are not in color, not square, or of a size that it can't take.
     pub fn new(kind: VisionNetworkKind, (channels, height, width): (usize, usize, usize)) -> Result<Self> {
         if channels != 3 || height != width || !kind.takes(height) {
             return Err(ModelError::Invalid(format!(
@@ -142,6 +163,12 @@ impl VisionNetwork {
             )));
         }
         Ok(Self { kind, side: height })
+    }
+
+    /// The name and number of position embeddings for its images.
+    fn positions(&self) -> Option<(&'static str, usize)> {
+        let (name, patch, _) = self.kind.positions()?;
+        Some((name, 1 + (self.side / patch).pow(2)))
     }
 
     fn in_head(&self, name: &str) -> bool {
@@ -171,11 +198,20 @@ impl Backbone for VisionNetwork {
         let asked = Asked::default();
         let builder = VarBuilder::from_backend(Box::new(asked.clone()), DType::F32, Device::Cpu);
         // zeros of the shape that is asked for never fail it
-        if self.kind.build(builder, self.width()).is_err() {
+        if self.kind.build(builder, self.side, self.width()).is_err() {
             return Vec::new();
         }
         let param_specs = std::mem::take(&mut *asked.0.lock().unwrap_or_else(PoisonError::into_inner));
-        param_specs.into_iter().filter(|slot| !self.in_head(&slot.name)).collect()
+        let positions = self.positions();
+        let specs = param_specs.into_iter().filter(|spec| !self.in_head(&spec.name)).map(|mut spec| {
+            // candle asks for DINOv2's at 518 pixels whatever the images are
+            if let Some((_, tokens)) = positions.filter(|(name, _)| *name == spec.name) {
+                let place = spec.shape.len() - 2;
+                spec.shape[place] = tokens;
+            }
+            spec
+        });
+        specs.collect()
     }
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
@@ -187,10 +223,19 @@ impl Backbone for VisionNetwork {
         }
         let published = Published { network: *self, params: params.clone(), buffers: buffers.clone() };
         let builder = VarBuilder::from_backend(Box::new(published), inputs.dtype(), Device::Cpu);
-        let features = self.kind.build(builder, self.width())?(inputs)?;
+        let features = self.kind.build(builder, self.side, self.width())?(inputs)?;
         // DINOv2's head has its own number of outputs, of which the class token's come first
         let features = features.narrow(1, 0, self.width())?.contiguous()?;
         Ok(Features { features, statistics: BatchStatistics::default() })
+    }
+
+    fn resized(&self, name: &str, tensor: Tensor) -> Result<Tensor> {
+        match self.kind.positions() {
+            Some((positions, patch, scale)) if name == positions && self.kind.has_positions(name, tensor.dims()) => {
+                position::interpolate(&tensor, self.side / patch, scale)
+            }
+            _ => Ok(tensor),
+        }
     }
 
     fn stages(&self) -> Vec<String> {
@@ -254,7 +299,10 @@ impl SimpleBackend for Published {
             return handing_through(&shape, dtype, device);
         }
         let tensor = self.get_unchecked(name, dtype, device)?;
-        match tensor.shape() == &shape {
+        // candle asks for DINOv2's position embeddings at 518 pixels, and takes those of the images as they are
+        let positions = self.network.positions().filter(|(positions, _)| *positions == name);
+        let tokens = positions.is_some_and(|(_, tokens)| tensor.dims().iter().rev().nth(1) == Some(&tokens));
+        match tensor.shape() == &shape || tokens {
             true => Ok(tensor),
             false => candle_core::bail!("`{name}` is {:?} and should be {shape:?}", tensor.dims()),
         }
@@ -315,7 +363,7 @@ mod tests {
         let all: HashMap<String, Tensor> =
             all.map(|(name, tensor)| (name.to_string(), tensor.clone())).chain(head).collect();
         let builder = VarBuilder::from_tensors(all, DType::F32, &Device::Cpu);
-        let theirs = kind.build(builder, classes).unwrap()(&images).unwrap();
+        let theirs = kind.build(builder, side, classes).unwrap()(&images).unwrap();
         let ours = ours.matmul(&seen.t().unwrap()).unwrap();
         let largest = |t: &Tensor| t.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
         let error = largest(&(ours - &theirs).unwrap()) / largest(&theirs);
@@ -324,7 +372,7 @@ mod tests {
 
     #[test]
     fn features_of_dinov2_small_equal_candles() {
-        assert_candles(DinoV2Small, 70, 1000);
+        assert_candles(DinoV2Small, 518, 1000);
     }
 
     #[test]
@@ -355,7 +403,7 @@ mod tests {
         let mut mode = Mode::batch_statistics();
         let error = frozen.features(&state.params, &state.buffers, &images, &mut mode).unwrap_err().to_string();
         assert!(error.contains("not trained"), "{error}");
-        for (kind, input) in [(VitBase, (3, 256, 256)), (DinoV2Small, (3, 224, 210)), (ConvNextTiny, (1, 64, 64))] {
+        for (kind, input) in [(VitBase, (3, 250, 250)), (DinoV2Small, (3, 224, 210)), (ConvNextTiny, (1, 64, 64))] {
             assert!(VisionNetwork::new(kind, input).unwrap_err().to_string().contains("--image-size"));
         }
     }

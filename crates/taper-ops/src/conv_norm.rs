@@ -1,7 +1,7 @@
 //! Convolution, batch norm by the batch's own statistics, and what follows, as one operation.
 //!
-//! It is made of the operations that its parts are made of, which it runs by itself: between the
-//! parts no gradient passes through candle's bookkeeping, which adds each to zeros of its size.
+//! Its backward pass calls the operations of its parts one after the other: between them no gradient
+//! passes through candle's bookkeeping, which adds each to zeros of its size.
 
 use crate::batch_norm::{Derivatives, Known, derivatives};
 use crate::composed;
@@ -14,10 +14,24 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor, bail};
 use std::sync::Arc;
 
-/// `conv2d(x, weight)` normalized by its own statistics with `scale (o)` and `shift (o)`, then
-/// `follow`; and those statistics. Gradients of any order flow through both.
+/// `conv2d(x, weight)` normalized by its own statistics, with `scale (o)` and `shift (o)`, then
+/// `epilogue`; also returns those statistics. Gradients of any order flow through both.
 ///
-/// Errs when shapes don't fit and when the batch is empty.
+/// # Errors
+/// Returns an error if the shapes do not fit, or if the batch is empty.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use taper_ops::{Convolution, Epilogue, Window, conv_norm, rng, uniform};
+/// let images = uniform(&mut rng(0, "images", 0), (2, 8, 8, 1), 0.0, 1.0)?;
+/// let weight = uniform(&mut rng(0, "weight", 0), (4, 1, 3, 3), -0.5, 0.5)?;
+/// let (scale, shift) = (Tensor::ones(4, DType::F32, &Device::Cpu)?, Tensor::zeros(4, DType::F32, &Device::Cpu)?);
+/// let how = Convolution { padding: 1, ..Convolution::default() };
+/// let epilogue = Epilogue::ReluPool(Window::tiled(2));
+/// let (y, _) = conv_norm(&images, &weight, how, (&scale, &shift), 1e-5, epilogue)?;
+/// assert_eq!(y.dims(), [2, 4, 4, 4]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn conv_norm(
     x: &Tensor,
     weight: &Tensor,
@@ -39,7 +53,7 @@ pub fn conv_norm(
 }
 
 struct ConvNorm {
-    /// The convolution's result, with its own past for derivatives of derivatives.
+    /// The convolution's result, with its own graph for derivatives of derivatives.
     hidden: Tensor,
     known: Arc<Known>,
     select: Select,

@@ -19,7 +19,7 @@ pub(crate) trait Element:
 {
     const ZERO: Self;
     fn of(value: f64) -> Self;
-    fn is_no_number(self) -> bool;
+    fn is_not_a_number(self) -> bool;
     fn root(self) -> Self;
 }
 
@@ -31,7 +31,7 @@ macro_rules! element {
                 value as $type
             }
             #[inline(always)]
-            fn is_no_number(self) -> bool {
+            fn is_not_a_number(self) -> bool {
                 self.is_nan()
             }
             #[inline(always)]
@@ -44,11 +44,28 @@ macro_rules! element {
 element!(f32);
 element!(f64);
 
+/// Bytes above which [`elements`] asks the allocator before a result is computed.
+const LARGE: usize = 1 << 32;
+
+/// The number of values of a result of these sizes.
+///
+/// Fails if it cannot be counted, or if a large result would not fit in memory: allocating it would
+/// end the process.
+pub(crate) fn elements(op: &str, dims: &[usize]) -> Result<usize> {
+    let count = dims.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
+    let bytes =
+        count.and_then(|count| count.checked_mul(size_of::<f64>())).filter(|&bytes| bytes < isize::MAX as usize);
+    match (count, bytes) {
+        (Some(count), Some(bytes)) if bytes < LARGE || Vec::<u8>::new().try_reserve_exact(bytes).is_ok() => Ok(count),
+        _ => bail!("{op}: {dims:?} values do not fit in memory: use smaller sizes"),
+    }
+}
+
 /// The values of a contiguous tensor.
 pub(crate) fn values<'a, T: Element>(storage: &'a CpuStorage, layout: &Layout, op: &str) -> Result<&'a [T]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&T::cpu_storage_as_slice(storage)?[start..end]),
-        None => bail!("{op}: takes contiguous tensors only, call .contiguous() first"),
+        None => bail!("{op}: takes contiguous tensors only: call .contiguous() first"),
     }
 }
 

@@ -1,7 +1,7 @@
-//! Convolutions whose weights don't change any more: packed once, what follows them folded in.
+//! Convolutions whose weights are final: packed once, with what follows them folded in.
 
 use crate::composed;
-use crate::convolution::{Convolution, fast::Kernel, geometry::Geometry};
+use crate::convolution::{Convolution, fast::Kernels, geometry::Geometry};
 use crate::element::{stored, values};
 use crate::kernels::simd::InstructionSet;
 use crate::kernels::tile::Finish;
@@ -9,28 +9,42 @@ use crate::norm::Statistics;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 
-/// A convolution with weights and bias that are final: `conv2d` without a gradient, but faster.
+/// A convolution whose weights and bias are final: `conv2d` without a gradient, but faster.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use taper_ops::{Convolution, FrozenConvolution};
+/// let images = Tensor::ones((2, 4, 4, 1), DType::F32, &Device::Cpu)?;
+/// let weight = Tensor::ones((1, 1, 1, 1), DType::F32, &Device::Cpu)?;
+/// let bias = Tensor::new(&[-3f32], &Device::Cpu)?;
+/// let frozen = FrozenConvolution::new(&images, &weight, &bias, Convolution::default())?;
+/// let y = frozen.forward(&images, None, true)?;
+/// assert_eq!(y.sum_all()?.to_scalar::<f32>()?, 0.0);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub struct FrozenConvolution(Frozen);
 
 enum Frozen {
     /// For the CPU's kernels.
-    Packed(Packed),
+    Packed(Box<Packed>),
     /// As given, on another device.
     Composed { weight: Tensor, bias: Tensor, how: Convolution },
 }
 
 struct Packed {
-    kernel: Kernel,
+    kernels: Kernels,
     bias: Vec<f32>,
     weights: Vec<usize>,
     how: Convolution,
 }
 
 impl FrozenConvolution {
-    /// Packs `weight (o, c / groups, kh, kw)` for inputs like `x (n, h, w, c)`; other sizes and
-    /// numbers of images work too. `bias (o)` is added to each pixel.
+    /// Packs `weight (o, c / groups, kh, kw)` for inputs such as `x (n, h, w, c)`; `bias (o)` is added
+    /// to each pixel. Other sizes and numbers of images work too, and no result depends on which came
+    /// first.
     ///
-    /// Errs, naming the shapes, when they don't fit, and when the type is not f32.
+    /// # Errors
+    /// Returns an error if the shapes do not fit, or if the type is not f32.
     pub fn new(x: &Tensor, weight: &Tensor, bias: &Tensor, how: Convolution) -> Result<Self> {
         let g = Geometry::new(x.dims(), weight.dims(), how)?;
         if weight.dtype() != DType::F32 || bias.dims() != [g.o] {
@@ -44,12 +58,21 @@ impl FrozenConvolution {
         if composed::needed(weight) {
             return Ok(Self(Frozen::Composed { weight: weight.detach(), bias: bias.detach(), how }));
         }
-        let kernel = Kernel::forward(InstructionSet::best(), &g, &weight.flatten_all()?.to_vec1::<f32>()?);
-        Ok(Self(Frozen::Packed(Packed { kernel, bias: bias.to_vec1()?, weights: weight.dims().to_vec(), how })))
+        let kernels = Kernels::new(InstructionSet::best(), &g, &weight.flatten_all()?.to_vec1::<f32>()?);
+        kernels.of(&g);
+        Ok(Self(Frozen::Packed(Box::new(Packed {
+            kernels,
+            bias: bias.to_vec1()?,
+            weights: weight.dims().to_vec(),
+            how,
+        }))))
     }
 
-    /// The convolution of `x (n, h, w, c)`, plus `residual (n, oh, ow, o)` where there is one,
-    /// rectified with `relu`: a value without gradient.
+    /// The convolution of `x (n, h, w, c)`, plus `residual (n, oh, ow, o)` if there is one, then ReLU
+    /// if `relu` is `true`: a value without a gradient.
+    ///
+    /// # Errors
+    /// Returns an error if the shapes do not fit, or if the type is not f32.
     pub fn forward(&self, x: &Tensor, residual: Option<&Tensor>, relu: bool) -> Result<Tensor> {
         let x = x.contiguous()?;
         let packed = match &self.0 {
@@ -68,6 +91,21 @@ impl FrozenConvolution {
 
 /// A convolution's weights with the batch norm after it folded in, and the bias that then follows:
 /// `norm(conv2d(x, weight)) = conv2d(x, folded) + bias` (Jacob et al. 2018, section 3.2).
+///
+/// # Errors
+/// Returns an error if the shapes do not fit.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use taper_ops::{Statistics, fold_batch_norm};
+/// let one = |value: f32| Tensor::new(&[value], &Device::Cpu);
+/// let statistics = Statistics { mean: one(3.0)?, variance: one(4.0)? };
+/// let weight = one(8.0)?.reshape((1, 1, 1, 1))?;
+/// let (folded, bias) = fold_batch_norm(&weight, &statistics, &one(1.0)?, &one(0.0)?, 0.0)?;
+/// assert_eq!(folded.flatten_all()?.to_vec1::<f32>()?, [4.0]);
+/// assert_eq!(bias.to_vec1::<f32>()?, [-1.5]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn fold_batch_norm(
     weight: &Tensor,
     statistics: &Statistics,
@@ -93,7 +131,7 @@ impl Run<'_> {
         (x, lx): (&CpuStorage, &Layout),
         residual: Option<(&CpuStorage, &Layout)>,
     ) -> Result<(CpuStorage, Shape)> {
-        let Packed { kernel, bias, weights, how } = self.convolution;
+        let Packed { kernels, bias, weights, how } = self.convolution;
         let g = Geometry::new(lx.dims(), weights, *how)?;
         if x.dtype() != DType::F32 {
             bail!("{NAME}: takes f32, not {:?}", x.dtype());
@@ -106,7 +144,7 @@ impl Run<'_> {
             None => None,
         };
         let finish = Finish { bias: Some(bias), residual, relu: self.relu };
-        Ok(stored::<f32>(kernel.run(&g, values::<f32>(x, lx, NAME)?, finish), g.outputs()))
+        Ok(stored::<f32>(kernels.of(&g).run(&g, values::<f32>(x, lx, NAME)?, finish), g.outputs()))
     }
 }
 
@@ -160,6 +198,26 @@ mod tests {
                 frozen.forward(&narrow(&x), Some(&narrow(&residual)), true).unwrap()
             });
             near(&list(elsewhere), &list(rectified), 1e-5);
+        }
+    }
+
+    #[test]
+    fn an_image_has_the_same_bits_whichever_size_came_first() {
+        let narrow = |name, shape: &[usize]| random(name, shape).to_dtype(DType::F32).unwrap();
+        let (weight, bias) = (narrow("w", &[20, 18, 3, 3]), narrow("b", &[20]));
+        let how = Convolution { padding: 1, ..Convolution::default() };
+        // sizes that direct sums, smaller and larger tiles convolve fastest
+        let images = [2, 5, 14].map(|side| narrow("x", &[1, side, side, 18]));
+        let run = |first: &Tensor| {
+            let frozen = FrozenConvolution::new(first, &weight, &bias, how).unwrap();
+            let _ = frozen.forward(first, None, false).unwrap();
+            images
+                .each_ref()
+                .map(|x| frozen.forward(x, None, false).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap())
+        };
+        let right = run(&images[0]);
+        for first in &images[1..] {
+            assert!(run(first) == right, "the first size was {:?}", first.dims());
         }
     }
 

@@ -1,16 +1,31 @@
 //! Normalization of each image by itself: over groups of its channels, or over each pixel's.
 //!
-//! Both are batch norm of rows that are turned into columns, so that its kernels and derivatives
-//! of every order are theirs.
+//! Both are batch norm of transposed rows, and use its kernels and derivatives of every order.
 
-use crate::{batch_norm_by_batch, scale_shift};
+use crate::batch_norm::by_chunks_of;
+use crate::kernels::channels::RowsPerChunk;
+use crate::scale_shift;
 use candle_core::{Result, Tensor, bail};
 
+/// Rows that are summed at a time: not by the number of columns, which are images here.
+const ROWS: RowsPerChunk = RowsPerChunk::Fixed(32);
+
 /// Group normalization (Wu and He 2018) of `x (n, h, w, c)`: each image's pixels over each of
-/// `groups` runs of channels, then `weight (c)` and `bias (c)`.
+/// `groups` runs of channels, then `weight (c)` and `bias (c)`. An image has the same bits in any
+/// batch.
 ///
-/// Errs when the channels don't split into the groups, when shapes don't fit and when there is
-/// nothing to normalize.
+/// # Errors
+/// Returns an error if the channels do not split into the groups, if the shapes do not fit, or if
+/// there is nothing to normalize.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[1f32, 3.0, 10.0, 30.0], &Device::Cpu)?.reshape((1, 1, 1, 4))?;
+/// let ones = Tensor::new(&[1f32; 4], &Device::Cpu)?;
+/// let y = taper_ops::group_norm(&x, 2, &ones, &ones.zeros_like()?, 0.0)?;
+/// assert_eq!(y.flatten_all()?.to_vec1::<f32>()?, [-1.0, 1.0, -1.0, 1.0]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn group_norm(x: &Tensor, groups: usize, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     let (n, h, w, c) = x.dims4()?;
     if groups == 0 || c % groups != 0 {
@@ -19,7 +34,7 @@ pub fn group_norm(x: &Tensor, groups: usize, weight: &Tensor, bias: &Tensor, eps
     let (ones, pixels) = (Tensor::ones(n * groups, x.dtype(), x.device())?, h * w);
     let columns = x.reshape((n, pixels, groups, c / groups))?.permute((1, 3, 0, 2))?.contiguous()?;
     let columns = columns.reshape((pixels * (c / groups), n * groups))?;
-    let (y, _) = batch_norm_by_batch(&columns, &ones, &ones.zeros_like()?, eps)?;
+    let (y, _) = by_chunks_of(ROWS, &columns, &ones, &ones.zeros_like()?, eps)?;
     let y = y.reshape((pixels, c / groups, n, groups))?.permute((2, 0, 3, 1))?.contiguous()?;
     scale_shift(&y.reshape((n, h, w, c))?, weight, bias)
 }
@@ -27,7 +42,17 @@ pub fn group_norm(x: &Tensor, groups: usize, weight: &Tensor, bias: &Tensor, eps
 /// Layer normalization (Ba, Kiros and Hinton 2016) of `x (…, c)` over its last dimension, then
 /// `weight (c)` and `bias (c)`.
 ///
-/// Errs when shapes don't fit and when there is nothing to normalize.
+/// # Errors
+/// Returns an error if the shapes do not fit, or if there is nothing to normalize.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[[1f32, 3.0]], &Device::Cpu)?;
+/// let ones = Tensor::new(&[1f32; 2], &Device::Cpu)?;
+/// let y = taper_ops::layer_norm(&x, &ones, &ones.zeros_like()?, 0.0)?;
+/// assert_eq!(y.to_vec2::<f32>()?, [[-1.0, 1.0]]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     let c = x.dim(candle_core::D::Minus1)?;
     let rows = x.reshape((x.elem_count() / c.max(1), 1, 1, c))?;
@@ -78,6 +103,29 @@ mod tests {
             prop_assert_eq!(y.dims(), [n, t, c]);
             near(&list(&y), &right, 1e-12);
             check_gradients(&inputs, |v| layer_norm(&v[0], &v[1], &v[2], 1e-1)?.powf(3.0));
+        }
+    }
+
+    #[test]
+    fn an_image_has_the_same_bits_in_any_batch_both_ways() {
+        let narrow = |t: Tensor| t.to_dtype(candle_core::DType::F32).unwrap();
+        let (n, c) = (9, 24);
+        let x = narrow(random("x", (n, 13, 13, c)));
+        let (weight, bias) = (narrow(random("weight", c)), narrow(random("bias", c)));
+        let bits = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        for groups in [1, 8] {
+            let run = |x: &Tensor| {
+                let x = candle_core::Var::from_tensor(x).unwrap();
+                let y = group_norm(&x, groups, &weight, &bias, 1e-5).unwrap();
+                let gradient = y.powf(2.0).unwrap().sum_all().unwrap().backward().unwrap().get(&x).unwrap().clone();
+                (y, gradient)
+            };
+            let (y, gradient) = run(&x);
+            for image in 0..n {
+                let alone = run(&x.narrow(0, image, 1).unwrap());
+                assert!(bits(&alone.0) == bits(&y.narrow(0, image, 1).unwrap()));
+                assert!(bits(&alone.1) == bits(&gradient.narrow(0, image, 1).unwrap()));
+            }
         }
     }
 

@@ -3,13 +3,23 @@
 use crate::composed;
 use crate::element::{Element, by_type, stored, values};
 use crate::tape::Apply;
+use crate::{matmul_nt, matmul_tn};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
-/// The inverse of a symmetric positive definite `a (n, n)`, by Cholesky factors in f64 on the
-/// CPU, wherever `a` is.
+/// The inverse of a symmetric positive definite `a (n, n)`, by Cholesky factors in f64 on the CPU,
+/// on whichever device `a` is.
 ///
-/// Errs when the matrix is not square or not positive definite.
+/// # Errors
+/// Returns an error if the matrix is not square or not positive definite.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let a = Tensor::new(&[[2f64, 0.0], [0.0, 4.0]], &Device::Cpu)?;
+/// let inverse = taper_ops::inverse(&a)?.to_vec2::<f64>()?;
+/// assert!((inverse[0][0] - 0.5).abs() < 1e-12 && (inverse[1][1] - 0.25).abs() < 1e-12);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn inverse(a: &Tensor) -> Result<Tensor> {
     if composed::needed(a) {
         return composed::by_cpu(a, inverse);
@@ -30,19 +40,18 @@ impl CustomOp1 for Inverse {
 
     /// d(A⁻¹) = −A⁻¹ dA A⁻¹, so the gradient by A is −A⁻ᵀ G A⁻ᵀ.
     fn bwd(&self, _a: &Tensor, inverse: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let transposed = inverse.t()?.contiguous()?;
-        Ok(Some(transposed.matmul(&gradient.contiguous()?)?.matmul(&transposed)?.neg()?))
+        Ok(Some(matmul_nt(&matmul_tn(inverse, gradient)?, inverse)?.neg()?))
     }
 }
 
 fn inverse_kernel<T: Element + Into<f64>>(a: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
     let n = match *layout.dims() {
         [rows, columns] if rows == columns => rows,
-        ref other => bail!("inverse: {other:?} is no square matrix"),
+        ref other => bail!("inverse: {other:?} is not the shape of a square matrix"),
     };
     let a: Vec<f64> = values::<T>(a, layout, "inverse")?.iter().map(|&v| v.into()).collect();
     let Some(inverse) = inverted(&a, n) else {
-        bail!("inverse: the matrix is not positive definite, add a multiple of the identity");
+        bail!("inverse: the matrix is not positive definite: add a multiple of the identity");
     };
     Ok(stored::<T>(inverse.into_iter().map(T::of).collect(), (n, n)))
 }

@@ -1,18 +1,36 @@
-//! Log-softmax and cross-entropy, of operations that differentiate to any order.
+//! Log-softmax and cross-entropy, made of operations with derivatives of any order.
 
 use candle_core::{D, DType, Device, Result, Tensor, bail};
 
 /// Logarithm of the softmax over the last dimension of `logits (n, ways)`; the largest logit is
-/// taken out first, so that nothing overflows.
+/// taken out first, so nothing overflows.
+///
+/// # Errors
+/// Returns an error if there are no classes.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let y = taper_ops::log_softmax(&Tensor::new(&[[0f32, 0.0]], &Device::Cpu)?)?;
+/// assert_eq!(y.to_vec2::<f32>()?, [[-std::f32::consts::LN_2; 2]]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn log_softmax(logits: &Tensor) -> Result<Tensor> {
     let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
     let normalizer = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
     shifted.broadcast_sub(&normalizer)
 }
 
-/// `(n, ways)`, 1 at each label and 0 elsewhere, of the type asked for, where the labels are.
+/// `(n, ways)` of the given type on the labels' device: 1 at each label `(n)` and 0 elsewhere.
 ///
-/// Errs when a label is not below `ways`.
+/// # Errors
+/// Returns an error if a label is not below `ways`.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// let rows = taper_ops::one_hot(&Tensor::new(&[1u32, 0], &Device::Cpu)?, 2, DType::F32)?;
+/// assert_eq!(rows.to_vec2::<f32>()?, [[0.0, 1.0], [1.0, 0.0]]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn one_hot(labels: &Tensor, ways: usize, dtype: DType) -> Result<Tensor> {
     let count = labels.dim(0)?;
     let mut rows = vec![0f32; count * ways];
@@ -29,6 +47,17 @@ pub fn one_hot(labels: &Tensor, ways: usize, dtype: DType) -> Result<Tensor> {
 ///
 /// With `smoothing` ε the target is 1 − ε on the label plus ε / ways everywhere (Szegedy et al.
 /// 2016, section 7), as in PyTorch.
+///
+/// # Errors
+/// Returns an error if the shapes do not fit, if the batch is empty, or if a label is not below `ways`.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let logits = Tensor::new(&[[0f32, 0.0]], &Device::Cpu)?;
+/// let loss = taper_ops::cross_entropy(&logits, &Tensor::new(&[1u32], &Device::Cpu)?, 0.0)?;
+/// assert_eq!(loss.to_scalar::<f32>()?, std::f32::consts::LN_2);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> {
     let (n, ways) = logits.dims2()?;
     if labels.dims() != [n] {
@@ -41,22 +70,43 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
     log_softmax(logits)?.mul(&smoothed(&hard, smoothing)?)?.sum_all()?.affine(-1.0 / n as f64, 0.0)
 }
 
-/// Rows `(n, ways)` of ones on the labels with `smoothing` ε: 1 − ε there plus ε / ways everywhere.
+/// Targets `(n, ways)` with `smoothing` ε: each row times 1 − ε, plus ε / ways.
+///
+/// # Errors
+/// Returns an error if `targets` does not have two dimensions.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let targets = Tensor::new(&[[1f64, 0.0]], &Device::Cpu)?;
+/// assert_eq!(taper_ops::smoothed(&targets, 0.5)?.to_vec2::<f64>()?, [[0.75, 0.25]]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn smoothed(targets: &Tensor, smoothing: f64) -> Result<Tensor> {
     let (_, ways) = targets.dims2()?;
     if smoothing == 0.0 { Ok(targets.clone()) } else { targets.affine(1.0 - smoothing, smoothing / ways as f64) }
 }
 
 /// Weighted mean cross-entropy of `logits (n, ways)` against `targets (n, ways)`, a scalar, in nats:
-/// each row of the targets is a distribution times the row's weight. As PyTorch's with probabilities
-/// or with weights of classes.
+/// each row of the targets is a distribution times the row's weight. It equals PyTorch's loss with
+/// probabilities or with class weights.
+///
+/// # Errors
+/// Returns an error if the shapes differ, or if the weights do not sum to more than 0.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let logits = Tensor::new(&[[0f32, 0.0]], &Device::Cpu)?;
+/// let loss = taper_ops::cross_entropy_to(&logits, &Tensor::new(&[[0.5f32, 0.5]], &Device::Cpu)?)?;
+/// assert_eq!(loss.to_scalar::<f32>()?, std::f32::consts::LN_2);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn cross_entropy_to(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     if logits.dims() != targets.dims() {
         bail!("cross-entropy: logits of shape {:?} do not fit targets of shape {:?}", logits.dims(), targets.dims());
     }
-    // on the CPU, since not every device has f64
+    // On the CPU, because not every device has f64.
     let weight = targets.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
-    if weight <= 0.0 {
+    if weight.is_nan() || weight <= 0.0 {
         bail!("cross-entropy: a batch without weight has no mean loss");
     }
     log_softmax(logits)?.mul(targets)?.sum_all()?.affine(-1.0 / weight, 0.0)

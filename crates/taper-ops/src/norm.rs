@@ -1,11 +1,11 @@
 //! Normalization over all but the last dimension, with its statistics as explicit values.
 //!
-//! Three operations, each the others' derivative, carry it to any order: scale and shift by
+//! Derivatives of any order are made of three operations, each the others' derivative: scale and shift by
 //! channel, statistics by channel, and sums of products by channel.
 
 use crate::composed;
 use crate::element::{Element, by_type, stored, values};
-use crate::kernels::channels;
+use crate::kernels::channels::{self, RowsPerChunk};
 use crate::kernels::simd::InstructionSet;
 use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
@@ -21,22 +21,52 @@ pub struct Statistics {
 }
 
 /// Mean and variance of `x (…, c)` over everything but the channel, differentiable.
+///
+/// # Errors
+/// Returns an error if the batch is empty, or if the type is neither f32 nor f64.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[[1f32], [3.0]], &Device::Cpu)?;
+/// let statistics = taper_ops::batch_statistics(&x)?;
+/// assert_eq!(statistics.mean.to_vec1::<f32>()?, [2.0]);
+/// assert_eq!(statistics.variance.to_vec1::<f32>()?, [1.0]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn batch_statistics(x: &Tensor) -> Result<Statistics> {
+    statistics(x, RowsPerChunk::ByChannels)
+}
+
+/// [`batch_statistics`], summed over chunks of so many rows.
+pub(crate) fn statistics(x: &Tensor, step: RowsPerChunk) -> Result<Statistics> {
     if x.elem_count() == 0 {
-        bail!("batch statistics: an empty batch {:?} has none", x.dims());
+        bail!("batch statistics: an empty batch {:?} has no mean", x.dims());
     }
     if composed::needed(x) {
         return composed::batch_statistics(x);
     }
-    let packed = x.contiguous()?.apply1(MeanVariance)?;
+    let packed = x.contiguous()?.apply1(MeanVariance(step))?;
     Ok(Statistics { mean: packed.get(0)?, variance: packed.get(1)? })
 }
 
 /// Batch normalization (Ioffe and Szegedy 2015) of `x (…, c)` by given statistics:
 /// `(x − mean) / sqrt(variance + eps) · weight + bias`.
 ///
-/// Gradients flow through the statistics if they are tracked: give [`batch_statistics`] of the
-/// batch at hand for training, stored ones for evaluation.
+/// Gradients flow through the statistics if they are tracked: pass [`batch_statistics`] of the batch
+/// for training, stored ones for evaluation.
+///
+/// # Errors
+/// Returns an error if the shapes do not fit, or if the type is neither f32 nor f64.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use taper_ops::{batch_norm, batch_statistics};
+/// let x = Tensor::new(&[[1f32], [3.0]], &Device::Cpu)?;
+/// let (one, zero) = (Tensor::new(&[1f32], &Device::Cpu)?, Tensor::new(&[0f32], &Device::Cpu)?);
+/// let y = batch_norm(&x, &batch_statistics(&x)?, &one, &zero, 0.0)?;
+/// assert_eq!(y.to_vec2::<f32>()?, [[-1.0], [1.0]]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn batch_norm(x: &Tensor, statistics: &Statistics, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     let inverse = (&statistics.variance + eps)?.sqrt()?.recip()?;
     let scale = (weight * inverse)?;
@@ -45,6 +75,17 @@ pub fn batch_norm(x: &Tensor, statistics: &Statistics, weight: &Tensor, bias: &T
 }
 
 /// `x (…, c) · scale (c) + shift (c)`.
+///
+/// # Errors
+/// Returns an error if the shapes do not fit, or if the type is neither f32 nor f64.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let row = |values: [f32; 2]| Tensor::new(&values, &Device::Cpu);
+/// let y = taper_ops::scale_shift(&row([1.0, 2.0])?, &row([10.0, 10.0])?, &row([0.5, 0.0])?)?;
+/// assert_eq!(y.to_vec1::<f32>()?, [10.5, 20.0]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn scale_shift(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
     let c = last(x.dims(), "scale and shift")?;
     if scale.dims() != [c] || shift.dims() != [c] {
@@ -63,9 +104,9 @@ fn last(dims: &[usize], op: &str) -> Result<usize> {
     }
 }
 
-/// Σ over rows of `x · y`, by channel: `(c)`.
-pub(crate) fn channel_dot(x: &Tensor, y: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply2(&y.contiguous()?, ChannelDot)
+/// Σ over rows of `x · y`, by channel: `(c)`, summed over chunks of so many rows.
+pub(crate) fn channel_dot(x: &Tensor, y: &Tensor, step: RowsPerChunk) -> Result<Tensor> {
+    x.contiguous()?.apply2(&y.contiguous()?, ChannelDot(step))
 }
 
 /// Σ over rows of `x`, by channel: `(c)`.
@@ -101,7 +142,7 @@ impl CustomOp3 for ScaleShift {
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let dx = if x.track_op() { Some(scale_shift(gradient, scale, &scale.zeros_like()?)?) } else { None };
-        let dscale = if scale.track_op() { Some(channel_dot(gradient, x)?) } else { None };
+        let dscale = if scale.track_op() { Some(channel_dot(gradient, x, RowsPerChunk::ByChannels)?) } else { None };
         let dshift = if shift.track_op() { Some(channel_sum(gradient)?) } else { None };
         Ok((dx, dscale, dshift))
     }
@@ -120,7 +161,7 @@ fn scale_shift_kernel<T: Element>(
     Ok(stored::<T>(channels::scale_shift(InstructionSet::best(), x, scale, shift), lx.shape().clone()))
 }
 
-struct ChannelDot;
+struct ChannelDot(RowsPerChunk);
 
 impl CustomOp2 for ChannelDot {
     fn name(&self) -> &'static str {
@@ -128,7 +169,7 @@ impl CustomOp2 for ChannelDot {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, y: &CpuStorage, ly: &Layout) -> Result<(CpuStorage, Shape)> {
-        by_type!(x, "channel-dot", channel_dot_kernel(x, lx, y, ly))
+        by_type!(x, "channel-dot", channel_dot_kernel(x, lx, y, ly, self.0))
     }
 
     fn bwd(
@@ -150,10 +191,11 @@ fn channel_dot_kernel<T: Element>(
     lx: &Layout,
     y: &CpuStorage,
     ly: &Layout,
+    step: RowsPerChunk,
 ) -> Result<(CpuStorage, Shape)> {
     let c = last(lx.dims(), "channel-dot")?;
     let (x, y) = (values::<T>(x, lx, "channel-dot")?, values::<T>(y, ly, "channel-dot")?);
-    Ok(stored::<T>(narrow(channels::dot(InstructionSet::best(), x, y, c)), c))
+    Ok(stored::<T>(narrow(channels::dot(InstructionSet::best(), x, y, c, step)), c))
 }
 
 fn narrow<T: Element>(values: Vec<f64>) -> Vec<T> {
@@ -179,11 +221,11 @@ impl CustomOp1 for ChannelSum {
 fn channel_sum_kernel<T: Element>(x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
     let c = last(lx.dims(), "channel-sum")?;
     let x = values::<T>(x, lx, "channel-sum")?;
-    Ok(stored::<T>(narrow(channels::sum(InstructionSet::best(), x, c)), c))
+    Ok(stored::<T>(narrow(channels::sum(InstructionSet::best(), x, c, RowsPerChunk::ByChannels)), c))
 }
 
 /// `x (…, c)` to `(2, c)`: mean, then biased variance.
-struct MeanVariance;
+struct MeanVariance(RowsPerChunk);
 
 impl CustomOp1 for MeanVariance {
     fn name(&self) -> &'static str {
@@ -191,7 +233,7 @@ impl CustomOp1 for MeanVariance {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
-        by_type!(x, "mean-variance", mean_variance_kernel(x, lx))
+        by_type!(x, "mean-variance", mean_variance_kernel(x, lx, self.0))
     }
 
     /// With rows m: ∂mean/∂x = 1/m, ∂variance/∂x = 2 (x − mean)/m.
@@ -203,10 +245,10 @@ impl CustomOp1 for MeanVariance {
     }
 }
 
-fn mean_variance_kernel<T: Element>(x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
+fn mean_variance_kernel<T: Element>(x: &CpuStorage, lx: &Layout, step: RowsPerChunk) -> Result<(CpuStorage, Shape)> {
     let c = last(lx.dims(), "mean-variance")?;
     let x = values::<T>(x, lx, "mean-variance")?;
-    let (mut packed, variance) = channels::mean_variance(InstructionSet::best(), x, c);
+    let (mut packed, variance) = channels::mean_variance(InstructionSet::best(), x, c, step);
     packed.extend(variance);
     Ok(stored::<T>(narrow(packed), (2, c)))
 }

@@ -1,8 +1,8 @@
 //! Weights that several items of a step share, packed once for all of them.
 //!
-//! Kernels read weights in an order of their own (`kernels/pack.rs`), into which each convolution
-//! brings them. The tasks of a meta-batch begin with the same weights, and exact MAML meets those
-//! four times in each task: [`PackedOnce`] keeps what was packed while it lives.
+//! Kernels read weights in an order of their own (`kernels/pack.rs`), and each convolution packs its
+//! weights into it. The tasks of a meta-batch begin with the same weights, and exact MAML uses those
+//! four times in each task: [`PackedOnce`] stores the packed weights while it lives.
 
 use crate::convolution::fast::Kernel;
 use crate::kernels::winograd::Algorithm;
@@ -11,13 +11,25 @@ use candle_core::{Tensor, TensorId};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
 
-/// While it lives, convolutions by some weights, or by leaves of tapes made of them, pack them
-/// once. The weights must not be changed in place meanwhile. Results have the same bits without it.
+/// While it lives, convolutions by given weights, or by leaves of tapes made of them, pack them once.
+/// The weights must not be changed in place meanwhile. Results have the same bits without it.
+///
+/// ```
+/// use taper_ops::{Convolution, PackedOnce, conv2d, rng, uniform};
+/// let weight = uniform(&mut rng(0, "weight", 0), (4, 1, 3, 3), -0.5, 0.5)?;
+/// let packed = PackedOnce::new([&weight]);
+/// for step in 0..3 {
+///     let images = uniform(&mut rng(0, "images", step), (2, 8, 8, 1), 0.0, 1.0)?;
+///     conv2d(&images, &weight, Convolution::default())?;
+/// }
+/// drop(packed);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct PackedOnce(Vec<TensorId>);
 
 impl PackedOnce {
-    /// For these tensors; those that no convolution takes cost nothing.
+    /// Shares packed forms of these tensors; those that no convolution uses cost nothing.
     pub fn new<'a>(weights: impl IntoIterator<Item = &'a Tensor>) -> Self {
         let kernels = weights.into_iter().filter(|weight| weight.rank() == 4);
         let ids: Vec<TensorId> = kernels.map(Tensor::id).collect();
@@ -38,22 +50,22 @@ static PACKS: LazyLock<Mutex<HashMap<TensorId, Arc<Packs>>>> = LazyLock::new(Mut
 #[derive(Default)]
 pub(crate) struct Packs(Mutex<Vec<(Use, Arc<Kernel>)>>);
 
-/// What the order of packed weights depends on, beside their shape.
+/// What the order of packed weights depends on, besides their shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Use {
-    /// For the input gradient?
+    /// Whether the weights are packed for the input gradient.
     pub(crate) back: bool,
     pub(crate) algorithm: Option<Algorithm>,
     pub(crate) groups: usize,
 }
 
 impl Packs {
-    /// Those of a tensor, if it is shared.
+    /// The packed forms of a tensor, if it is shared.
     pub(crate) fn of(weight: &Tensor) -> Option<Arc<Self>> {
         lock(&PACKS).get(&weight.id()).cloned()
     }
 
-    /// The kernel of a use, packed by whoever comes first.
+    /// The kernel of a use, packed at the first call.
     pub(crate) fn kernel(&self, of: Use, pack: impl FnOnce() -> Kernel) -> Arc<Kernel> {
         let mut packs = lock(&self.0);
         if let Some((_, kernel)) = packs.iter().find(|(other, _)| *other == of) {
@@ -65,7 +77,7 @@ impl Packs {
     }
 }
 
-/// From now on a tensor with the values of another has its packs, if that one is shared.
+/// Gives `tensor`, which has the values of `other`, its packed forms, if it is shared.
 pub(crate) fn same(tensor: &Tensor, other: &Tensor) {
     let mut packs = lock(&PACKS);
     if let Some(shared) = packs.get(&other.id()).cloned() {
@@ -73,7 +85,7 @@ pub(crate) fn same(tensor: &Tensor, other: &Tensor) {
     }
 }
 
-/// The end of some tensors.
+/// Forgets the packed forms of some tensors.
 pub(crate) fn forget(tensors: &[TensorId]) {
     let mut packs = lock(&PACKS);
     for id in tensors {

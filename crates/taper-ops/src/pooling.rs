@@ -1,8 +1,9 @@
-//! Max and average pooling of `(n, h, w, c)`, at any size, stride and padding, with right first
+//! Max and average pooling of `(n, h, w, c)`, at any size, stride and padding, with correct first
 //! and second derivatives (candle 0.11's are wrong or missing).
 
 use crate::composed;
-use crate::element::{Element, by_type, stored, values};
+use crate::convolution::Convolution;
+use crate::element::{Element, by_type, elements, stored, values};
 use crate::kernels::pool::{self, NOTHING};
 use crate::kernels::simd::InstructionSet;
 use crate::tape::Apply;
@@ -14,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 /// `padding` cells on each side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// Cells a side.
+    /// Cells on a side.
     pub kernel: usize,
     /// Cells between windows.
     pub stride: usize,
@@ -29,16 +30,17 @@ impl Window {
     }
 
     pub(crate) fn output(&self, h: usize, w: usize, op: &str) -> Result<(usize, usize)> {
-        let side = |size: usize| {
-            (size + 2 * self.padding)
-                .checked_sub(self.kernel)
-                .filter(|_| self.stride > 0)
-                .map(|free| free / self.stride + 1)
-        };
-        match (side(h), side(w)) {
-            (Some(oh), Some(ow)) if self.kernel > 0 && self.padding * 2 <= self.kernel => Ok((oh, ow)),
+        let how = Convolution { stride: self.stride, padding: self.padding, groups: 1 };
+        match (how.side(h, self.kernel), how.side(w, self.kernel)) {
+            (Some((_, oh)), Some((_, ow))) if h * w > 0 && self.padding <= self.kernel / 2 => Ok((oh, ow)),
             _ => bail!("{op}: a {self:?} does not fit an image of {h} by {w}"),
         }
+    }
+
+    /// The share of each cell in a window's mean.
+    fn share(&self) -> f64 {
+        let kernel = self.kernel as f64;
+        1.0 / (kernel * kernel)
     }
 
     /// The image's cells under the window at `(row, column)` of the output: ranges of rows and columns.
@@ -59,20 +61,47 @@ impl Window {
 }
 
 /// The largest value under each window, channel by channel: `(n, h, w, c)` to `(n, oh, ow, c)`.
-/// Padding never wins; of equal values the first wins, and gets the gradient, as in PyTorch.
+/// Padding is never the largest; of equal values the first gets the gradient, as in PyTorch.
+///
+/// # Errors
+/// Returns an error if the window does not fit the images, or if the result would not fit in memory.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use taper_ops::{Window, max_pool2d};
+/// let image = Tensor::new(&[1f32, 4.0, 2.0, 3.0], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
+/// let largest = max_pool2d(&image, Window::tiled(2))?;
+/// assert_eq!(largest.flatten_all()?.to_vec1::<f32>()?, [4.0]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn max_pool2d(x: &Tensor, window: Window) -> Result<Tensor> {
-    let (_, h, w, _) = x.dims4()?;
-    window.output(h, w, "max pooling")?;
+    let (n, h, w, c) = x.dims4()?;
+    let (oh, ow) = window.output(h, w, "max pooling")?;
+    elements("max pooling", &[n, oh, ow, c])?;
     if composed::needed(x) {
         return composed::max_pool2d(x, window);
     }
-    x.contiguous()?.apply1(MaxPool { window, winners: Arc::default() })
+    x.contiguous()?.apply1(MaxPool { window, indices: Arc::default() })
 }
 
-/// The mean under each window; padding counts as zeros, as in PyTorch's default.
+/// The mean under each window: `(n, h, w, c)` to `(n, oh, ow, c)`; padding counts as zeros, as in
+/// PyTorch's default.
+///
+/// # Errors
+/// Returns an error if the window does not fit the images, or if the result would not fit in memory.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use taper_ops::{Window, avg_pool2d};
+/// let image = Tensor::new(&[1f32, 4.0, 2.0, 3.0], &Device::Cpu)?.reshape((1, 2, 2, 1))?;
+/// let mean = avg_pool2d(&image, Window::tiled(2))?;
+/// assert_eq!(mean.flatten_all()?.to_vec1::<f32>()?, [2.5]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn avg_pool2d(x: &Tensor, window: Window) -> Result<Tensor> {
-    let (_, h, w, _) = x.dims4()?;
-    window.output(h, w, "average pooling")?;
+    let (n, h, w, c) = x.dims4()?;
+    let (oh, ow) = window.output(h, w, "average pooling")?;
+    elements("average pooling", &[n, oh, ow, c])?;
     if composed::needed(x) {
         return composed::avg_pool2d(x, window);
     }
@@ -80,20 +109,33 @@ pub fn avg_pool2d(x: &Tensor, window: Window) -> Result<Tensor> {
 }
 
 /// The mean over height and width: `(n, h, w, c)` to `(n, c)`.
+///
+/// # Errors
+/// Returns an error if the images have no pixels.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// let images = Tensor::ones((2, 7, 7, 3), DType::F32, &Device::Cpu)?;
+/// assert_eq!(taper_ops::global_avg_pool(&images)?.dims(), [2, 3]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
     let (n, h, w, c) = x.dims4()?;
     if h * w == 0 {
         bail!("global average pooling: an image of {h} by {w} has no mean");
     }
+    if n * c == 0 {
+        return Tensor::zeros((n, c), x.dtype(), x.device());
+    }
     x.reshape((n, h * w, c))?.mean(1)
 }
 
-/// What won, once the forward pass has run.
-pub(crate) type Winners = Arc<OnceLock<pool::Winners>>;
+/// The cell that each value comes from, once the forward pass has run.
+pub(crate) type PoolIndices = Arc<OnceLock<pool::Indices>>;
 
 struct MaxPool {
     window: Window,
-    winners: Winners,
+    indices: PoolIndices,
 }
 
 impl CustomOp1 for MaxPool {
@@ -106,7 +148,7 @@ impl CustomOp1 for MaxPool {
     }
 
     fn bwd(&self, x: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(scatter(gradient, &self.winners, x.shape(), gradient.shape())?))
+        Ok(Some(scatter(gradient, &self.indices, x.shape(), gradient.shape())?))
     }
 }
 
@@ -114,26 +156,26 @@ fn max_pool_kernel<T: Element>(x: &CpuStorage, layout: &Layout, op: &MaxPool) ->
     let sizes @ (n, h, w, c) = layout.shape().dims4()?;
     let (oh, ow) = op.window.output(h, w, "max-pool")?;
     let x = values::<T>(x, layout, "max-pool")?;
-    let (y, winners) = pool::max(InstructionSet::best(), x, sizes, op.window, None)?;
-    let _ = op.winners.set(winners);
+    let (y, indices) = pool::max(InstructionSet::best(), x, sizes, op.window, None)?;
+    let _ = op.indices.set(indices);
     Ok(stored::<T>(y, (n, oh, ow, c)))
 }
 
-/// Each value of `v` added to the cell that won.
-pub(crate) fn scatter(v: &Tensor, winners: &Winners, larger: &Shape, smaller: &Shape) -> Result<Tensor> {
-    let op = Scatter { winners: winners.clone(), larger: larger.clone(), smaller: smaller.clone() };
+/// Adds each value of `v` to the cell that it comes from.
+pub(crate) fn scatter(v: &Tensor, indices: &PoolIndices, larger: &Shape, smaller: &Shape) -> Result<Tensor> {
+    let op = Scatter { indices: indices.clone(), larger: larger.clone(), smaller: smaller.clone() };
     v.contiguous()?.apply1(op)
 }
 
-/// The value of `v` at each window's winning cell; zero where nothing won.
-pub(crate) fn gather(v: &Tensor, winners: &Winners, larger: &Shape, smaller: &Shape) -> Result<Tensor> {
-    let op = Gather { winners: winners.clone(), larger: larger.clone(), smaller: smaller.clone() };
+/// The value of `v` at each window's largest cell; zero if no cell was positive.
+pub(crate) fn gather(v: &Tensor, indices: &PoolIndices, larger: &Shape, smaller: &Shape) -> Result<Tensor> {
+    let op = Gather { indices: indices.clone(), larger: larger.clone(), smaller: smaller.clone() };
     v.contiguous()?.apply1(op)
 }
 
-/// Adds each value to the cell that won; its adjoint is [`Gather`].
+/// Adds each value to the cell that it comes from; its adjoint is [`Gather`].
 struct Scatter {
-    winners: Winners,
+    indices: PoolIndices,
     larger: Shape,
     smaller: Shape,
 }
@@ -148,24 +190,24 @@ impl CustomOp1 for Scatter {
     }
 
     fn bwd(&self, _v: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(gather(gradient, &self.winners, &self.larger, &self.smaller)?))
+        Ok(Some(gather(gradient, &self.indices, &self.larger, &self.smaller)?))
     }
 }
 
 fn scatter_kernel<T: Element>(v: &CpuStorage, layout: &Layout, op: &Scatter) -> Result<(CpuStorage, Shape)> {
     let v = values::<T>(v, layout, "max-pool-scatter")?;
     let mut x = vec![T::ZERO; op.larger.elem_count()];
-    for (&winner, &value) in won(&op.winners)?.among(x.len())?.iter().zip(v) {
-        if winner != NOTHING {
-            x[winner as usize] += value;
+    for (&index, &value) in pool_indices(&op.indices)?.among(x.len())?.iter().zip(v) {
+        if index != NOTHING {
+            x[index as usize] += value;
         }
     }
     Ok(stored::<T>(x, op.larger.clone()))
 }
 
-/// Reads each window's winning cell.
+/// Reads each window's largest cell.
 struct Gather {
-    winners: Winners,
+    indices: PoolIndices,
     larger: Shape,
     smaller: Shape,
 }
@@ -180,21 +222,21 @@ impl CustomOp1 for Gather {
     }
 
     fn bwd(&self, _v: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(scatter(gradient, &self.winners, &self.larger, &self.smaller)?))
+        Ok(Some(scatter(gradient, &self.indices, &self.larger, &self.smaller)?))
     }
 }
 
 fn gather_kernel<T: Element>(v: &CpuStorage, layout: &Layout, op: &Gather) -> Result<(CpuStorage, Shape)> {
     let v = values::<T>(v, layout, "max-pool-gather")?;
-    let value = |&winner: &u32| if winner == NOTHING { T::ZERO } else { v[winner as usize] };
-    let y = won(&op.winners)?.among(v.len())?.iter().map(value).collect();
+    let value = |&index: &u32| if index == NOTHING { T::ZERO } else { v[index as usize] };
+    let y = pool_indices(&op.indices)?.among(v.len())?.iter().map(value).collect();
     Ok(stored::<T>(y, op.smaller.clone()))
 }
 
-/// The winners, once there are any.
-pub(crate) fn won(winners: &Winners) -> Result<&pool::Winners> {
-    match winners.get() {
-        Some(winners) => Ok(winners),
+/// The indices; an error before the forward pass.
+pub(crate) fn pool_indices(indices: &PoolIndices) -> Result<&pool::Indices> {
+    match indices.get() {
+        Some(indices) => Ok(indices),
         None => bail!("max-pool: its backward pass ran before its forward pass"),
     }
 }
@@ -222,8 +264,11 @@ fn avg_pool_kernel<T: Element>(x: &CpuStorage, layout: &Layout, window: Window) 
     let (n, h, w, c) = layout.shape().dims4()?;
     let (oh, ow) = window.output(h, w, "avg-pool")?;
     let x = values::<T>(x, layout, "avg-pool")?;
-    let share = T::of(1.0 / (window.kernel * window.kernel) as f64);
+    let share = T::of(window.share());
     let mut y = vec![T::ZERO; n * oh * ow * c];
+    if c == 0 {
+        return Ok(stored::<T>(y, (n, oh, ow, c)));
+    }
     for (pixel, y) in y.chunks_exact_mut(c).enumerate() {
         let (image, row, column) = (pixel / (oh * ow), pixel / ow % oh, pixel % ow);
         let (rows, columns) = window.cells(row, column, h, w);
@@ -263,8 +308,11 @@ fn spread_kernel<T: Element>(v: &CpuStorage, layout: &Layout, op: &Spread) -> Re
     let (_, h, w, c) = op.larger.dims4()?;
     let (oh, ow) = op.window.output(h, w, "avg-pool-spread")?;
     let v = values::<T>(v, layout, "avg-pool-spread")?;
-    let share = T::of(1.0 / (op.window.kernel * op.window.kernel) as f64);
+    let share = T::of(op.window.share());
     let mut x = vec![T::ZERO; op.larger.elem_count()];
+    if c == 0 {
+        return Ok(stored::<T>(x, op.larger.clone()));
+    }
     for (pixel, v) in v.chunks_exact(c).enumerate() {
         let (image, row, column) = (pixel / (oh * ow), pixel / ow % oh, pixel % ow);
         let (rows, columns) = op.window.cells(row, column, h, w);
@@ -308,6 +356,56 @@ mod tests {
         let x = Tensor::arange(0f32, 25.0, &candle_core::Device::Cpu).unwrap().reshape((1, 5, 5, 1)).unwrap();
         let y = max_pool2d(&x, Window { kernel: 3, stride: 2, padding: 1 }).unwrap();
         assert_eq!(y.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [6., 8., 9., 16., 18., 19., 21., 23., 24.]);
+    }
+
+    #[test]
+    fn absurd_windows_are_errors_that_name_them() {
+        let x = random("x", (1, 3, 3, 1));
+        for (kernel, stride, padding) in [
+            (1, 1, usize::MAX),
+            (usize::MAX, 1, usize::MAX / 2),
+            (1 << 40, 1, 1 << 39),
+            (2, 0, 0),
+            (0, 1, 0),
+            (4, 1, 3),
+        ] {
+            for pool in [max_pool2d, avg_pool2d] {
+                let error = pool(&x, Window { kernel, stride, padding }).unwrap_err().to_string();
+                assert!(error.contains("pooling: a Window") && error.contains("3 by 3"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_far_larger_than_the_image_takes_all_of_it() {
+        let x = random("x", (1, 1, 1, 2));
+        let list = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        let window = Window { kernel: 2_000_000, stride: 1, padding: 1_000_000 };
+        let run = || (max_pool2d(&x, window).unwrap(), avg_pool2d(&x, window).unwrap());
+        for (largest, mean) in [run(), composed::without_kernels(run)] {
+            assert_eq!(list(&largest), list(&x).repeat(4));
+            let right: Vec<f64> = list(&x).into_iter().map(|v| v / 4e12).collect();
+            crate::test_support::near(&list(&mean), &right.repeat(4), 1e-12);
+        }
+        let far = Window { kernel: 1, stride: usize::MAX, padding: 0 };
+        assert_eq!(max_pool2d(&random("x", (1, 5, 5, 1)), far).unwrap().dims(), [1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn images_without_channels_and_batches_without_images_keep_their_shapes_both_ways() {
+        for (n, c) in [(0, 3), (2, 0), (0, 0)] {
+            for f in [max_pool2d, avg_pool2d] {
+                let x = candle_core::Var::from_tensor(&random("x", (n, 5, 4, c))).unwrap();
+                let y = f(&x, Window::tiled(2)).unwrap();
+                assert_eq!(y.dims(), [n, 2, 2, c]);
+                let gradient = y.sum_all().unwrap().backward().unwrap().get(&x).unwrap().clone();
+                assert_eq!(gradient.dims(), x.dims());
+            }
+            assert_eq!(global_avg_pool(&random("x", (n, 5, 4, c))).unwrap().dims(), [n, c]);
+        }
+        for window in [Window::tiled(2), Window { kernel: 2, stride: 1, padding: 1 }] {
+            assert!(max_pool2d(&random("x", (2, 0, 4, 1)), window).is_err(), "no cell is the largest of none");
+        }
     }
 
     #[test]

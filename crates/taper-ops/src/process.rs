@@ -1,4 +1,4 @@
-//! What must be set before the first thread starts, and the probe that tells whether it was.
+//! Settings of the process that must be made before its first thread, and a check that they were.
 
 use candle_core::{Device, Result, Var, bail};
 
@@ -6,28 +6,45 @@ use candle_core::{Device, Result, Var, bail};
 /// back to the system, -1 for never.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
-/// Sets candle's process-wide switches: gradients of gradients stay tracked
-/// (`CANDLE_GRAD_DO_NOT_DETACH=1`), and candle's own spinning thread pool is held to one thread
-/// (`CANDLE_NUM_THREADS=1`), because Taper runs in parallel over tasks and images instead. And has
-/// mimalloc, where the program's allocator is that, keep its pages: a training step asks for the
-/// same memory as the one before, and getting it from the system anew costs more than computing.
+/// Sets candle's process-wide switches, and tells mimalloc to keep its pages.
+///
+/// - `CANDLE_GRAD_DO_NOT_DETACH=1`: gradients of gradients stay tracked.
+/// - `CANDLE_NUM_THREADS=1`: candle's own thread pool, whose threads spin while they wait, has one
+///   thread. Operations of this crate run in parallel over tasks and images instead.
+/// - If mimalloc is the program's allocator, it does not return unused pages to the system: a
+///   training step needs the memory of the step before.
 ///
 /// # Safety
-/// Setting environment variables is undefined behavior while another thread reads them. Call
-/// this as the first statement of `main`, before any thread exists.
+/// Setting environment variables is undefined behavior while another thread reads them. Call this
+/// as the first statement of `main`, before any thread exists:
+///
+/// ```
+/// // SAFETY: the first statement of main, before any thread exists.
+/// unsafe { taper_ops::configure_process() };
+/// ```
 #[allow(unsafe_code)]
 pub unsafe fn configure_process() {
     for (key, value) in [("CANDLE_GRAD_DO_NOT_DETACH", "1"), ("CANDLE_NUM_THREADS", "1")] {
         // SAFETY: the caller promises that no other thread runs yet.
         unsafe { std::env::set_var(key, value) };
     }
-    // SAFETY: sets a number, under a lock of its own; unused memory is then never given back.
+    // SAFETY: mimalloc stores the number under its own lock.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
 }
 
-/// Errs unless second derivatives are exact on this thread.
+/// Checks that second derivatives are exact on this thread.
 ///
-/// The second derivative of v³ at 3 is 18; in candle's detaching mode one gets 12.
+/// The second derivative of v³ at 3 is 18; candle's detaching mode gives 12.
+///
+/// # Errors
+/// Returns an error if they are not, because [`configure_process`] was not called in time.
+///
+/// ```no_run
+/// # // SAFETY: a documentation test starts no thread before.
+/// unsafe { taper_ops::configure_process() };
+/// taper_ops::second_order_probe()?;
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn second_order_probe() -> Result<()> {
     let v = Var::new(3f64, &Device::Cpu)?;
     let first = (v.as_tensor() * v.as_tensor())?.mul(v.as_tensor())?.backward()?;

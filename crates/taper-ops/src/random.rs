@@ -1,17 +1,22 @@
-//! The only source of chance: a generator that is a function of (seed, stream, index).
+//! Random numbers, from generators that are functions of (seed, stream, index).
 //!
-//! Step 700 draws the same whether or not steps 0 to 699 ran in this process, on any number of
-//! threads.
+//! Step 700 draws the same numbers whether or not steps 0 to 699 ran in this process, on any number
+//! of threads.
 
 use candle_core::{Device, Result, Shape, Tensor};
 use rand::{Rng as _, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-/// The generator everything in Taper draws from.
+/// The random number generator of Taper.
 pub type Rng = ChaCha8Rng;
 
 /// A generator for one purpose (`stream`, such as `"episode"`) and one occasion (`index`, such as
 /// the step). Different streams and indices are independent.
+///
+/// ```
+/// use taper_ops::{permutation, rng};
+/// assert_eq!(permutation(&mut rng(1, "episode", 700), 9), permutation(&mut rng(1, "episode", 700), 9));
+/// ```
 pub fn rng(seed: u64, stream: &str, index: u64) -> Rng {
     let mut key = [0u8; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -27,6 +32,15 @@ fn fnv1a(text: &str) -> u64 {
 }
 
 /// A tensor of independent uniform values in `low..high`, f32 on the CPU.
+///
+/// # Errors
+/// Returns an error if candle cannot make a tensor of that shape.
+///
+/// ```
+/// let x = taper_ops::uniform(&mut taper_ops::rng(0, "noise", 0), (2, 3), -1.0, 1.0)?;
+/// assert!(x.flatten_all()?.to_vec1::<f32>()?.iter().all(|value| (-1.0..1.0).contains(value)));
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn uniform(rng: &mut Rng, shape: impl Into<Shape>, low: f32, high: f32) -> Result<Tensor> {
     let shape = shape.into();
     let values: Vec<f32> = (0..shape.elem_count()).map(|_| low + (high - low) * rng.random::<f32>()).collect();
@@ -35,6 +49,15 @@ pub fn uniform(rng: &mut Rng, shape: impl Into<Shape>, low: f32, high: f32) -> R
 
 /// A tensor of independent normal values (mean 0, the given standard deviation), f32 on the CPU;
 /// Box and Muller's transform in f64.
+///
+/// # Errors
+/// Returns an error if candle cannot make a tensor of that shape.
+///
+/// ```
+/// let x = taper_ops::normal(&mut taper_ops::rng(0, "noise", 0), (2, 3), 0.1)?;
+/// assert_eq!(x.dims(), [2, 3]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn normal(rng: &mut Rng, shape: impl Into<Shape>, deviation: f32) -> Result<Tensor> {
     let shape = shape.into();
     let mut values = Vec::with_capacity(shape.elem_count() + 1);
@@ -49,6 +72,12 @@ pub fn normal(rng: &mut Rng, shape: impl Into<Shape>, deviation: f32) -> Result<
 }
 
 /// A random order of `0..n`.
+///
+/// ```
+/// let mut order = taper_ops::permutation(&mut taper_ops::rng(0, "order", 0), 4);
+/// order.sort();
+/// assert_eq!(order, [0, 1, 2, 3]);
+/// ```
 pub fn permutation(rng: &mut Rng, n: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..n).collect();
     order.shuffle(rng);
@@ -60,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chance_depends_on_seed_stream_and_index_alone() {
+    fn draws_depend_on_seed_stream_and_index_only() {
         let draw = |seed, stream, index| rng(seed, stream, index).random::<u64>();
         assert_eq!(draw(1, "episode", 700), draw(1, "episode", 700));
         let others = [draw(2, "episode", 700), draw(1, "episodes", 700), draw(1, "episode", 701)];

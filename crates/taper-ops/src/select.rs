@@ -1,19 +1,19 @@
-//! What follows a batch norm and picks among its values: ReLU, or ReLU with max pooling. Which
-//! values get through depends on them, but not smoothly: to derivatives of any order the choice is
-//! a constant, and applying it, or its transpose, is linear.
+//! What follows a batch norm and selects among its values: ReLU, or ReLU with max pooling. Which
+//! values are selected depends on them, but not smoothly: to derivatives of any order the selection
+//! is a constant, and applying it, or its transpose, is linear.
 
 use crate::element::{Element, by_type, stored, values};
-use crate::kernels::channels;
+use crate::kernels::channels::{self, RowsPerChunk};
 use crate::kernels::pool;
 use crate::kernels::simd::InstructionSet;
-use crate::pooling::{Winners, gather, scatter, won};
+use crate::pooling::{PoolIndices, gather, pool_indices, scatter};
 use crate::tape::Apply;
-use crate::{Window, kernels::pool::Centerd};
+use crate::{Window, kernels::pool::Centered};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use std::sync::{Arc, OnceLock};
 
-/// What follows a batch norm.
+/// What follows a batch norm, computed in the same pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Epilogue {
     /// Nothing.
@@ -24,21 +24,21 @@ pub enum Epilogue {
     ReluPool(Window),
 }
 
-/// 1 where a value got through.
+/// 1 for each value that was selected.
 type Mask = Arc<OnceLock<Vec<u8>>>;
 
-/// A [`Epilogue`] with the choice that it made, filled by [`Select::apply`].
+/// An [`Epilogue`] with its selection, filled by [`Select::apply`].
 #[derive(Clone)]
 pub(crate) enum Select {
     All,
     Positive(Mask),
-    Winners { window: Window, winners: Winners, larger: Shape, smaller: Shape },
+    Pooled { window: Window, indices: PoolIndices, larger: Shape, smaller: Shape },
 }
 
 impl Select {
-    /// The choice, not yet made, among values of that shape.
+    /// The selection, not yet made, among values of that shape.
     ///
-    /// Errs when a window does not fit them.
+    /// Fails if a window does not fit them.
     pub(crate) fn new(epilogue: Epilogue, shape: &Shape) -> Result<Self> {
         Ok(match epilogue {
             Epilogue::Nothing => Self::All,
@@ -47,20 +47,20 @@ impl Select {
                 let (n, h, w, c) = shape.dims4()?;
                 let (oh, ow) = window.output(h, w, "max pooling")?;
                 let smaller = (n, oh, ow, c).into();
-                Self::Winners { window, winners: Winners::default(), larger: shape.clone(), smaller }
+                Self::Pooled { window, indices: PoolIndices::default(), larger: shape.clone(), smaller }
             }
         })
     }
 
-    /// The shape of what gets through, from values of `shape`.
+    /// The shape of the selected values, from values of `shape`.
     pub(crate) fn shape(&self, shape: &Shape) -> Shape {
         match self {
-            Self::Winners { smaller, .. } => smaller.clone(),
+            Self::Pooled { smaller, .. } => smaller.clone(),
             _ => shape.clone(),
         }
     }
 
-    /// Makes the choice among `(x − mean) · scale + shift`, and gives what gets through.
+    /// Selects among `(x − mean) · scale + shift`, and returns the selected values.
     pub(crate) fn apply<T: Element>(&self, x: &[T], mean: &[f64], scale: &[f64], shift: &[T]) -> Result<Vec<T>> {
         let set = InstructionSet::best();
         Ok(match self {
@@ -70,21 +70,21 @@ impl Select {
                 let _ = mask.set(positive);
                 y
             }
-            Self::Winners { window, winners, larger, .. } => {
-                let (y, chosen) = pool::max(set, x, larger.dims4()?, *window, Some(Centerd { mean, scale, shift }))?;
-                let _ = winners.set(chosen);
+            Self::Pooled { window, indices, larger, .. } => {
+                let (y, chosen) = pool::max(set, x, larger.dims4()?, *window, Some(Centered { mean, scale, shift }))?;
+                let _ = indices.set(chosen);
                 y
             }
         })
     }
 
-    /// Σ G and Σ G · (x − mean) by channel, where G is `g` at the values that got through.
-    pub(crate) fn moments<T: Element>(&self, x: &[T], mean: &[f64], g: &[T]) -> Result<Vec<f64>> {
+    /// Σ G and Σ G · (x − mean) by channel, where G is `g` at the selected values.
+    pub(crate) fn moments<T: Element>(&self, x: &[T], mean: &[f64], g: &[T], step: RowsPerChunk) -> Result<Vec<f64>> {
         let set = InstructionSet::best();
         Ok(match self {
-            Self::All => channels::moments(set, x, mean, g),
+            Self::All => channels::moments(set, x, mean, g, step),
             Self::Positive(mask) => channels::masked_moments(set, x, mean, g, made(mask)?),
-            Self::Winners { winners, .. } => pool::moments(set, x, mean, g, won(winners)?)?,
+            Self::Pooled { indices, .. } => pool::moments(set, x, mean, g, pool_indices(indices)?)?,
         })
     }
 
@@ -100,23 +100,25 @@ impl Select {
         Ok(match self {
             Self::All => channels::mix_two(set, (x, scale), mean, (g, g_scale), shift),
             Self::Positive(mask) => channels::masked_mix_two(set, (x, scale), mean, (g, g_scale), made(mask)?, shift),
-            Self::Winners { winners, .. } => pool::mix(set, (x, scale), mean, (g, g_scale), won(winners)?, shift)?,
+            Self::Pooled { indices, .. } => {
+                pool::mix(set, (x, scale), mean, (g, g_scale), pool_indices(indices)?, shift)?
+            }
         })
     }
 
-    /// G: `g` at the values that got through, zeros elsewhere.
+    /// G: `g` at the selected values, zeros elsewhere.
     pub(crate) fn spread(&self, g: &Tensor) -> Result<Tensor> {
         match self {
             Self::All => Ok(g.clone()),
             Self::Positive(mask) => g.contiguous()?.apply1(Masked(mask.clone())),
-            Self::Winners { winners, larger, smaller, .. } => scatter(g, winners, larger, smaller),
+            Self::Pooled { indices, larger, smaller, .. } => scatter(g, indices, larger, smaller),
         }
     }
 
-    /// The transpose: `v` at the values that got through.
+    /// The transpose: `v` at the selected values.
     pub(crate) fn gather(&self, v: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Winners { winners, larger, smaller, .. } => gather(v, winners, larger, smaller),
+            Self::Pooled { indices, larger, smaller, .. } => gather(v, indices, larger, smaller),
             _ => self.spread(v),
         }
     }
@@ -129,7 +131,7 @@ fn made(mask: &Mask) -> Result<&[u8]> {
     }
 }
 
-/// Zeros where nothing got through: its own transpose.
+/// Zeros for what was not selected: its own transpose.
 struct Masked(Mask);
 
 impl CustomOp1 for Masked {
@@ -150,7 +152,7 @@ fn masked_kernel<T: Element>(v: &CpuStorage, layout: &Layout, op: &Masked) -> Re
     let v = values::<T>(v, layout, op.name())?;
     let mask = made(&op.0)?;
     if v.len() != mask.len() {
-        bail!("{}: {:?} does not fit {} choices", op.name(), layout.dims(), mask.len());
+        bail!("{}: {:?} does not fit {} selections", op.name(), layout.dims(), mask.len());
     }
     let y = v.iter().zip(mask).map(|(&v, &through)| if through != 0 { v } else { T::ZERO }).collect();
     Ok(stored::<T>(y, layout.shape().clone()))

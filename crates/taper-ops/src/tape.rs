@@ -2,15 +2,16 @@
 //!
 //! candle's `backward` makes zeros for every gradient and adds to them, on one thread, and both
 //! become part of the graph that the next derivative runs through. Here an operation of this crate
-//! on what depends on a tape's leaf is written down on the tape, and its result is a variable to
-//! candle, where candle's own graph ends. [`Tape::gradients`] walks back through what was written:
-//! a first gradient is taken as it is, only further ones are added. What candle computes between
-//! operations (a reshape, a loss) is a piece of candle's graph, whose `backward` ends at variables.
+//! whose input depends on a leaf of a tape is recorded on the tape. Its result is a variable to
+//! candle, so candle's own graph ends there. [`Tape::gradients`] walks the records backwards: the
+//! first gradient of a tensor is taken as it is, and only further ones are added. What candle
+//! computes between operations (a reshape, a loss) is a piece of candle's graph, whose `backward`
+//! ends at variables.
 //!
-//! The way back consists of operations too and is written down likewise, so that gradients of
-//! gradients are exact to any order. Tensors that depend on no tape are candle's alone.
+//! The backward pass consists of operations too, which are recorded in the same way, so gradients of
+//! gradients are exact to any order. Tensors that depend on no tape are differentiated by candle.
 
-use crate::threads::lock;
+use crate::threads::{is_unrecorded, lock, unrecorded};
 use crate::{composed, packs, weighted_sum};
 use candle_core::backend::{BackendDevice, BackendStorage};
 use candle_core::op::BackpropOp;
@@ -18,17 +19,33 @@ use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, MetalStorage, Result, Shape, Storage, Tensor,
     TensorId, Var, bail,
 };
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 
-/// What has been computed from some leaves. It lives as long as one can differentiate by them.
+/// Records what is computed from its leaves, so that it can be differentiated by them.
+///
+/// Records are kept until the tape is dropped.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use taper_ops::{Tape, relu};
+///
+/// let tape = Tape::default();
+/// let x = tape.leaf(&Tensor::new(&[3f32, -2.0], &Device::Cpu)?)?;
+/// let loss = relu(&x)?.sqr()?.sum_all()?;
+/// let gradients = tape.gradients(&loss)?;
+/// assert_eq!(gradients.get(&x).map(|g| g.to_vec1::<f32>()).transpose()?, Some(vec![6.0, 0.0]));
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Tape(Arc<Records>);
 
 impl Tape {
-    /// A variable with the value of `tensor`, without its past. Only this tape can differentiate by
-    /// it: candle's `backward` ends at the first operation of this crate.
+    /// A variable with the value of `tensor`, detached from its graph. Only this tape can
+    /// differentiate by it: candle's `backward` ends at the first operation of this crate.
+    ///
+    /// # Errors
+    /// Returns an error if candle cannot make a variable of `tensor`.
     pub fn leaf(&self, tensor: &Tensor) -> Result<Tensor> {
         let leaf = Var::from_tensor(&tensor.detach())?.into_inner();
         self.0.own(&leaf);
@@ -36,24 +53,34 @@ impl Tape {
         Ok(leaf)
     }
 
-    /// ∂loss/∂leaf for the leaves that a scalar depends on: values without a graph.
+    /// ∂loss/∂leaf for the leaves that the scalar `loss` depends on, as values without a graph.
+    ///
+    /// # Errors
+    /// Returns an error if the graph of `loss` also contains leaves of another tape, or an operation
+    /// without a derivative.
     pub fn gradients(&self, loss: &Tensor) -> Result<Gradients> {
         self.vector_products(&[(loss.clone(), loss.ones_like()?)])
     }
 
-    /// The same, still tracked, to be differentiated again.
+    /// Like [`Tape::gradients`], but tracked, so that the gradients can be differentiated again.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Tape::gradients`].
     pub fn tracked_gradients(&self, loss: &Tensor) -> Result<Gradients> {
         self.0.pull_back(&[(loss.clone(), loss.ones_like()?)])
     }
 
-    /// ∂(Σ ⟨y, v⟩)/∂leaf over some (y, v) of equal shapes, for the leaves that some y depend on:
+    /// ∂(Σ ⟨y, v⟩)/∂leaf over pairs (y, v) of equal shapes, for the leaves that some y depends on, as
     /// values without a graph.
+    ///
+    /// # Errors
+    /// Returns an error if the shapes of a pair differ, and the errors of [`Tape::gradients`].
     pub fn vector_products(&self, pairs: &[(Tensor, Tensor)]) -> Result<Gradients> {
         unrecorded(|| self.0.pull_back(pairs))
     }
 }
 
-/// What an operation made, and of what.
+/// An operation, its inputs and its result.
 #[derive(Debug)]
 struct Record {
     operation: Operation,
@@ -61,32 +88,16 @@ struct Record {
     result: Tensor,
 }
 
-/// The results of one tape in the order in which they were made: each comes after its inputs.
+/// The records of one tape in the order of computation: each result comes after its inputs.
 #[derive(Debug, Default)]
 struct Records {
     made: Mutex<Vec<Arc<Record>>>,
-    /// The leaves and results that [`TAPES`] knows.
+    /// The leaves and results of this tape in [`TAPES`].
     owned: Mutex<Vec<TensorId>>,
 }
 
-/// Which tape a leaf or result belongs to: candle's tensors have no room for it.
+/// The tape of each leaf and result: candle's tensors have no field for it.
 static TAPES: LazyLock<Mutex<HashMap<TensorId, Weak<Records>>>> = LazyLock::new(Mutex::default);
-
-thread_local! {
-    static UNRECORDED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs `work`, whose operations make values without a graph.
-fn unrecorded<T>(work: impl FnOnce() -> T) -> T {
-    struct Restore(bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            UNRECORDED.set(self.0);
-        }
-    }
-    let _restore = Restore(UNRECORDED.replace(true));
-    work()
-}
 
 impl Records {
     fn own(self: &Arc<Self>, tensor: &Tensor) {
@@ -94,7 +105,7 @@ impl Records {
         lock(&self.owned).push(tensor.id());
     }
 
-    fn write(
+    fn record(
         self: &Arc<Self>,
         operation: Operation,
         inputs: Vec<Tensor>,
@@ -111,7 +122,7 @@ impl Records {
         let mut place = lock(&self.made).len();
         for (y, v) in pairs {
             if y.dims() != v.dims() {
-                bail!("derivative: a vector {:?} does not fit values {:?}", v.dims(), y.dims());
+                bail!("derivative: a vector of shape {:?} does not fit values of shape {:?}", v.dims(), y.dims());
             }
             self.add(&mut gradients, y, v.clone())?;
         }
@@ -129,7 +140,8 @@ impl Records {
         Ok(gradients)
     }
 
-    /// Adds to the gradient of a tensor, or through candle's graph to those of what it comes from.
+    /// Adds `slope` to the gradient of the tensor `of` if it is a variable, and otherwise to the
+    /// gradients of the variables that candle computed it from.
     fn add(&self, gradients: &mut Gradients, of: &Tensor, slope: Tensor) -> Result<()> {
         if of.is_variable() {
             return gradients.add(of.id(), slope);
@@ -142,7 +154,7 @@ impl Records {
             let tape = lock(&TAPES).get(&id).and_then(Weak::upgrade);
             match (tape, piece.get_id(id)) {
                 (Some(tape), Some(slope)) if std::ptr::eq(&*tape, self) => {
-                    gradients.add(id, if UNRECORDED.get() { slope.detach() } else { slope.clone() })?;
+                    gradients.add(id, if is_unrecorded() { slope.detach() } else { slope.clone() })?;
                 }
                 (Some(_), _) => return two_tapes(),
                 _ => {}
@@ -152,12 +164,12 @@ impl Records {
     }
 }
 
-/// Gradients by leaves of a tape.
+/// Gradients by the leaves of a tape.
 #[derive(Debug, Default)]
 pub struct Gradients(HashMap<TensorId, Tensor>);
 
 impl Gradients {
-    /// That by a leaf; none where nothing depended on it.
+    /// The gradient by `leaf`; `None` if the result does not depend on it.
     pub fn get(&self, leaf: &Tensor) -> Option<&Tensor> {
         self.0.get(&leaf.id())
     }
@@ -184,10 +196,10 @@ impl Drop for Records {
 }
 
 fn two_tapes<T>() -> Result<T> {
-    bail!("derivative: a graph depends on the leaves of two tapes, make its leaves with one")
+    bail!("derivative: a graph depends on leaves of two tapes: make all leaves with one tape")
 }
 
-/// A scalar whose gradient by its input is given.
+/// A scalar with a given gradient by its input.
 struct Seed(Tensor);
 
 impl CustomOp1 for Seed {
@@ -212,7 +224,7 @@ impl CustomOp1 for Seed {
     }
 }
 
-/// A scalar where `like` is; nobody reads it.
+/// A scalar on the device of `like`; nothing reads its value.
 fn zero<S: BackendStorage>(like: &S) -> Result<(S, Shape)>
 where
     S::Device: BackendDevice<Storage = S>,
@@ -250,13 +262,13 @@ impl Operation {
                 let (da, db, dc) = operation.bwd(a, b, c, result, gradient)?;
                 vec![da, db, dc]
             }
-            _ => bail!("{self:?}: {} inputs are not what it takes", inputs.len()),
+            _ => bail!("{self:?}: does not take {} inputs", inputs.len()),
         })
     }
 }
 
 /// How the result of an operation is differentiated.
-enum Way {
+enum Differentiation {
     /// By candle, if at all.
     Candle,
     /// Not at all.
@@ -265,38 +277,38 @@ enum Way {
     Recorded(Arc<Records>),
 }
 
-impl Way {
-    /// That of an operation on `inputs`.
+impl Differentiation {
+    /// How an operation on `inputs` is differentiated.
     ///
-    /// Errs when they belong to two tapes, and when the kernels don't run where they are.
+    /// Fails if the inputs belong to two tapes, or are on a device without kernels.
     fn of(inputs: &[&Tensor]) -> Result<Self> {
         if inputs.iter().any(|input| composed::needed(input)) {
-            bail!("kernels run on the CPU, move all inputs to one device");
+            bail!("kernels run on the CPU: move all inputs to one device");
         }
-        if UNRECORDED.get() {
+        if is_unrecorded() {
             return Ok(Self::Value);
         }
-        let mut way = Self::Candle;
+        let mut how = Self::Candle;
         for input in inputs.iter().filter(|input| input.is_variable()) {
             let tape = lock(&TAPES).get(&input.id()).and_then(Weak::upgrade);
-            way = match (way, tape) {
-                (way, None) => way,
+            how = match (how, tape) {
+                (how, None) => how,
                 (Self::Recorded(one), Some(other)) if !Arc::ptr_eq(&one, &other) => return two_tapes(),
                 (_, Some(tape)) => Self::Recorded(tape),
             };
         }
-        Ok(way)
+        Ok(how)
     }
 }
 
 fn on_cpu(storage: &Storage) -> Result<&CpuStorage> {
     match storage {
         Storage::Cpu(values) => Ok(values),
-        _ => bail!("kernels run on the CPU, move all inputs there"),
+        _ => bail!("kernels run on the CPU: move all inputs there"),
     }
 }
 
-/// Operations as candle applies them, or written down where an input depends on a tape's leaf.
+/// Applies an operation as candle does, or records it if an input depends on a leaf of a tape.
 pub(crate) trait Apply {
     fn apply1<C: CustomOp1 + Send + Sync + 'static>(&self, operation: C) -> Result<Tensor>;
     fn apply2<C: CustomOp2 + Send + Sync + 'static>(&self, other: &Tensor, operation: C) -> Result<Tensor>;
@@ -305,39 +317,39 @@ pub(crate) trait Apply {
 
 impl Apply for Tensor {
     fn apply1<C: CustomOp1 + Send + Sync + 'static>(&self, operation: C) -> Result<Tensor> {
-        match Way::of(&[self])? {
-            Way::Candle => self.apply_op1(operation),
-            Way::Value => self.apply_op1_no_bwd(&operation),
-            Way::Recorded(tape) => {
+        match Differentiation::of(&[self])? {
+            Differentiation::Candle => self.apply_op1(operation),
+            Differentiation::Value => self.apply_op1_no_bwd(&operation),
+            Differentiation::Recorded(tape) => {
                 let (a, la) = self.storage_and_layout();
                 let made = operation.cpu_fwd(on_cpu(&a)?, la)?;
-                Ok(tape.write(Operation::One(Box::new(operation)), vec![self.clone()], made))
+                Ok(tape.record(Operation::One(Box::new(operation)), vec![self.clone()], made))
             }
         }
     }
 
     fn apply2<C: CustomOp2 + Send + Sync + 'static>(&self, other: &Tensor, operation: C) -> Result<Tensor> {
-        match Way::of(&[self, other])? {
-            Way::Candle => self.apply_op2(other, operation),
-            Way::Value => self.apply_op2_no_bwd(other, &operation),
-            Way::Recorded(tape) => {
+        match Differentiation::of(&[self, other])? {
+            Differentiation::Candle => self.apply_op2(other, operation),
+            Differentiation::Value => self.apply_op2_no_bwd(other, &operation),
+            Differentiation::Recorded(tape) => {
                 let ((a, la), (b, lb)) = (self.storage_and_layout(), other.storage_and_layout());
                 let made = operation.cpu_fwd(on_cpu(&a)?, la, on_cpu(&b)?, lb)?;
-                Ok(tape.write(Operation::Two(Box::new(operation)), vec![self.clone(), other.clone()], made))
+                Ok(tape.record(Operation::Two(Box::new(operation)), vec![self.clone(), other.clone()], made))
             }
         }
     }
 
     fn apply3<C: CustomOp3 + Send + Sync + 'static>(&self, b: &Tensor, c: &Tensor, operation: C) -> Result<Tensor> {
-        match Way::of(&[self, b, c])? {
-            Way::Candle => self.apply_op3(b, c, operation),
-            Way::Value => self.apply_op3_no_bwd(b, c, &operation),
-            Way::Recorded(tape) => {
+        match Differentiation::of(&[self, b, c])? {
+            Differentiation::Candle => self.apply_op3(b, c, operation),
+            Differentiation::Value => self.apply_op3_no_bwd(b, c, &operation),
+            Differentiation::Recorded(tape) => {
                 let inputs = vec![self.clone(), b.clone(), c.clone()];
                 let ((a, la), (b, lb), (c, lc)) =
                     (self.storage_and_layout(), b.storage_and_layout(), c.storage_and_layout());
                 let made = operation.cpu_fwd(on_cpu(&a)?, la, on_cpu(&b)?, lb, on_cpu(&c)?, lc)?;
-                Ok(tape.write(Operation::Three(Box::new(operation)), inputs, made))
+                Ok(tape.record(Operation::Three(Box::new(operation)), inputs, made))
             }
         }
     }
@@ -354,10 +366,10 @@ mod tests {
     }
 
     #[test]
-    fn a_third_derivative_runs_through_two_ways_back_and_candles_pieces_between() {
+    fn a_third_derivative_runs_through_two_backward_passes_and_candles_pieces_between() {
         let (tape, at) = (Tape::default(), 0.7f64);
         let x = tape.leaf(&Tensor::new(&[at], &candle_core::Device::Cpu).unwrap()).unwrap();
-        // x⁵ by operations of ours, and candle's reshapes and powers between them
+        // x⁵ by our operations, with candle's reshapes and powers between them
         let square = weighted_sum(1.0, &x.sqr().unwrap(), 0.0, &x).unwrap();
         let y = crate::dot(
             &square.reshape((1, 1)).unwrap(),
@@ -372,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_gradients_are_values_that_no_tape_knows() {
+    fn plain_gradients_are_values_that_no_tape_records() {
         let tape = Tape::default();
         let x = tape.leaf(&random("x", (1, 3, 3, 1))).unwrap();
         let y = conv2d(&x, &random("w", (1, 1, 3, 3)), Convolution::default()).unwrap();
@@ -383,14 +395,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_tape_owned_is_forgotten_with_it() {
+    fn a_dropped_tape_leaves_no_entries() {
         let tape = Tape::default();
         let x = tape.leaf(&random("x", 3)).unwrap();
         let y = relu(&x).unwrap();
         assert!(lock(&TAPES).contains_key(&y.id()));
         drop(tape);
         assert!(!lock(&TAPES).contains_key(&y.id()) && !lock(&TAPES).contains_key(&x.id()));
-        // what is left is a plain value
+        // the result is now a plain value
         assert_eq!(relu(&y).unwrap().to_vec1::<f64>().unwrap(), y.to_vec1::<f64>().unwrap());
     }
 

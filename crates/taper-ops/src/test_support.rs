@@ -4,7 +4,7 @@ use crate::Tape;
 use crate::composed::without_kernels;
 use candle_core::{DType, Device, Result, Shape, Tensor, Var};
 
-/// Values in (-1, 1) that depend on the name alone, f64.
+/// Values in (-1, 1) that depend on the name only, f64.
 pub(crate) fn random(name: &str, shape: impl Into<Shape>) -> Tensor {
     crate::uniform(&mut crate::rng(7, name, 0), shape, -1.0, 1.0).unwrap().to_dtype(DType::F64).unwrap()
 }
@@ -116,7 +116,7 @@ pub(crate) fn check_derivatives(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Resu
     close("second derivative", ours, second);
 }
 
-/// f32 values in (-1, 1) that depend on the name alone.
+/// f32 values in (-1, 1) that depend on the name only.
 pub(crate) fn numbers(name: &str, len: usize) -> Vec<f32> {
     crate::uniform(&mut crate::rng(7, name, 0), len, -1.0, 1.0).unwrap().to_vec1().unwrap()
 }

@@ -1,15 +1,25 @@
-//! Sums of whole tensors, in one pass each: what the bookkeeping of parameters is made of.
+//! Sums of whole tensors, in one pass each: the arithmetic of optimizers.
 
 use crate::composed;
 use crate::element::{Element, by_type, stored, values};
-use crate::kernels::channels::in_chunks;
+use crate::kernels::buffer::{Unwritten, Written, in_chunks};
 use crate::kernels::simd::{InstructionSet, vectorized};
 use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
-use std::mem::MaybeUninit;
 
 /// `a · x + b · y`, of tensors of the same shape.
+///
+/// # Errors
+/// Returns an error if the shapes or types differ, or the type is neither f32 nor f64.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[1f64, 2.0], &Device::Cpu)?;
+/// let y = Tensor::new(&[4f64, 16.0], &Device::Cpu)?;
+/// assert_eq!(taper_ops::weighted_sum(2.0, &x, 0.5, &y)?.to_vec1::<f64>()?, [4.0, 12.0]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn weighted_sum(a: f64, x: &Tensor, b: f64, y: &Tensor) -> Result<Tensor> {
     same_shape("weighted sum", x, y)?;
     if composed::needed(x) {
@@ -19,6 +29,17 @@ pub fn weighted_sum(a: f64, x: &Tensor, b: f64, y: &Tensor) -> Result<Tensor> {
 }
 
 /// `Σ x · y`, of tensors of the same shape: a scalar, summed in f64 on the CPU.
+///
+/// # Errors
+/// Returns an error if the shapes or types differ, or the type is neither f32 nor f64.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[1f64, 2.0], &Device::Cpu)?;
+/// let y = Tensor::new(&[4f64, 16.0], &Device::Cpu)?;
+/// assert_eq!(taper_ops::dot(&x, &y)?.to_scalar::<f64>()?, 36.0);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn dot(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     same_shape("dot product", x, y)?;
     if composed::needed(x) {
@@ -28,6 +49,17 @@ pub fn dot(x: &Tensor, y: &Tensor) -> Result<Tensor> {
 }
 
 /// `a · x + b · y²`, of tensors of the same shape: a value without a gradient, for optimizers.
+///
+/// # Errors
+/// Returns an error if the shapes or types differ, or the type is neither f32 nor f64.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[1f64, 2.0], &Device::Cpu)?;
+/// let y = Tensor::new(&[4f64, 16.0], &Device::Cpu)?;
+/// assert_eq!(taper_ops::weighted_square(1.0, &x, 0.5, &y)?.to_vec1::<f64>()?, [9.0, 130.0]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn weighted_square(a: f64, x: &Tensor, b: f64, y: &Tensor) -> Result<Tensor> {
     same_shape("weighted square", x, y)?;
     if composed::needed(x) {
@@ -36,7 +68,19 @@ pub fn weighted_square(a: f64, x: &Tensor, b: f64, y: &Tensor) -> Result<Tensor>
     x.contiguous()?.apply_op2_no_bwd(&y.contiguous()?, &WeightedSquare(a, b))
 }
 
-/// `a · x / (√(b · y) + eps)`, of tensors of the same shape: a value without a gradient, likewise.
+/// `a · x / (√(b · y) + eps)`, of tensors of the same shape: a value without a gradient, for
+/// optimizers.
+///
+/// # Errors
+/// Returns an error if the shapes or types differ, or the type is neither f32 nor f64.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let x = Tensor::new(&[1f64, 2.0], &Device::Cpu)?;
+/// let y = Tensor::new(&[4f64, 16.0], &Device::Cpu)?;
+/// assert_eq!(taper_ops::over_root(2.0, &x, 1.0, &y, 0.0)?.to_vec1::<f64>()?, [1.0, 1.0]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn over_root(a: f64, x: &Tensor, b: f64, y: &Tensor, eps: f64) -> Result<Tensor> {
     same_shape("quotient by a root", x, y)?;
     if composed::needed(x) {
@@ -85,12 +129,12 @@ fn elementwise<T: Element>(
     name: &str,
     (x, lx): Operand,
     (y, ly): Operand,
-    fill: impl Fn(&[T], &[T], &mut [MaybeUninit<T>]) + Sync + Send,
+    fill: impl Fn(&[T], &[T], Unwritten<'_, T>) -> Written + Sync + Send,
 ) -> Result<(CpuStorage, Shape)> {
     let (x, y) = (values::<T>(x, lx, name)?, values::<T>(y, ly, name)?);
     let made = in_chunks(x.len(), 1, |at, out| {
         let here = at..at + out.len();
-        fill(&x[here.clone()], &y[here], out);
+        fill(&x[here.clone()], &y[here], out)
     });
     Ok(stored::<T>(made, lx.shape().clone()))
 }
@@ -157,22 +201,19 @@ fn dot_kernel<T: Element>(x: &CpuStorage, lx: &Layout, y: &CpuStorage, ly: &Layo
 const LANES: usize = 16;
 
 vectorized! {
-    fn add_weighted<T: Element>(a: T, x: &[T], b: T, y: &[T], sum: &mut [MaybeUninit<T>]) {
-        for ((&x, &y), sum) in x.iter().zip(y).zip(sum) {
-            sum.write(a * x + b * y);
-        }
+    fn add_weighted<T: Element>(a: T, x: &[T], b: T, y: &[T], sum: Unwritten<'_, T>) -> Written {
+        let (x, y) = (&x[..sum.len()], &y[..sum.len()]);
+        sum.fill(|k| a * x[k] + b * y[k])
     }
 
-    fn add_square<T: Element>(a: T, x: &[T], b: T, y: &[T], sum: &mut [MaybeUninit<T>]) {
-        for ((&x, &y), sum) in x.iter().zip(y).zip(sum) {
-            sum.write(a * x + b * (y * y));
-        }
+    fn add_square<T: Element>(a: T, x: &[T], b: T, y: &[T], sum: Unwritten<'_, T>) -> Written {
+        let (x, y) = (&x[..sum.len()], &y[..sum.len()]);
+        sum.fill(|k| a * x[k] + b * (y[k] * y[k]))
     }
 
-    fn divide_by_root<T: Element>(a: T, x: &[T], b: T, y: &[T], eps: T, quotient: &mut [MaybeUninit<T>]) {
-        for ((&x, &y), quotient) in x.iter().zip(y).zip(quotient) {
-            quotient.write(a * x / ((b * y).root() + eps));
-        }
+    fn divide_by_root<T: Element>(a: T, x: &[T], b: T, y: &[T], eps: T, quotient: Unwritten<'_, T>) -> Written {
+        let (x, y) = (&x[..quotient.len()], &y[..quotient.len()]);
+        quotient.fill(|k| a * x[k] / ((b * y[k]).root() + eps))
     }
 
     fn add_products<T: Element>(x: &[T], y: &[T], sums: &mut [f64; LANES]) {

@@ -1,36 +1,50 @@
-//! Soft matching of places inside a window, in one pass and without keeping what is compared: as
-//! tensors the comparisons of a 20-way task would take up tens of megabytes, each filled, added to
-//! and walked through several times.
+//! Soft matching of places inside a window, in one pass and without storing the comparisons: as
+//! tensors, those of a 20-way task would take tens of megabytes, each filled, added to and read
+//! several times.
 
 use crate::composed;
-use crate::element::{Element, by_type, stored, values};
+use crate::element::{Element, by_type, elements, stored, values};
+use crate::kernels::product::{Matrix, product};
 use crate::tape::Apply;
 use crate::threads::for_each_chunk;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
-use gemm::{Parallelism, gemm};
 
 /// For images i of `one (m, side², d)` and j of `other (n, side², d)`, and each place p: the
 /// logarithm of Σₖ exp(⟨one\[i, p\], other\[j, p + k\]⟩ + `window`\[k\]) over the places p + k of a
-/// square window about p, whose weights `window` lists row by row; places outside of the image are
+/// square window around p, whose weights `window` lists row by row. Places outside of the image are
 /// 0. The result is `(side², m, n)`.
 ///
-/// On the CPU it has first derivatives only: a second one is an error.
+/// The largest term is taken out of the sum first, so nothing overflows. On the CPU there are first
+/// derivatives only: asking for a second one is an error.
 ///
-/// Errs when the shapes don't fit, or the window's side is even.
+/// # Errors
+/// Returns an error if the shapes do not fit, or if the window's side is even.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// // one image against another of one place: log exp(2 · 3 + 0.5)
+/// let one = Tensor::new(&[[[2f32]]], &Device::Cpu)?;
+/// let other = Tensor::new(&[[[3f32]]], &Device::Cpu)?;
+/// let window = Tensor::new(&[0.5f32], &Device::Cpu)?;
+/// let y = taper_ops::window_match(&one, &other, &window, 1)?;
+/// assert_eq!(y.to_vec3::<f32>()?, [[[6.5]]]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn window_match(one: &Tensor, other: &Tensor, window: &Tensor, side: usize) -> Result<Tensor> {
     let ((_, places, d), (_, other_places, other_d)) = (one.dims3()?, other.dims3()?);
-    let span = (1..=window.elem_count()).step_by(2).find(|span| span * span == window.elem_count());
-    let Some(span) = span.filter(|_| places == side * side && other_places == places && other_d == d && places > 0)
-    else {
+    let span = window.elem_count().isqrt();
+    let square = span * span == window.elem_count() && span % 2 == 1;
+    if !square || side.checked_mul(side) != Some(places) || other_places != places || other_d != d || places == 0 {
         bail!(
-            "window match: {:?} and {:?} are no features of {side} by {side} places of one width, or {:?} is no window \
-             of odd side",
+            "window match: {:?} and {:?} are not features of {side} by {side} places and equal width, or {:?} is not \
+             a window of odd side",
             one.dims(),
             other.dims(),
             window.dims()
         );
-    };
+    }
+    elements("window match", &[places, one.dim(0)?, other.dim(0)?])?;
     if composed::needed(one) {
         return composed::window_match(one, other, window, side, span);
     }
@@ -50,7 +64,7 @@ impl Geometry {
         self.side * self.side
     }
 
-    /// The places of the window about a place; none for those outside of the image.
+    /// The places of the window around a place; `None` for those outside of the image.
     fn around(self, place: usize) -> impl Iterator<Item = Option<usize>> {
         let (row, column, reach) = (place / self.side, place % self.side, self.span / 2);
         let inside = move |at: usize, off: usize| (at + off).checked_sub(reach).filter(|&at| at < self.side);
@@ -59,7 +73,7 @@ impl Geometry {
     }
 }
 
-/// The numbers of one comparison.
+/// The values that one operation compares.
 struct Operands<'a, T> {
     one: &'a [T],
     other: &'a [T],
@@ -93,6 +107,9 @@ impl<'a, T: Soft> Operands<'a, T> {
     /// What lies around a place, `(n · cells, d)`.
     fn gather(&self, place: usize, around: &mut [T]) {
         let (places, d) = (self.how.places(), self.d);
+        if d == 0 {
+            return;
+        }
         for (image, rows) in around.chunks_exact_mut(self.window.len() * d).enumerate() {
             for (row, from) in rows.chunks_exact_mut(d).zip(self.how.around(place)) {
                 match from {
@@ -103,13 +120,19 @@ impl<'a, T: Soft> Operands<'a, T> {
         }
     }
 
-    /// exp of every comparison of a place, `(m, n · cells)`.
-    fn compare(&self, place: usize, around: &[T], alike: &mut [T]) {
-        let mine = Matrix { values: &self.one[place * self.d..], row: self.how.places() * self.d, column: 1 };
-        let theirs = Matrix { values: around, row: 1, column: self.d };
-        product(alike, self.rows(), [self.m, self.rows(), self.d], mine, theirs);
-        for cells in alike.chunks_exact_mut(self.window.len()) {
-            cells.iter_mut().zip(self.window).for_each(|(alike, &weight)| *alike += weight);
+    /// Every comparison of a place, `(m, n · cells)`: exp of its distance to the largest of its
+    /// window, which `largest (m, n)` takes.
+    fn compare(&self, place: usize, around: &[T], alike: &mut [T], largest: &mut [T]) {
+        let mine = Matrix::new(&self.one[place * self.d..], self.how.places() * self.d);
+        let theirs = Matrix::new(around, self.d).transposed();
+        product(alike, self.rows(), [self.m, self.rows(), self.d], mine, theirs, false);
+        for (cells, largest) in alike.chunks_exact_mut(self.window.len()).zip(largest) {
+            *largest = T::of(f64::NEG_INFINITY);
+            for (alike, &weight) in cells.iter_mut().zip(self.window) {
+                *alike += weight;
+                *largest = if *alike > *largest { *alike } else { *largest };
+            }
+            cells.iter_mut().for_each(|alike| *alike = alike.minus(*largest));
         }
         T::exponentials(alike);
     }
@@ -163,9 +186,9 @@ fn forward<T: Soft>(tensors: [(&CpuStorage, &Layout); 3], how: Geometry) -> Resu
     for_each_chunk(&mut out, m * n, operations, |place, best| {
         let (mut around, mut alike) = (vec![T::ZERO; operands.rows() * d], vec![T::ZERO; m * operands.rows()]);
         operands.gather(place, &mut around);
-        operands.compare(place, &around, &mut alike);
+        operands.compare(place, &around, &mut alike, best);
         for (best, cells) in best.iter_mut().zip(alike.chunks_exact(operands.window.len())) {
-            *best = total(cells).logarithm();
+            *best += total(cells).logarithm();
         }
     });
     Ok(stored::<T>(out, (how.places(), m, n)))
@@ -209,10 +232,10 @@ fn backward<T: Soft>(
     let (of_one, rest) = packed.split_at_mut(first);
     let (of_other, of_window) = rest.split_at_mut(second);
     let (mut around, mut alike) = (vec![T::ZERO; rows * d], vec![T::ZERO; m * rows]);
-    let mut of_around = vec![T::ZERO; rows * d];
-    for (place, gradient) in gradient.chunks_exact(m * operands.n).enumerate() {
+    let (mut of_around, mut largest) = (vec![T::ZERO; rows * d], vec![T::ZERO; m * operands.n]);
+    for (place, gradient) in gradient.chunks_exact((m * operands.n).max(1)).enumerate() {
         operands.gather(place, &mut around);
-        operands.compare(place, &around, &mut alike);
+        operands.compare(place, &around, &mut alike, &mut largest);
         // ∂/∂comparison: its share of the sum, times what comes in.
         for (alike, &gradient) in alike.chunks_exact_mut(cells).zip(gradient) {
             let scale = gradient.over(total(alike));
@@ -222,12 +245,13 @@ fn backward<T: Soft>(
                 *sum += share;
             }
         }
-        let shares = Matrix { values: &alike, row: rows, column: 1 };
-        let theirs = Matrix { values: &around, row: d, column: 1 };
-        product(&mut of_one[place * d..], how.places() * d, [m, d, rows], shares, theirs);
-        let shares = Matrix { values: &alike, row: 1, column: rows };
-        let mine = Matrix { values: &operands.one[place * d..], row: how.places() * d, column: 1 };
-        product(&mut of_around, d, [rows, d, m], shares, mine);
+        if d == 0 {
+            continue;
+        }
+        let (shares, theirs) = (Matrix::new(&alike, rows), Matrix::new(&around, d));
+        product(&mut of_one[place * d..], how.places() * d, [m, d, rows], shares, theirs, false);
+        let mine = Matrix::new(&operands.one[place * d..], how.places() * d);
+        product(&mut of_around, d, [rows, d, m], shares.transposed(), mine, false);
         for (image, rows) in of_around.chunks_exact(cells * d).enumerate() {
             for (row, to) in rows.chunks_exact(d).zip(how.around(place)) {
                 let Some(to) = to else { continue };
@@ -247,63 +271,12 @@ fn total<T: Soft>(values: &[T]) -> T {
     })
 }
 
-/// A matrix in a slice: the distance between neighbors in a column and in a row.
-#[derive(Clone, Copy)]
-struct Matrix<'a, T> {
-    values: &'a [T],
-    row: usize,
-    column: usize,
-}
-
-/// `out (rows, columns)`, whose rows lie `stride` apart, becomes `a (rows, inner) · b (inner, columns)`.
-fn product<T: Soft>(
-    out: &mut [T],
-    stride: usize,
-    [rows, columns, inner]: [usize; 3],
-    a: Matrix<'_, T>,
-    b: Matrix<'_, T>,
-) {
-    let last =
-        |matrix: Matrix<'_, T>, rows: usize, columns: usize| (rows - 1) * matrix.row + (columns - 1) * matrix.column;
-    if rows == 0 || columns == 0 || inner == 0 {
-        return;
-    }
-    assert!((rows - 1) * stride + columns <= out.len(), "the result fits");
-    assert!(last(a, rows, inner) < a.values.len() && last(b, inner, columns) < b.values.len(), "the factors fit");
-    // SAFETY: every place of the three matrices lies inside its slice, by the assertions above;
-    // rows of `out` don't overlap, since its rows are at least as far apart as they are long.
-    assert!(rows == 1 || stride >= columns, "rows don't overlap");
-    #[allow(unsafe_code)]
-    unsafe {
-        gemm(
-            rows,
-            columns,
-            inner,
-            out.as_mut_ptr(),
-            1,
-            stride as isize,
-            false,
-            a.values.as_ptr(),
-            a.column as isize,
-            a.row as isize,
-            b.values.as_ptr(),
-            b.column as isize,
-            b.row as isize,
-            T::ZERO,
-            T::of(1.0),
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
-}
-
 /// Exponentials and logarithms of an element.
 trait Soft: Element {
     fn exponentials(values: &mut [Self]);
     fn logarithm(self) -> Self;
     fn over(self, other: Self) -> Self;
+    fn minus(self, other: Self) -> Self;
 }
 
 impl Soft for f64 {
@@ -317,6 +290,10 @@ impl Soft for f64 {
 
     fn over(self, other: Self) -> Self {
         self / other
+    }
+
+    fn minus(self, other: Self) -> Self {
+        self - other
     }
 }
 
@@ -332,10 +309,14 @@ impl Soft for f32 {
     fn over(self, other: Self) -> Self {
         self / other
     }
+
+    fn minus(self, other: Self) -> Self {
+        self - other
+    }
 }
 
-/// eˣ within 2⁻²² of its value, of operations that vectorize: 2ⁿ by its bits times a polynomial of
-/// the rest; x is kept within ±87.
+/// eˣ within 2⁻²² of its value, made of operations that vectorize: 2ⁿ by its bits, times a
+/// polynomial of the rest. x is clamped to ±87.
 fn exponential(x: f32) -> f32 {
     /// 1.5 · 2²³: added, it leaves x rounded to a whole number in the lowest bits.
     const ROUNDING: f32 = 12_582_912.0;
@@ -425,6 +406,50 @@ mod tests {
         for k in -8700..=8700 {
             let x = k as f32 / 100.0;
             assert!((f64::from(exponential(x)) / f64::from(x).exp() - 1.0).abs() < 1e-6, "{x}");
+        }
+    }
+
+    #[test]
+    fn large_products_neither_overflow_nor_lose_their_gradients() {
+        for scale in [12.0, 100.0, 3000.0] {
+            let [one, other, window] = inputs();
+            let one = (one * scale).unwrap();
+            let run = |dtype: DType| {
+                let vars = [&one, &other, &window].map(|t| Var::from_tensor(&t.to_dtype(dtype).unwrap()).unwrap());
+                let y = window_match(&vars[0], &vars[1], &vars[2], 3).unwrap();
+                let gradients = y.sum_all().unwrap().backward().unwrap();
+                let list =
+                    |t: &Tensor| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+                std::iter::once(list(&y))
+                    .chain(vars.iter().map(|v| list(gradients.get(v).unwrap())))
+                    .collect::<Vec<_>>()
+            };
+            let composed = crate::composed::without_kernels(|| run(DType::F64));
+            for (dtype, tolerance) in [(DType::F32, 3e-4), (DType::F64, 1e-11)] {
+                for (ours, right) in run(dtype).iter().zip(&composed) {
+                    crate::test_support::near(ours, right, tolerance);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn empty_sizes_give_empty_results_or_the_windows_own_sum() {
+        for (m, n, d) in [(0, 2, 3), (2, 0, 3), (0, 0, 0), (2, 3, 0)] {
+            let make = |name, shape: (usize, usize, usize)| Var::from_tensor(&random(name, shape)).unwrap();
+            let (one, other) = (make("one", (m, 4, d)), make("other", (n, 4, d)));
+            let window = Var::from_tensor(&random("window", 9)).unwrap();
+            let run = || {
+                let y = window_match(&one, &other, &window, 2).unwrap();
+                assert_eq!(y.dims(), [4, m, n]);
+                y.flatten_all().unwrap().to_vec1::<f64>().unwrap()
+            };
+            crate::test_support::near(&run(), &crate::composed::without_kernels(run), 1e-12);
+            let y = window_match(&one, &other, &window, 2).unwrap();
+            let gradients = y.sum_all().unwrap().backward().unwrap();
+            assert_eq!(gradients.get(&window).unwrap().dims(), [9]);
+            let sum = gradients.get(&window).unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap();
+            assert!((sum - (4 * m * n) as f64).abs() < 1e-9, "{sum}");
         }
     }
 

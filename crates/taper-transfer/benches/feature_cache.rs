@@ -61,7 +61,7 @@ fn compute(folder: &Path) {
     let state = network.init(0).unwrap();
     let all: Vec<usize> = (0..view.dataset().labels().len()).collect();
     let cache = FeatureCache::new(&folder.join("cache"));
-    taper_ops::in_pool(2, || Features::compute(&view, &all, &network, &state, Some(&cache), |_, _| {}))
+    taper_ops::in_pool(2, || Features::compute(&view, &all, &network, &state, Some(&cache), |_, _| Ok(())))
         .unwrap()
         .unwrap();
     println!("{} {}", start.elapsed().as_secs_f64(), peak_memory());

@@ -1,4 +1,4 @@
-//! What the frozen lower part of a network makes of images, computed once.
+//! Activations of the frozen lower part of a network, computed once.
 
 use candle_core::{Device, Tensor};
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use taper_ops::Rng;
 /// below.
 #[derive(Debug, Clone)]
 pub struct Activations {
-    /// One tensor `(h, w, c)` an image that has been computed.
+    /// One tensor `(h, w, c)` per computed image.
     rows: Vec<Option<Tensor>>,
 }
 
-/// Images a forward pass.
+/// Images per forward pass.
 const BATCH: usize = 16;
 
 impl Activations {
@@ -30,7 +30,7 @@ impl Activations {
     ) -> Result<Vec<Self>> {
         if view.transform().is_random() {
             return Err(DataError::Invalid(
-                "activations of randomly changed images can't be kept: leave out random transforms".into(),
+                "activations of randomly changed images can't be kept: remove random transforms".into(),
             )
             .into());
         }
@@ -55,7 +55,7 @@ impl Activations {
         Ok(made)
     }
 
-    /// Bytes of an image's below `stage`.
+    /// Bytes per image below `stage`.
     pub fn bytes_per_image(view: &View, network: &Network, state: &State, stage: &str) -> Result<usize> {
         let State { params, buffers } = state;
         let image = view.inputs(&[0], None)?;
@@ -65,7 +65,7 @@ impl Activations {
 }
 
 impl Inputs for Activations {
-    fn inputs(&self, indices: &[usize], _chance: Option<&mut Rng>) -> taper_data::Result<Tensor> {
+    fn inputs(&self, indices: &[usize], _rng: Option<&mut Rng>) -> taper_data::Result<Tensor> {
         let rows: Vec<&Tensor> = indices
             .iter()
             .map(|&index| {

@@ -3,7 +3,7 @@
 
 use taper_ops::{Rng, permutation};
 
-/// As many places of `labels` as there are, by chance: the classes in turn, in a new order every
+/// As many places of `labels` as there are, drawn by `rng`: the classes in turn, in a new order every
 /// round, and each class's images in turn, in a new order whenever all were there.
 pub fn balanced_order(labels: &[u32], rng: &mut Rng) -> Vec<usize> {
     let mut classes: Vec<Vec<usize>> = Vec::new();

@@ -1,22 +1,22 @@
-//! Features kept on disk, keyed by weights, transform and image content.
+//! Features kept on disk, keyed by weights, transform, image content and the version of the code
+//! that computes them.
 //!
-//! One file a key, which is mapped into memory and only grows: a head that names the key, then
-//! records of one length. Two processes may use it at once. A record that is damaged is passed
-//! over, and so computed and added again.
+//! One file per key, which only grows: a head that names the key, then records of one length. Two
+//! processes may use it at once. A record that is damaged or cut off is skipped, and so computed
+//! and added again.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use taper_data::Hash;
 use taper_learn::{LearnError, Result};
-use taper_ops::MappedFile;
 
 const MAGIC: &[u8; 16] = b"taper features 1";
 const ENDING: &str = "features";
 
-/// Unless another bound is given.
+/// The default bound, in bytes.
 const BOUND: u64 = 4 << 30;
 
 /// A directory of features, one file for each network with its transform.
@@ -31,9 +31,9 @@ pub struct FeatureCache {
 pub struct CachedFeatures {
     /// Network and transform in words.
     pub key: String,
-    /// How many images' features it holds.
+    /// The number of images whose features it holds.
     pub images: u64,
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
     /// When it was last used.
     pub used: SystemTime,
@@ -45,43 +45,44 @@ pub struct CachedFeatures {
 pub(crate) struct Store {
     path: PathBuf,
     file: File,
+    head: u64,
     width: usize,
-    content: Option<MappedFile>,
-    /// Where in the content each image's record begins.
-    places: HashMap<Hash, usize>,
+    /// Where in the file each image's record begins.
+    places: HashMap<Hash, u64>,
 }
 
 impl FeatureCache {
-    /// A cache in `folder`, which need not exist yet, of at most 4 GiB.
+    /// A cache of at most 4 GiB in `folder`, which need not exist yet.
     pub fn new(folder: &Path) -> Self {
         Self { folder: folder.to_path_buf(), bound: BOUND }
     }
 
-    /// The same, of at most so many bytes: what was used longest ago makes room for the new.
+    /// The same cache, of at most `bytes`: the least recently used files make room for new ones.
     pub fn with_bound(self, bytes: u64) -> Self {
         Self { bound: bytes, ..self }
     }
 
-    /// The bytes that it may take.
+    /// The bound, in bytes.
     pub fn bound(&self) -> u64 {
         self.bound
     }
 
-    /// What it holds, the most recently used first.
+    /// The files of the cache, the most recently used first. A folder that does not exist holds none.
     ///
-    /// Errs when the folder can't be read; one that does not exist holds nothing.
+    /// # Errors
+    /// Returns an error if the folder can't be read.
     pub fn list(&self) -> Result<Vec<CachedFeatures>> {
         let mut found = Vec::new();
         for path in self.files()? {
             let failed = |source| LearnError::File { path: path.clone(), source };
-            // what another process removed meanwhile is not there
+            // another process may have removed it meanwhile
             let Ok(mut file) = File::open(&path) else { continue };
             let metadata = file.metadata().map_err(failed)?;
             let used = metadata.modified().map_err(failed)?;
             let bytes = metadata.len();
             let (key, images) = match Head::read(&mut file) {
                 Ok(head) => {
-                    let images = (bytes - head.length()) / record_length(head.width) as u64;
+                    let images = bytes.saturating_sub(head.length()) / record_length(head.width) as u64;
                     (head.key, images)
                 }
                 Err(_) => ("damaged".to_string(), 0),
@@ -92,9 +93,10 @@ impl FeatureCache {
         Ok(found)
     }
 
-    /// Removes everything it holds; returns how many bytes that were.
+    /// Removes all files of the cache and returns how many bytes they had.
     ///
-    /// Errs when a file can't be removed.
+    /// # Errors
+    /// Returns an error if a file can't be removed.
     pub fn clear(&self) -> Result<u64> {
         self.list()?.iter().map(|features| remove(features).map(|()| features.bytes)).sum()
     }
@@ -117,21 +119,12 @@ impl FeatureCache {
         let head = Head { width, key: key.to_string() };
         let file = open(&path, &head).map_err(failed)?;
         self.make_room(&path, 0)?;
-        let length = file.metadata().map_err(failed)?.len();
-        let content = (length > head.length()).then(|| MappedFile::new(&file)).transpose().map_err(failed)?;
-        let first = head.length() as usize;
-        let mut places = HashMap::new();
-        let records = content.as_deref().unwrap_or_default().get(first..).unwrap_or_default();
-        for (number, record) in records.chunks_exact(record_length(width)).enumerate() {
-            if let Ok(hash) = record[..32].try_into() {
-                // a later record mends an earlier one
-                places.insert(Hash(hash), first + number * record_length(width));
-            }
-        }
-        Ok(Store { path, file, width, content, places })
+        let places = places(&file, head.length(), width).map_err(failed)?;
+        Ok(Store { path, file, head: head.length(), width, places })
     }
 
-    /// Removes what was used longest ago until `more` bytes fit beside `kept`. Are they welcome?
+    /// Evicts the least recently used files, except `kept`, until `more` bytes fit; returns whether
+    /// they do.
     pub(crate) fn make_room(&self, kept: &Path, more: u64) -> Result<bool> {
         let all = self.list()?;
         let mut sum: u64 = all.iter().map(|features| features.bytes).sum::<u64>() + more;
@@ -146,7 +139,7 @@ impl FeatureCache {
     }
 }
 
-/// Removed by another process is removed.
+/// Deletes the file; one that another process has deleted is not an error.
 fn remove(features: &CachedFeatures) -> Result<()> {
     match fs::remove_file(&features.path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -156,8 +149,8 @@ fn remove(features: &CachedFeatures) -> Result<()> {
     }
 }
 
-/// Opens a file for growing, with its head written and no half record at its end. One with
-/// another head, or none, is replaced: whoever has it open keeps what it was.
+/// Opens a file for appending, with its head written and no incomplete record at its end. A file with
+/// another head, or none, is replaced: processes that have it open keep the old one.
 fn open(path: &Path, head: &Head) -> io::Result<File> {
     loop {
         let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
@@ -169,16 +162,44 @@ fn open(path: &Path, head: &Head) -> io::Result<File> {
             fs::remove_file(path)?;
             continue;
         } else {
-            // what a kill in the middle of a write left is nobody's record yet
-            let half = (length - head.length()) % record_length(head.width) as u64;
-            if half > 0 {
-                file.set_len(length - half)?;
-            }
+            cut(&file, head.length(), head.width)?;
         }
         file.set_modified(SystemTime::now())?;
         file.unlock()?;
         return Ok(file);
     }
+}
+
+/// Cuts off the incomplete record that a kill or a full disk left at the end; returns the length. The
+/// file must be locked.
+fn cut(file: &File, head: u64, width: usize) -> io::Result<u64> {
+    let length = file.metadata()?.len();
+    let rest = length.saturating_sub(head) % record_length(width) as u64;
+    if rest > 0 {
+        file.set_len(length - rest)?;
+    }
+    Ok(length - rest)
+}
+
+/// Where each image's record begins, by its content hash. A file that is shortened meanwhile has the
+/// records that are left.
+fn places(mut file: &File, head: u64, width: usize) -> io::Result<HashMap<Hash, u64>> {
+    let record = record_length(width) as u64;
+    let records = file.metadata()?.len().saturating_sub(head) / record;
+    file.seek(SeekFrom::Start(head))?;
+    let mut reader = BufReader::with_capacity(1 << 20, file);
+    let mut places = HashMap::new();
+    for number in 0..records {
+        let mut hash = [0; 32];
+        match reader.read_exact(&mut hash).and_then(|()| reader.seek_relative(record as i64 - 32)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+            Err(error) => return Err(error),
+        }
+        // a later record mends an earlier one
+        places.insert(Hash(hash), head + number * record);
+    }
+    Ok(places)
 }
 
 /// What a file begins with.
@@ -199,7 +220,7 @@ impl Head {
     }
 
     fn read(file: &mut File) -> io::Result<Self> {
-        let other = || io::Error::new(io::ErrorKind::InvalidData, "is no file of features");
+        let other = || io::Error::new(io::ErrorKind::InvalidData, "is not a file of features");
         let mut start = [0; 24];
         file.read_exact(&mut start)?;
         let number = |at: usize| u32::from_le_bytes([start[at], start[at + 1], start[at + 2], start[at + 3]]);
@@ -213,7 +234,7 @@ impl Head {
     }
 }
 
-/// Content hash, features, checksum of both.
+/// The length of a record: content hash, features, checksum of both.
 fn record_length(width: usize) -> usize {
     32 + 4 * width + 8
 }
@@ -225,13 +246,17 @@ fn checksum(bytes: &[u8]) -> [u8; 8] {
 }
 
 impl Store {
-    /// The features of the image with this content, into `row`; false where there are none, or
+    /// Reads the features of the image with this content into `row`; `false` if there are none, or
     /// they are damaged.
     pub(crate) fn read(&self, hash: &Hash, row: &mut [f32]) -> bool {
-        let Some((&place, content)) = self.places.get(hash).zip(self.content.as_deref()) else { return false };
-        let record = &content[place..place + record_length(self.width)];
+        let Some(&place) = self.places.get(hash) else { return false };
+        let mut record = vec![0; record_length(self.width)];
+        let mut file = &self.file;
+        if file.seek(SeekFrom::Start(place)).and_then(|_| file.read_exact(&mut record)).is_err() {
+            return false;
+        }
         let (body, sum) = record.split_at(record.len() - 8);
-        if checksum(body) != sum {
+        if !body.starts_with(&hash.0) || checksum(body) != sum {
             return false;
         }
         let values = body[32..].chunks_exact(4).map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]]));
@@ -239,8 +264,9 @@ impl Store {
         true
     }
 
-    /// Adds rows in one write, under a lock: safe beside another process. Leaves them out where
-    /// the cache has no room.
+    /// Appends rows in one write, under a lock, so that other processes may do the same. Rows that
+    /// exceed the cache's bound are not kept. Fails if the file can't be written, and is then as it
+    /// was.
     pub(crate) fn add<'a>(
         &mut self,
         cache: &FeatureCache,
@@ -266,7 +292,12 @@ impl Store {
         }
         let mut write = || -> io::Result<()> {
             self.file.lock()?;
-            let written = self.file.write_all(&bytes);
+            let written = cut(&self.file, self.head, self.width).and_then(|length| {
+                self.file.write_all(&bytes).inspect_err(|_| {
+                    // later records must begin where records begin
+                    let _ = self.file.set_len(length);
+                })
+            });
             self.file.unlock()?;
             written
         };
@@ -302,13 +333,48 @@ mod tests {
         bytes.extend([7; 5]);
         fs::write(&path, bytes).unwrap();
         assert_eq!((row(&cache, "key", b"a"), row(&cache, "key", b"b")), (None, Some([3.0, 4.0])));
-        assert_eq!(fs::metadata(&path).unwrap().len(), whole as u64, "half a record is cut off");
+        assert_eq!(fs::metadata(&path).unwrap().len(), whole as u64, "an incomplete record is cut off");
         filled(&cache, "key", &[(b"a", [1.0, 2.0])]);
         assert_eq!(row(&cache, "key", b"a"), Some([1.0, 2.0]));
     }
 
     #[test]
-    fn a_file_that_is_no_cache_is_replaced() {
+    fn a_file_cut_off_at_any_byte_gives_whole_records_or_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = FeatureCache::new(folder.path());
+        let rows: [(&[u8], [f32; 2]); 2] = [(b"a", [1.0, 2.0]), (b"b", [3.0, 4.0])];
+        let path = filled(&cache, "key", &rows);
+        let whole = fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            fs::write(&path, &whole).unwrap();
+            // shortened while it is open, which must not end the process
+            let store = cache.open("key", 2).unwrap();
+            File::options().write(true).open(&path).unwrap().set_len(length as u64).unwrap();
+            for (content, row) in rows {
+                let mut read = [0.0; 2];
+                assert!(!store.read(&Hash::of(content), &mut read) || read == row, "cut off at {length}");
+            }
+            drop(store);
+            filled(&cache, "key", &rows);
+            assert_eq!(row(&cache, "key", b"b"), Some([3.0, 4.0]), "cut off at {length}");
+        }
+    }
+
+    #[test]
+    fn an_incomplete_record_of_another_process_does_not_hide_later_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = FeatureCache::new(folder.path());
+        let mut store = cache.open("key", 2).unwrap();
+        let path = filled(&cache, "key", &[(b"a", [1.0, 2.0])]);
+        // a disk that was full for a moment
+        File::options().append(true).open(&path).unwrap().write_all(&[7; 20]).unwrap();
+        store.add(&cache, [(Hash::of(b"b"), [3.0, 4.0].as_slice())].into_iter()).unwrap();
+        assert_eq!(row(&cache, "key", b"b"), Some([3.0, 4.0]));
+        assert_eq!(cache.list().unwrap()[0].images, 2);
+    }
+
+    #[test]
+    fn a_file_that_is_not_a_cache_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let cache = FeatureCache::new(folder.path());
         let path = filled(&cache, "key", &[(b"a", [1.0, 2.0])]);
@@ -342,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_unused_makes_room_and_clearing_leaves_nothing() {
+    fn the_least_recently_used_makes_room_and_clearing_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let cache = FeatureCache::new(folder.path()).with_bound(250);
         let old = filled(&cache, "old", &[(b"a", [1.0, 2.0]), (b"b", [3.0, 4.0])]);
@@ -352,7 +418,7 @@ mod tests {
         filled(&cache, "new", &rows);
         assert!(!old.exists());
         assert_eq!(row(&cache, "new", b"c"), Some([1.0, 2.0]));
-        // alone too large: what does not fit is left out
+        // too large for the bound: rows that do not fit are not kept
         filled(&cache, "new", &rows);
         let listed = cache.list().unwrap();
         assert_eq!((listed.len(), listed[0].key.as_str(), listed[0].images), (1, "new", 3));

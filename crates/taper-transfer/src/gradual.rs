@@ -1,12 +1,12 @@
 //! Gradual unfreezing (Howard and Ruder 2018, section 3.3): the head is trained first; then the
 //! network is opened part by part, from the top, until all that is to be trained is.
 
-use crate::{FineTuning, Part, Targeted};
+use crate::Part;
 use std::collections::BTreeSet;
-use taper_learn::{Draw, Gradient, Objective, Result};
+use taper_learn::{Draw, Gradient, Objective, Result, Supervised, Targeted};
 use taper_models::{Network, State};
 
-/// What is trained from an epoch on.
+/// The parameters trained from an epoch on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnfreezePhase {
     /// The first epoch, counted from 0.
@@ -16,11 +16,12 @@ pub struct UnfreezePhase {
 }
 
 impl Part {
-    /// The openings of `network` with `state` until all of the part is trained: the head, and with
-    /// every epoch what lies between two cuts, or a stage where the network can't be cut. With fewer
-    /// `epochs` than that, several at once, so that in the last epoch all are trained.
+    /// The phases of `network` with `state` until all of the part is trained: the head, and with every
+    /// epoch what lies between two cuts, or a stage if the network can't be cut. With fewer `epochs`
+    /// than that, several at once, so that in the last epoch all are trained.
     ///
-    /// Errs where [`Part::of`] does.
+    /// # Errors
+    /// As [`Part::of`].
     pub fn unfreeze_schedule(&self, network: &Network, state: &State, epochs: u64) -> Result<Vec<UnfreezePhase>> {
         let trained = self.of(network, state)?;
         let (head, mut rest): (BTreeSet<_>, BTreeSet<_>) = trained.into_iter().partition(|name| network.in_head(name));
@@ -63,13 +64,13 @@ fn stages_by_cut(network: &Network) -> Vec<Vec<String>> {
 /// One objective after the other, each from a step on.
 #[derive(Debug, Clone)]
 pub struct Gradual {
-    first: FineTuning,
-    later: Vec<(u64, FineTuning)>,
+    first: Supervised,
+    later: Vec<(u64, Supervised)>,
 }
 
 impl Gradual {
     /// `first`, and `later` ones with the step that each begins with, in order.
-    pub fn new(first: FineTuning, later: Vec<(u64, FineTuning)>) -> Self {
+    pub fn new(first: Supervised, later: Vec<(u64, Supervised)>) -> Self {
         Self { first, later }
     }
 }
@@ -86,7 +87,8 @@ impl Objective for Gradual {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use taper_models::{Architecture, Head};
+    use taper_learn::Trainable;
+    use taper_models::{Architecture, Head, Norm};
 
     fn network(name: &str) -> (Network, State) {
         let backbone = name.parse::<Architecture>().unwrap().backbone((3, 32, 32)).unwrap();
@@ -133,8 +135,10 @@ mod tests {
     fn each_objective_holds_from_its_step_on() {
         let (network, state) = network("cifar-resnet20");
         let unfreeze_schedule = Part::All.unfreeze_schedule(&network, &state, 9).unwrap();
-        let objective =
-            |place: usize| FineTuning::new(network.clone(), &state, unfreeze_schedule[place].trained.clone(), 0.0);
+        let objective = |place: usize| {
+            let trained = unfreeze_schedule[place].trained.clone();
+            Supervised::new(network.clone(), Trainable::Named(trained), Norm::Stored)
+        };
         let gradual = Gradual::new(objective(0), vec![(2, objective(1)), (3, objective(3))]);
         let images = candle_core::Tensor::zeros((1, 3, 32, 32), candle_core::DType::F32, &candle_core::Device::Cpu);
         let batch = taper_data::Batch::new(images.unwrap(), &[1], 2).unwrap();

@@ -3,17 +3,8 @@
 
 use candle_core::{Result, Tensor};
 use rand::Rng as _;
-use taper_data::Batch;
-use taper_ops::{Rng, one_hot, smoothed, weighted_sum};
-
-/// Inputs with the share that each class has in each.
-#[derive(Debug, Clone)]
-pub struct Targeted {
-    /// Images `(n, c, h, w)` or features `(n, d)`.
-    pub inputs: Tensor,
-    /// `(n, ways)`. A row's sum is the input's weight in the loss.
-    pub targets: Tensor,
-}
+use taper_learn::Targeted;
+use taper_ops::{Rng, weighted_sum};
 
 /// Whether and how the inputs of a batch are mixed.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -28,56 +19,44 @@ pub enum Mixing {
 }
 
 impl Mixing {
-    /// The batch mixed, by chance.
+    /// The batch mixed, by `rng`.
     ///
-    /// Errs for CutMix of what is no image.
+    /// # Errors
+    /// Returns an error for CutMix of inputs that are not images.
     pub fn mixed(self, batch: Targeted, rng: &mut Rng) -> Result<Targeted> {
         match self {
             Self::Off => Ok(batch),
-            Self::Mixup(alpha) => batch.mixup(beta(alpha, rng)),
+            Self::Mixup(alpha) => mixup(&batch, beta(alpha, rng)),
             Self::CutMix(alpha) => {
                 let (_, _, height, width) = batch.inputs.dims4()?;
                 let share = beta(alpha, rng);
                 let center = (rng.random_range(0..height), rng.random_range(0..width));
-                batch.cutmix(share, center)
+                cutmix(&batch, share, center)
             }
         }
     }
 }
 
-impl Targeted {
-    /// A batch's inputs, each with its label smoothed; weighted by its class's weight where there
-    /// are some.
-    pub fn of(batch: &Batch, weights: Option<&Tensor>, smoothing: f64) -> Result<Self> {
-        let targets = smoothed(&one_hot(&batch.labels, batch.ways, batch.inputs.dtype())?, smoothing)?;
-        let targets = match weights {
-            Some(weights) => targets.broadcast_mul(&weights.index_select(&batch.labels, 0)?.unsqueeze(1)?)?,
-            None => targets,
-        };
-        Ok(Self { inputs: batch.inputs.clone(), targets })
-    }
+/// `share` of each and the rest of the one before it.
+fn mixup(batch: &Targeted, share: f64) -> Result<Targeted> {
+    Ok(Targeted { inputs: mix(share, &batch.inputs)?, targets: mix(share, &batch.targets)? })
+}
 
-    /// `share` of each and the rest of the one before it.
-    fn mixup(self, share: f64) -> Result<Self> {
-        Ok(Self { inputs: mix(share, &self.inputs)?, targets: mix(share, &self.targets)? })
-    }
-
-    /// Each with a rectangle about `center` (row, column) of the one before it, which has about
-    /// 1 − `share` of the area; targets by the area that it has after it is cut at the borders.
-    fn cutmix(self, share: f64, center: (usize, usize)) -> Result<Self> {
-        let (_, _, height, width) = self.inputs.dims4()?;
-        let half = |side: usize| (0.5 * (1.0 - share).sqrt() * side as f64) as usize;
-        let range = |middle: usize, side: usize| (middle.saturating_sub(half(side)), (middle + half(side)).min(side));
-        let ((top, bottom), (left, right)) = (range(center.0, height), range(center.1, width));
-        let area = ((bottom - top) * (right - left)) as f64 / (height * width) as f64;
-        let inside = (0..height * width).map(|place| {
-            let (row, column) = (place / width, place % width);
-            u8::from((top..bottom).contains(&row) && (left..right).contains(&column))
-        });
-        let inside = Tensor::from_iter(inside, self.inputs.device())?.reshape((1, 1, height, width))?;
-        let inputs = inside.broadcast_as(self.inputs.shape())?.where_cond(&rolled(&self.inputs)?, &self.inputs)?;
-        Ok(Self { inputs, targets: mix(1.0 - area, &self.targets)? })
-    }
+/// Each with a rectangle about `center` (row, column) of the one before it, which has about
+/// 1 − `share` of the area; targets by the area that it has after it is cut at the borders.
+fn cutmix(batch: &Targeted, share: f64, center: (usize, usize)) -> Result<Targeted> {
+    let (_, _, height, width) = batch.inputs.dims4()?;
+    let half = |side: usize| (0.5 * (1.0 - share).sqrt() * side as f64) as usize;
+    let range = |middle: usize, side: usize| (middle.saturating_sub(half(side)), (middle + half(side)).min(side));
+    let ((top, bottom), (left, right)) = (range(center.0, height), range(center.1, width));
+    let area = ((bottom - top) * (right - left)) as f64 / (height * width) as f64;
+    let inside = (0..height * width).map(|place| {
+        let (row, column) = (place / width, place % width);
+        u8::from((top..bottom).contains(&row) && (left..right).contains(&column))
+    });
+    let inside = Tensor::from_iter(inside, batch.inputs.device())?.reshape((1, 1, height, width))?;
+    let inputs = inside.broadcast_as(batch.inputs.shape())?.where_cond(&rolled(&batch.inputs)?, &batch.inputs)?;
+    Ok(Targeted { inputs, targets: mix(1.0 - area, &batch.targets)? })
 }
 
 /// `share` of each row and the rest of the one before it.
@@ -130,7 +109,7 @@ mod tests {
 
     #[test]
     fn mixup_and_cutmix_are_torchvisions() {
-        let golden: Vec<Golden> = serde_json::from_str(include_str!("../../../tests/golden/mixing.json")).unwrap();
+        let golden: Vec<Golden> = serde_json::from_str(include_str!("../golden/mixing.json")).unwrap();
         assert!(golden.len() > 2);
         for golden in golden {
             let images: Vec<f32> = golden.images.iter().flatten().flatten().flatten().copied().collect();
@@ -140,9 +119,9 @@ mod tests {
                 inputs: Tensor::from_vec(images, (shape.0, shape.1, shape.2, width), &Device::Cpu).unwrap(),
                 targets: Tensor::new(golden.labels, &Device::Cpu).unwrap(),
             };
-            let mixup = batch.clone().mixup(golden.share).unwrap();
+            let mixup = mixup(&batch, golden.share).unwrap();
             assert!(close(&mixup.inputs, &golden.mixup_images) && close(&mixup.targets, &golden.mixup_labels));
-            let cutmix = batch.cutmix(golden.share, golden.center).unwrap();
+            let cutmix = cutmix(&batch, golden.share, golden.center).unwrap();
             assert!(close(&cutmix.inputs, &golden.cutmix_images) && close(&cutmix.targets, &golden.cutmix_labels));
         }
     }

@@ -1,20 +1,18 @@
-//! `--config FILE` and `--resume DIR`: every key of the file becomes the flag of that name, put
-//! before the user's own, which therefore win. And the other way round: all options as TOML.
+//! `--config FILE` and `--resume DIR`: every key of the file becomes the option of that name, put
+//! before the user's own, which therefore win; and the reverse, a command's options as TOML.
 
-use crate::args::{Cli, Usage};
+use crate::args::{Cli, UsageError};
 use anyhow::Result;
 use clap::{ArgMatches, CommandFactory};
+use serde::Serialize;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-
-/// Options that say where and how a run is done, not what it is: not part of its configuration.
-const NOT_CONFIGURATION: [&str; 7] = ["out", "force", "resume", "config", "threads", "json", "cache"];
 
 /// The arguments with a configuration file's keys in front.
 pub(crate) fn expand(arguments: Vec<OsString>) -> Result<Vec<OsString>> {
     let (file, missing) = match (value_of(&arguments, "--config"), value_of(&arguments, "--resume")) {
         (Some(_), Some(_)) => {
-            return Err(Usage("--resume goes on with a run's own options: leave out --config".into()).into());
+            return Err(UsageError("--resume uses the run's own options: remove --config".into()).into());
         }
         (Some(file), None) => (PathBuf::from(file), "give an existing file to --config"),
         (None, Some(run)) => {
@@ -24,22 +22,25 @@ pub(crate) fn expand(arguments: Vec<OsString>) -> Result<Vec<OsString>> {
     };
     let cli = Cli::command();
     let Some(command) = arguments.get(1).and_then(|name| cli.find_subcommand(name)) else { return Ok(arguments) };
-    let text =
-        std::fs::read_to_string(&file).map_err(|_| Usage(format!("{}: can't be read, {missing}", file.display())))?;
+    let text = std::fs::read_to_string(&file)
+        .map_err(|_| UsageError(format!("{}: can't be read: {missing}", file.display())))?;
     let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-        Usage(format!("{}: is no TOML ({}), correct it", file.display(), error.message()))
+        UsageError(format!("{}: invalid TOML: {}", file.display(), error.message()))
     })?;
     if let Some(meant) = table.remove("command").filter(|meant| meant.as_str() != Some(command.get_name())) {
         let meant = meant.as_str().unwrap_or("another command");
-        return Err(Usage(format!("{}: is for another command, use `taper {meant}`", file.display())).into());
+        return Err(UsageError(format!("{}: is for another command: use `taper {meant}`", file.display())).into());
     }
     let mut flags = Vec::new();
     let mut positional = Vec::new();
     for (key, value) in table {
-        let known = command.get_arguments().find(|argument| argument.get_id().as_str().replace('_', "-") == key);
+        let known = command.get_arguments().find(|argument| {
+            let aliases = argument.get_all_aliases().unwrap_or_default();
+            argument.get_id().as_str().replace('_', "-") == key || aliases.contains(&key.as_str())
+        });
         let Some(argument) = known else {
-            return Err(Usage(format!(
-                "{}: `{key}` is no option of `taper {}`, see its --help",
+            return Err(UsageError(format!(
+                "{}: `taper {}` has no option `{key}`: see its --help",
                 file.display(),
                 command.get_name()
             ))
@@ -47,6 +48,10 @@ pub(crate) fn expand(arguments: Vec<OsString>) -> Result<Vec<OsString>> {
         };
         let text = match &value {
             toml::Value::String(text) => text.clone(),
+            toml::Value::Array(all) => {
+                let text = |one: &toml::Value| one.as_str().map_or_else(|| one.to_string(), String::from);
+                all.iter().map(text).collect::<Vec<_>>().join(",")
+            }
             other => other.to_string(),
         };
         if argument.is_positional() {
@@ -85,44 +90,10 @@ fn given_positionals(matches: &ArgMatches) -> usize {
     command.get_positionals().filter(|argument| matches.contains_id(argument.get_id().as_str())).count()
 }
 
-/// Every option with its value, defaults included, as TOML: enough to run it again.
-pub(crate) fn text(matches: &ArgMatches) -> String {
-    let cli = Cli::command();
-    let Some((name, matches)) = matches.subcommand() else { return String::new() };
-    let mut table = toml::Table::new();
-    table.insert("command".into(), name.into());
-    for argument in cli.find_subcommand(name).into_iter().flat_map(clap::Command::get_arguments) {
-        let id = argument.get_id().as_str();
-        if NOT_CONFIGURATION.contains(&id) || !matches!(matches.try_contains_id(id), Ok(true)) {
-            continue;
-        }
-        let Some(raw) = matches.get_raw(id) else { continue };
-        let mut values = raw.map(|value| absolute(id, &value.to_string_lossy()));
-        let value = match argument.get_value_delimiter() {
-            Some(comma) => values.collect::<Vec<_>>().join(&comma.to_string()),
-            None => values.next_back().unwrap_or_default(),
-        };
-        let value = match value.parse::<i64>() {
-            Ok(number) => number.into(),
-            Err(_) => match (value.parse::<f64>(), value.parse::<bool>()) {
-                (Ok(number), _) if number.is_finite() => number.into(),
-                (_, Ok(flag)) => flag.into(),
-                _ => value.into(),
-            },
-        };
-        table.insert(id.replace('_', "-"), value);
-    }
-    toml::to_string(&table).unwrap_or_default()
-}
-
-/// Options that are paths, or begin with one (`drawings=0.3`).
-const PATHS: [&str; 8] = ["data", "weights", "model", "support", "meta_data", "split", "also", "datasets"];
-
-/// Paths are kept absolute, so that a run can be resumed from anywhere.
-fn absolute(id: &str, value: &str) -> String {
-    let (path, rest) = value.rfind('=').filter(|_| id == "also").map_or((value, ""), |at| value.split_at(at));
-    match std::path::absolute(path) {
-        Ok(full) if PATHS.contains(&id) && full.exists() => format!("{}{rest}", full.display()),
-        _ => value.to_string(),
-    }
+/// A command's options with their values, defaults included, as TOML: enough to run it again.
+pub(crate) fn written<T: Serialize>(command: &str, options: &T) -> Result<String> {
+    let mut table = toml::Table::try_from(options)?;
+    table.retain(|_, value| value.as_array().is_none_or(|all| !all.is_empty()));
+    table.insert("command".into(), command.into());
+    Ok(toml::to_string(&table)?)
 }

@@ -1,19 +1,17 @@
-//! The command line: arguments in, library calls, words out.
+//! The command line: arguments in, library calls, text out.
 
-#![allow(clippy::print_stdout, clippy::print_stderr)] // words are this program's output
+#![allow(clippy::print_stdout, clippy::print_stderr)] // text is this program's output
 
 mod args;
+mod builtin;
+mod classifier_report;
 mod commands;
 mod config;
-mod course;
 mod data;
-mod drawings;
+mod hints;
 mod output;
-mod pretrained;
-mod registry;
-mod stage;
+mod report;
 mod table;
-mod verdict;
 
 use clap::{CommandFactory, FromArgMatches};
 use std::process::ExitCode;
@@ -31,27 +29,24 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return fail(&error, 2),
     };
-    let parsed = args::Cli::command().try_get_matches_from(arguments).and_then(|matches| {
-        let cli = args::Cli::from_arg_matches(&matches)?;
-        Ok((cli, config::text(&matches)))
-    });
-    let (cli, config) = match parsed {
-        Ok(parsed) => parsed,
+    let parsed = args::Cli::command().try_get_matches_from(arguments);
+    let cli = match parsed.and_then(|matches| args::Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
         Err(error) => match args::one_line(&error) {
-            Some(line) => return fail(&args::Usage(line).into(), 2),
+            Some(line) => return fail(&args::UsageError(line).into(), 2),
             None => error.exit(),
         },
     };
-    match commands::run(cli, config) {
+    match commands::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<output::Stopped>() => fail(&error, 130),
-        Err(error) => fail(&error, if error.is::<args::Usage>() { 2 } else { 1 }),
+        Err(error) if error.is::<report::Interrupted>() => fail(&error, 130),
+        Err(error) => fail(&error, if error.is::<args::UsageError>() { 2 } else { 1 }),
     }
 }
 
 /// One line, the whole chain of causes.
 #[allow(clippy::print_stderr, reason = "where there may be no Output yet")]
 fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    output::write(std::io::stderr(), format!("error: {error:#}").replace('\n', " "));
+    output::write(std::io::stderr(), format!("error: {}", hints::with_hint(error)));
     ExitCode::from(code)
 }

@@ -1,6 +1,7 @@
-//! Words out: lines for people, JSON for programs, bars on a terminal; and Ctrl-C.
+//! What the program prints: lines for people, JSON for programs, progress bars on a terminal; and
+//! Ctrl-C.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the one place where the program speaks")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the one place where the program prints")]
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -8,27 +9,16 @@ use serde_json::Value;
 use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use taper_learn::{Event, Flow, LearnError, Observer};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Where words go.
+/// Where text goes.
 #[derive(Clone, Copy)]
 pub(crate) struct Output {
     json: bool,
     terminal: bool,
 }
-
-/// The user stopped the run.
-#[derive(Debug)]
-pub(crate) struct Stopped(pub(crate) String);
-
-impl fmt::Display for Stopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Stopped {}
 
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
@@ -42,7 +32,7 @@ impl Output {
         }
     }
 
-    /// Something to take note of.
+    /// A message for people, beside the results.
     pub(crate) fn note(&self, text: impl fmt::Display) {
         write(std::io::stderr(), text);
     }
@@ -54,36 +44,102 @@ impl Output {
         }
     }
 
-    /// A bar with rate and time left, hidden where there is no terminal.
-    pub(crate) fn bar(&self, what: &str, steps: u64) -> Result<ProgressBar> {
-        if !self.terminal {
-            return Ok(ProgressBar::hidden());
-        }
-        let style = ProgressStyle::with_template("{msg:28} {bar:30} {pos}/{len} {per_sec}, {eta} left")?;
-        Ok(ProgressBar::new(steps).with_style(style).with_message(what.to_string()))
-    }
-
-    pub(crate) fn is_terminal(&self) -> bool {
-        self.terminal
+    /// An observer that shows a library's events.
+    pub(crate) fn reporter(&self) -> Reporter {
+        Reporter { output: *self, stage: String::new(), bar: None }
     }
 }
 
-/// Writes a line. Nobody reading it (`taper inspect | head`) is no reason to stop a run.
+/// Shows a library's events, and stops it after Ctrl-C.
+pub(crate) struct Reporter {
+    output: Output,
+    stage: String,
+    bar: Option<(String, ProgressBar)>,
+}
+
+impl Reporter {
+    /// The bar of this name; a bar of another name makes way for it.
+    fn bar(&mut self, what: &str, length: u64) -> Option<&ProgressBar> {
+        if !self.output.terminal {
+            return None;
+        }
+        if self.bar.as_ref().is_none_or(|(shown, _)| shown != what) {
+            self.clear();
+            let style = ProgressStyle::with_template("{msg:28} {bar:30} {pos}/{len} {per_sec}, {eta} left").ok()?;
+            self.bar = Some((what.into(), ProgressBar::new(length).with_style(style).with_message(what.to_string())));
+        }
+        self.bar.as_ref().map(|(_, bar)| bar)
+    }
+
+    fn clear(&mut self) {
+        if let Some((_, bar)) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Prints while no bar is in the way.
+    fn print(&self, text: impl FnOnce()) {
+        match &self.bar {
+            Some((_, bar)) => bar.suspend(text),
+            None => text(),
+        }
+    }
+}
+
+impl Observer for Reporter {
+    fn on(&mut self, event: Event<'_>) -> Result<Flow, LearnError> {
+        let output = self.output;
+        match event {
+            Event::Started { stage, step, steps } => {
+                self.stage = stage.to_string();
+                if step > 0 && step < steps {
+                    output.note(format!("{stage}: resuming after step {step} of {steps}"));
+                }
+                self.clear();
+            }
+            Event::Step { step, steps, loss, .. } => {
+                let stage = self.stage.clone();
+                if let Some(bar) = self.bar(&stage, steps) {
+                    bar.set_position(step);
+                } else if step.is_multiple_of((steps / 4).max(1)) {
+                    output.note(format!("{stage}: step {step} of {steps}, loss {loss:.3}"));
+                }
+            }
+            Event::Finished { .. } => self.clear(),
+            Event::Advanced { what, done, total } => {
+                if let Some(bar) = self.bar(what, total as u64) {
+                    bar.set_position(done as u64);
+                }
+                if done == total {
+                    self.clear();
+                }
+            }
+            Event::Record(record) => output.event(record),
+            Event::Line(text) => self.print(|| output.line(text)),
+            Event::Note(text) => self.print(|| output.note(text)),
+            Event::Warning(text) => self.print(|| output.note(format!("warning: {text}"))),
+            Event::Validated { .. } | Event::Checkpoint(_) => {}
+        }
+        Ok(if interrupted() { Flow::Stop } else { Flow::Continue })
+    }
+}
+
+/// Writes a line. A reader that has gone (`taper inspect | head`) is no reason to stop a run.
 pub(crate) fn write(mut to: impl Write, line: impl fmt::Display) {
     let _ = writeln!(to, "{line}");
 }
 
-/// From now on Ctrl-C asks to stop; a second one stops at once.
+/// From now on Ctrl-C asks to stop; a second one exits at once.
 pub(crate) fn catch_interrupts() -> Result<()> {
     ctrlc::set_handler(|| {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        write(std::io::stderr(), "stopping after this step; Ctrl-C again stops at once");
+        write(std::io::stderr(), "stopping after this step; press Ctrl-C again to exit at once");
     })?;
     Ok(())
 }
 
-pub(crate) fn interrupted() -> bool {
+fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }

@@ -5,8 +5,11 @@ use anyhow::Result;
 use clap::ValueEnum;
 use std::time::{Duration, Instant};
 use taper_data::{Batch, Episode};
-use taper_learn::{Event, Flow, Objective, Observer, Optimizer, Plan, Progress, Supervised, TaskNorm, fit};
-use taper_meta::{Maml, Order, ProtoNet};
+use taper_learn::{
+    Context, Event, Flow, Objective, Observer, Optimizer, Plan, Progress, Supervised, Targeted, TaskNorm, Trainable,
+    TypedMethod, fit,
+};
+use taper_meta::{FirstOrderMaml, Maml, ProtoNet};
 use taper_models::{Architecture, Frozen, Head, Network, Norm};
 use taper_ops::{rng, uniform};
 
@@ -57,9 +60,9 @@ impl Work {
     /// Taper's rate: the median over calls of `seconds` in all, after one to warm up.
     pub(crate) fn rate(self, seconds: f64) -> Result<f64> {
         match self {
-            Self::Maml1Step => maml(1, Order::Second, seconds),
-            Self::Maml5Steps => maml(5, Order::Second, seconds),
-            Self::MamlFirstOrder => maml(1, Order::First, seconds),
+            Self::Maml1Step => maml(1, true, seconds),
+            Self::Maml5Steps => maml(5, true, seconds),
+            Self::MamlFirstOrder => maml(1, false, seconds),
             Self::Protonet => protonet(seconds),
             Self::Resnet18Features => features("resnet18", seconds),
             Self::Resnet50Features => features("resnet50", seconds),
@@ -90,23 +93,26 @@ fn episode(index: usize, ways: usize, shots: usize, queries: usize) -> Result<Ep
     Ok(Episode {
         support: batch(&format!("support {index}"), ways, shots, (1, 28, 28))?,
         query: batch(&format!("query {index}"), ways, queries, (1, 28, 28))?,
+        query_images: (0..ways * queries).collect(),
         classes: (0..ways as u32).collect(),
         source: "noise".into(),
     })
 }
 
-fn maml(inner_steps: usize, order: Order, seconds: f64) -> Result<f64> {
+fn maml(inner_steps: usize, exact: bool, seconds: f64) -> Result<f64> {
     const TASKS: usize = 32;
     let network = network("conv4-64", (1, 28, 28), Head::Linear { outputs: 5 })?;
     let episodes = (0..TASKS).map(|task| episode(task, 5, 1, 1)).collect::<Result<Vec<_>>>()?;
-    let maml = Maml::new(network.clone(), INNER_LR, inner_steps, order, TaskNorm::Batch)?;
-    train(&network, &maml, &episodes, Optimizer::adam(), seconds)
+    let context = Context::new(network.clone(), TaskNorm::Batch);
+    let maml = Maml { inner_lr: INNER_LR, inner_steps, ..Maml::default() };
+    let objective = if exact { maml.objective(&context)? } else { FirstOrderMaml(maml).objective(&context)? };
+    train(&network, objective.as_ref(), &episodes, Optimizer::adam(), seconds)
 }
 
 fn protonet(seconds: f64) -> Result<f64> {
     let network = network("conv4-64", (1, 28, 28), Head::Identity)?;
-    let protonet = ProtoNet::new(network.clone(), TaskNorm::Batch);
-    train(&network, &protonet, &[episode(0, 20, 5, 15)?], Optimizer::adam(), seconds)
+    let objective = ProtoNet {}.objective(&Context::new(network.clone(), TaskNorm::Batch))?;
+    train(&network, objective.as_ref(), &[episode(0, 20, 5, 15)?], Optimizer::adam(), seconds)
 }
 
 fn supervised(name: &str, head: Head, images: usize, side: usize, optimizer: Optimizer, seconds: f64) -> Result<f64> {
@@ -114,12 +120,13 @@ fn supervised(name: &str, head: Head, images: usize, side: usize, optimizer: Opt
     let inputs = uniform(&mut rng(0, "images", 0), (images, 3, side, side), 0.0, 1.0)?;
     let labels: Vec<u32> = (0..images).map(|image| (image % 10) as u32).collect();
     let batch = Batch::new(inputs, &labels, 10)?;
-    let objective = Supervised { network: network.clone(), head_only: false, norm: Norm::Batch, smoothing: 0.0 };
+    let objective = Supervised::new(network.clone(), Trainable::All, Norm::Batch);
+    let batch = Targeted::of(&batch, None, 0.0)?;
     Ok(images as f64 * train(&network, &objective, &[batch], optimizer, seconds)?)
 }
 
 /// Steps a second of the training loop, a step over all `items`.
-fn train<O: Objective>(
+fn train<O: Objective + ?Sized>(
     network: &Network,
     objective: &O,
     items: &[O::Item],

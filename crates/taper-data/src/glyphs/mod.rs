@@ -104,6 +104,24 @@ impl Glyphs {
         Ok(Self { seed, alphabets, drawers, classes, labels, size })
     }
 
+    /// The data set that comparisons use unless another is given: 40 alphabets of 20 characters, 20
+    /// drawings of each, always the same.
+    ///
+    /// # Errors
+    /// Returns an error if memory for the alphabets' shapes can't be laid out; it never does in practice.
+    pub fn standard() -> Result<Self> {
+        Self::new(0, GlyphsSize { alphabets: 40, characters: 20, drawings: 20 })
+    }
+
+    /// Synthetic alphabets to train on, other ones than those of [`Self::standard`], drawn by people
+    /// with habits of their own.
+    ///
+    /// # Errors
+    /// Returns an error if there are 0 alphabets or more than a million.
+    pub fn for_training(alphabets: usize) -> Result<Self> {
+        Self::by(Hands::Own, 1, GlyphsSize { alphabets, characters: 20, drawings: 20 })
+    }
+
     /// Alphabet, character and drawing of an image.
     fn place(&self, index: usize) -> [usize; 3] {
         let GlyphsSize { characters, drawings, .. } = self.size;

@@ -35,7 +35,9 @@ pub struct LookAlike {
 /// a character, in the order of their names, are by the alphabet's drawers, in the same order
 /// for every character, as in Omniglot.
 ///
-/// Errs when an alphabet is not there, has too few characters, or its characters were not all
+/// # Errors
+///
+/// Returns an error if an alphabet is not there, has too few characters, or its characters were not all
 /// drawn by the same number of people.
 pub fn look_alikes(
     dataset: &dyn Dataset,

@@ -26,7 +26,9 @@ pub struct LakeRuns {
 impl LakeRuns {
     /// The runs in a folder or zip, wherever inside they lie, in the order of their names.
     ///
-    /// Errs when there is none, when a line of answers names no image of its run, and when an
+    /// # Errors
+    ///
+    /// Returns an error if there is none, if a line of answers names no image of its run, and if an
     /// image is missing, can't be read or has no answer.
     pub fn open(path: &Path) -> Result<Self> {
         let hidden = |name: &str| name.split('/').any(|part| part.starts_with('.') || part == "__MACOSX");
@@ -90,7 +92,7 @@ impl LakeRuns {
             let wrong = |problem: String| DataError::Invalid(format!("{answers} line {}: {problem}", number + 1));
             let (test, class) = line.trim().split_once(char::is_whitespace).ok_or_else(|| {
                 wrong(format!(
-                    "`{line}` is no test and training image, write {name}/test/item01.png {name}/training/class01.png"
+                    "`{line}` is not a test and a training image, write {name}/test/item01.png {name}/training/class01.png"
                 ))
             })?;
             let (test, class) = (format!("{around}{test}"), format!("{around}{}", class.trim()));
@@ -239,6 +241,24 @@ mod tests {
         archive.finish().unwrap();
         let runs = LakeRuns::open(&path).unwrap();
         assert_eq!((runs.runs(), &runs.task(0).query_labels), (2, &vec![2, 1, 0]));
+    }
+
+    #[test]
+    fn files_larger_than_runs_can_be_are_refused() {
+        let mut files = files();
+        files.push(("run01/test/item09.png".into(), vec![0; 17 << 20]));
+        let error = LakeRuns::open(folder(&files).path()).err().unwrap().to_string();
+        assert!(error.contains("item09.png: is larger than 16 MiB"), "{error}");
+        let at = tempfile::tempdir().unwrap();
+        let path = at.path().join("runs.zip");
+        let mut archive = zip::ZipWriter::new(fs::File::create(&path).unwrap());
+        for (name, bytes) in files {
+            archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+            archive.write_all(&bytes).unwrap();
+        }
+        archive.finish().unwrap();
+        let error = LakeRuns::open(&path).err().unwrap().to_string();
+        assert!(error.contains("item09.png: unpacks to more than 16 MiB"), "{error}");
     }
 
     #[test]

@@ -1,50 +1,68 @@
 //! The files of a folder, or of a zip that stays packed, by name.
 
-use crate::{DataError, Result};
+use crate::readers::limits::{LAKE, LAKE_FILE};
+use crate::readers::{damaged, entries, regular};
+use crate::{DataError, Result, walk};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use zip::ZipArchive;
-
-/// Deeper folders hold no runs.
-const DEPTH: usize = 5;
 
 /// Named files, parts of a name joined by `/`.
 pub(super) struct Tree {
     files: BTreeMap<String, Vec<u8>>,
+    /// Their length together.
+    bytes: u64,
 }
 
 impl Tree {
     /// The small files below a folder or in a zip that `wanted` names.
     ///
-    /// Errs when the path is neither, or a file can't be read.
+    /// # Errors
+    ///
+    /// Returns an error if the path is neither, a file can't be read, or a file or all of them are
+    /// larger than runs can be.
     pub(super) fn read(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Self> {
-        let bad = |problem: String| DataError::BadFile { path: path.to_path_buf(), problem };
         let metadata = fs::metadata(path).map_err(|_| DataError::NoSuchPath(path.to_path_buf()))?;
-        let mut files = BTreeMap::new();
+        let mut tree = Self { files: BTreeMap::new(), bytes: 0 };
         if metadata.is_dir() {
-            let mut found = Vec::new();
-            list(path, "", DEPTH, &mut found)?;
-            for (name, file) in found.into_iter().filter(|(name, _)| wanted(name)) {
-                let bytes = fs::read(&file).map_err(|error| unreadable(&file, &error))?;
-                files.insert(name, bytes);
+            for found in walk(path)?.files.into_iter().filter(|found| wanted(&found.name)) {
+                let mut file = regular(&found.path).map_err(|error| unreadable(&found.path, &error))?;
+                tree.add(&found.path, found.name, &mut file)?;
             }
         } else {
-            let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-            let broken = |error| bad(format!("is no folder and no sound zip ({error}), give one of the two"));
-            let mut archive = ZipArchive::new(file).map_err(broken)?;
-            for place in 0..archive.len() {
-                let mut entry = archive.by_index(place).map_err(broken)?;
-                let name = entry.name().replace('\\', "/");
-                if entry.is_file() && wanted(&name) {
-                    let mut bytes = Vec::new();
-                    entry.read_to_end(&mut bytes).map_err(|error| bad(format!("{name}: {error}, get it again")))?;
-                    files.insert(name, bytes);
+            let file = regular(path).map_err(|error| unreadable(path, &error))?;
+            let mut archive = ZipArchive::new(file).map_err(|error| damaged(path, &error))?;
+            for entry in entries(path, &mut archive)?.into_iter().filter(|entry| wanted(&entry.name)) {
+                let at = path.join(&entry.name);
+                if let Some(problem) = entry.problem {
+                    return Err(DataError::BadFile { path: at, problem });
                 }
+                let file = archive.by_index(entry.place).map_err(|error| damaged(path, &error))?;
+                tree.add(&at, entry.name, &mut file.take(entry.most))?;
             }
         }
-        Ok(Self { files })
+        Ok(tree)
+    }
+
+    /// Adds a file of this name.
+    fn add(&mut self, path: &Path, name: String, source: &mut dyn Read) -> Result<()> {
+        let mut bytes = Vec::new();
+        source.take(LAKE_FILE + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
+        self.bytes += bytes.len() as u64;
+        let too_large = |what: &str, most: u64| {
+            let problem = format!("{what} larger than {} MiB, more than runs can be, give the runs alone", most >> 20);
+            DataError::BadFile { path: path.to_path_buf(), problem }
+        };
+        if bytes.len() as u64 > LAKE_FILE {
+            return Err(too_large("is", LAKE_FILE));
+        }
+        if self.bytes > LAKE {
+            return Err(too_large("and the files before it are", LAKE));
+        }
+        self.files.insert(name, bytes);
+        Ok(())
     }
 
     /// The files' names, sorted.
@@ -56,21 +74,6 @@ impl Tree {
     pub(super) fn bytes(&self, name: &str) -> Option<&[u8]> {
         self.files.get(name).map(Vec::as_slice)
     }
-}
-
-fn list(folder: &Path, prefix: &str, depth: usize, into: &mut Vec<(String, PathBuf)>) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
-        let path = entry.map_err(|error| unreadable(folder, &error))?.path();
-        let name = format!("{prefix}{}", path.file_name().unwrap_or_default().to_string_lossy());
-        if path.is_dir() {
-            if depth > 0 {
-                list(&path, &format!("{name}/"), depth - 1, into)?;
-            }
-        } else {
-            into.push((name, path));
-        }
-    }
-    Ok(())
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> DataError {

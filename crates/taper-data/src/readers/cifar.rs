@@ -1,19 +1,18 @@
 //! CIFAR-10 and CIFAR-100, binary version (Krizhevsky 2009; www.cs.toronto.edu/~kriz/cifar.html).
 
+use super::limits::{CIFAR, NAMES};
 use super::raw::RawImages;
+use super::source::regular;
 use super::{bad_file, unreadable};
 use crate::{Class, DataError, Dataset, Result};
-use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const SIDE: usize = 32;
 const PLANE: usize = SIDE * SIDE;
-/// Larger files are refused: 1 GiB, six times all of CIFAR.
-const LARGEST: u64 = 1 << 30;
 
-/// Does the folder hold CIFAR's binary files (or its Python version), by name?
+/// Whether the folder holds CIFAR's binary files (or its Python version), by name.
 pub(crate) fn holds_cifar(folder: &Path) -> bool {
     !ten(folder).is_empty() || is_hundred(folder) || is_python(folder)
 }
@@ -67,7 +66,9 @@ fn is_python(folder: &Path) -> bool {
 }
 
 fn lines(path: &Path) -> Result<Vec<String>> {
-    let text = fs::read_to_string(path)
+    let mut text = String::new();
+    regular(path)
+        .and_then(|file| file.take(NAMES).read_to_string(&mut text))
         .map_err(|error| bad_file(path, format!("can't be read ({error}), put it beside the .bin files")))?;
     Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_string).collect())
 }
@@ -78,12 +79,12 @@ fn read(folder: &Path, parts: &[(PathBuf, bool)], names: Vec<String>, groups: Gr
     let marks = if matches!(groups, Groups::None) { 1 } else { 2 };
     for (path, test) in parts {
         let mut bytes = Vec::new();
-        let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
+        let file = regular(path).map_err(|error| unreadable(path, &error))?;
+        file.take(CIFAR + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
         let record = marks + 3 * PLANE;
-        if bytes.is_empty() || bytes.len() as u64 > LARGEST || !bytes.len().is_multiple_of(record) {
+        if bytes.is_empty() || bytes.len() as u64 > CIFAR || !bytes.len().is_multiple_of(record) {
             let problem = format!(
-                "is cut short or no CIFAR file: {} bytes are no whole number of {record}-byte records, download it again",
+                "is cut short or not a CIFAR file: {} bytes are not a whole number of {record}-byte records, download it again",
                 bytes.len()
             );
             return Err(bad_file(path, problem));
@@ -130,6 +131,7 @@ fn read(folder: &Path, parts: &[(PathBuf, bool)], names: Vec<String>, groups: Gr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     /// A record whose pixel `i` is (i, label, 9) modulo 256.
     fn record(marks: &[u8]) -> Vec<u8> {

@@ -1,78 +1,124 @@
 //! Decoding an image file.
 
-use super::header::{Format, Header, jpeg_is_whole};
-use super::jpeg;
+use super::format::Format;
+use super::ground::{Ground, ground, lay_over};
+use super::header::{Header, decoder};
+use super::limits::{MEMORY, check_memory};
+use super::{depth, gif, heic, jpeg};
 use crate::Image;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageError, Limits};
 use std::io::Cursor;
 
-/// A decoder may take so much memory for one image.
-const MEMORY: u64 = 512 << 20;
+/// A decoded image, and what was done to its file's pixels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    /// The image: upright, 8 bits per sample.
+    pub image: Image,
+    /// The file's format, by its contents.
+    pub format: Format,
+    /// What the image was laid over; `None` if it is opaque.
+    pub ground: Option<Ground>,
+    /// The bits that its 16-bit samples use, if fewer than 16: they were scaled to the whole range.
+    pub bits_used: Option<u32>,
+}
 
-/// The image in a PNG, JPEG or GIF file (a GIF's first frame): upright by its EXIF orientation,
-/// 8 bits a sample, over white where it is transparent. Gray files give one channel.
+/// The image in a file of any format that can be read: upright by its EXIF or XMP orientation, 8
+/// bits per sample, laid over a ground where it is transparent. Gray files give one channel.
 ///
 /// The error says what is wrong with the file and what to do.
 pub(crate) fn decode(file: &[u8]) -> Result<Image, String> {
-    let header = Header::read(&mut &file[..])?;
-    let format = match header.format {
-        Format::Png => ImageFormat::Png,
-        Format::Jpeg if !jpeg_is_whole(file) => return Err("is cut short, copy it again or remove it".to_string()),
-        Format::Jpeg => match jpeg::decode(file)? {
-            Some(mut image) => {
-                image.apply_orientation(header.orientation);
-                return Ok(flatten(image));
-            }
-            None => ImageFormat::Jpeg,
-        },
-        Format::Gif => ImageFormat::Gif,
-    };
-    let mut reader = ImageReader::with_format(Cursor::new(file), format);
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MEMORY);
-    reader.limits(limits);
-    let decoded = reader.into_decoder().and_then(|mut decoder| {
-        let orientation = decoder.orientation()?;
-        let mut image = DynamicImage::from_decoder(decoder)?;
-        image.apply_orientation(orientation);
-        Ok(image)
-    });
-    decoded.map(flatten).map_err(|error| explain(&error))
+    Ok(decode_noted(file)?.image)
 }
 
-fn explain(error: &ImageError) -> String {
+/// [`decode`], with what was done to the pixels.
+pub(crate) fn decode_noted(file: &[u8]) -> Result<Decoded, String> {
+    let header = Header::read(&mut &file[..])?;
+    let pixels = header.pixels();
+    let mut stored = match header.format {
+        Format::Jpeg => jpeg::decode(file, pixels)?,
+        Format::Gif => gif::decode(file, header.size.1, header.size.2)?,
+        Format::Heic => heic::decode(file, pixels)?,
+        format => by_decoder(file, format, pixels)?,
+    };
+    if header.size.0 == 1 && matches!(stored, DynamicImage::ImageRgb8(_)) {
+        // A palette of grays
+        stored = stored.into_luma8().into();
+    }
+    stored.apply_orientation(header.orientation);
+    let (image, ground, bits_used) = flatten(stored);
+    Ok(Decoded { image, format: header.format, ground, bits_used })
+}
+
+/// The bound on a decoder of the `image` crate.
+pub(super) fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MEMORY);
+    limits
+}
+
+fn by_decoder(file: &[u8], format: Format, pixels: u64) -> Result<DynamicImage, String> {
+    let decoder = decoder(format, Cursor::new(file)).map_err(|error| explain(&error))?;
+    let stored = decoder.total_bytes();
+    check_memory(pixels, stored as f64 / pixels as f64 + 3.0)?;
+    // Deflate packs at most 1032 to 1, and a bit may become two samples of 8
+    if format == Format::Png && stored / 16 > 1032 * file.len() as u64 {
+        return Err("is cut short, copy it again or remove it".to_string());
+    }
+    DynamicImage::from_decoder(decoder).map_err(|error| explain(&error))
+}
+
+pub(super) fn explain(error: &ImageError) -> String {
     match error {
         ImageError::IoError(_) => "is cut short, copy it again or remove it".to_string(),
         error => format!("can't be decoded ({}), replace or remove it", error.to_string().replace('\n', " ")),
     }
 }
 
-/// To 8 bits, over white.
-fn flatten(image: DynamicImage) -> Image {
-    let (width, height, color) = (image.width() as usize, image.height() as usize, image.color());
-    let (channels, pixels) = match (color.has_color(), color.has_alpha()) {
-        (false, false) => (1, image.into_luma8().into_raw()),
-        (false, true) => (1, over_white::<2>(&image.into_luma_alpha8())),
-        (true, false) => (3, image.into_rgb8().into_raw()),
-        (true, true) => (3, over_white::<4>(&image.into_rgba8())),
+/// To 8 bits, over a ground.
+fn flatten(image: DynamicImage) -> (Image, Option<Ground>, Option<u32>) {
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let color = image.color();
+    let (samples, bits) = match image {
+        DynamicImage::ImageLuma8(image) => (image.into_raw(), None),
+        DynamicImage::ImageLumaA8(image) => (image.into_raw(), None),
+        DynamicImage::ImageRgb8(image) => (image.into_raw(), None),
+        DynamicImage::ImageRgba8(image) => (image.into_raw(), None),
+        DynamicImage::ImageLuma16(image) => eight_bits::<1>(&image.into_raw(), false),
+        DynamicImage::ImageLumaA16(image) => eight_bits::<2>(&image.into_raw(), true),
+        DynamicImage::ImageRgb16(image) => eight_bits::<3>(&image.into_raw(), false),
+        DynamicImage::ImageRgba16(image) => eight_bits::<4>(&image.into_raw(), true),
+        image if color.has_alpha() => (image.into_rgba8().into_raw(), None),
+        image => (image.into_rgb8().into_raw(), None),
     };
-    Image { width, height, channels, pixels }
+    let (channels, pixels, ground) = match (color.has_color(), color.has_alpha()) {
+        (false, false) => (1, samples, None),
+        (true, false) => (3, samples, None),
+        (false, true) => {
+            let ground = ground::<2>(&samples);
+            (1, lay_over::<2>(&samples, ground.unwrap_or(Ground::White)), ground)
+        }
+        (true, true) => {
+            let ground = ground::<4>(&samples);
+            (3, lay_over::<4>(&samples, ground.unwrap_or(Ground::White)), ground)
+        }
+    };
+    (Image { width, height, channels, pixels }, ground, bits)
 }
 
-/// Samples in pixels of `N`, the last of each its opacity, laid over white.
-fn over_white<const N: usize>(samples: &[u8]) -> Vec<u8> {
-    let mut flat = Vec::with_capacity(samples.len() / N * (N - 1));
-    for pixel in samples.chunks_exact(N) {
-        let alpha = u32::from(pixel[N - 1]);
-        let blend = |&sample: &u8| ((u32::from(sample) * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
-        flat.extend(pixel[..N - 1].iter().map(blend));
-    }
-    flat
+/// Pixels of `N` 16-bit samples in 8 bits, and the bits that their colors use, if fewer than 16.
+/// Opacity, the last sample of a pixel that has it, uses all.
+fn eight_bits<const N: usize>(samples: &[u16], opacity: bool) -> (Vec<u8>, Option<u32>) {
+    let colors = N - usize::from(opacity);
+    let largest = samples.chunks_exact(N).flat_map(|pixel| &pixel[..colors]).copied().max().unwrap_or(0);
+    let bits = depth::bits_used(largest);
+    let place = |place: usize| if place < colors { bits } else { None };
+    let pixels = samples.chunks_exact(N).flat_map(|pixel| pixel.iter().enumerate());
+    (pixels.map(|(at, &sample)| depth::to_eight(sample, place(at))).collect(), bits)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{gif, jpeg, oriented, png, png_of};
+    use super::super::samples::{gif, jpeg, oriented, png, png_of, raw_png_with};
     use super::*;
     use image::{ExtendedColorType, GrayImage, RgbImage};
 
@@ -105,10 +151,31 @@ mod tests {
     }
 
     #[test]
-    fn transparency_is_laid_over_white() {
+    fn colors_are_laid_over_white_and_white_ink_over_black() {
         let rgba = png_of(&[10, 20, 30, 0, 10, 20, 30, 255, 0, 0, 0, 51], 3, 1, ExtendedColorType::Rgba8);
         assert_eq!(decode(&rgba).pixels, [255, 255, 255, 10, 20, 30, 204, 204, 204]);
         assert_eq!(decode(&png_of(&[10, 0, 10, 255], 2, 1, ExtendedColorType::La8)).pixels, [255, 10]);
+        assert_eq!(decode(&png_of(&[255, 0, 255, 255], 2, 1, ExtendedColorType::La8)).pixels, [0, 255]);
+        let deep: Vec<u8> = [[0u16; 4], [0xffff; 4]].concat().iter().flat_map(|sample| sample.to_ne_bytes()).collect();
+        let deep = decode_noted(&png_of(&deep, 2, 1, ExtendedColorType::Rgba16)).unwrap();
+        assert_eq!((&deep.image.pixels[..], deep.ground), (&[0, 0, 0, 255, 255, 255][..], Some(Ground::Black)));
+        // A palette whose first color is clear, by tRNS
+        let clear = raw_png_with(2, 1, 8, 3, &[(b"PLTE", &[0, 0, 0, 255, 255, 255]), (b"tRNS", &[0])], &[0, 1]);
+        assert_eq!(decode(&clear).pixels, [0, 0, 0, 255, 255, 255]);
+        let empty = decode(&png_of(&[9, 0, 200, 0], 2, 1, ExtendedColorType::La8));
+        assert!(empty.is_blank() && empty.pixels == [255, 255]);
+    }
+
+    #[test]
+    fn sixteen_bits_that_use_a_part_of_their_range_are_scaled_and_it_is_noted() {
+        let file = |samples: &[u16]| {
+            let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_ne_bytes()).collect();
+            png_of(&bytes, samples.len() as u32, 1, ExtendedColorType::L16)
+        };
+        let twelve = decode_noted(&file(&[0, 2048, 4095])).unwrap();
+        assert_eq!((&twelve.image.pixels[..], twelve.bits_used), (&[0, 128, 255][..], Some(12)));
+        let whole = decode_noted(&file(&[0, 20_000])).unwrap();
+        assert_eq!((&whole.image.pixels[..], whole.bits_used), (&[0, 78][..], None));
     }
 
     #[test]
@@ -157,11 +224,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_image_says_so() {
-        for file in
-            [&b"hello, this is text"[..], b"BM\0\0\0\0\0\0\0\0\0\0", b"\x89PNG but not really", b"\xff\xd8hello"]
-        {
-            assert!(super::decode(file).unwrap_err().starts_with("is no PNG, JPEG or GIF image"));
+    fn what_is_not_an_image_says_so() {
+        assert!(super::decode(b"hello, this is text").unwrap_err().starts_with("is text, not an image"));
+        for file in [&b"BM\0\0\0\0\0\0\0\0\0\0"[..], b"\x89PNG but not really", b"\xff\xd8hello"] {
+            assert!(super::decode(file).unwrap_err().starts_with("is not a PNG, JPEG"));
         }
+    }
+
+    #[test]
+    fn memory_is_bounded_in_bytes_before_any_is_taken() {
+        let mut deep = png_of(&[0; 8], 1, 1, ExtendedColorType::Rgba16);
+        deep[16..24].copy_from_slice(&[0, 0, 0x1f, 0x40, 0, 0, 0x1f, 0x40]); // 8000 by 8000
+        let mut sum = flate2::Crc::new();
+        sum.update(&deep[12..29]);
+        deep[29..33].copy_from_slice(&sum.sum().to_be_bytes());
+        let error = super::decode(&deep).unwrap_err();
+        assert!(error.contains("needs 672 MiB") && error.ends_with("scale it down"), "{error}");
     }
 }

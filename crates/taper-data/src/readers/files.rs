@@ -1,13 +1,20 @@
 //! A data set of image files in class folders, loose or in a zip.
 
 use super::bad_file;
-use super::decode::decode;
-use super::header::{Format, Header, jpeg_is_whole};
-use super::layout::layout;
+use super::decode::{Decoded, decode, decode_noted};
+use super::format::{FIRST_BYTES, Format};
+use super::ground::Ground;
+use super::header::{Header, jpeg_is_whole};
+use super::layout::{Layout, Place, layout};
+use super::names::{is_called_a_picture, one_line, some_of};
 use super::recent::Recent;
 use super::source::{Listed, Source, unread};
-use crate::{Class, DataError, Dataset, Hash, Image, Result};
+use super::walk::not_an_image;
+use crate::reading::counted;
+use crate::{Class, DataError, Dataset, Hash, Image, LeftOut, Part, Reading, Reason, Result};
 use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -38,12 +45,53 @@ pub(super) struct Listing {
     pub(super) root: PathBuf,
     /// Its image files.
     pub(super) files: Vec<Listed>,
-    /// How many outermost folders of their names say nothing.
-    pub(super) wrapped: usize,
     /// Where their bytes come from.
     pub(super) source: Source,
-    /// What else should be told.
-    pub(super) skipped: Vec<(String, String)>,
+    /// What was left out.
+    pub(super) left_out: Vec<LeftOut>,
+}
+
+impl Listing {
+    /// Sorts the files by name and leaves out those that are not pictures, by content. A file that is
+    /// called a picture stays, so that reading it tells what is wrong with it.
+    pub(super) fn pictures_only(mut self) -> Self {
+        self.files.par_sort_by(|a, b| a.name.split('/').cmp(b.name.split('/')));
+        let source = &self.source;
+        let kinds: Vec<Option<LeftOut>> = self
+            .files
+            .par_iter()
+            .map(|file| {
+                if is_called_a_picture(&file.name) { None } else { not_an_image(&file.name, first_bytes(source, file)) }
+            })
+            .collect();
+        let files = std::mem::take(&mut self.files);
+        for (file, left_out) in files.into_iter().zip(kinds) {
+            match left_out {
+                None => self.files.push(file),
+                Some(left_out) => self.left_out.push(left_out),
+            }
+        }
+        self.text_in_class_folders_matters();
+        self
+    }
+
+    /// Text beside class folders is a document; inside them it may have been meant as an image.
+    fn text_in_class_folders_matters(&mut self) {
+        let folder = |name: &str| name.rsplit_once('/').map(|(folder, _)| folder.to_string());
+        let holding: BTreeSet<String> = self.files.iter().filter_map(|file| folder(&one_line(&file.name))).collect();
+        for left_out in self.left_out.iter_mut().filter(|left_out| left_out.reason == Reason::Document) {
+            if folder(&left_out.path).is_some_and(|folder| holding.contains(&folder)) {
+                left_out.reason = Reason::NotAnImage;
+            }
+        }
+    }
+}
+
+/// The first bytes of a file.
+fn first_bytes(source: &Source, file: &Listed) -> std::io::Result<Vec<u8>> {
+    let mut first = Vec::with_capacity(FIRST_BYTES);
+    source.reading(file, |source| source.take(FIRST_BYTES as u64).read_to_end(&mut first))??;
+    Ok(first)
 }
 
 /// Image files in class folders.
@@ -57,8 +105,10 @@ struct ImageFiles {
     sizes: Vec<(usize, usize, usize)>,
     hashes: Vec<OnceLock<Hash>>,
     images: Images,
+    parts: Vec<Part>,
     held_out: Vec<usize>,
     skipped: Vec<(String, String)>,
+    reading: Reading,
 }
 
 /// Decoded images.
@@ -72,19 +122,45 @@ enum Images {
 /// What opening finds out about a file.
 struct Checked {
     size: (usize, usize, usize),
+    format: Format,
     hash: Option<Hash>,
     image: Option<Image>,
+    /// Whether its ink was light on a clear ground, and so laid over black.
+    over_black: bool,
+    /// Whether its 16-bit samples used a part of their range, and were scaled to all of it.
+    scaled: bool,
 }
 
-/// The data set that the listing describes.
+/// The data set that the listing describes, with classes by its folders.
 ///
-/// Errs when the files lie in no class folders, or no image of a class can be read.
+/// # Errors
+///
+/// Returns an error if the files lie in no class folders, or no image of a class can be read.
 pub(super) fn open_listing(listing: Listing, limits: Limits) -> Result<Arc<dyn Dataset>> {
-    let Listing { name, root, mut files, wrapped, source, mut skipped } = listing;
-    files.sort_by(|a, b| a.name.split('/').cmp(b.name.split('/')));
-    let names: Vec<Vec<&str>> = files.iter().map(|file| file.name.split('/').skip(wrapped).collect()).collect();
-    let layout = layout(&names).map_err(|found| DataError::NotADataset { path: root.clone(), found })?;
-    let checked = check(&files, &source, limits);
+    let names: Vec<Vec<&str>> = listing.files.iter().map(|file| file.name.split('/').collect()).collect();
+    let layout = layout(&names).map_err(|found| DataError::NotADataset { path: listing.root.clone(), found })?;
+    open_labeled(listing, layout, limits)
+}
+
+/// The data set of the files and labels given.
+///
+/// # Errors
+///
+/// Returns an error if no image of a class can be read.
+pub(super) fn open_labeled(listing: Listing, layout: Layout, limits: Limits) -> Result<Arc<dyn Dataset>> {
+    let Listing { name, root, files, source, mut left_out } = listing;
+    let mut kept = Vec::with_capacity(files.len());
+    let mut places = Vec::with_capacity(files.len());
+    for (file, place) in files.into_iter().zip(layout.places) {
+        match place {
+            Place::Image(class, part) => {
+                kept.push(file);
+                places.push((class, part));
+            }
+            Place::LeftOut(reason, detail) => left_out.push(LeftOut::new(&file.name, reason, detail)),
+        }
+    }
+    let checked = check(&kept, &source, limits);
     let mut dataset = ImageFiles {
         name,
         source,
@@ -94,33 +170,43 @@ pub(super) fn open_listing(listing: Listing, limits: Limits) -> Result<Arc<dyn D
         sizes: Vec::new(),
         hashes: Vec::new(),
         images: Images::Recent(Mutex::new(Recent::new(limits.kept))),
+        parts: Vec::new(),
         held_out: Vec::new(),
         skipped: Vec::new(),
+        reading: Reading { layout: layout.text, why: layout.why, notes: layout.notes, ..Reading::default() },
         root,
     };
     let mut lost: Vec<(usize, Option<String>)> = vec![(0, None); dataset.classes.len()];
+    let mut read = vec![0; dataset.classes.len()];
     let mut images = Vec::new();
-    for (((file, checked), label), held_out) in files.into_iter().zip(checked).zip(layout.labels).zip(layout.held_out) {
-        let Some(label) = label else {
-            skipped.push((file.name, "lies outside the class folders, move it into one".to_string()));
-            continue;
-        };
-        let (failures, first) = &mut lost[label as usize];
+    let (mut over_black, mut scaled) = (Vec::new(), Vec::new());
+    let mut formats: BTreeMap<String, usize> = BTreeMap::new();
+    for ((file, checked), (label, part)) in kept.into_iter().zip(checked).zip(places) {
         match checked {
-            Ok(Checked { size, hash, image }) => {
-                if held_out {
+            Ok(Checked { size, format, hash, image, over_black: black, scaled: wide }) => {
+                if black {
+                    over_black.push(file.name.clone());
+                }
+                if wide {
+                    scaled.push(file.name.clone());
+                }
+                if part != Part::Train {
                     dataset.held_out.push(dataset.labels.len());
                 }
+                read[label as usize] += 1;
+                *formats.entry(format.to_string()).or_default() += 1;
                 dataset.labels.push(label);
+                dataset.parts.push(part);
                 dataset.files.push(file);
                 dataset.sizes.push(size);
                 dataset.hashes.push(hash.map_or_else(OnceLock::new, OnceLock::from));
                 images.extend(image);
             }
             Err(reason) => {
+                let (failures, first) = &mut lost[label as usize];
                 *failures += 1;
-                first.get_or_insert_with(|| format!("`{}` {reason}", file.name));
-                skipped.push((file.name, reason));
+                first.get_or_insert_with(|| format!("`{}` {reason}", one_line(&file.name)));
+                left_out.push(LeftOut::new(&file.name, Reason::Unreadable, reason));
             }
         }
     }
@@ -129,18 +215,52 @@ pub(super) fn open_listing(listing: Listing, limits: Limits) -> Result<Arc<dyn D
     }
     for (class, (failures, first)) in lost.into_iter().enumerate() {
         if let Some(first) = first
-            && !dataset.labels.contains(&(class as u32))
+            && read[class] == 0
         {
             let class = dataset.classes[class].full_name();
             return Err(bad_file(
                 &dataset.root,
-                format!("none of the {failures} images of class `{class}` can be read: {first}"),
+                format!("none of the {failures} images of class `{}` can be read: {first}", one_line(&class)),
             ));
         }
     }
-    skipped.sort();
-    dataset.skipped = skipped;
+    for (files, what) in [
+        (over_black, "with light ink on a transparent ground, laid over black"),
+        (scaled, "of 16 bits that use a part of their range, scaled to all of it"),
+    ] {
+        if !files.is_empty() {
+            dataset.reading.notes.push(format!("{} {what}: {}", counted(files.len(), "image"), some_of(&files)));
+        }
+    }
+    left_out.sort();
+    dataset.reading.notes.extend(told_of(&left_out));
+    let told = left_out.iter().filter(|left_out| left_out.reason.matters());
+    dataset.skipped = told.map(|left_out| (left_out.path.clone(), left_out.detail.clone())).collect();
+    dataset.reading.formats = formats;
+    dataset.reading.left_out = left_out;
     Ok(Arc::new(dataset))
+}
+
+/// Notes on what was left out, by reason, where the layout did not tell it.
+fn told_of(left_out: &[LeftOut]) -> Vec<String> {
+    let told = [
+        Reason::NotAnImage,
+        Reason::Unreadable,
+        Reason::OutsideClasses,
+        Reason::NoImages,
+        Reason::Link,
+        Reason::SameFolder,
+        Reason::SpecialFile,
+    ];
+    let mut notes = Vec::new();
+    for reason in told {
+        let files: Vec<&str> =
+            left_out.iter().filter(|file| file.reason == reason).map(|file| file.path.as_str()).collect();
+        if !files.is_empty() {
+            notes.push(format!("{} left out ({}): {}", counted(files.len(), "entry"), reason.words(), some_of(&files)));
+        }
+    }
+    notes
 }
 
 /// Reads the headers of all files; decodes them all where they are few, and keeps the images
@@ -156,15 +276,22 @@ fn check(files: &[Listed], source: &Source, limits: Limits) -> Vec<std::result::
     let check = |(file, header): (&Listed, std::result::Result<Header, String>)| {
         let Header { size, format, .. } = header?;
         if !small {
-            return Ok(Checked { size, hash: None, image: None });
+            return Ok(Checked { size, format, hash: None, image: None, over_black: false, scaled: false });
         }
         let bytes = source.bytes(file)?;
         if !keep && format == Format::Jpeg && jpeg_is_whole(&bytes) {
-            return Ok(Checked { size, hash: Some(Hash::of(&bytes)), image: None });
+            let hash = Some(Hash::of(&bytes));
+            return Ok(Checked { size, format, hash, image: None, over_black: false, scaled: false });
         }
-        let image = decode(&bytes)?;
-        let size = (image.channels, image.height, image.width);
-        Ok(Checked { size, hash: Some(Hash::of(&bytes)), image: keep.then_some(image) })
+        let Decoded { image, ground, bits_used, .. } = decode_noted(&bytes)?;
+        Ok(Checked {
+            size: (image.channels, image.height, image.width),
+            format,
+            hash: Some(Hash::of(&bytes)),
+            image: keep.then_some(image),
+            over_black: ground == Some(Ground::Black),
+            scaled: bits_used.is_some(),
+        })
     };
     files.par_iter().zip(headers).map(check).collect()
 }
@@ -244,5 +371,13 @@ impl Dataset for ImageFiles {
 
     fn skipped(&self) -> &[(String, String)] {
         &self.skipped
+    }
+
+    fn part(&self, image: usize) -> Part {
+        self.parts.get(image).copied().unwrap_or(Part::Train)
+    }
+
+    fn reading(&self) -> Option<&Reading> {
+        Some(&self.reading)
     }
 }

@@ -1,12 +1,14 @@
 //! IDX, the format of MNIST (LeCun, Cortes and Burges; yann.lecun.com/exdb/mnist), plain or
 //! gzipped: a file of images and one of labels.
 
+use super::limits::{IDX, unpacked};
 use super::raw::RawImages;
+use super::source::regular;
 use super::{bad_file, unreadable};
 use crate::{Class, DataError, Dataset, Result};
 use flate2::read::MultiGzDecoder;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,8 +17,6 @@ use std::sync::Arc;
 const IMAGES: [u8; 4] = [0, 0, 8, 3];
 /// Bytes and one dimension.
 const LABELS: [u8; 4] = [0, 0, 8, 1];
-/// Larger files are refused: 4 GiB of samples.
-const LARGEST: u64 = 4 << 30;
 
 /// Images and labels that belong together.
 struct Pair {
@@ -24,12 +24,12 @@ struct Pair {
     labels: PathBuf,
 }
 
-/// Does the folder hold IDX images, by name?
+/// Whether the folder holds IDX images, by name.
 pub(crate) fn holds_idx(folder: &Path) -> bool {
     !image_files(folder).is_empty()
 }
 
-/// Is the file an IDX file, plain or gzipped, by its first bytes?
+/// Whether the file is an IDX file, plain or gzipped, by its first bytes.
 pub(crate) fn starts_as_idx(path: &Path) -> bool {
     let mut first = [0; 4];
     reader(path).is_ok_and(|mut source| source.read_exact(&mut first).is_ok()) && [IMAGES, LABELS].contains(&first)
@@ -95,15 +95,18 @@ fn with_partner(path: PathBuf) -> Result<Pair> {
 }
 
 fn read(path: &Path, parts: &[Pair]) -> Result<Arc<dyn Dataset>> {
-    let (mut samples, mut numbers, mut size, mut held_out) = (Vec::new(), Vec::new(), None, Vec::new());
+    let (mut samples, mut numbers, mut size, mut held_out) = (Vec::new(), Vec::<u8>::new(), None, Vec::new());
     for (place, Pair { images, labels }) in parts.iter().enumerate() {
-        let ([count, height, width], pixels) = content(images, IMAGES)?;
-        let ([labeled], marks) = content(labels, LABELS)?;
+        let (opened, marks) = (Opened::new(images, IMAGES)?, Opened::new(labels, LABELS)?);
+        let ([count, height, width], [labeled]) = (opened.dimensions, marks.dimensions);
         if count != labeled {
             return Err(bad_file(labels, format!("has {labeled} labels for {count} images, download both again")));
         }
-        if pixels.is_empty() {
+        if opened.length == 0 {
             return Err(bad_file(images, "holds no images, download it again"));
+        }
+        if samples.len() as u64 + opened.length > IDX {
+            return Err(bad_file(path, "holds more than 4 GiB of samples, give one of its files"));
         }
         if *size.get_or_insert((1, height, width)) != (1, height, width) {
             return Err(bad_file(
@@ -114,8 +117,9 @@ fn read(path: &Path, parts: &[Pair]) -> Result<Arc<dyn Dataset>> {
         if place > 0 {
             held_out.extend(numbers.len()..numbers.len() + count);
         }
-        samples.extend(pixels);
-        numbers.extend(marks);
+        // the second part is read behind the first: nothing is held twice
+        opened.read(&mut samples)?;
+        marks.read(&mut numbers)?;
     }
     let Some(size) = size else {
         return Err(DataError::NotADataset { path: path.to_path_buf(), found: "it holds no IDX images".to_string() });
@@ -135,49 +139,76 @@ fn read(path: &Path, parts: &[Pair]) -> Result<Arc<dyn Dataset>> {
     }))
 }
 
-/// The dimensions and bytes of an IDX file that starts with `magic`.
-fn content<const N: usize>(path: &Path, magic: [u8; 4]) -> Result<([usize; N], Vec<u8>)> {
-    let mut source = reader(path).map_err(|error| unreadable(path, &error))?;
-    let broken =
-        |error: std::io::Error| bad_file(path, format!("is cut short or damaged ({error}), download it again"));
-    let mut word = [0; 4];
-    source.read_exact(&mut word).map_err(broken)?;
-    if word != magic {
-        let what = if magic == IMAGES { "images" } else { "labels" };
-        return Err(bad_file(
-            path,
-            format!("is no IDX file of {what} (its first bytes are {word:?}), give the right one"),
-        ));
-    }
-    let mut dimensions = [0; N];
-    for dimension in &mut dimensions {
-        source.read_exact(&mut word).map_err(broken)?;
-        *dimension = u32::from_be_bytes(word) as usize;
-    }
-    let length = dimensions.iter().try_fold(1u64, |length, &dimension| length.checked_mul(dimension as u64));
-    let Some(length) = length.filter(|&length| length <= LARGEST) else {
-        return Err(bad_file(path, format!("claims {dimensions:?} bytes, more than 4 GiB, check where it comes from")));
-    };
-    let mut bytes = Vec::new();
-    source.take(length + 1).read_to_end(&mut bytes).map_err(broken)?;
-    if bytes.len() as u64 != length {
-        let found = if bytes.len() as u64 > length { "more".to_string() } else { format!("only {}", bytes.len()) };
-        return Err(bad_file(
-            path,
-            format!("should hold {length} bytes by its header but holds {found}, download it again"),
-        ));
-    }
-    Ok((dimensions, bytes))
+/// An IDX file whose dimensions were read and whose bytes come next.
+struct Opened<const N: usize> {
+    path: PathBuf,
+    dimensions: [usize; N],
+    /// The number of bytes that the dimensions say.
+    length: u64,
+    source: Box<dyn Read>,
 }
 
-/// The file's content, unpacked if it is gzipped.
+impl<const N: usize> Opened<N> {
+    /// Opens an IDX file that starts with `magic`.
+    fn new(path: &Path, magic: [u8; 4]) -> Result<Self> {
+        let mut source = reader(path).map_err(|error| unreadable(path, &error))?;
+        let mut word = [0; 4];
+        source.read_exact(&mut word).map_err(|error| broken(path, &error))?;
+        if word != magic {
+            let what = if magic == IMAGES { "images" } else { "labels" };
+            return Err(bad_file(
+                path,
+                format!("is not an IDX file of {what} (its first bytes are {word:?}), give the right one"),
+            ));
+        }
+        let mut dimensions = [0; N];
+        for dimension in &mut dimensions {
+            source.read_exact(&mut word).map_err(|error| broken(path, &error))?;
+            *dimension = u32::from_be_bytes(word) as usize;
+        }
+        let length = dimensions.iter().try_fold(1u64, |length, &dimension| length.checked_mul(dimension as u64));
+        let Some(length) = length.filter(|&length| length <= IDX) else {
+            return Err(bad_file(
+                path,
+                format!("claims {dimensions:?} bytes, more than 4 GiB, check where it comes from"),
+            ));
+        };
+        Ok(Self { path: path.to_path_buf(), dimensions, length, source })
+    }
+
+    /// Appends the bytes to `into`, which grows with what is there and not with what is claimed.
+    fn read(self, into: &mut Vec<u8>) -> Result<()> {
+        let before = into.len();
+        self.source.take(self.length + 1).read_to_end(into).map_err(|error| broken(&self.path, &error))?;
+        let found = (into.len() - before) as u64;
+        if found != self.length {
+            let found = if found > self.length { "more".to_string() } else { format!("only {found}") };
+            return Err(bad_file(
+                &self.path,
+                format!("should hold {} bytes by its header but holds {found}, download it again", self.length),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn broken(path: &Path, error: &std::io::Error) -> DataError {
+    bad_file(path, format!("is cut short or damaged ({error}), download it again"))
+}
+
+/// The file's content, unpacked if it is gzipped: no more than its size allows.
 fn reader(path: &Path) -> std::io::Result<Box<dyn Read>> {
-    let mut file = File::open(path)?;
+    let mut file = regular(path)?;
+    let packed = file.metadata()?.len();
     let mut first = Vec::new();
     file.by_ref().take(2).read_to_end(&mut first)?;
     file.rewind()?;
     let file = BufReader::new(file);
-    Ok(if first == [0x1f, 0x8b] { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
+    Ok(if first == [0x1f, 0x8b] {
+        Box::new(MultiGzDecoder::new(file).take(unpacked(packed, IDX + 64)))
+    } else {
+        Box::new(file)
+    })
 }
 
 fn file_name(path: &Path) -> String {
@@ -197,7 +228,7 @@ mod tests {
     }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         packed.write_all(bytes).unwrap();
         packed.finish().unwrap()
     }
@@ -258,7 +289,7 @@ mod tests {
         assert!(error(images, &idx(&[3, 2, 3], &[0; 19])).contains("holds more"));
         assert!(error(images, &idx(&[2, 2, 3], &[0; 12])).contains("3 labels for 2 images"));
         assert!(error(images, &idx(&[u32::MAX, u32::MAX, 3], &[])).contains("more than 4 GiB"));
-        assert!(error(images, &idx(&[3, 2], &[0; 6])).contains("no IDX file of images"));
+        assert!(error(images, &idx(&[3, 2], &[0; 6])).contains("not an IDX file of images"));
         let packed = gzip(&idx(&[1, 2, 3], &[0; 6]));
         assert!(error("t10k-images-idx3-ubyte.gz", &packed[..packed.len() / 2]).contains("cut short"));
         assert!(error("other-images-idx3-ubyte", &[]).contains("several data sets"));
@@ -270,5 +301,19 @@ mod tests {
         fs::remove_file(folder.path().join("train-labels-idx1-ubyte")).unwrap();
         let error = crate::open(folder.path()).err().unwrap().to_string();
         assert!(error.contains("put train-labels-idx1-ubyte"), "{error}");
+    }
+
+    #[test]
+    fn a_gzipped_bomb_is_not_unpacked() {
+        let folder = folder();
+        for name in ["t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"] {
+            fs::remove_file(folder.path().join(name)).unwrap();
+        }
+        // 32 MiB of zeros in 32 KiB, and a header that says so
+        let bomb = gzip(&idx(&[32 << 10, 32, 32], &vec![0; 32 << 20]));
+        fs::write(folder.path().join("train-images-idx3-ubyte"), &bomb).unwrap();
+        fs::write(folder.path().join("train-labels-idx1-ubyte"), idx(&[32 << 10], &vec![0; 32 << 10])).unwrap();
+        let error = crate::open(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("train-images-idx3-ubyte") && error.contains("only 1677"), "{error}");
     }
 }

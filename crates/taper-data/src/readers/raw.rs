@@ -1,6 +1,6 @@
 //! A data set whose images lie side by side in memory, all of one size.
 
-use crate::{Class, DataError, Dataset, Hash, Image, Result};
+use crate::{Class, DataError, Dataset, Hash, Image, Part, Result};
 
 /// Images of one size, their samples one after the other.
 pub(super) struct RawImages {
@@ -51,5 +51,10 @@ impl Dataset for RawImages {
 
     fn held_out(&self) -> &[usize] {
         &self.held_out
+    }
+
+    /// What these formats set aside is for the test.
+    fn part(&self, image: usize) -> Part {
+        if self.held_out.binary_search(&image).is_ok() { Part::Test } else { Part::Train }
     }
 }

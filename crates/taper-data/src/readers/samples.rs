@@ -20,6 +20,19 @@ pub(super) fn png_of(samples: &[u8], width: u32, height: u32, color: ExtendedCol
 
 /// A PNG of one packed row, of any bit depth and color type.
 pub(super) fn raw_png(width: u32, height: u32, depth: u8, color: u8, palette: Option<&[u8]>, row: &[u8]) -> Vec<u8> {
+    let palette: Vec<(&[u8; 4], &[u8])> = palette.into_iter().map(|colors| (b"PLTE", colors)).collect();
+    raw_png_with(width, height, depth, color, &palette, row)
+}
+
+/// The same, with chunks before the pixels.
+pub(super) fn raw_png_with(
+    width: u32,
+    height: u32,
+    depth: u8,
+    color: u8,
+    chunks: &[(&[u8; 4], &[u8])],
+    row: &[u8],
+) -> Vec<u8> {
     let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
     let mut chunk = |name: &[u8; 4], data: &[u8]| {
         file.extend((data.len() as u32).to_be_bytes());
@@ -31,9 +44,7 @@ pub(super) fn raw_png(width: u32, height: u32, depth: u8, color: u8, palette: Op
     };
     let sizes = [width.to_be_bytes(), height.to_be_bytes()].concat();
     chunk(b"IHDR", &[&sizes[..], &[depth, color, 0, 0, 0]].concat());
-    if let Some(palette) = palette {
-        chunk(b"PLTE", palette);
-    }
+    chunks.iter().for_each(|(name, data)| chunk(name, data));
     let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(&[&[0], row].concat()).unwrap();
     chunk(b"IDAT", &packed.finish().unwrap());

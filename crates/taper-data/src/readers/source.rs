@@ -1,13 +1,12 @@
 //! Where the bytes of image files come from: a folder, or a zip that stays packed.
 
+use super::archive::too_large;
+use super::limits::FILE;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use zip::ZipArchive;
-
-/// Larger files are no images of a data set.
-const LARGEST_FILE: u64 = 256 << 20;
 
 /// An image file that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,19 +23,28 @@ pub(super) struct Listed {
 pub(super) enum Source {
     /// Paths of files.
     Folder(Vec<PathBuf>),
-    /// Entries of a zip.
-    Archive(ZipArchive<SharedFile>),
+    /// Entries of a zip, with the most bytes that each may unpack to.
+    Archive(ZipArchive<SharedFile>, Vec<u64>),
 }
 
 impl Source {
-    /// Gives `f` the file's bytes to read from.
-    pub(super) fn reading<T>(&self, file: &Listed, f: impl FnOnce(&mut dyn Read) -> T) -> io::Result<T> {
+    /// The most bytes that are read of a file.
+    fn most(&self, file: &Listed) -> u64 {
         match self {
-            Self::Folder(paths) => Ok(f(&mut File::open(&paths[file.place])?)),
-            Self::Archive(archive) => {
+            Self::Folder(_) => FILE,
+            Self::Archive(_, most) => most.get(file.place).copied().unwrap_or(0),
+        }
+    }
+
+    /// Gives `f` the file's bytes to read from, no more than the limit of one file.
+    pub(super) fn reading<T>(&self, file: &Listed, f: impl FnOnce(&mut dyn Read) -> T) -> io::Result<T> {
+        let most = self.most(file) + 1;
+        match self {
+            Self::Folder(paths) => Ok(f(&mut regular(&paths[file.place])?.take(most))),
+            Self::Archive(archive, _) => {
                 let mut archive = archive.clone();
-                let mut entry = archive.by_index(file.place).map_err(io::Error::from)?;
-                Ok(f(&mut entry))
+                let entry = archive.by_index(file.place).map_err(io::Error::from)?;
+                Ok(f(&mut entry.take(most)))
             }
         }
     }
@@ -44,8 +52,11 @@ impl Source {
     /// The file's bytes. The error says what is wrong and what to do; a file of another length
     /// than listed is one.
     pub(super) fn bytes(&self, file: &Listed) -> Result<Vec<u8>, String> {
-        if file.bytes > LARGEST_FILE {
-            return Err(format!("is larger than {} MiB, scale it down", LARGEST_FILE >> 20));
+        if file.bytes > FILE {
+            return Err(format!("is larger than {} MiB, scale it down", FILE >> 20));
+        }
+        if file.bytes > self.most(file) {
+            return Err(too_large(self.most(file)));
         }
         let mut bytes = Vec::new();
         self.reading(file, |source| source.take(file.bytes + 1).read_to_end(&mut bytes))
@@ -56,6 +67,14 @@ impl Source {
         }
         Ok(bytes)
     }
+}
+
+/// Opens a file if it is a regular one: a pipe would wait for ever, a device never end.
+pub(crate) fn regular(path: &Path) -> io::Result<File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    File::open(path)
 }
 
 /// A reading error, and what to do.

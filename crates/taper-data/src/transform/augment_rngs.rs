@@ -1,9 +1,9 @@
-//! What random steps draw from.
+//! The random generators of augmentation.
 
 use taper_ops::{Rng, rng};
 
-/// What random steps draw from: the image's own chance; and where the image belongs to a task, the
-/// chances that all images of the task, or of the class in it, share.
+/// The generators that random steps draw from: the image's own; and for an image of a task, those
+/// that all images of the task, or of the class in it, share.
 #[derive(Debug)]
 pub struct AugmentRngs<'a> {
     task: Option<u64>,
@@ -19,18 +19,18 @@ enum ImageRng<'a> {
 }
 
 impl<'a> AugmentRngs<'a> {
-    /// An image on its own, or without any chance.
+    /// For an image on its own; without a generator, random steps take their fixed form.
     pub fn of_image(rng: Option<&'a mut Rng>) -> Self {
         Self { task: None, class: None, image: rng.map_or(ImageRng::None, ImageRng::Lent) }
     }
 
-    /// An image of a task: `task` is the same number for all of its images, `class` for all images
+    /// For an image of a task: the seed `task` is the same for all of its images, `class` for all images
     /// of the class in it.
     pub fn in_task(task: u64, class: u64, image: Rng) -> Self {
         Self { task: Some(task), class: Some(class), image: ImageRng::Own(Box::new(image)) }
     }
 
-    /// The image's chance.
+    /// The image's generator.
     pub(crate) fn image(&mut self) -> Option<&mut Rng> {
         match &mut self.image {
             ImageRng::None => None,
@@ -39,12 +39,12 @@ impl<'a> AugmentRngs<'a> {
         }
     }
 
-    /// The task's chance, from its beginning.
+    /// The task's generator, from its start.
     pub(crate) fn task(&self) -> Option<Rng> {
         self.task.map(|seed| rng(seed, "task", 0))
     }
 
-    /// The class's chance, from its beginning.
+    /// The class's generator, from its start.
     pub(crate) fn class(&self) -> Option<Rng> {
         self.class.map(|seed| rng(seed, "class", 0))
     }

@@ -6,7 +6,7 @@ use super::center::background;
 use super::resize::resize;
 use crate::{DataError, Filter, Image, Result};
 
-/// Less difference from the background than this is no ink.
+/// A smaller difference from the background than this does not count as ink.
 const FAINTEST: f32 = 0.15;
 /// Half of the strongest difference from the background is ink.
 const INK: f32 = 0.5;
@@ -58,12 +58,12 @@ fn off_ground(planes: &Planes) -> (Vec<f32>, f32) {
 /// A gray drawing as light ink on dark, whatever its colors: what is at least half as far from the
 /// ground as anything is ink, and nothing else.
 ///
-/// Errs when nothing stands out from the ground.
+/// Fails if nothing stands out from the background.
 pub(crate) fn ink(planes: &Planes) -> Result<Planes> {
     let (off, _) = off_ground(planes);
     let strongest = off.iter().copied().fold(0.0, f32::max);
     if strongest < FAINTEST {
-        return Err(DataError::Invalid("shows nothing, draw something or leave it out".to_string()));
+        return Err(DataError::Invalid("is blank: draw something or remove it".to_string()));
     }
     let values = off.iter().map(|&off| if off > INK * strongest { 1.0 } else { 0.0 }).collect();
     Ok(Planes { values, ..*planes })
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(Sheet::of(&cross(200, 14, true)), Sheet::LightOnDark);
         let even = Image { width: 9, height: 9, channels: 1, pixels: vec![200; 81] };
         assert_eq!(Sheet::of(&even), Sheet::Blank);
-        assert!(ink(&Planes::of(&even)).unwrap_err().to_string().contains("shows nothing"));
+        assert!(ink(&Planes::of(&even)).unwrap_err().to_string().contains("is blank"));
         let pixels = (0..40 * 40).map(|place| (40 + 5 * (place % 40)) as u8).collect();
         assert_eq!(Sheet::of(&Image { width: 40, height: 40, channels: 1, pixels }), Sheet::Picture);
     }
@@ -132,7 +132,7 @@ mod tests {
         let apart = |other: &Planes| one.values.iter().zip(&other.values).map(|(a, b)| (a - b).abs()).sum::<f32>();
         assert_eq!(apart(&framed(&cross(60, 4, true))), 0.0);
         assert!(apart(&framed(&cross(240, 16, true))) < 20.0, "{}", apart(&framed(&cross(240, 16, true))));
-        let moved = Planes::of(&cross(60, 4, false)).window(9, -8, 60, 60);
+        let moved = crate::transform::planes::window(&cross(60, 4, false), 9, -8, 60, 60);
         assert_eq!(apart(&frame(&ink(&moved).unwrap(), 0.5, 30, 0.0)), 0.0);
         let columns = (0..30).filter(|column| (0..30).any(|row| one.values[row * 30 + column] > 0.5)).count();
         assert!((14..=16).contains(&columns), "{columns} of 30");

@@ -49,7 +49,7 @@ impl Levels {
         self.with(self.each().flat_map(drawn).collect())
     }
 
-    /// Turned about its middle by so many degrees, anticlockwise.
+    /// Rotated about the center by this many degrees, counterclockwise.
     pub(crate) fn turned(&self, degrees: f64) -> Self {
         let (sin, cos) = degrees.to_radians().sin_cos();
         let (x, y) = (self.width as f64 / 2.0, self.height as f64 / 2.0);
@@ -128,7 +128,7 @@ impl Levels {
     }
 
     /// Each channel with its levels spread so that all are about equally frequent.
-    pub(crate) fn equalised(&self) -> Self {
+    pub(crate) fn equalized(&self) -> Self {
         self.by_channel(|counts| {
             let last = counts.iter().rfind(|&&count| count > 0).copied().unwrap_or(0);
             let step = (counts.iter().sum::<usize>() - last) / 255;
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn an_even_image_and_one_too_small_to_smooth_stay_as_they_are() {
         let even = Levels { channels: 1, height: 2, width: 3, values: vec![7; 6] };
-        assert_eq!([even.stretched(), even.equalised(), even.smooth(), even.gray()], [0; 4].map(|_| even.clone()));
+        assert_eq!([even.stretched(), even.equalized(), even.smooth(), even.gray()], [0; 4].map(|_| even.clone()));
         assert_eq!(Levels::of(&even.planes()), even);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::Image;
 
-/// An image in arithmetic: a plane of f32 samples a channel, 0 black and 1 white until it is
+/// An image in arithmetic: one plane of f32 samples per channel, 0 black and 1 white until it is
 /// normalized.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planes {
@@ -53,15 +53,56 @@ impl Planes {
         }
         Self { channels: self.channels, height, width, values }
     }
+}
 
-    /// The part of `height` by `width` whose upper left corner is at (`top`, `left`); what lies
-    /// outside continues the edge.
-    pub(crate) fn window(&self, top: isize, left: isize, height: usize, width: usize) -> Self {
-        self.draw(height, width, |plane, row, column| {
-            let row = clamp(top + row as isize, self.height);
-            plane[row * self.width + clamp(left + column as isize, self.width)]
-        })
+/// Something with rows of samples from 0 to 1: planes, or a stored image before it takes up four
+/// times its bytes as planes.
+pub(crate) trait Raster {
+    /// `(c, h, w)`.
+    fn shape(&self) -> (usize, usize, usize);
+
+    /// Copies the samples of a row from column `first` on.
+    fn copy_row(&self, channel: usize, row: usize, first: usize, into: &mut [f32]);
+}
+
+impl Raster for Planes {
+    fn shape(&self) -> (usize, usize, usize) {
+        self.shape()
     }
+
+    fn copy_row(&self, channel: usize, row: usize, first: usize, into: &mut [f32]) {
+        let start = (channel * self.height + row) * self.width + first;
+        into.copy_from_slice(&self.values[start..start + into.len()]);
+    }
+}
+
+impl Raster for Image {
+    fn shape(&self) -> (usize, usize, usize) {
+        (self.channels, self.height, self.width)
+    }
+
+    fn copy_row(&self, channel: usize, row: usize, first: usize, into: &mut [f32]) {
+        let start = (row * self.width + first) * self.channels + channel;
+        let samples = self.pixels[start..].iter().step_by(self.channels);
+        into.iter_mut().zip(samples).for_each(|(value, &sample)| *value = f32::from(sample) / 255.0);
+    }
+}
+
+/// The part of `height` by `width` whose upper left corner is at (`top`, `left`); what lies outside
+/// continues the edge.
+pub(crate) fn window<R: Raster>(source: &R, top: isize, left: isize, height: usize, width: usize) -> Planes {
+    let (channels, from_height, from_width) = source.shape();
+    let columns: Vec<usize> = (0..width).map(|column| clamp(left + column as isize, from_width)).collect();
+    let (first, last) = (columns.first().copied().unwrap_or(0), columns.last().copied().unwrap_or(0));
+    let mut line = vec![0.0; last - first + 1];
+    let mut values = Vec::with_capacity(channels * height * width);
+    for channel in 0..channels {
+        for row in 0..height {
+            source.copy_row(channel, clamp(top + row as isize, from_height), first, &mut line);
+            values.extend(columns.iter().map(|column| line[column - first]));
+        }
+    }
+    Planes { channels, height, width, values }
 }
 
 /// The place nearest to `at` among `0..size`.

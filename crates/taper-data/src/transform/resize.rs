@@ -3,8 +3,10 @@
 //! images, samples are brought to 8 bits after each of the two passes.
 
 use super::Planes;
+use super::planes::Raster;
 use crate::{DataError, Result};
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 /// How pixels are weighted when an image is resized.
@@ -48,7 +50,7 @@ impl FromStr for Filter {
         match name {
             "bilinear" => Ok(Self::Bilinear),
             "bicubic" => Ok(Self::Bicubic),
-            _ => Err(DataError::Invalid(format!("`{name}` is no filter, use bilinear or bicubic"))),
+            _ => Err(DataError::Invalid(format!("`{name}` is not a filter: use bilinear or bicubic"))),
         }
     }
 }
@@ -59,16 +61,51 @@ struct Taps {
     weights: Vec<f32>,
 }
 
-/// `planes` at another size.
-pub(crate) fn resize(planes: &Planes, height: usize, width: usize, filter: Filter) -> Planes {
-    let mut planes = planes.clone();
-    if planes.width != width {
-        planes = across(&planes, &taps(planes.width, width, filter)).map(eight_bits);
+/// `source` at another size.
+pub(crate) fn resize<R: Raster>(source: &R, height: usize, width: usize, filter: Filter) -> Planes {
+    resize_part(source, (height, width), filter, 0..height, 0..width)
+}
+
+/// The rows and columns of `source` at another size. Only they are computed, from the source pixels
+/// that they are made of: memory grows with the part and not with the size.
+pub(crate) fn resize_part<R: Raster>(
+    source: &R,
+    (height, width): (usize, usize),
+    filter: Filter,
+    rows: Range<usize>,
+    columns: Range<usize>,
+) -> Planes {
+    let (channels, from_height, from_width) = source.shape();
+    let down = (from_height != height).then(|| taps(from_height, height, filter, rows.clone()));
+    let across = (from_width != width).then(|| taps(from_width, width, filter, columns.clone()));
+    let from_rows = down.as_deref().map_or(rows.clone(), reach);
+    let from_columns = across.as_deref().map_or(columns.clone(), reach);
+    let mut values = Vec::with_capacity(channels * from_rows.len() * columns.len());
+    let mut line = vec![0.0; from_columns.len()];
+    for channel in 0..channels {
+        for row in from_rows.clone() {
+            source.copy_row(channel, row, from_columns.start, &mut line);
+            match &across {
+                None => values.extend_from_slice(&line),
+                Some(taps) => values.extend(taps.iter().map(|tap| {
+                    let first = tap.first - from_columns.start;
+                    let pixels = &line[first..first + tap.weights.len()];
+                    eight_bits(pixels.iter().zip(&tap.weights).map(|(value, weight)| value * weight).sum::<f32>())
+                })),
+            }
+        }
     }
-    if planes.height != height {
-        planes = down(&planes, &taps(planes.height, height, filter)).map(eight_bits);
+    let planes = Planes { channels, height: from_rows.len(), width: columns.len(), values };
+    match down {
+        None => planes,
+        Some(taps) => resize_down(&planes, &taps, from_rows.start).map(eight_bits),
     }
-    planes
+}
+
+/// The source pixels that taps are made of.
+fn reach(taps: &[Taps]) -> Range<usize> {
+    let first = taps.iter().map(|tap| tap.first).min().unwrap_or(0);
+    first..taps.iter().map(|tap| tap.first + tap.weights.len()).max().unwrap_or(first)
 }
 
 /// The nearest of the 256 levels from 0 to 1.
@@ -76,11 +113,12 @@ fn eight_bits(value: f32) -> f32 {
     (value.clamp(0.0, 1.0) * 255.0).round() / 255.0
 }
 
-fn taps(from: usize, to: usize, filter: Filter) -> Vec<Taps> {
+/// The taps of `targets`, of `to` pixels made of `from`.
+fn taps(from: usize, to: usize, filter: Filter, targets: Range<usize>) -> Vec<Taps> {
     let scale = from as f64 / to as f64;
     let stretch = scale.max(1.0);
     let reach = filter.reach() * stretch;
-    (0..to)
+    targets
         .map(|target| {
             let middle = (target as f64 + 0.5) * scale;
             let first = (middle - reach + 0.5).max(0.0) as usize;
@@ -93,23 +131,13 @@ fn taps(from: usize, to: usize, filter: Filter) -> Vec<Taps> {
         .collect()
 }
 
-fn across(planes: &Planes, taps: &[Taps]) -> Planes {
-    let mut values = Vec::with_capacity(planes.channels * planes.height * taps.len());
-    for row in planes.values.chunks_exact(planes.width) {
-        values.extend(taps.iter().map(|tap| {
-            let source = &row[tap.first..tap.first + tap.weights.len()];
-            source.iter().zip(&tap.weights).map(|(value, weight)| value * weight).sum::<f32>()
-        }));
-    }
-    Planes { channels: planes.channels, height: planes.height, width: taps.len(), values }
-}
-
-fn down(planes: &Planes, taps: &[Taps]) -> Planes {
+/// `planes`, whose first row is row `first` of the source, resized vertically.
+fn resize_down(planes: &Planes, taps: &[Taps], first: usize) -> Planes {
     let width = planes.width;
     let mut values = vec![0.0; planes.channels * taps.len() * width];
     for (plane, target) in planes.each().zip(values.chunks_exact_mut(taps.len() * width)) {
         for (tap, sums) in taps.iter().zip(target.chunks_exact_mut(width)) {
-            for (row, weight) in plane.chunks_exact(width).skip(tap.first).zip(&tap.weights) {
+            for (row, weight) in plane.chunks_exact(width).skip(tap.first - first).zip(&tap.weights) {
                 sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value * weight);
             }
         }
@@ -119,6 +147,7 @@ fn down(planes: &Planes, taps: &[Taps]) -> Planes {
 
 #[cfg(test)]
 mod tests {
+    use super::super::planes::window;
     use super::*;
     use crate::Image;
 
@@ -152,6 +181,21 @@ mod tests {
             cases += 1;
         }
         assert!(cases >= 6);
+    }
+
+    #[test]
+    fn a_part_has_the_pixels_of_the_whole() {
+        let picture = picture(3);
+        for (height, width) in [(10, 13), (5, 30), (40, 6), (10, 27), (3, 13)] {
+            for filter in [Filter::Bilinear, Filter::Bicubic] {
+                let whole = resize(&picture, height, width, filter);
+                for (rows, columns) in [(0..1, 0..width), (1..height, 2..5), (height / 2..height, width - 1..width)] {
+                    let part = resize_part(&picture, (height, width), filter, rows.clone(), columns.clone());
+                    let (top, left) = (rows.start as isize, columns.start as isize);
+                    assert_eq!(part, window(&whole, top, left, rows.len(), columns.len()));
+                }
+            }
+        }
     }
 
     #[test]

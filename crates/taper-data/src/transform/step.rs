@@ -2,8 +2,10 @@
 
 use super::distortion::{Map, pen};
 use super::drawing::{frame, ink};
+use super::planes::{Raster, clamp, window};
+use super::resize::{resize, resize_part};
 use super::trivial_augment::trivial_augment;
-use super::{Affine, AugmentRngs, Filter, Middle, Planes, Warp, center::center, resize::resize, warp::warp};
+use super::{Affine, AugmentRngs, Filter, Middle, Planes, Warp, center::center as move_to_center, warp::warp};
 use crate::{DataError, Result};
 use rand::Rng as _;
 use taper_ops::Rng;
@@ -35,12 +37,12 @@ pub enum Step {
     CenterCrop(usize),
     /// A line drawing moved to the middle; `center(mass)` or `center(box)`.
     Center(Middle),
-    /// A gray line drawing as light ink on dark, whatever its colors: 1 where it is at least half
-    /// as far from its ground as anything is, else 0; `ink`.
+    /// A gray line drawing as light ink on dark, whatever its colors: 1 where the difference from the
+    /// background is at least half of the largest difference, else 0; `ink`.
     Ink,
-    /// The square about the ink of a light drawing on dark, whose longer side takes up a share of
-    /// it, resized; `frame(0.6,105)`. A large drawing stays larger than a small one as far as is said:
-    /// `frame(0.6,35,0.5)` makes of one four times as large one twice as large.
+    /// The square around the ink of a light drawing on dark, resized; the longer side of the ink takes
+    /// up a share of it; `frame(0.6,105)`. The third number keeps some of the drawing's size: with
+    /// `frame(0.6,35,0.5)` a drawing four times as large becomes twice as large.
     Frame {
         /// The ink's share of the side.
         share: f32,
@@ -56,12 +58,12 @@ pub enum Step {
     Color,
     /// Black to white and white to black; `invert`.
     Invert,
-    /// Less the mean, divided by the deviation; `normalize(mean=0.5,std=0.25)`, or three numbers
-    /// each, a channel each.
+    /// Minus the mean, divided by the standard deviation; `normalize(mean=0.5,std=0.25)`, or three
+    /// numbers each, one per channel.
     Normalize {
-        /// One number, or one a channel.
+        /// One number, or one per channel.
         mean: Vec<f32>,
-        /// One number, or one a channel.
+        /// One number, or one per channel.
         std: Vec<f32>,
     },
     /// A square anywhere in the image, after its edge was continued on all sides;
@@ -72,28 +74,28 @@ pub enum Step {
         /// Pixels that the edge is continued by.
         padding: usize,
     },
-    /// A part of 8 to 100 % of the area, of proportions from 3:4 to 4:3, resized to a square
+    /// A part of 8% to 100% of the area, of proportions from 3:4 to 4:3, resized to a square
     /// (Szegedy et al. 2015, section 6); `random-resized-crop(224)`.
     RandomResizedCrop(usize),
     /// Mirrored left to right; `flip`.
     Flip,
-    /// Mirrored left to right, every other time; `random-flip`.
+    /// Mirrored left to right with probability 1/2; `random-flip`.
     RandomFlip,
-    /// So often, a rectangle of 2 to 33 % of the area, of proportions from 3:10 to 10:3, becomes
-    /// gray (Zhong et al. 2020, with torchvision's proportions); `random-erasing(0.5)`.
+    /// With this probability, a rectangle of 2% to 33% of the area, of proportions from 3:10 to 10:3,
+    /// becomes gray (Zhong et al. 2020, with torchvision's proportions); `random-erasing(0.5)`.
     RandomErasing(f32),
-    /// Turned by up to so many degrees to either side; `random-rotate(15)`.
+    /// Rotated by up to this many degrees in either direction; `random-rotate(15)`.
     RandomRotate(f32),
-    /// One operation, such as a shift, a turn or more contrast, at a random strength (Müller and Hutter
+    /// One operation, such as a shift, a rotation or more contrast, at a random strength (Müller and Hutter
     /// 2021, in the wide space); `trivial-augment`.
     TrivialAugment,
-    /// Turned, shifted, scaled and slanted; `random-affine(degrees=10,shift=0.1,scale=0.1,shear=5)`.
+    /// Rotated, shifted, scaled and sheared; `random-affine(degrees=10,shift=0.1,scale=0.1,shear=5)`.
     RandomAffine(Affine),
     /// One of the eight symmetries of the square, the same for all images of a task: each turns an
     /// alphabet into another; `task-symmetry`. Outside of tasks, nothing; where a classifier is
     /// pretrained, its classes are those of [`Symmetries`](crate::Symmetries).
     TaskSymmetry,
-    /// Distorted alike in all images of a class of a task, which makes other classes of them;
+    /// Distorted in the same way in all images of a class of a task, which makes new classes;
     /// `class-warp(often=0.7,degrees=9,scale=0.1,aspect=0.25,slant=0.2,shift=0,bend=0.05)`.
     /// Outside of tasks, nothing.
     ClassWarp {
@@ -102,7 +104,7 @@ pub enum Step {
         /// How much.
         warp: Warp,
     },
-    /// Distorted, each image otherwise;
+    /// Distorted, each image in its own way;
     /// `random-warp(degrees=4,scale=0.07,aspect=0.1,slant=0.1,shift=0.02,bend=0.02)`.
     RandomWarp(Warp),
     /// Lines redrawn by a thinner or thicker pen: blurred over 5x5 pixels, then black and white by
@@ -116,7 +118,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Does it draw from chance?
+    /// Whether the step is random.
     pub(crate) fn is_random(&self) -> bool {
         use Step::{
             ClassWarp, RandomAffine, RandomCrop, RandomErasing, RandomFlip, RandomPen, RandomResizedCrop, RandomRotate,
@@ -138,20 +140,20 @@ impl Step {
         )
     }
 
-    /// Where the target's places come from, for steps that only move places; the steps of one run
-    /// of such steps are resampled together. None where there is no chance to draw it from.
-    pub(crate) fn map(&self, chances: &mut AugmentRngs) -> Option<Option<Map>> {
+    /// The source of each target pixel, for steps that only move pixels; consecutive steps of this kind
+    /// are resampled together. The inner `None` means that no generator is there to draw the map from.
+    pub(crate) fn map(&self, rngs: &mut AugmentRngs) -> Option<Option<Map>> {
         Some(match *self {
-            Self::TaskSymmetry => chances.task().map(|mut rng| Map::symmetry(&mut rng)),
+            Self::TaskSymmetry => rngs.task().map(|mut rng| Map::symmetry(&mut rng)),
             Self::ClassWarp { often, warp } => {
-                chances.class().and_then(|mut rng| (rng.random::<f32>() < often).then(|| Map::warp(warp, &mut rng)))
+                rngs.class().and_then(|mut rng| (rng.random::<f32>() < often).then(|| Map::warp(warp, &mut rng)))
             }
-            Self::RandomWarp(warp) => chances.image().map(|rng| Map::warp(warp, rng)),
+            Self::RandomWarp(warp) => rngs.image().map(|rng| Map::warp(warp, rng)),
             _ => return None,
         })
     }
 
-    /// Errs when its numbers make no sense for any image.
+    /// Checks the numbers of the step. Fails if they make no sense for any image.
     pub(crate) fn check(&self) -> Result<()> {
         let side = |pixels: usize| {
             within(self, "a side", pixels as f64, 1.0, LARGEST_SIDE as f64)?;
@@ -170,7 +172,7 @@ impl Step {
                 for numbers in [mean, std] {
                     if ![1, 3].contains(&numbers.len()) {
                         let count = numbers.len();
-                        return Err(DataError::Invalid(format!("`{self}` has {count} numbers, give one or three")));
+                        return Err(DataError::Invalid(format!("`{self}` has {count} numbers: give one or three")));
                     }
                 }
                 mean.iter().try_for_each(|&mean| within(self, "mean", mean.into(), -1e6, 1e6))?;
@@ -217,7 +219,7 @@ impl Step {
         parts.iter().chain(&lengths).try_for_each(|&(what, deviation)| within(self, what, deviation.into(), 0.0, 1.0))
     }
 
-    /// The size `(c, h, w)` that it makes of a size.
+    /// The size `(c, h, w)` after the step.
     pub(crate) fn shape(&self, (channels, height, width): (usize, usize, usize)) -> Result<(usize, usize, usize)> {
         match *self {
             Self::Resize { width, height, .. } => Ok((channels, height, width)),
@@ -235,13 +237,13 @@ impl Step {
             }
             Self::RandomResizedCrop(side) | Self::Frame { side, .. } => Ok((channels, side, side)),
             Self::Ink if channels != 1 => Err(DataError::Invalid(format!(
-                "`{self}` takes one channel and the image has {channels}, put gray before it"
+                "`{self}` takes one channel and the image has {channels}: put gray before it"
             ))),
             Self::Gray => Ok((1, height, width)),
             Self::Color => Ok((3, height, width)),
             Self::Normalize { ref mean, ref std } if channels != 3 && mean.len().max(std.len()) == 3 => {
                 Err(DataError::Invalid(format!(
-                    "`{self}` has numbers for 3 channels but the image has {channels} channel, put color before it or give one number"
+                    "`{self}` has numbers for 3 channels but the image has {channels} channel: put color before it or give one number"
                 )))
             }
             _ => Ok((channels, height, width)),
@@ -251,21 +253,89 @@ impl Step {
     fn fits(&self, side: usize, padding: usize, height: usize, width: usize) -> Result<()> {
         if height.min(width) + 2 * padding < side {
             return Err(DataError::Invalid(format!(
-                "`{self}` is larger than an image of {width}x{height}, put resize before it"
+                "`{self}` is larger than an image of {width}x{height}: put resize before it"
             )));
         }
         Ok(())
     }
 
-    /// The step done to `planes`.
-    pub(crate) fn apply(&self, planes: Planes, chances: &mut AugmentRngs) -> Result<Planes> {
-        let (_, height, width) = self.shape(planes.shape())?;
-        Ok(match (self, chances.image()) {
-            (Self::Resize { filter, .. } | Self::ResizeShort { filter, .. }, _) => {
-                resize(&planes, height, width, *filter)
+    /// Whether the step changes each pixel by itself, so that a crop may as well go before it.
+    pub(super) fn is_pointwise(&self) -> bool {
+        matches!(self, Self::Gray | Self::Color | Self::Invert)
+    }
+
+    /// Whether the step crops without resizing.
+    pub(super) fn is_crop(&self) -> bool {
+        matches!(self, Self::CenterCrop(_) | Self::RandomCrop { .. })
+    }
+
+    /// Whether the step resizes the whole image.
+    pub(super) fn is_resize(&self) -> bool {
+        matches!(self, Self::Resize { .. } | Self::ResizeShort { .. })
+    }
+
+    /// The step done to an image as stored or to planes, for steps that read a part of it or make
+    /// another size of it; then `crop`, of which alone the pixels are computed. `None` for other steps.
+    pub(super) fn sample<R: Raster>(
+        &self,
+        source: &R,
+        crop: Option<&Self>,
+        rngs: &mut AugmentRngs,
+    ) -> Result<Option<Planes>> {
+        let (_, from_height, from_width) = source.shape();
+        let (_, height, width) = self.shape(source.shape())?;
+        Ok(Some(match (self, rngs.image()) {
+            (Self::Resize { filter, .. } | Self::ResizeShort { filter, .. }, rng) => match crop {
+                None => resize(source, height, width, *filter),
+                Some(crop) => {
+                    crop.shape((1, height, width))?;
+                    let corner = crop.corner(height, width, rng);
+                    crop_of_resized(source, (height, width), *filter, corner, crop.crop_side())
+                }
+            },
+            (Self::CenterCrop(side) | Self::RandomCrop { side, .. }, rng) => {
+                let (top, left) = self.corner(from_height, from_width, rng);
+                window(source, top, left, *side, *side)
             }
-            (Self::CenterCrop(side), _) | (Self::RandomCrop { side, .. }, None) => center_crop(&planes, *side),
-            (Self::Center(middle), _) => center(&planes, *middle),
+            (Self::RandomResizedCrop(side), Some(rng)) => {
+                let (top, left, height, width) = random_part(from_height, from_width, rng);
+                resize(&window(source, top, left, height, width), *side, *side, Filter::Bilinear)
+            }
+            (Self::RandomResizedCrop(side), None) => {
+                let (height, width) = short_side(from_height, from_width, *side);
+                let corner = (center(height, *side), center(width, *side));
+                crop_of_resized(source, (height, width), Filter::Bilinear, corner, *side)
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Pixels down and across of what a crop keeps.
+    fn crop_side(&self) -> usize {
+        match *self {
+            Self::CenterCrop(side) | Self::RandomCrop { side, .. } => side,
+            _ => 0,
+        }
+    }
+
+    /// Top and left of what a crop keeps of an image of `height` by `width`.
+    fn corner(&self, height: usize, width: usize, rng: Option<&mut Rng>) -> (isize, isize) {
+        match (self, rng) {
+            (Self::RandomCrop { side, padding }, Some(rng)) => {
+                let mut corner =
+                    |size: usize| rng.random_range(0..=size + 2 * padding - side) as isize - *padding as isize;
+                let top = corner(height);
+                (top, corner(width))
+            }
+            _ => (center(height, self.crop_side()), center(width, self.crop_side())),
+        }
+    }
+
+    /// The step done to `planes`, for steps that [`Step::sample`] leaves.
+    pub(crate) fn apply(&self, planes: Planes, rngs: &mut AugmentRngs) -> Result<Planes> {
+        self.shape(planes.shape())?;
+        Ok(match (self, rngs.image()) {
+            (Self::Center(middle), _) => move_to_center(&planes, *middle),
             (Self::Ink, _) => ink(&planes)?,
             (Self::Frame { share, side, keep }, _) => frame(&planes, *share, *side, *keep),
             (Self::Gray, _) => gray(planes),
@@ -275,19 +345,6 @@ impl Step {
             (Self::Invert, _) => planes.map(|value| 1.0 - value),
             (Self::Flip, _) => mirrored(&planes),
             (Self::Normalize { mean, std }, _) => normalize(planes, mean, std),
-            (Self::RandomCrop { side, padding }, Some(rng)) => {
-                let mut corner =
-                    |size: usize| rng.random_range(0..=size + 2 * padding - side) as isize - *padding as isize;
-                let (top, left) = (corner(planes.height), corner(planes.width));
-                planes.window(top, left, *side, *side)
-            }
-            (Self::RandomResizedCrop(side), Some(rng)) => {
-                resize(&random_part(&planes, rng), *side, *side, Filter::Bilinear)
-            }
-            (Self::RandomResizedCrop(side), None) => {
-                let (height, width) = short_side(planes.height, planes.width, *side);
-                center_crop(&resize(&planes, height, width, Filter::Bilinear), *side)
-            }
             (Self::RandomFlip, Some(rng)) => {
                 if rng.random::<bool>() {
                     mirrored(&planes)
@@ -303,7 +360,12 @@ impl Step {
             (Self::RandomAffine(most), Some(rng)) => warp(&planes, *most, rng),
             (Self::RandomPen { low, high }, Some(rng)) => pen(&planes, rng.random_range(*low..=*high)),
             (
-                Self::Color
+                Self::Resize { .. }
+                | Self::ResizeShort { .. }
+                | Self::CenterCrop(_)
+                | Self::RandomCrop { .. }
+                | Self::RandomResizedCrop(_)
+                | Self::Color
                 | Self::RandomFlip
                 | Self::RandomErasing(_)
                 | Self::RandomRotate(_)
@@ -319,11 +381,30 @@ impl Step {
     }
 }
 
+/// The square of `side` at (`top`, `left`) of `source` resized to `height` by `width`; what lies
+/// outside continues the edge. Nothing else of the resized image is computed.
+fn crop_of_resized<R: Raster>(
+    source: &R,
+    (height, width): (usize, usize),
+    filter: Filter,
+    (top, left): (isize, isize),
+    side: usize,
+) -> Planes {
+    let inside = |from: isize, size: usize| clamp(from, size)..clamp(from + side as isize - 1, size) + 1;
+    let (rows, columns) = (inside(top, height), inside(left, width));
+    let (first_row, first_column) = (rows.start as isize, columns.start as isize);
+    let part = resize_part(source, (height, width), filter, rows, columns);
+    if (part.height, part.width) == (side, side) {
+        return part;
+    }
+    window(&part, top - first_row, left - first_column, side, side)
+}
+
 fn within(step: &Step, what: &str, value: f64, least: f64, most: f64) -> Result<()> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
-    Err(DataError::Invalid(format!("{what} of `{step}` is {value}, it must be from {least} to {most}")))
+    Err(DataError::Invalid(format!("{what} of `{step}` is {value}: use a value from {least} to {most}")))
 }
 
 /// Mirrored left to right.
@@ -337,10 +418,10 @@ fn short_side(height: usize, width: usize, side: usize) -> (usize, usize) {
     if height <= width { (side, side * width / height) } else { (side * height / width, side) }
 }
 
-/// The square in the middle. Half a pixel goes to the even neighbor, as torchvision does.
-fn center_crop(planes: &Planes, side: usize) -> Planes {
-    let corner = |size: usize| ((size as f64 - side as f64) / 2.0).round_ties_even() as isize;
-    planes.window(corner(planes.height), corner(planes.width), side, side)
+/// Where the middle `side` of `size` pixels begins. Half a pixel goes to the even neighbor, as
+/// torchvision does.
+fn center(size: usize, side: usize) -> isize {
+    ((size as f64 - side as f64) / 2.0).round_ties_even() as isize
 }
 
 pub(super) fn gray(planes: Planes) -> Planes {
@@ -365,7 +446,7 @@ fn normalize(mut planes: Planes, mean: &[f32], std: &[f32]) -> Planes {
     planes
 }
 
-/// With a random rectangle in gray; as it is where ten draws don't fit, or so often as said.
+/// With a random rectangle in gray, with probability `often`; unchanged if ten draws don't fit.
 fn erased(mut planes: Planes, often: f32, rng: &mut Rng) -> Planes {
     const GRAY: f32 = 0.5;
     let area = (planes.height * planes.width) as f64;
@@ -391,20 +472,21 @@ fn erased(mut planes: Planes, often: f32, rng: &mut Rng) -> Planes {
     planes
 }
 
-/// A part of random area, proportions and place; the largest square in the middle where ten
-/// draws don't fit.
-fn random_part(planes: &Planes, rng: &mut Rng) -> Planes {
-    let area = (planes.height * planes.width) as f64;
+/// Top, left, height and width of a part of random area, proportions and place; of the largest square
+/// in the middle if ten draws don't fit.
+fn random_part(from_height: usize, from_width: usize, rng: &mut Rng) -> (isize, isize, usize, usize) {
+    let area = (from_height * from_width) as f64;
     for _ in 0..10 {
         let part = area * rng.random_range(0.08..=1.0);
         let proportion = rng.random_range((3.0f64 / 4.0).ln()..=(4.0f64 / 3.0).ln()).exp();
         let (width, height) =
             ((part * proportion).sqrt().round() as usize, (part / proportion).sqrt().round() as usize);
-        if (1..=planes.width).contains(&width) && (1..=planes.height).contains(&height) {
-            let top = rng.random_range(0..=planes.height - height);
-            let left = rng.random_range(0..=planes.width - width);
-            return planes.window(top as isize, left as isize, height, width);
+        if (1..=from_width).contains(&width) && (1..=from_height).contains(&height) {
+            let top = rng.random_range(0..=from_height - height);
+            let left = rng.random_range(0..=from_width - width);
+            return (top as isize, left as isize, height, width);
         }
     }
-    center_crop(planes, planes.height.min(planes.width))
+    let side = from_height.min(from_width);
+    (center(from_height, side), center(from_width, side), side, side)
 }

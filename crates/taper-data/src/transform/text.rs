@@ -72,7 +72,7 @@ impl FromStr for Transform {
         while !rest.is_empty() {
             let name = rest.find(|c: char| c.is_whitespace() || c == '(').unwrap_or(rest.len());
             let end = if rest[name..].starts_with('(') {
-                let unclosed = || DataError::Invalid(format!("`{rest}` lacks its closing bracket, add it"));
+                let unclosed = || DataError::Invalid(format!("`{rest}` lacks its closing bracket: add it"));
                 rest.find(')').ok_or_else(unclosed)? + 1
             } else {
                 name
@@ -174,7 +174,7 @@ fn weighting(step: &str, names: &[&str]) -> Result<Filter> {
 fn number<T: FromStr>(step: &str, text: &str) -> Result<T> {
     text.trim()
         .parse()
-        .map_err(|_| DataError::Invalid(format!("`{text}` in `{step}` is not a number that fits, correct it")))
+        .map_err(|_| DataError::Invalid(format!("`{text}` in `{step}` is not a number that fits: correct it")))
 }
 
 /// The numbers of each name: `mean=0.1,0.2,0.3,std=1`, or in the names' order without any.
@@ -189,7 +189,7 @@ fn named<const N: usize>(step: &str, values: &[&str], names: [&str; N]) -> Resul
                 if current.is_none() {
                     let names = names.join(" and ");
                     return Err(DataError::Invalid(format!(
-                        "`{name}` in `{step}` is unknown or there twice, give {names}"
+                        "`{name}` in `{step}` is unknown or given twice: give {names}"
                     )));
                 }
                 value
@@ -225,9 +225,9 @@ fn explain(step: &str, name: &str) -> String {
         "random-pen" => "random-pen(0.25,0.55)",
         "frame" => "frame(0.6,105)",
         "ink" | "gray" | "color" | "invert" | "random-flip" | "trivial-augment" | "task-symmetry" => name,
-        _ => return format!("`{step}` is no step of a transform, use {STEPS}"),
+        _ => return format!("`{step}` is not a step of a transform: use {STEPS}"),
     };
-    format!("`{step}` is not understood, write {example}")
+    format!("`{step}` is not understood: write {example}")
 }
 
 #[cfg(test)]
@@ -272,14 +272,14 @@ mod tests {
             ("resize(0)", "from 1 to 4096"),
             ("resize(-3)", "`-3` in `resize(-3)`"),
             ("resize(99999999999999999999)", "not a number"),
-            ("gray", "use resize"),
+            ("grayish", "use resize"),
             ("gray(1)", "write gray"),
             ("resize(3", "closing bracket"),
             ("resize(3,cubic)", "use bilinear or bicubic"),
-            ("gray )", "`)` is no step"),
+            ("gray )", "`)` is not a step"),
             ("normalize(mean=0.5)", "has 0 numbers"),
             ("normalize(mean=0,std=0)", "std of"),
-            ("normalize(mean=0,mean=1,std=1)", "there twice"),
+            ("normalize(mean=0,mean=1,std=1)", "given twice"),
             ("normalize(mean=NaN,std=1)", "mean of"),
             ("random-affine(1,2,3,4,5)", "not understood"),
             ("random-rotate(200)", "0 to 180"),

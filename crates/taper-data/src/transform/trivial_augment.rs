@@ -35,14 +35,14 @@ enum Operation {
     /// 0 is smooth.
     Sharpness(f32),
     /// Bits that are kept of eight.
-    Posterise(u8),
+    Posterize(u8),
     /// Levels from here on are inverted.
-    Solarise(f64),
+    Solarize(f64),
     AutoContrast,
-    Equalise,
+    Equalize,
 }
 
-/// `planes`, samples of 0 to 1, with an operation done that chance draws.
+/// Applies a randomly drawn operation to `planes`, samples of 0 to 1.
 pub(crate) fn trivial_augment(planes: Planes, rng: &mut Rng) -> Planes {
     Operation::draw(rng).apply(planes)
 }
@@ -64,10 +64,10 @@ impl Operation {
             7 => Self::Color(factor),
             8 => Self::Contrast(factor),
             9 => Self::Sharpness(factor),
-            10 => Self::Posterise(8 - (6.0 * strength).round() as u8),
-            11 => Self::Solarise(255.0 * (1.0 - strength)),
+            10 => Self::Posterize(8 - (6.0 * strength).round() as u8),
+            11 => Self::Solarize(255.0 * (1.0 - strength)),
             12 => Self::AutoContrast,
-            _ => Self::Equalise,
+            _ => Self::Equalize,
         }
     }
 
@@ -87,10 +87,10 @@ impl Operation {
             Self::Color(factor) => image.from(&image.gray(), factor),
             Self::Contrast(factor) => image.from(&image.even(image.mean()), factor),
             Self::Sharpness(factor) => image.from(&image.smooth(), factor),
-            Self::Posterise(bits) => image.map(|level| level & !(0xff_u8.checked_shr(bits.into()).unwrap_or(0))),
-            Self::Solarise(from) => image.map(|level| if f64::from(level) < from { level } else { 255 - level }),
+            Self::Posterize(bits) => image.map(|level| level & !(0xff_u8.checked_shr(bits.into()).unwrap_or(0))),
+            Self::Solarize(from) => image.map(|level| if f64::from(level) < from { level } else { 255 - level }),
             Self::AutoContrast => image.stretched(),
-            Self::Equalise => image.equalised(),
+            Self::Equalize => image.equalized(),
         };
         changed.planes()
     }
@@ -121,10 +121,10 @@ mod tests {
             "color" => Operation::Color(strength as f32),
             "contrast" => Operation::Contrast(strength as f32),
             "sharpness" => Operation::Sharpness(strength as f32),
-            "posterise" => Operation::Posterise(strength as u8),
-            "solarise" => Operation::Solarise(strength),
+            "posterize" => Operation::Posterize(strength as u8),
+            "solarize" => Operation::Solarize(strength),
             "auto-contrast" => Operation::AutoContrast,
-            "equalise" => Operation::Equalise,
+            "equalize" => Operation::Equalize,
             _ => panic!("{name}"),
         }
     }
@@ -136,7 +136,7 @@ mod tests {
         for line in golden.lines().filter(|line| !line.starts_with('#')) {
             let words: Vec<&str> = line.split(' ').collect();
             let [name, strength, channels, ref theirs @ ..] = *words.as_slice() else { panic!("{line}") };
-            let size = if name == "equalise" { (25, 22) } else { (11, 8) };
+            let size = if name == "equalize" { (25, 22) } else { (11, 8) };
             let image = picture(size, channels.parse().unwrap());
             let ours = operation(name, strength.parse().unwrap()).apply(image.clone());
             let levels = |planes: &Planes| planes.values.iter().map(|v| (v * 255.0).round() as u8).collect::<Vec<_>>();
@@ -164,10 +164,10 @@ mod tests {
                 Operation::Color(factor) => (7, factor.into()),
                 Operation::Contrast(factor) => (8, factor.into()),
                 Operation::Sharpness(factor) => (9, factor.into()),
-                Operation::Posterise(bits) => (10, bits.into()),
-                Operation::Solarise(from) => (11, from),
+                Operation::Posterize(bits) => (10, bits.into()),
+                Operation::Solarize(from) => (11, from),
                 Operation::AutoContrast => (12, 0.0),
-                Operation::Equalise => (13, 0.0),
+                Operation::Equalize => (13, 0.0),
             };
             drawn[kind].push(strength);
         }

@@ -1,19 +1,19 @@
-//! Turning, shifting, scaling and slanting by chance.
+//! Random rotation, shift, scaling and shear.
 
 use super::{Planes, planes::clamp};
 use rand::Rng as _;
 use taper_ops::Rng;
 
-/// How far an image is distorted at most; everything is drawn evenly from both sides of nothing.
+/// The largest distortions of an image. Each is drawn uniformly from minus to plus its value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Affine {
-    /// Turned by up to so many degrees.
+    /// Rotation, in degrees.
     pub degrees: f32,
-    /// Shifted by up to this part of the image's height and width.
+    /// Shift, as a fraction of the image's height and width.
     pub shift: f32,
-    /// Scaled by 1 plus or minus up to this.
+    /// Scaling by 1 plus or minus this.
     pub scale: f32,
-    /// Slanted by up to so many degrees.
+    /// Shear, in degrees.
     pub shear: f32,
 }
 

@@ -1,13 +1,13 @@
 //! The thin decomposition of features that every penalty strength of a linear head shares.
 
-use super::dense::{Eigen, Matrix, dot, symmetric_eigen};
+use super::matrix::{Eigen, Matrix, dot, symmetric_eigen};
 use crate::{LearnError, Result};
 use candle_core::{Device, Tensor};
 
 /// `X − mean = scores · axes` with orthogonal columns of `scores` and orthonormal rows of `axes`,
 /// from the eigenvectors of the smaller of the two Gram matrices, f64.
 ///
-/// An L2-penalised linear head with a free bias has its weights in the span of `axes`, so it can be
+/// An L2-penalized linear head with a free bias has its weights in the span of `axes`, so it can be
 /// fitted on `scores`, which have at most as many columns as there are images.
 #[derive(Debug, Clone)]
 pub(crate) struct Decomposition {
@@ -26,16 +26,17 @@ const NEGLIGIBLE: f64 = 1e-12;
 impl Decomposition {
     /// Of `features (n, d)`.
     ///
-    /// Errs when there are none.
+    /// # Errors
+    /// Returns an error if there are none.
     pub(crate) fn new(features: &Matrix) -> Result<Self> {
         let (n, d) = features.shape();
         if n == 0 || d == 0 {
             return Err(LearnError::Invalid("a linear head needs at least one labeled image".into()));
         }
         let mean = features.mean();
-        let centerd = features.clone().less(&mean);
-        let gram = if n <= d { centerd.times_transposed(&centerd)? } else { centerd.transposed_times(&centerd)? };
-        let Eigen { values, vectors } = symmetric_eigen(&gram);
+        let centered = features.clone().less(&mean);
+        let gram = if n <= d { centered.times_transposed(&centered)? } else { centered.transposed_times(&centered)? };
+        let Eigen { values, vectors } = symmetric_eigen(&gram)?;
         let largest = values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
         let kept: Vec<usize> = (0..values.len()).filter(|&k| values[k] > NEGLIGIBLE * largest).collect();
         let vectors = vectors.select(&kept);
@@ -44,10 +45,10 @@ impl Decomposition {
             matrix.each_row(|k, row| row.iter_mut().for_each(|value| *value *= values[k].powf(power)))
         };
         let (scores, axes) = if n <= d {
-            let axes = stretched(vectors.times(&centerd)?, -0.5);
+            let axes = stretched(vectors.times(&centered)?, -0.5);
             (stretched(vectors, 0.5).transpose(), axes)
         } else {
-            (centerd.times_transposed(&vectors)?, vectors)
+            (centered.times_transposed(&vectors)?, vectors)
         };
         Ok(Self { mean, scores, axes, values })
     }
@@ -74,13 +75,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scores_times_axes_are_the_centerd_features_for_few_images_and_for_many() {
+    fn scores_times_axes_are_the_centered_features_for_few_images_and_for_many() {
         for (n, d) in [(4, 9), (9, 4)] {
             let features = Matrix::from_fn(n, d, |i, j| ((3 * i + 5 * j + i * j) % 7) as f64);
             let thin = Decomposition::new(&features).unwrap();
             let back = thin.scores.times(&thin.axes).unwrap();
-            let centerd = features.clone().less(&features.mean());
-            assert!(back.values().iter().zip(centerd.values()).all(|(a, b)| (a - b).abs() < 1e-9));
+            let centered = features.clone().less(&features.mean());
+            assert!(back.values().iter().zip(centered.values()).all(|(a, b)| (a - b).abs() < 1e-9));
             let gram = thin.scores.transposed_times(&thin.scores).unwrap();
             let diagonal = |i: usize, j: usize| if i == j { thin.values[i] } else { 0.0 };
             let (r, _) = gram.shape();

@@ -1,48 +1,46 @@
 //! Linear discriminant analysis (Fisher 1936) with each class's covariance shrunk after Ledoit and
 //! Wolf (2004), as scikit-learn's `LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")`.
 
-use super::dense::{Cholesky, Matrix, dot};
-use super::embedding::Embedding;
+use super::embedding::TaskEmbedding;
 use super::linear_on_features::LinearOnFeatures;
-use crate::{Adapt, Classifier, Kind, LearnError, Method, Result, TaskNorm, Training};
+use super::matrix::{Matrix, dot, solve_positive};
+use super::on_features::FeatureHead;
+use crate::{
+    Adapt, Classifier, Context, Kind, LearnError, MethodInfo, Registered, Result, TaskNorm, Training, TypedMethod,
+    method_settings,
+};
 use candle_core::{Device, Tensor};
 use taper_data::Batch;
+use taper_models::State;
 
-/// Discriminant analysis on the features of an ordinary classifier.
-pub const DISCRIMINANT: Method = Method {
-    name: "lda",
-    title: "pretrained + LDA",
-    kind: Kind::Transfer,
-    paper: "Ledoit and Wolf 2004",
-    transductive: false,
-    norm: TaskNorm::Stored,
-    settings: &[],
-    training: Training::Pretraining,
-    learner: |setup, state| Ok(Box::new(Discriminant::new(Embedding::of(setup, state)))),
-};
+/// Discriminant analysis on the features of an ordinary classifier, in a registry.
+pub const DISCRIMINANT: Registered<Discriminant> = Registered::new();
 
-/// Normal classes of one covariance, estimated with shrinkage.
-#[derive(Debug, Clone)]
-pub struct Discriminant {
-    embedding: Embedding,
+method_settings! {
+    /// Normal classes of one covariance, estimated with shrinkage.
+    pub struct Discriminant {}
 }
 
-impl Discriminant {
-    /// On the features of `embedding`.
-    pub fn new(embedding: Embedding) -> Self {
-        Self { embedding }
+impl TypedMethod for Discriminant {
+    const INFO: MethodInfo = MethodInfo {
+        name: "lda",
+        title: "pretrained + LDA",
+        kind: Kind::Transfer,
+        paper: "Ledoit and Wolf 2004",
+        transductive: false,
+        norm: TaskNorm::Stored,
+        training: Training::Pretraining,
+    };
+
+    fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
+        Ok(context.on_features(self.clone(), &state))
     }
 }
 
-impl Adapt for Discriminant {
-    fn adapt(&self, support: &Batch, _seed: u64) -> Result<Box<dyn Classifier>> {
-        let (features, task) = self.embedding.support(&support.inputs)?;
-        let (weight, bias) = fit(&Matrix::from_tensor(&features)?, &support.labels.to_vec1::<u32>()?, support.ways)?;
+impl FeatureHead for Discriminant {
+    fn fit(&self, features: &Tensor, support: &Batch, task: TaskEmbedding, _seed: u64) -> Result<Box<dyn Classifier>> {
+        let (weight, bias) = fit(&Matrix::from_tensor(features)?, &support.labels.to_vec1::<u32>()?, support.ways)?;
         Ok(Box::new(LinearOnFeatures::new(task, weight, bias)))
-    }
-
-    fn transductive(&self) -> bool {
-        self.embedding.norm().transductive()
     }
 }
 
@@ -68,14 +66,14 @@ fn fit(features: &Matrix, labels: &[u32], ways: usize) -> Result<(Tensor, Tensor
     Ok((weight.to_tensor()?, Tensor::from_iter(bias, &Device::Cpu)?))
 }
 
-/// `diag(diagonal) + rowsᵀ · rows`: a sum of shrunk covariances is one, with a row an image.
+/// `diag(diagonal) + rowsᵀ · rows`: a sum of shrunk covariances is one, with a row per image.
 struct Covariance {
     diagonal: Vec<f64>,
     rows: Matrix,
 }
 
 impl Covariance {
-    /// Adds `prior` times the shrunk covariance of one class's centerd `images`, which are the rows
+    /// Adds `prior` times the shrunk covariance of one class's centered `images`, which are the rows
     /// `members`. Features are brought to unit variance for the shrinkage and back.
     fn add(&mut self, members: &[usize], images: Matrix, prior: f64) -> Result<()> {
         let (n, d) = images.shape();
@@ -97,31 +95,32 @@ impl Covariance {
 
     /// `Σ⁻¹ · right`, by the smaller of `Σ` itself and Woodbury's identity over the images.
     ///
-    /// Errs when features hold something that is no number.
+    /// # Errors
+    /// Returns an error if a feature is NaN or infinite.
     fn solve(mut self, right: &Matrix) -> Result<Matrix> {
         let (n, d) = self.rows.shape();
         let trace = self.diagonal.iter().sum::<f64>() + self.rows.norm_squared();
         if trace == 0.0 {
-            // one image a class says nothing of the spread: the nearest mean
+            // one image per class says nothing about the spread: nearest mean
             return Ok(right.clone());
         }
-        // a feature that never varies inside a class divides by no zero
+        // keeps a feature that never varies inside a class from dividing by zero
         let floor = 1e-10 * trace / d as f64;
         self.diagonal.iter_mut().for_each(|value| *value += floor);
         let plus = |square: Matrix, diagonal: &dyn Fn(usize) -> f64| square.each_row(|k, row| row[k] += diagonal(k));
         if d <= n {
             let sigma = plus(self.rows.transposed_times(&self.rows)?, &|k| self.diagonal[k]);
-            return Ok(Cholesky::new(&sigma)?.solve(right));
+            return solve_positive(&sigma, right);
         }
         let divided = |m: Matrix| m.each_row(|k, row| row.iter_mut().for_each(|v| *v /= self.diagonal[k]));
         let (columns, right) = (divided(self.rows.transpose()), divided(right.clone()));
         let inner = plus(self.rows.times(&columns)?, &|_| 1.0);
-        let correction = columns.times(&Cholesky::new(&inner)?.solve(&self.rows.times(&right)?))?;
+        let correction = columns.times(&solve_positive(&inner, &self.rows.times(&right)?)?)?;
         Ok(right.each_row(|k, row| row.iter_mut().zip(correction.row(k)).for_each(|(v, less)| *v -= less)))
     }
 }
 
-/// The share of the identity that Ledoit and Wolf mix into the covariance of centerd `rows (n, d)`.
+/// The share of the identity that Ledoit and Wolf mix into the covariance of centered `rows (n, d)`.
 fn ledoit_wolf(rows: &Matrix) -> Result<f64> {
     let (images, width) = rows.shape();
     let (n, d) = (images as f64, width as f64);
@@ -152,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn one_image_a_class_gives_the_nearest_mean() {
+    fn one_image_per_class_gives_the_nearest_mean() {
         let features =
             Matrix::from_tensor(&Tensor::new(&[[1f32, 0.0, 2.0], [-1.0, 3.0, 0.5]], &Device::Cpu).unwrap()).unwrap();
         let (weight, _) = fit(&features, &[0, 1], 2).unwrap();

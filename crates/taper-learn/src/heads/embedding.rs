@@ -1,6 +1,6 @@
 //! A frozen network as a map from inputs to features.
 
-use crate::{LearnError, Result, Setup, TaskNorm, network_part};
+use crate::{Context, LearnError, Result, TaskNorm, network_part};
 use candle_core::Tensor;
 use taper_models::{Buffers, Head, Network, Params, State};
 
@@ -20,13 +20,8 @@ impl Embedding {
     }
 
     /// The features of a method's trained network.
-    pub fn of(setup: &Setup, state: State) -> Self {
-        Self::new(setup.network.clone(), network_part(&state), setup.norm)
-    }
-
-    /// The network.
-    pub(crate) fn network(&self) -> &Network {
-        &self.network
+    pub fn of(context: &Context, state: &State) -> Self {
+        Self::new(context.network.clone(), network_part(state), context.norm)
     }
 
     /// Whose statistics it uses.
@@ -51,6 +46,11 @@ pub struct TaskEmbedding {
 }
 
 impl TaskEmbedding {
+    /// The network that makes the features.
+    pub(crate) fn network(&self) -> &Network {
+        &self.embedding.network
+    }
+
     /// Features `(n, d)` of queries.
     pub fn query(&self, inputs: &Tensor) -> Result<Tensor> {
         let Embedding { network, state, norm } = &self.embedding;
@@ -59,7 +59,8 @@ impl TaskEmbedding {
 
     /// The network with a linear head of `weight (ways, d)` and `bias (ways)` on these features.
     ///
-    /// Errs for transductive features: no network does the same to a single image.
+    /// # Errors
+    /// Returns an error for transductive features: no network does the same to a single image.
     pub fn with_linear_head(&self, weight: &Tensor, bias: &Tensor) -> Result<(Network, State)> {
         let name = self.embedding.network.backbone().head_name();
         let head: Params = [(format!("{name}.weight"), weight.detach()), (format!("{name}.bias"), bias.detach())]
@@ -70,12 +71,13 @@ impl TaskEmbedding {
 
     /// The network with a head of these parameters on these features.
     ///
-    /// Errs for transductive features: no network does the same to a single image.
+    /// # Errors
+    /// Returns an error for transductive features: no network does the same to a single image.
     pub fn with_head(&self, head: Head, params: &Params) -> Result<(Network, State)> {
         let Embedding { network, state, norm } = &self.embedding;
         if norm.transductive() {
             return Err(LearnError::Invalid(
-                "a transductive learner can't be kept as a classifier of single images: train with --norm support"
+                "a transductive learner can't be kept as a classifier of single images: train with the norm `support`"
                     .into(),
             ));
         }

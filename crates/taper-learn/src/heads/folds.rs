@@ -3,14 +3,22 @@
 use crate::{LearnError, Result};
 use taper_ops::{permutation, rng};
 
-/// For each row its fold, below `folds`: each class is spread over the folds as evenly as it goes,
-/// and which image goes where is drawn from `seed`.
+/// For each row its fold, below `folds`: each class is spread over the folds as evenly as possible,
+/// and `seed` decides which image goes where.
 ///
-/// Errs for fewer than two folds, or more than there are rows.
+/// ```
+/// let folds = taper_learn::heads::stratified_folds(&[0, 0, 1, 1], 2, 0)?;
+/// assert_ne!(folds[0], folds[1]);
+/// assert_ne!(folds[2], folds[3]);
+/// # Ok::<(), taper_learn::LearnError>(())
+/// ```
+///
+/// # Errors
+/// Returns an error for fewer than two folds, or more than there are rows.
 pub fn stratified_folds(labels: &[u32], folds: usize, seed: u64) -> Result<Vec<usize>> {
     if folds < 2 || folds > labels.len() {
         return Err(LearnError::Invalid(format!(
-            "{folds} folds of {} images can't be made, use 2 to 10",
+            "{folds} folds of {} images can't be made: use 2 to 10",
             labels.len()
         )));
     }
@@ -27,7 +35,7 @@ pub fn stratified_folds(labels: &[u32], folds: usize, seed: u64) -> Result<Vec<u
     Ok(fold_of)
 }
 
-/// As many folds as every class can fill, five at most; none where a class has a single image.
+/// As many folds as every class can fill, five at most; `None` if a class has a single image.
 pub fn default_folds(labels: &[u32], ways: usize) -> Option<usize> {
     const MOST: usize = 5;
     let mut counts = vec![0; ways];

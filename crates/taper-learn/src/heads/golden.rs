@@ -1,6 +1,6 @@
-//! scikit-learn's results on made-up features, by `tests/golden/heads.py`.
+//! scikit-learn's results on made-up features, by `golden/heads.py`.
 
-use super::dense::Matrix;
+use super::matrix::Matrix;
 use candle_core::Tensor;
 use serde::Deserialize;
 
@@ -54,7 +54,7 @@ pub(crate) struct Golden {
 }
 
 pub(crate) fn golden() -> Golden {
-    let text = include_str!("../../../../tests/golden/heads.json");
+    let text = include_str!("../../golden/heads.json");
     let File { features, labels, ways, few, ridge, logistic, lda, lda_few } = serde_json::from_str(text).unwrap();
     let features = Matrix::from_fn(features.len(), features[0].len(), |i, j| features[i][j]);
     Golden { features, labels, ways, few, ridge, logistic, lda, lda_few }

@@ -1,106 +1,129 @@
 //! Heads learned by gradient on frozen features: a linear layer, or one hidden layer (the seed
 //! recipe's head). Adam over shuffled mini-batches.
 
-use super::embedding::{Embedding, TaskEmbedding};
+use super::embedding::TaskEmbedding;
+use super::on_features::FeatureHead;
 use crate::{
-    Adapt, Classifier, Draw, Kind, Method, NoopObserver, Optimizer, Plan, Progress, Result, Setting, Setup, Supervised,
-    TaskNorm, Training, fit,
+    Adapt, Classifier, Context, Draw, Kind, LearnError, MethodInfo, MethodSettings, MiniBatches, NoopObserver,
+    Optimizer, Plan, Progress, Registered, Result, Supervised, Targeted, TaskNorm, Trainable, Training, TypedMethod,
+    fit, method_settings,
 };
 use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
 use taper_data::Batch;
 use taper_models::{Head, Network, Norm, Params, State};
-use taper_ops::{permutation, rng};
 
-const SETTINGS: &[Setting] = &[
-    Setting { name: "epochs", default: 10.0, about: "passes over the labeled images" },
-    Setting { name: "lr", default: 1e-3, about: "Adam's learning rate" },
-    Setting { name: "batch", default: 32.0, about: "images a step" },
-];
+/// A linear layer by gradient on the features of an ordinary classifier, in a registry.
+pub const LINEAR_HEAD: Registered<LinearHead> = Registered::new();
 
-/// A linear layer by gradient on the features of an ordinary classifier.
-pub const LINEAR_HEAD: Method = Method {
-    name: "linear-head",
-    title: "pretrained + linear head",
-    kind: Kind::Transfer,
-    paper: "Donahue et al. 2014",
-    transductive: false,
-    norm: TaskNorm::Stored,
-    settings: SETTINGS,
-    training: Training::Pretraining,
-    learner: |setup, state| Ok(Box::new(GradientHead::of(setup, state, None)?)),
-};
+/// [`MlpHead`] in a registry.
+pub const MLP_HEAD: Registered<MlpHead> = Registered::new();
 
-/// The same with a hidden layer of 1024 units and dropout.
-pub const MLP_HEAD: Method = Method {
-    name: "mlp-head",
-    title: "pretrained + MLP head",
-    learner: |setup, state| Ok(Box::new(GradientHead::of(setup, state, Some(HIDDEN))?)),
-    ..LINEAR_HEAD
-};
+method_settings! {
+    /// A linear layer learned by gradient on frozen features.
+    pub struct LinearHead {
+        /// Passes over the labeled images.
+        pub epochs: u64 = 10;
+        /// Adam's learning rate.
+        pub lr: f64 = 1e-3;
+        /// Images per step.
+        pub batch: usize = 32;
+    }
+}
+
+/// [`LinearHead`] with a hidden layer of 1024 units and dropout.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MlpHead(pub LinearHead);
+
+impl MethodSettings for MlpHead {
+    const FIELDS: &'static [(&'static str, &'static str)] = LinearHead::FIELDS;
+}
 
 /// The seed recipe's hidden units.
 const HIDDEN: usize = 1024;
 
+impl TypedMethod for LinearHead {
+    const INFO: MethodInfo = MethodInfo {
+        name: "linear-head",
+        title: "pretrained + linear head",
+        kind: Kind::Transfer,
+        paper: "Donahue et al. 2014",
+        transductive: false,
+        norm: TaskNorm::Stored,
+        training: Training::Pretraining,
+    };
+
+    fn check(&self) -> Result<()> {
+        match self.batch {
+            0 => Err(LearnError::Invalid("a batch of 0 images trains nothing: use 1 or more".into())),
+            _ => Ok(()),
+        }
+    }
+
+    fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
+        Ok(context.on_features(GradientHead::new(self, None), &state))
+    }
+}
+
+impl TypedMethod for MlpHead {
+    const INFO: MethodInfo = MethodInfo { name: "mlp-head", title: "pretrained + MLP head", ..LinearHead::INFO };
+
+    fn check(&self) -> Result<()> {
+        self.0.check()
+    }
+
+    fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
+        Ok(context.on_features(GradientHead::new(&self.0, Some(HIDDEN)), &state))
+    }
+}
+
 /// A head trained by gradient; the features stay as they are and are computed once.
 #[derive(Debug, Clone)]
 pub struct GradientHead {
-    /// The frozen features.
-    pub embedding: Embedding,
-    /// Hidden units; none for a linear layer.
+    /// Hidden units; `None` for a linear layer.
     pub hidden: Option<usize>,
     /// Passes over the labeled images.
     pub epochs: u64,
     /// Adam's learning rate.
     pub learning_rate: f64,
-    /// Images a step.
+    /// Images per step.
     pub batch: usize,
 }
 
 impl GradientHead {
-    fn of(setup: &Setup, state: State, hidden: Option<usize>) -> Result<Self> {
-        Ok(Self {
-            embedding: Embedding::of(setup, state),
-            hidden,
-            epochs: setup.settings.count("epochs")? as u64,
-            learning_rate: setup.settings.get("lr")?,
-            batch: setup.settings.count("batch")?.max(1),
-        })
+    fn new(settings: &LinearHead, hidden: Option<usize>) -> Self {
+        let &LinearHead { epochs, lr, batch } = settings;
+        Self { hidden, epochs, learning_rate: lr, batch }
     }
 }
 
-impl Adapt for GradientHead {
-    fn adapt(&self, support: &Batch, seed: u64) -> Result<Box<dyn Classifier>> {
-        let (features, task) = self.embedding.support(&support.inputs)?;
+impl FeatureHead for GradientHead {
+    fn fit(&self, features: &Tensor, support: &Batch, task: TaskEmbedding, seed: u64) -> Result<Box<dyn Classifier>> {
         let head = match self.hidden {
             Some(hidden) => Head::Mlp { hidden, outputs: support.ways },
             None => Head::Linear { outputs: support.ways },
         };
-        let network = self.embedding.network().with_head(head);
+        let network = task.network().with_head(head);
         let labels = support.labels.to_vec1::<u32>()?;
-        let steps_per_epoch = labels.len().div_ceil(self.batch) as u64;
+        let batches = MiniBatches::new(labels.len(), self.batch)?;
         let items = |at: Draw| {
-            let order = permutation(&mut rng(at.seed, "epoch", at.step / steps_per_epoch), labels.len());
-            let first = (at.step % steps_per_epoch) as usize * self.batch;
-            let rows: Vec<u32> = order.iter().skip(first).take(self.batch).map(|&row| row as u32).collect();
-            let chosen: Vec<u32> = rows.iter().map(|&row| labels[row as usize]).collect();
-            let rows = Tensor::from_slice(&rows, rows.len(), &Device::Cpu)?;
-            Ok(Batch::new(features.index_select(&rows, 0)?, &chosen, support.ways)?)
+            let places = batches.places(at.seed, at.step);
+            let chosen: Vec<u32> = places.iter().map(|&row| labels[row]).collect();
+            let rows = Tensor::from_iter(places.into_iter().map(|row| row as u32), &Device::Cpu)?;
+            Targeted::of(&Batch::new(features.index_select(&rows, 0)?, &chosen, support.ways)?, None, 0.0)
         };
         let plan = Plan {
-            steps: self.epochs * steps_per_epoch,
+            steps: self.epochs * batches.steps_per_epoch(),
             learning_rate: self.learning_rate,
             optimizer: Optimizer::adam(),
             seed,
             ..Plan::default()
         };
-        let objective = Supervised { network: network.clone(), head_only: true, norm: Norm::Stored, smoothing: 0.0 };
+        let objective = Supervised::new(network.clone(), Trainable::Head, Norm::Stored);
         let start = State { params: network.init_head(seed)?, ..State::default() };
         let fitted = fit(Progress::new(start), &plan, &objective, items, |_| Ok(0.0), &mut NoopObserver)?;
         Ok(Box::new(Fitted { network, head: fitted.progress.state.params, task }))
-    }
-
-    fn transductive(&self) -> bool {
-        self.embedding.norm().transductive()
     }
 }
 

@@ -1,5 +1,5 @@
 //! The modified Hausdorff distance (Dubuisson and Jain 1994, "A modified Hausdorff distance for
-//! object matching"): the floor that Lake's Omniglot challenge comes with.
+//! object matching"): the baseline that Lake's Omniglot challenge comes with.
 
 use crate::{Adapt, Classifier, LearnError, Result};
 use candle_core::{DType, Device, Tensor};
@@ -77,7 +77,8 @@ impl Ink {
 
 /// The ink of each of the images `(n, 1, h, w)`.
 ///
-/// Errs when an image has none.
+/// # Errors
+/// Returns an error if an image has none.
 fn drawings(images: &Tensor) -> Result<Vec<Ink>> {
     let (n, _, _, width) = images.dims4()?;
     let values = images.to_dtype(DType::F32)?.reshape((n, ()))?.to_vec2::<f32>()?;
@@ -87,7 +88,7 @@ fn drawings(images: &Tensor) -> Result<Vec<Ink>> {
         .map(|(number, plane)| {
             let places: Vec<usize> = (0..plane.len()).filter(|&place| plane[place] > INK).collect();
             if places.is_empty() {
-                return Err(LearnError::Invalid(format!("image {number} has no ink, leave it out")));
+                return Err(LearnError::Invalid(format!("image {number} has no ink: remove it")));
             }
             let about_the_mean = |along: &dyn Fn(usize) -> usize| {
                 let mean = places.iter().map(|&place| along(place) as f32).sum::<f32>() / places.len() as f32;

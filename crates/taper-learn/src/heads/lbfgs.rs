@@ -1,13 +1,14 @@
 //! L-BFGS (Liu and Nocedal 1989), in f64.
 
-use super::dense::dot;
+use super::matrix::dot;
 use crate::Result;
 use std::collections::VecDeque;
 
-/// Minimizes a smooth convex function from `x`, until no slope is steeper than `flat` and in so many
-/// iterations at most: two-loop recursion over ten pairs, with a backtracking line search (Armijo).
+/// Minimizes a smooth convex function from `x`, until no slope is steeper than `flat`, in at most
+/// `iterations`: two-loop recursion over ten pairs, with a backtracking line search (Armijo).
 ///
-/// Errs where the function does.
+/// # Errors
+/// Returns an error if the function does.
 pub(crate) fn minimize(
     mut x: Vec<f64>,
     iterations: usize,

@@ -5,7 +5,7 @@ use crate::{Classifier, Result};
 use candle_core::Tensor;
 use taper_models::{Network, State};
 
-/// Logits `features · weightᵀ + bias`.
+/// Logits `features · weightᵀ + bias`, on a frozen network's features.
 #[derive(Debug, Clone)]
 pub struct LinearOnFeatures {
     task: TaskEmbedding,

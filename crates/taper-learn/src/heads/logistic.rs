@@ -1,35 +1,49 @@
 //! Multinomial logistic regression with an L2 penalty: the linear probe. The objective is
-//! scikit-learn's: C · Σ loss + ½‖W‖², biases unpenalised, minimized by L-BFGS in f64.
+//! scikit-learn's: C · Σ loss + ½‖W‖², biases unpenalized, minimized by L-BFGS in f64.
 
 use super::decomposition::{Decomposition, unit_scale};
-use super::dense::{Matrix, dot};
-use super::embedding::Embedding;
+use super::embedding::TaskEmbedding;
 use super::folds::{default_folds, stratified_folds};
 use super::lbfgs::minimize;
 use super::linear_on_features::LinearOnFeatures;
-use crate::{Adapt, Classifier, Deadline, Kind, Method, Result, Setting, TaskNorm, Training};
+use super::matrix::{Matrix, dot};
+use super::on_features::FeatureHead;
+use super::penalty::Penalty;
+use crate::{
+    Adapt, Classifier, Context, Deadline, Kind, MethodInfo, Registered, Result, TaskNorm, Training, TypedMethod,
+    method_settings,
+};
 use candle_core::Tensor;
 use taper_data::Batch;
+use taper_models::State;
 use taper_ops::map_in_order;
 
-/// Logistic regression on the features of an ordinary classifier.
-pub const LINEAR_PROBE: Method = Method {
-    name: "linear-probe",
-    title: "pretrained + linear probe",
-    kind: Kind::Transfer,
-    paper: "Alain and Bengio 2016",
-    transductive: false,
-    norm: TaskNorm::Stored,
-    settings: &[Setting { name: "c", default: 10.0, about: "inverse strength of the penalty, 0 to cross-validate it" }],
-    training: Training::Pretraining,
-    learner: |setup, state| {
-        let embedding = Embedding::of(setup, state);
-        Ok(Box::new(match setup.settings.get("c")? {
-            0.0 => LogisticRegression::chosen(embedding),
-            c => LogisticRegression::new(embedding, c),
-        }))
-    },
-};
+/// Logistic regression on the features of an ordinary classifier, in a registry.
+pub const LINEAR_PROBE: Registered<LinearProbe> = Registered::new();
+
+method_settings! {
+    /// The method whose learner is [`LogisticRegression`] on features.
+    pub struct LinearProbe {
+        /// Inverse strength of the penalty, or cross-validated.
+        pub c: Penalty = Penalty::Fixed(10.0);
+    }
+}
+
+impl TypedMethod for LinearProbe {
+    const INFO: MethodInfo = MethodInfo {
+        name: "linear-probe",
+        title: "pretrained + linear probe",
+        kind: Kind::Transfer,
+        paper: "Alain and Bengio 2016",
+        transductive: false,
+        norm: TaskNorm::Stored,
+        training: Training::Pretraining,
+    };
+
+    fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
+        Ok(context.on_features(LogisticRegression::new(self.c), &state))
+    }
+}
 
 /// Where no cross-validation is possible: good for few shots of unit features.
 const DEFAULT_C: f64 = 10.0;
@@ -46,23 +60,19 @@ const ROUGH: usize = 30;
 
 /// A linear probe: logistic regression on a frozen network's features, scaled so that the support's
 /// have unit length on average.
+///
+/// With [`Penalty::CrossValidated`] the strength is that of least log loss on stratified folds of
+/// the labeled images that it is given, and of nothing else; 10 if a class has a single image.
 #[derive(Debug, Clone)]
 pub struct LogisticRegression {
-    embedding: Embedding,
-    c: Option<f64>,
+    penalty: Penalty,
     until: Deadline,
 }
 
 impl LogisticRegression {
-    /// On the features of `embedding`, with `c` the inverse strength of the penalty.
-    pub fn new(embedding: Embedding, c: f64) -> Self {
-        Self { embedding, c: Some(c), until: Deadline::default() }
-    }
-
-    /// The same with the strength of least log loss on stratified folds of the labeled images; 10
-    /// where a class has a single image.
-    pub fn chosen(embedding: Embedding) -> Self {
-        Self { embedding, c: None, until: Deadline::default() }
+    /// With this penalty and no deadline.
+    pub fn new(penalty: Penalty) -> Self {
+        Self { penalty, until: Deadline::default() }
     }
 
     /// The same, giving up at a deadline.
@@ -70,42 +80,29 @@ impl LogisticRegression {
         Self { until, ..self }
     }
 
-    /// The strength that suits the labeled images, whatever the own one is: what
-    /// [`LogisticRegression::chosen`] chooses.
-    pub fn choose(&self, support: &Batch, seed: u64) -> Result<f64> {
-        let (features, _) = self.embedding.support(&support.inputs)?;
-        let thin = Decomposition::new(&unit_scale(&features)?.0)?;
-        choose(&thin.scores, &support.labels.to_vec1::<u32>()?, support.ways, seed, self.until)
+    /// The solution for `rows (n, d)` with the labels of `support`: weight `(ways, d)` and bias
+    /// `(ways)`.
+    pub(super) fn solve(&self, rows: &Matrix, support: &Batch, seed: u64) -> Result<(Tensor, Tensor)> {
+        let (labels, ways) = (support.labels.to_vec1::<u32>()?, support.ways);
+        let thin = Decomposition::new(rows)?;
+        let c = match self.penalty {
+            Penalty::Fixed(c) => c,
+            Penalty::CrossValidated => choose(&thin.scores, &labels, ways, seed, self.until)?,
+        };
+        fitted(&thin, labels, ways, c, self.until)
     }
 }
 
-impl Adapt for LogisticRegression {
-    fn adapt(&self, support: &Batch, seed: u64) -> Result<Box<dyn Classifier>> {
-        let (features, task) = self.embedding.support(&support.inputs)?;
-        let (rows, scale) = unit_scale(&features)?;
-        let labels = support.labels.to_vec1::<u32>()?;
-        let thin = Decomposition::new(&rows)?;
-        let c = match self.c {
-            Some(c) => c,
-            None => choose(&thin.scores, &labels, support.ways, seed, self.until)?,
-        };
-        let (weight, bias) = fitted(&thin, labels, support.ways, c, self.until)?;
+impl FeatureHead for LogisticRegression {
+    fn fit(&self, features: &Tensor, support: &Batch, task: TaskEmbedding, seed: u64) -> Result<Box<dyn Classifier>> {
+        let (rows, scale) = unit_scale(features)?;
+        let (weight, bias) = self.solve(&rows, support, seed)?;
         Ok(Box::new(LinearOnFeatures::new(task, (weight / scale)?, bias)))
-    }
-
-    fn transductive(&self) -> bool {
-        self.embedding.norm().transductive()
     }
 }
 
 /// The minimizer for rows whose decomposition is `thin`: weight `(ways, d)` and bias `(ways)`.
-pub(super) fn fitted(
-    thin: &Decomposition,
-    labels: Vec<u32>,
-    ways: usize,
-    c: f64,
-    until: Deadline,
-) -> Result<(Tensor, Tensor)> {
+fn fitted(thin: &Decomposition, labels: Vec<u32>, ways: usize, c: f64, until: Deadline) -> Result<(Tensor, Tensor)> {
     let problem = Problem::new(thin.scores.clone(), labels, ways);
     let solution = problem.solution(c, until)?;
     let (weight, bias) = problem.split(&solution);
@@ -152,7 +149,7 @@ struct Problem {
 
 /// The objective at one point.
 struct Objective {
-    /// Summed, unpenalised.
+    /// Summed, unpenalized.
     cross_entropy: f64,
     /// C times that, and the penalty.
     value: f64,
@@ -234,12 +231,12 @@ mod tests {
             let (weight, bias) = thin.head(&weight, bias).unwrap();
             assert_close(&weight, &expected.weight);
             // the softmax does not see what all biases share
-            let centerd = |bias: Vec<f64>| {
+            let centered = |bias: Vec<f64>| {
                 let mean = bias.iter().sum::<f64>() / bias.len() as f64;
                 bias.into_iter().map(|value| value - mean).collect::<Vec<_>>()
             };
-            let ours = centerd(bias.to_vec1::<f32>().unwrap().into_iter().map(f64::from).collect());
-            let theirs = centerd(expected.bias.clone());
+            let ours = centered(bias.to_vec1::<f32>().unwrap().into_iter().map(f64::from).collect());
+            let theirs = centered(expected.bias.clone());
             assert!(ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 1e-4), "{ours:?} {theirs:?}");
         }
     }

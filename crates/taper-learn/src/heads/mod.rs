@@ -2,7 +2,6 @@
 //! learning use them.
 
 mod decomposition;
-mod dense;
 mod discriminant;
 mod embedding;
 mod folds;
@@ -13,23 +12,30 @@ mod hausdorff;
 mod lbfgs;
 mod linear_on_features;
 mod logistic;
+mod matrix;
 mod nearest_mean;
 mod nearest_neighbor;
 mod neighbors;
+mod on_features;
+mod penalty;
 mod rfs;
 mod ridge;
 mod simple_shot;
+mod unit_length;
 
 pub use discriminant::{DISCRIMINANT, Discriminant};
 pub use embedding::{Embedding, TaskEmbedding};
 pub use folds::{default_folds, stratified_folds};
-pub use gradient::{GradientHead, LINEAR_HEAD, MLP_HEAD};
+pub use gradient::{GradientHead, LINEAR_HEAD, LinearHead, MLP_HEAD, MlpHead};
 pub use hausdorff::Hausdorff;
 pub use linear_on_features::LinearOnFeatures;
-pub use logistic::{LINEAR_PROBE, LogisticRegression};
+pub use logistic::{LINEAR_PROBE, LinearProbe, LogisticRegression};
 pub use nearest_mean::{NEAREST_MEAN, NearestMean, class_means, squared_distances};
-pub use nearest_neighbor::{NearestNeighbor, PIXELS};
+pub use nearest_neighbor::{NearestNeighbor, PIXELS, Pixels};
 pub use neighbors::{NEIGHBORS, Neighbors};
+pub use on_features::{FeatureHead, OnFeatures};
+pub use penalty::Penalty;
 pub use rfs::{RFS, Rfs};
 pub use ridge::{RIDGE, Ridge};
 pub use simple_shot::{SIMPLE_SHOT, SimpleShot};
+pub use unit_length::unit_length;

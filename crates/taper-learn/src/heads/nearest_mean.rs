@@ -1,47 +1,43 @@
 //! Nearest class mean: Prototypical Networks' classifier (Snell et al. 2017, eq. 1 and 2), and the
 //! plainest head on any features.
 
-use super::embedding::{Embedding, TaskEmbedding};
-use crate::{Adapt, Classifier, Kind, Method, Result, TaskNorm, Training};
+use super::embedding::TaskEmbedding;
+use super::on_features::FeatureHead;
+use crate::{
+    Adapt, Classifier, Context, Kind, MethodInfo, Registered, Result, TaskNorm, Training, TypedMethod, method_settings,
+};
 use candle_core::Tensor;
 use taper_data::Batch;
 use taper_models::{Network, State};
-use taper_ops::one_hot;
+use taper_ops::{matmul, matmul_nt, one_hot};
 
-/// Nearest class mean on the features of an ordinary classifier.
-pub const NEAREST_MEAN: Method = Method {
-    name: "nearest-mean",
-    title: "pretrained + nearest mean",
-    kind: Kind::Transfer,
-    paper: "Mensink et al. 2013",
-    transductive: false,
-    norm: TaskNorm::Stored,
-    settings: &[],
-    training: Training::Pretraining,
-    learner: |setup, state| Ok(Box::new(NearestMean::new(Embedding::of(setup, state)))),
-};
+/// Nearest class mean on the features of an ordinary classifier, in a registry.
+pub const NEAREST_MEAN: Registered<NearestMean> = Registered::new();
 
-/// Classifies by squared distance to the means of the classes' support features.
-#[derive(Debug, Clone)]
-pub struct NearestMean {
-    embedding: Embedding,
+method_settings! {
+    /// Classifies by squared distance to the means of the classes' support features.
+    pub struct NearestMean {}
 }
 
-impl NearestMean {
-    /// On the features of `embedding`.
-    pub fn new(embedding: Embedding) -> Self {
-        Self { embedding }
+impl TypedMethod for NearestMean {
+    const INFO: MethodInfo = MethodInfo {
+        name: "nearest-mean",
+        title: "pretrained + nearest mean",
+        kind: Kind::Transfer,
+        paper: "Mensink et al. 2013",
+        transductive: false,
+        norm: TaskNorm::Stored,
+        training: Training::Pretraining,
+    };
+
+    fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
+        Ok(context.on_features(self.clone(), &state))
     }
 }
 
-impl Adapt for NearestMean {
-    fn adapt(&self, support: &Batch, _seed: u64) -> Result<Box<dyn Classifier>> {
-        let (features, task) = self.embedding.support(&support.inputs)?;
-        Ok(Box::new(Prototypes { means: class_means(&features, &support.labels, support.ways)?, task }))
-    }
-
-    fn transductive(&self) -> bool {
-        self.embedding.norm().transductive()
+impl FeatureHead for NearestMean {
+    fn fit(&self, features: &Tensor, support: &Batch, task: TaskEmbedding, _seed: u64) -> Result<Box<dyn Classifier>> {
+        Ok(Box::new(Prototypes { means: class_means(features, &support.labels, support.ways)?, task }))
     }
 }
 
@@ -65,12 +61,12 @@ impl Classifier for Prototypes {
 pub fn class_means(features: &Tensor, labels: &Tensor, ways: usize) -> Result<Tensor> {
     let members = one_hot(labels, ways, features.dtype())?.t()?.contiguous()?;
     let counts = members.sum_keepdim(1)?;
-    Ok(members.matmul(features)?.broadcast_div(&counts)?)
+    Ok(matmul(&members, features)?.broadcast_div(&counts)?)
 }
 
 /// Squared Euclidean distances of `a (n, d)` from `b (m, d)`: `(n, m)`.
 pub fn squared_distances(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let cross = a.matmul(&b.t()?)?;
+    let cross = matmul_nt(a, b)?;
     let (a2, b2) = (a.sqr()?.sum_keepdim(1)?, b.sqr()?.sum_keepdim(1)?.t()?);
     Ok((cross * -2.0)?.broadcast_add(&a2)?.broadcast_add(&b2)?)
 }

@@ -1,22 +1,37 @@
 //! The nearest support image by its pixels: the floor that every learner has to beat.
 
-use crate::{Adapt, Classifier, Kind, Method, Result, TaskNorm, Training, heads::squared_distances};
+use super::nearest_mean::squared_distances;
+use crate::{
+    Adapt, Classifier, Context, Kind, MethodInfo, Registered, Result, TaskNorm, Training, TypedMethod, method_settings,
+};
 use candle_core::{D, Tensor};
 use taper_data::Batch;
+use taper_models::State;
 use taper_ops::one_hot;
 
-/// The nearest support image by its pixels.
-pub const PIXELS: Method = Method {
-    name: "pixels",
-    title: "pixels, nearest neighbour",
-    kind: Kind::Floor,
-    paper: "Cover and Hart 1967",
-    transductive: false,
-    norm: TaskNorm::Stored,
-    settings: &[],
-    training: Training::Nothing,
-    learner: |_, _| Ok(Box::new(NearestNeighbor)),
-};
+/// The nearest support image by its pixels, in a registry.
+pub const PIXELS: Registered<Pixels> = Registered::new();
+
+method_settings! {
+    /// The method whose learner is [`NearestNeighbor`].
+    pub struct Pixels {}
+}
+
+impl TypedMethod for Pixels {
+    const INFO: MethodInfo = MethodInfo {
+        name: "pixels",
+        title: "pixels, nearest neighbour",
+        kind: Kind::Floor,
+        paper: "Cover and Hart 1967",
+        transductive: false,
+        norm: TaskNorm::Stored,
+        training: Training::Nothing,
+    };
+
+    fn learner(&self, _context: &Context, _state: State) -> Result<Box<dyn Adapt>> {
+        Ok(Box::new(NearestNeighbor))
+    }
+}
 
 /// Classifies by the nearest support image, pixels against pixels; learns nothing.
 #[derive(Debug, Clone, Copy, Default)]

@@ -2,51 +2,51 @@
 //! Good Embedding Is All You Need?"): an ordinary classifier's features, each brought to unit
 //! length, and logistic regression on them.
 
-use super::decomposition::Decomposition;
-use super::dense::Matrix;
-use super::embedding::{Embedding, TaskEmbedding};
-use super::logistic::fitted;
-use crate::{Adapt, Classifier, Deadline, Kind, Method, Result, Setting, TaskNorm, Training};
-use candle_core::{D, Tensor};
-use taper_data::Batch;
-
-/// RFS in the registry.
-pub const RFS: Method = Method {
-    name: "rfs",
-    title: "RFS",
-    kind: Kind::Transfer,
-    paper: "Tian et al. 2020",
-    transductive: false,
-    norm: TaskNorm::Stored,
-    settings: &[Setting { name: "c", default: 1.0, about: "inverse strength of the penalty" }],
-    training: Training::Pretraining,
-    learner: |setup, state| Ok(Box::new(Rfs { embedding: Embedding::of(setup, state), c: setup.settings.get("c")? })),
+use super::embedding::TaskEmbedding;
+use super::logistic::LogisticRegression;
+use super::matrix::Matrix;
+use super::on_features::FeatureHead;
+use super::penalty::Penalty;
+use super::unit_length::unit_length;
+use crate::{
+    Adapt, Classifier, Context, Kind, MethodInfo, Registered, Result, TaskNorm, Training, TypedMethod, method_settings,
 };
+use candle_core::Tensor;
+use taper_data::Batch;
+use taper_models::State;
 
-/// Logistic regression on features of unit length.
-#[derive(Debug, Clone)]
-pub struct Rfs {
-    embedding: Embedding,
-    c: f64,
-}
+/// RFS in a registry.
+pub const RFS: Registered<Rfs> = Registered::new();
 
-/// Each row divided by its length.
-fn unit(features: &Tensor) -> Result<Tensor> {
-    let lengths = features.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(1e-12)?;
-    Ok(features.broadcast_div(&lengths)?)
-}
-
-impl Adapt for Rfs {
-    fn adapt(&self, support: &Batch, _seed: u64) -> Result<Box<dyn Classifier>> {
-        let (features, task) = self.embedding.support(&support.inputs)?;
-        let thin = Decomposition::new(&Matrix::from_tensor(&unit(&features)?)?)?;
-        let (weight, bias) =
-            fitted(&thin, support.labels.to_vec1::<u32>()?, support.ways, self.c, Deadline::default())?;
-        Ok(Box::new(UnitLinear { task, weight, bias }))
+method_settings! {
+    /// Logistic regression on features of unit length.
+    pub struct Rfs {
+        /// Inverse strength of the penalty, or cross-validated.
+        pub c: Penalty = Penalty::Fixed(1.0);
     }
+}
 
-    fn transductive(&self) -> bool {
-        self.embedding.norm().transductive()
+impl TypedMethod for Rfs {
+    const INFO: MethodInfo = MethodInfo {
+        name: "rfs",
+        title: "RFS",
+        kind: Kind::Transfer,
+        paper: "Tian et al. 2020",
+        transductive: false,
+        norm: TaskNorm::Stored,
+        training: Training::Pretraining,
+    };
+
+    fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
+        Ok(context.on_features(self.clone(), &state))
+    }
+}
+
+impl FeatureHead for Rfs {
+    fn fit(&self, features: &Tensor, support: &Batch, task: TaskEmbedding, seed: u64) -> Result<Box<dyn Classifier>> {
+        let rows = Matrix::from_tensor(&unit_length(features)?)?;
+        let (weight, bias) = LogisticRegression::new(self.c).solve(&rows, support, seed)?;
+        Ok(Box::new(UnitLinear { task, weight, bias }))
     }
 }
 
@@ -58,20 +58,6 @@ struct UnitLinear {
 
 impl Classifier for UnitLinear {
     fn logits(&self, inputs: &Tensor) -> Result<Tensor> {
-        Ok(taper_ops::linear(&unit(&self.task.query(inputs)?)?, &self.weight, &self.bias)?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use candle_core::Device;
-
-    #[test]
-    fn the_length_of_a_feature_does_not_count() {
-        let features = Tensor::new(&[[3f32, 4.0], [0.3, 0.4], [0.0, 0.0]], &Device::Cpu).unwrap();
-        let rows = unit(&features).unwrap().to_vec2::<f32>().unwrap();
-        assert!(rows[0].iter().zip(&rows[1]).all(|(a, b)| (a - b).abs() < 1e-6));
-        assert_eq!(rows[2], [0.0, 0.0]);
+        Ok(taper_ops::linear(&unit_length(&self.task.query(inputs)?)?, &self.weight, &self.bias)?)
     }
 }

@@ -3,55 +3,52 @@
 //! 1974), so the strength is chosen without fitting again.
 
 use super::decomposition::{Decomposition, unit_scale};
-use super::dense::Matrix;
-use super::embedding::Embedding;
+use super::embedding::TaskEmbedding;
 use super::linear_on_features::LinearOnFeatures;
-use crate::{Adapt, Classifier, Kind, Method, Result, TaskNorm, Training};
+use super::matrix::Matrix;
+use super::on_features::FeatureHead;
+use crate::{
+    Adapt, Classifier, Context, Kind, MethodInfo, Registered, Result, TaskNorm, Training, TypedMethod, method_settings,
+};
 use candle_core::Tensor;
 use taper_data::Batch;
+use taper_models::State;
 
-/// Ridge regression on the features of an ordinary classifier.
-pub const RIDGE: Method = Method {
-    name: "ridge",
-    title: "pretrained + ridge",
-    kind: Kind::Transfer,
-    paper: "Hoerl and Kennard 1970",
-    transductive: false,
-    norm: TaskNorm::Stored,
-    settings: &[],
-    training: Training::Pretraining,
-    learner: |setup, state| Ok(Box::new(Ridge::new(Embedding::of(setup, state)))),
-};
+/// Ridge regression on the features of an ordinary classifier, in a registry.
+pub const RIDGE: Registered<Ridge> = Registered::new();
+
+method_settings! {
+    /// Regresses each class's membership (1 or −1) on the features of a frozen network.
+    pub struct Ridge {}
+}
+
+impl TypedMethod for Ridge {
+    const INFO: MethodInfo = MethodInfo {
+        name: "ridge",
+        title: "pretrained + ridge",
+        kind: Kind::Transfer,
+        paper: "Hoerl and Kennard 1970",
+        transductive: false,
+        norm: TaskNorm::Stored,
+        training: Training::Pretraining,
+    };
+
+    fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
+        Ok(context.on_features(self.clone(), &state))
+    }
+}
 
 /// Strengths to choose from, for features of unit length: six decades in steps of a half.
 fn strengths() -> Vec<f64> {
     (-8..=4).map(|half| 10f64.powf(f64::from(half) / 2.0)).collect()
 }
 
-/// Regresses each class's membership (1 or −1) on the features of a frozen network.
-#[derive(Debug, Clone)]
-pub struct Ridge {
-    embedding: Embedding,
-}
-
-impl Ridge {
-    /// On the features of `embedding`.
-    pub fn new(embedding: Embedding) -> Self {
-        Self { embedding }
-    }
-}
-
-impl Adapt for Ridge {
-    fn adapt(&self, support: &Batch, _seed: u64) -> Result<Box<dyn Classifier>> {
-        let (features, task) = self.embedding.support(&support.inputs)?;
-        let (rows, scale) = unit_scale(&features)?;
+impl FeatureHead for Ridge {
+    fn fit(&self, features: &Tensor, support: &Batch, task: TaskEmbedding, _seed: u64) -> Result<Box<dyn Classifier>> {
+        let (rows, scale) = unit_scale(features)?;
         let fitted = Solutions::new(&rows, &support.labels.to_vec1::<u32>()?, support.ways)?;
         let (weight, bias) = fitted.head(fitted.best(&strengths())?)?;
         Ok(Box::new(LinearOnFeatures::new(task, (weight / scale)?, bias)))
-    }
-
-    fn transductive(&self) -> bool {
-        self.embedding.norm().transductive()
     }
 }
 

@@ -1,51 +1,50 @@
 //! LaplacianShot (Ziko, Dolz, Granger and Ben Ayed 2020, "Laplacian Regularized Few-Shot Learning"):
 //! queries go to the nearest prototype, while near neighbors among them are drawn to the same.
 
-use super::{OnFeatures, TransductiveClassifier, centerd};
+use super::{AllQueries, TransductiveHead, centered};
 use candle_core::{Device, Tensor};
-use taper_learn::heads::{Embedding, class_means, squared_distances};
-use taper_learn::{Kind, Method, Result, Setting, TaskNorm, Training};
-use taper_ops::log_softmax;
-
-/// LaplacianShot in the registry.
-pub const LAPLACIAN_SHOT: Method = Method {
-    name: "laplacian-shot",
-    title: "LaplacianShot",
-    kind: Kind::Transfer,
-    paper: "Ziko et al. 2020",
-    transductive: true,
-    norm: TaskNorm::Stored,
-    settings: &[
-        Setting { name: "smoothness", default: 0.5, about: "weight λ of agreement among neighbours" },
-        Setting { name: "neighbours", default: 3.0, about: "neighbors a query agrees with" },
-    ],
-    training: Training::Pretraining,
-    learner: |setup, state| {
-        let settings = &setup.settings;
-        let way = LaplacianShot { smoothness: settings.get("smoothness")?, neighbors: settings.count("neighbours")? };
-        Ok(Box::new(OnFeatures { embedding: Embedding::of(setup, state), way }))
-    },
+use taper_learn::heads::{class_means, squared_distances};
+use taper_learn::{
+    Adapt, Context, Kind, MethodInfo, Registered, Result, TaskNorm, Training, TypedMethod, method_settings,
 };
+use taper_models::State;
+use taper_ops::{log_softmax, matmul};
 
-/// Weight of agreement, and among how many.
-#[derive(Debug, Clone)]
-pub(super) struct LaplacianShot {
-    smoothness: f64,
-    neighbors: usize,
+/// LaplacianShot in a registry.
+pub const LAPLACIAN_SHOT: Registered<LaplacianShot> = Registered::new();
+
+method_settings! {
+    /// Queries go to the nearest prototype, and agree with their neighbors.
+    pub struct LaplacianShot {
+        /// Weight λ of agreement among neighbors.
+        pub smoothness: f64 = 0.5;
+        /// Neighbors that a query agrees with.
+        pub neighbors: usize = 3, also "neighbours";
+    }
 }
 
-impl Default for LaplacianShot {
-    fn default() -> Self {
-        Self { smoothness: 0.5, neighbors: 3 }
+impl TypedMethod for LaplacianShot {
+    const INFO: MethodInfo = MethodInfo {
+        name: "laplacian-shot",
+        title: "LaplacianShot",
+        kind: Kind::Transfer,
+        paper: "Ziko et al. 2020",
+        transductive: true,
+        norm: TaskNorm::Stored,
+        training: Training::Pretraining,
+    };
+
+    fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
+        Ok(context.on_features(AllQueries(self.clone()), &state))
     }
 }
 
 /// Bound updates (algorithm 1) go on until nothing moves, or this often.
 const UPDATES: usize = 20;
 
-impl TransductiveClassifier for LaplacianShot {
+impl TransductiveHead for LaplacianShot {
     fn logits(&self, support: &Tensor, labels: &Tensor, ways: usize, query: &Tensor) -> Result<Tensor> {
-        let (support, query) = centerd(support, query)?;
+        let (support, query) = centered(support, query)?;
         // section 2.2: a_q, the distances from the prototypes
         let a = squared_distances(&query, &class_means(&support, labels, ways)?)?;
         let w = self.affinity(&query)?;
@@ -53,7 +52,7 @@ impl TransductiveClassifier for LaplacianShot {
         for _ in 0..UPDATES {
             // eq. 7: y ← softmax(−a + λ W y)
             let y = log_softmax(&logits)?.exp()?;
-            logits = (a.neg()? + (w.matmul(&y)? * self.smoothness)?)?;
+            logits = (a.neg()? + (matmul(&w, &y)? * self.smoothness)?)?;
         }
         Ok(logits)
     }

@@ -2,41 +2,41 @@
 //! Few-Shot Learning"): features by a power transform, then class centers and a balanced assignment
 //! of queries to them, by turns. It supposes that the classes have equally many queries.
 
-use super::{OnFeatures, TransductiveClassifier};
+use super::{AllQueries, TransductiveHead};
 use candle_core::{D, Device, Tensor};
-use taper_learn::heads::{Embedding, squared_distances};
-use taper_learn::{Kind, Method, Result, Setting, TaskNorm, Training};
-use taper_ops::one_hot;
-
-/// PT-MAP in the registry.
-pub const PT_MAP: Method = Method {
-    name: "pt-map",
-    title: "PT-MAP",
-    kind: Kind::Transfer,
-    paper: "Hu et al. 2021",
-    transductive: true,
-    norm: TaskNorm::Stored,
-    settings: &[
-        Setting { name: "sharpness", default: 10.0, about: "how strictly queries are assigned, λ" },
-        Setting { name: "inertia", default: 0.4, about: "how far centers move at each turn, α" },
-    ],
-    training: Training::Pretraining,
-    learner: |setup, state| {
-        let way = PtMap { sharpness: setup.settings.get("sharpness")?, inertia: setup.settings.get("inertia")? };
-        Ok(Box::new(OnFeatures { embedding: Embedding::of(setup, state), way }))
-    },
+use taper_learn::heads::{squared_distances, unit_length};
+use taper_learn::{
+    Adapt, Context, Kind, MethodInfo, Registered, Result, TaskNorm, Training, TypedMethod, method_settings,
 };
+use taper_models::State;
+use taper_ops::{matmul, one_hot};
 
-/// λ and α of algorithm 1.
-#[derive(Debug, Clone)]
-pub(super) struct PtMap {
-    sharpness: f64,
-    inertia: f64,
+/// PT-MAP in a registry.
+pub const PT_MAP: Registered<PtMap> = Registered::new();
+
+method_settings! {
+    /// Class centers and a balanced assignment of queries to them, in turns.
+    pub struct PtMap {
+        /// How strictly queries are assigned, λ of algorithm 1.
+        pub sharpness: f64 = 10.0;
+        /// How far centers move at each turn, α of algorithm 1.
+        pub inertia: f64 = 0.4;
+    }
 }
 
-impl Default for PtMap {
-    fn default() -> Self {
-        Self { sharpness: 10.0, inertia: 0.4 }
+impl TypedMethod for PtMap {
+    const INFO: MethodInfo = MethodInfo {
+        name: "pt-map",
+        title: "PT-MAP",
+        kind: Kind::Transfer,
+        paper: "Hu et al. 2021",
+        transductive: true,
+        norm: TaskNorm::Stored,
+        training: Training::Pretraining,
+    };
+
+    fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
+        Ok(context.on_features(AllQueries(self.clone()), &state))
     }
 }
 
@@ -46,25 +46,23 @@ const SINKHORN: usize = 100;
 /// Eq. 3 and 4: (f + ε)^β with β = ½, rows of length one. Features are above 0, since they come
 /// from a ReLU; what is not is taken as 0.
 fn powered(features: &Tensor) -> Result<Tensor> {
-    crate::embedded::unit(&(features.relu()? + 1e-6)?.sqrt()?)
+    unit_length(&(features.relu()? + 1e-6)?.sqrt()?)
 }
 
-impl TransductiveClassifier for PtMap {
+impl TransductiveHead for PtMap {
     fn logits(&self, support: &Tensor, labels: &Tensor, ways: usize, query: &Tensor) -> Result<Tensor> {
         let (support, query) = (powered(support)?, powered(query)?);
         let mean = Tensor::cat(&[&support, &query], 0)?.mean_keepdim(0)?;
-        let (support, query) = (
-            crate::embedded::unit(&support.broadcast_sub(&mean)?)?,
-            crate::embedded::unit(&query.broadcast_sub(&mean)?)?,
-        );
+        let (support, query) =
+            (unit_length(&support.broadcast_sub(&mean)?)?, unit_length(&query.broadcast_sub(&mean)?)?);
         let known = one_hot(labels, ways, support.dtype())?;
         let members = known.t()?.contiguous()?;
         let counts = members.sum_keepdim(1)?;
-        let mut centers = members.matmul(&support)?.broadcast_div(&counts)?;
+        let mut centers = matmul(&members, &support)?.broadcast_div(&counts)?;
         for _ in 0..TURNS {
             let assigned = self.assign(&query, &centers)?.t()?.contiguous()?;
             // eq. 8 and 9: centers of the support and of what is assigned, approached by α
-            let sums = (members.matmul(&support)? + assigned.matmul(&query)?)?;
+            let sums = (matmul(&members, &support)? + matmul(&assigned, &query)?)?;
             let found = sums.broadcast_div(&(&counts + assigned.sum_keepdim(1)?)?)?;
             centers = (&centers + ((found - &centers)? * self.inertia)?)?;
         }

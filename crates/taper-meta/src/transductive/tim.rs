@@ -1,39 +1,40 @@
 //! TIM-GD (Boudiaf et al. 2020, "Transductive Information Maximization for Few-Shot Learning"):
-//! class weights are moved by gradient descent so that the support is classified right and the
+//! class weights are moved by gradient descent so that the support is classified correctly and the
 //! queries' labels carry much information about the queries.
 
-use super::{OnFeatures, TransductiveClassifier, centerd};
+use super::{AllQueries, TransductiveHead, centered};
 use candle_core::Tensor;
-use taper_learn::heads::{Embedding, class_means, squared_distances};
-use taper_learn::{Kind, Method, Optimizer, Result, Setting, TaskNorm, Training};
-use taper_models::{Leaves, Params};
+use taper_learn::heads::{class_means, squared_distances};
+use taper_learn::{
+    Adapt, Context, Kind, MethodInfo, Optimizer, Registered, Result, TaskNorm, Training, TypedMethod, method_settings,
+};
+use taper_models::{Leaves, Params, State};
 use taper_ops::{cross_entropy, log_softmax};
 
-/// TIM-GD in the registry.
-pub const TIM_GD: Method = Method {
-    name: "tim-gd",
-    title: "TIM-GD",
-    kind: Kind::Transfer,
-    paper: "Boudiaf et al. 2020",
-    transductive: true,
-    norm: TaskNorm::Stored,
-    settings: &[Setting { name: "tim-steps", default: 60.0, about: "gradient steps on the class weights" }],
-    training: Training::Pretraining,
-    learner: |setup, state| {
-        let way = Tim { steps: setup.settings.count("tim-steps")? };
-        Ok(Box::new(OnFeatures { embedding: Embedding::of(setup, state), way }))
-    },
-};
+/// TIM-GD in a registry.
+pub const TIM_GD: Registered<TimGd> = Registered::new();
 
-/// Gradient steps on the class weights.
-#[derive(Debug, Clone)]
-pub(super) struct Tim {
-    steps: usize,
+method_settings! {
+    /// Gradient steps on the class weights, with the queries' information.
+    pub struct TimGd {
+        /// Gradient steps on the class weights.
+        pub tim_steps: usize = 60;
+    }
 }
 
-impl Default for Tim {
-    fn default() -> Self {
-        Self { steps: 60 }
+impl TypedMethod for TimGd {
+    const INFO: MethodInfo = MethodInfo {
+        name: "tim-gd",
+        title: "TIM-GD",
+        kind: Kind::Transfer,
+        paper: "Boudiaf et al. 2020",
+        transductive: true,
+        norm: TaskNorm::Stored,
+        training: Training::Pretraining,
+    };
+
+    fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
+        Ok(context.on_features(AllQueries(self.clone()), &state))
     }
 }
 
@@ -50,12 +51,12 @@ fn log_probability(z: &Tensor, w: &Tensor) -> Result<Tensor> {
     Ok(log_softmax(&(squared_distances(z, w)? * (-0.5 * TEMPERATURE))?)?)
 }
 
-impl TransductiveClassifier for Tim {
+impl TransductiveHead for TimGd {
     fn logits(&self, support: &Tensor, labels: &Tensor, ways: usize, query: &Tensor) -> Result<Tensor> {
-        let (support, query) = centerd(support, query)?;
+        let (support, query) = centered(support, query)?;
         let mut w: Params = [("w".to_string(), class_means(&support, labels, ways)?)].into_iter().collect();
         let mut moments = taper_learn::OptimizerState::default();
-        for _ in 0..self.steps {
+        for _ in 0..self.tim_steps {
             let leaves = Leaves::new(&w)?;
             let params = leaves.params();
             let weights = params.get("w")?;

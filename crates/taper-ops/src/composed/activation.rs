@@ -1,4 +1,4 @@
-//! Activations. Conditions have no past: candle gives them no gradient, and stops when they want one.
+//! Activations. Conditions are detached: candle has no gradient for them, and fails if one is asked for.
 
 use candle_core::{Result, Tensor};
 
@@ -33,4 +33,11 @@ pub(crate) fn sigmoid(x: &Tensor) -> Result<Tensor> {
 
 pub(crate) fn swish(x: &Tensor) -> Result<Tensor> {
     x.mul(&sigmoid(x)?)
+}
+
+/// max(x, 0) + log(1 + exp(−|x|)): the exponential never overflows. The derivative at 0 is that of
+/// the left side, as both sides' are: ½.
+pub(crate) fn softplus(x: &Tensor) -> Result<Tensor> {
+    let e = where_at_most_zero(x, x, &x.neg()?)?.exp()?;
+    relu(x)? + e.affine(1.0, 1.0)?.log()?
 }

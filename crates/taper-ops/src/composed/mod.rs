@@ -2,19 +2,21 @@
 //!
 //! Each public function asks [`needed`] once its arguments are checked, and then calls the function
 //! of its name here. Derivatives are candle's, so only those of its operations are used whose
-//! gradients are right to any order: arithmetic, matrix products, sums, narrow, cat, reshapes,
-//! index selections, and choices on a condition without a past. Right comes before fast; sums are
+//! gradients are correct to any order: arithmetic, matrix products, sums, narrow, cat, reshapes,
+//! index selections, and choices on a detached condition. Correct comes before fast; sums are
 //! in the tensors' own type, and their order is the device's.
 
 mod activation;
 mod convolution;
+mod matmul;
 mod norm;
 mod pooling;
 mod vector;
 mod window_match;
 
-pub(crate) use activation::{add_relu, leaky_relu, relu, relu6, sigmoid, swish};
+pub(crate) use activation::{add_relu, leaky_relu, relu, relu6, sigmoid, softplus, swish};
 pub(crate) use convolution::{conv2d, frozen_convolution};
+pub(crate) use matmul::matmul;
 pub(crate) use norm::{batch_norm_by_batch, batch_statistics, conv_norm, scale_shift};
 pub(crate) use pooling::{avg_pool2d, max_pool2d};
 pub(crate) use vector::{dot, over_root, weighted_square, weighted_sum};
@@ -22,7 +24,7 @@ pub(crate) use window_match::window_match;
 
 use candle_core::{Device, Result, Tensor};
 
-/// Does an operation on `x` have no kernel where `x` lives?
+/// Returns `true` if operations have no kernels on the device of `x`.
 pub(crate) fn needed(x: &Tensor) -> bool {
     !x.device().is_cpu() || forced()
 }

@@ -1,11 +1,11 @@
 //! Pooling, cell by cell of the window.
 
-use super::{cells, every, padded};
+use super::cells;
 use crate::Window;
 use candle_core::{Result, Tensor};
 
-/// Cells are compared in their order; beyond the image the nearest one stands in, which is there to
-/// be compared already and wins nothing.
+/// Cells are compared in their order. Beyond the image the nearest cell stands in, which is compared
+/// anyway, so it changes nothing.
 pub(crate) fn max_pool2d(x: &Tensor, window: Window) -> Result<Tensor> {
     let (n, h, w, c) = x.dims4()?;
     let (oh, ow) = window.output(h, w, "max pooling")?;
@@ -16,9 +16,10 @@ pub(crate) fn max_pool2d(x: &Tensor, window: Window) -> Result<Tensor> {
         let cell = |at: usize| (at * window.stride + tap).saturating_sub(window.padding).min(size - 1);
         (0..count).map(|at| cell(at) as u32).collect()
     };
-    let under = |tap: usize| cells(x, inside(tap / window.kernel, oh, h), inside(tap % window.kernel, ow, w));
-    let mut most = under(0)?;
-    for tap in 1..window.kernel * window.kernel {
+    let taps = taps(window, (h, oh), (w, ow));
+    let under = |(row, column): (usize, usize)| cells(x, inside(row, oh, h), inside(column, ow, w));
+    let mut most = under(taps[0])?;
+    for &tap in &taps[1..] {
         let other = under(tap)?;
         let value = other.detach();
         let larger = value.gt(&most.detach())?;
@@ -35,10 +36,26 @@ pub(crate) fn avg_pool2d(x: &Tensor, window: Window) -> Result<Tensor> {
     if x.elem_count() == 0 {
         return Ok(sum);
     }
-    let (x, taps) = (padded(x, window.padding)?, window.kernel * window.kernel);
-    for tap in 0..taps {
-        let rows = every(tap / window.kernel, window.stride, oh);
-        sum = (sum + cells(&x, rows, every(tap % window.kernel, window.stride, ow))?)?;
+    // beyond the image, one row and one column of zeros
+    let outside = |at: usize, tap: usize, size: usize| {
+        (at * window.stride + tap).checked_sub(window.padding).filter(|&cell| cell < size).unwrap_or(size) as u32
+    };
+    let x = x.pad_with_zeros(1, 0, 1)?.pad_with_zeros(2, 0, 1)?;
+    for (row, column) in taps(window, (h, oh), (w, ow)) {
+        let rows = (0..oh).map(|at| outside(at, row, h)).collect();
+        let columns = (0..ow).map(|at| outside(at, column, w)).collect();
+        sum = (sum + cells(&x, rows, columns)?)?;
     }
-    sum.affine(1.0 / taps as f64, 0.0)
+    let kernel = window.kernel as f64;
+    sum.affine(1.0 / (kernel * kernel), 0.0)
+}
+
+/// The window's cells, row by row, that lie on the image in at least one place of the window.
+fn taps(window: Window, (h, oh): (usize, usize), (w, ow): (usize, usize)) -> Vec<(usize, usize)> {
+    let meeting = |size: usize, outputs: usize| {
+        let last = outputs.saturating_sub(1) * window.stride.min(size + 2 * window.padding);
+        window.padding.saturating_sub(last)..window.kernel.min(window.padding + size)
+    };
+    let columns = meeting(w, ow);
+    meeting(h, oh).flat_map(|row| columns.clone().map(move |column| (row, column))).collect()
 }

@@ -14,7 +14,7 @@ pub(crate) fn window_match(one: &Tensor, other: &Tensor, window: &Tensor, side: 
     let alike = (0..span * span).map(|cell| {
         let theirs = around.narrow(1, cell / span, side)?.narrow(2, cell % span, side)?;
         let theirs = theirs.contiguous()?.reshape((n, places, d))?.permute((1, 2, 0))?.contiguous()?;
-        mine.matmul(&theirs)?.broadcast_add(&window.get(cell)?)
+        crate::matmul(&mine, &theirs)?.broadcast_add(&window.get(cell)?)
     });
     let alike = Tensor::stack(&alike.collect::<Result<Vec<_>>>()?, 3)?;
     let most = alike.max_keepdim(D::Minus1)?.detach();

@@ -14,7 +14,7 @@ use crate::kernels::winograd::{self, Algorithm, Tiling};
 use crate::packs::{Packs, Use};
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Weights in the order in which one kernel reads them.
 pub(crate) enum Kernel {
@@ -44,7 +44,7 @@ pub(crate) fn input_gradient(
     packed(packs, of, || Kernel::back(set, g, weight)).run_back(g, y)
 }
 
-/// The kernel of a use, kept where its weights are shared.
+/// The kernel of a use, stored if its weights are shared.
 fn packed(packs: Option<&Packs>, of: Use, pack: impl FnOnce() -> Kernel) -> Arc<Kernel> {
     match packs {
         Some(packs) => packs.kernel(of, pack),
@@ -52,20 +52,52 @@ fn packed(packs: Option<&Packs>, of: Use, pack: impl FnOnce() -> Kernel) -> Arc<
     }
 }
 
+/// Weights that stay as they are, with a kernel for each size of images that comes: which one runs
+/// depends on the images at hand only, as in [`forward`].
+pub(crate) struct Kernels {
+    /// For sizes that Winograd's algorithms do not pay for, and what the others are made from.
+    plain: Kernel,
+    /// Made when the first images come that need them.
+    two: OnceLock<Kernel>,
+    four: OnceLock<Kernel>,
+}
+
+impl Kernels {
+    pub(crate) fn new(set: InstructionSet, g: &Geometry, weight: &[f32]) -> Self {
+        Self { plain: Kernel::plain(set, g, weight), two: OnceLock::new(), four: OnceLock::new() }
+    }
+
+    /// The kernel that convolves images of that size fastest.
+    pub(crate) fn of(&self, g: &Geometry) -> &Kernel {
+        let (Some(algorithm), Kernel::Direct(packed)) = (algorithm(g), &self.plain) else { return &self.plain };
+        let kernel = match algorithm {
+            Algorithm::Two => &self.two,
+            Algorithm::Four => &self.four,
+        };
+        kernel.get_or_init(|| Kernel::Winograd(algorithm, winograd::transform_weights(algorithm, packed, false)))
+    }
+}
+
 impl Kernel {
     /// The kernel that convolves such images fastest, with its weights.
     pub(crate) fn forward(set: InstructionSet, g: &Geometry, weight: &[f32]) -> Self {
+        match (algorithm(g), Self::plain(set, g, weight)) {
+            (Some(algorithm), Self::Direct(packed)) => {
+                Self::Winograd(algorithm, winograd::transform_weights(algorithm, &packed, false))
+            }
+            (_, plain) => plain,
+        }
+    }
+
+    /// The kernel that convolves images of any size.
+    fn plain(set: InstructionSet, g: &Geometry, weight: &[f32]) -> Self {
         if depthwise(g) {
             return Self::Depthwise(set, depthwise::transposed(weight, g.c));
         }
         let (inputs, outputs, taps) = (g.group_inputs(), g.group_outputs(), g.taps());
         let strides = Strides { group: outputs * inputs * taps, input: taps, output: inputs * taps };
         let packed = Packed::new(set, weight, (g.how.groups, taps, inputs, outputs), strides);
-        match algorithm(g) {
-            Some(algorithm) => Self::Winograd(algorithm, winograd::transform_weights(algorithm, &packed, false)),
-            None if merges(g) => Self::Direct(packed.with_rows_of_taps(g.kw)),
-            None => Self::Direct(packed),
-        }
+        Self::Direct(if merges(g) { packed.with_rows_of_taps(g.kw) } else { packed })
     }
 
     /// The convolution of `x (n, h, w, c)`.
@@ -138,7 +170,7 @@ fn depthwise(g: &Geometry) -> bool {
     g.how.groups == g.c && g.c == g.o && g.c > 1
 }
 
-/// Winograd's algorithm for the output, where one pays.
+/// Winograd's algorithm for the output, if one pays.
 fn algorithm(g: &Geometry) -> Option<Algorithm> {
     Tiling::choose((g.oh, g.ow), g.c, g.o).filter(|_| takes_winograd(g))
 }
@@ -164,7 +196,7 @@ fn takes_winograd(g: &Geometry) -> bool {
     (g.kh, g.kw, g.how.stride, g.how.groups) == (3, 3, 1, 1)
 }
 
-/// Are there so few input channels that a row of the kernel's taps counts as one tap?
+/// Returns `true` if there are so few input channels that a row of the kernel's taps counts as one tap.
 fn merges(g: &Geometry) -> bool {
     g.how.groups == 1 && g.c <= 4 && g.kw > 1
 }
@@ -181,6 +213,9 @@ fn merged<'a>(g: &Geometry, x: &'a [f32]) -> (Walk, Cow<'a, [f32]>) {
         return (walk, Cow::Borrowed(x));
     }
     let mut source = vec![0.0; g.n * h * w * g.c];
+    if g.w == 0 {
+        return (walk, Cow::Owned(source));
+    }
     for (index, row) in x.chunks_exact(g.w * g.c).enumerate() {
         let start = ((index / g.h * h + index % g.h + padding) * w + padding) * g.c;
         source[start..start + row.len()].copy_from_slice(row);

@@ -17,7 +17,7 @@ use crate::packs::Packs;
 use crate::tape::Apply;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
-use geometry::Geometry;
+use geometry::{Geometry, LONGEST_SIDE};
 use std::sync::Arc;
 
 /// How a convolution moves over its input, the same in both directions.
@@ -27,14 +27,27 @@ pub struct Convolution {
     pub stride: usize,
     /// Cells of zeros on each side.
     pub padding: usize,
-    /// Channels are split into this many groups that don't see each other.
+    /// Groups that the channels are split into: outputs of a group depend on its inputs only.
     pub groups: usize,
 }
 
 impl Convolution {
-    /// Outputs along a side of `size` cells, for a kernel of `kernel` that fits.
+    /// The number of outputs along a side of `size` cells; 0 if a kernel of `kernel` cells does not fit.
+    ///
+    /// ```
+    /// let how = taper_ops::Convolution { stride: 2, padding: 1, groups: 1 };
+    /// assert_eq!((how.output(5, 3), how.output(1, 4)), (3, 0));
+    /// ```
     pub fn output(self, size: usize, kernel: usize) -> usize {
-        (size + 2 * self.padding - kernel) / self.stride + 1
+        self.side(size, kernel).map_or(0, |(_, outputs)| outputs)
+    }
+
+    /// Cells of a padded side, and its outputs; `None` if a kernel does not fit, or if the side is
+    /// too long to count.
+    pub(crate) fn side(self, size: usize, kernel: usize) -> Option<(usize, usize)> {
+        let padded = self.padding.checked_mul(2)?.checked_add(size).filter(|&padded| padded <= LONGEST_SIDE)?;
+        let free = padded.checked_sub(kernel).filter(|_| kernel > 0)?;
+        Some((padded, free.checked_div(self.stride)? + 1))
     }
 }
 
@@ -47,7 +60,19 @@ impl Default for Convolution {
 /// Cross-correlation, as every network library calls convolution: `x (n, h, w, c)` with
 /// `weight (o, c / groups, kh, kw)` gives `(n, oh, ow, o)`.
 ///
-/// Errs, naming both shapes, when they don't fit.
+/// # Errors
+/// Returns an error if the shapes do not fit, if the result would not fit in memory, or if the type
+/// is neither f32 nor f64.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use taper_ops::{Convolution, conv2d};
+/// let images = Tensor::ones((1, 5, 5, 3), DType::F32, &Device::Cpu)?;
+/// let weight = Tensor::ones((8, 3, 3, 3), DType::F32, &Device::Cpu)?;
+/// let y = conv2d(&images, &weight, Convolution { padding: 1, ..Convolution::default() })?;
+/// assert_eq!(y.dims(), [1, 5, 5, 8]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn conv2d(x: &Tensor, weight: &Tensor, convolution: Convolution) -> Result<Tensor> {
     float(x.dtype(), "convolution")?;
     Geometry::new(x.dims(), weight.dims(), convolution)?;
@@ -58,13 +83,27 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, convolution: Convolution) -> Result<T
     x.contiguous()?.apply2(&weight.contiguous()?, Forward { how: convolution, packs })
 }
 
-/// `x (n, d)` through `weight (o, d)` and `bias (o)`, torch's layout: `(n, o)`.
+/// `x (n, d)` times `weight (o, d)`, plus `bias (o)`, in PyTorch's layout: `(n, o)`.
+///
+/// # Errors
+/// Returns an error if the shapes do not fit, or if the type is neither f32 nor f64.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// let (x, weight) = (Tensor::new(&[[1f32, 2.0]], &Device::Cpu)?, Tensor::new(&[[3f32, 4.0]], &Device::Cpu)?);
+/// let y = taper_ops::linear(&x, &weight, &Tensor::new(&[0.5f32], &Device::Cpu)?)?;
+/// assert_eq!(y.to_vec2::<f32>()?, [[11.5]]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let ((n, d), (o, width)) = (x.dims2()?, weight.dims2()?);
+    if d == 0 && d == width && bias.dims() == [o] {
+        return bias.broadcast_as((n, o))?.contiguous();
+    }
     if d != width || bias.dims() != [o] {
         bail!("linear: inputs {:?} do not fit weight {:?} and bias {:?}", x.dims(), weight.dims(), bias.dims());
     }
-    // a convolution of images of one pixel: for a few rows faster than candle's matrix product
+    // A convolution of images of one pixel: for a few rows faster than a matrix product.
     let y = conv2d(&x.reshape((n, 1, 1, d))?, &weight.reshape((o, d, 1, 1))?, Convolution::default())?;
     crate::add_per_channel(&y.reshape((n, o))?, bias)
 }

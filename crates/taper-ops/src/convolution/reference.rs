@@ -2,6 +2,7 @@
 //! `gemm` crate. Simple rather than fast: the tests' reference.
 
 use super::geometry::Geometry;
+use crate::kernels::product::{Matrix, product};
 use crate::threads::for_each_chunk;
 
 /// Weights `(o, i, kh, kw)` as one matrix a group, `(kh·kw·i, o/groups)` row-major, patches' order.
@@ -34,64 +35,6 @@ fn unpack(packed: &[f64], g: &Geometry) -> Vec<f64> {
         }
     }
     weight
-}
-
-/// A matrix view into a slice: rows, columns, and the distance between neighbors in each.
-#[derive(Clone, Copy)]
-struct View {
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-    column_stride: usize,
-}
-
-impl View {
-    fn row_major(rows: usize, columns: usize, row_stride: usize) -> Self {
-        Self { rows, columns, row_stride, column_stride: 1 }
-    }
-
-    fn transposed(self) -> Self {
-        Self { rows: self.columns, columns: self.rows, row_stride: self.column_stride, column_stride: self.row_stride }
-    }
-
-    fn end(&self) -> usize {
-        if self.rows == 0 || self.columns == 0 {
-            return 0;
-        }
-        (self.rows - 1) * self.row_stride + (self.columns - 1) * self.column_stride + 1
-    }
-}
-
-/// `out = a · b`, or `out += a · b`; each view is checked against its slice.
-#[allow(unsafe_code)]
-fn multiply(out: &mut [f64], vo: View, a: &[f64], va: View, b: &[f64], vb: View, accumulate: bool) {
-    assert!(va.columns == vb.rows && vo.rows == va.rows && vo.columns == vb.columns, "matrix product of wrong sizes");
-    assert!(vo.end() <= out.len() && va.end() <= a.len() && vb.end() <= b.len(), "matrix view outside its slice");
-    // SAFETY: the three views lie inside their slices (just checked), and `out` is borrowed
-    // mutably, so it overlaps neither operand.
-    unsafe {
-        gemm::gemm(
-            vo.rows,
-            vo.columns,
-            va.columns,
-            out.as_mut_ptr(),
-            vo.column_stride as isize,
-            vo.row_stride as isize,
-            accumulate,
-            a.as_ptr(),
-            va.column_stride as isize,
-            va.row_stride as isize,
-            b.as_ptr(),
-            vb.column_stride as isize,
-            vb.row_stride as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
 }
 
 /// Fills `patches (oh·ow, patch)` from one image for one group.
@@ -134,8 +77,8 @@ pub(super) fn forward(g: &Geometry, x: &[f64], weight: &[f64]) -> Vec<f64> {
         for group in 0..g.how.groups {
             gather(image, g, group, &mut patches);
             let weights = &packed[group * size * outputs..(group + 1) * size * outputs];
-            let (a, b) = (View::row_major(pixels, size, size), View::row_major(size, outputs, outputs));
-            multiply(&mut y[group * outputs..], View::row_major(pixels, outputs, g.o), &patches, a, weights, b, false);
+            let (a, b) = (Matrix::new(&patches, size), Matrix::new(weights, outputs));
+            product(&mut y[group * outputs..], g.o, [pixels, outputs, size], a, b, false);
         }
     });
     y
@@ -152,8 +95,8 @@ pub(super) fn input_gradient(g: &Geometry, y: &[f64], weight: &[f64]) -> Vec<f64
         let (size, outputs) = (g.patch(), g.group_outputs());
         for group in 0..g.how.groups {
             let weights = &packed[group * size * outputs..(group + 1) * size * outputs];
-            let (a, b) = (View::row_major(pixels, outputs, g.o), View::row_major(size, outputs, outputs).transposed());
-            multiply(&mut patches, View::row_major(pixels, size, size), &y[group * outputs..], a, weights, b, false);
+            let (a, b) = (Matrix::new(&y[group * outputs..], g.o), Matrix::new(weights, outputs).transposed());
+            product(&mut patches, size, [pixels, size, outputs], a, b, false);
             scatter(&patches, g, group, x);
         }
     });
@@ -170,9 +113,9 @@ pub(super) fn weight_gradient(g: &Geometry, x: &[f64], y: &[f64]) -> Vec<f64> {
         let y = &y[index * pixels * g.o..(index + 1) * pixels * g.o];
         for group in 0..g.how.groups {
             gather(image, g, group, &mut patches);
-            let (a, b) = (View::row_major(pixels, size, size).transposed(), View::row_major(pixels, outputs, g.o));
+            let (a, b) = (Matrix::new(&patches, size).transposed(), Matrix::new(&y[group * outputs..], g.o));
             let out = &mut sum[group * size * outputs..(group + 1) * size * outputs];
-            multiply(out, View::row_major(size, outputs, outputs), &patches, a, &y[group * outputs..], b, true);
+            product(out, outputs, [size, outputs, pixels], a, b, true);
         }
     }
     unpack(&sum, g)

@@ -5,32 +5,35 @@
 
 #![allow(unsafe_code)]
 
-use super::buffer::written;
+use super::buffer::{Unwritten, Written, in_chunks, write_rows};
 use super::simd::{InstructionSet, vectorized};
 use crate::element::Element;
 use crate::threads::for_each_chunk;
-use std::mem::MaybeUninit;
 
-/// Values in a chunk: small enough to stay in the nearer caches.
+/// Values in a chunk: few enough to stay in the nearer caches.
 const CHUNK: usize = 16_384;
 
-fn rows_a_chunk(c: usize) -> usize {
-    (CHUNK / c).max(16)
+/// How many rows are summed at a time, which the last bits of a sum depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowsPerChunk {
+    /// As many as stay in the nearer caches.
+    ByChannels,
+    /// So many, whatever the number of channels: for channels that are images, whose bits must not
+    /// depend on how many there are.
+    Fixed(usize),
+}
+
+impl RowsPerChunk {
+    fn of(self, c: usize) -> usize {
+        match self {
+            Self::ByChannels => (CHUNK / c).max(16),
+            Self::Fixed(rows) => rows,
+        }
+    }
 }
 
 pub(crate) fn narrow<T: Element>(values: &[f64]) -> Vec<T> {
     values.iter().map(|&value| T::of(value)).collect()
-}
-
-/// Writes `len` values in chunks of whole rows; `fill` gets a chunk's place and its output.
-pub(crate) fn in_chunks<T: Element>(
-    len: usize,
-    c: usize,
-    fill: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync + Send,
-) -> Vec<T> {
-    let chunk = c * (65_536 / c).max(16);
-    // SAFETY: the chunks cover the output, and each kernel below writes all of its output.
-    unsafe { written(len, |y| for_each_chunk(y, chunk, len * 4, |index, part| fill(index * chunk, part))) }
 }
 
 /// Σ over chunks, in order, of the `width` sums that `add` makes of a range of rows.
@@ -38,9 +41,10 @@ pub(crate) fn sum_chunks<T: Element>(
     rows: usize,
     c: usize,
     width: usize,
+    step: RowsPerChunk,
     add: impl Fn(std::ops::Range<usize>, &mut [T]) + Sync + Send,
 ) -> Vec<f64> {
-    let step = rows_a_chunk(c);
+    let step = step.of(c);
     let mut parts = vec![T::ZERO; rows.div_ceil(step) * width];
     for_each_chunk(&mut parts, width, rows * c * 4, |index, part| {
         add(index * step..rows.min((index + 1) * step), part);
@@ -55,25 +59,16 @@ pub(crate) fn sum_chunks<T: Element>(
 }
 
 vectorized! {
-    fn scale_rows<T: Element>(x: &[T], scale: &[T], shift: &[T], y: &mut [MaybeUninit<T>]) {
+    fn scale_rows<T: Element>(x: &[T], scale: &[T], shift: &[T], y: Unwritten<'_, T>) -> Written {
         let c = scale.len();
-        assert!(shift.len() == c && x.len() == y.len() && x.len().is_multiple_of(c), "rows of wrong length");
-        for (x, y) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)) {
-            for k in 0..c {
-                y[k].write(x[k] * scale[k] + shift[k]);
-            }
-        }
+        let shift = &shift[..c];
+        write_rows!(y, c, [x], |k| x[k] * scale[k] + shift[k])
     }
 
-    fn normalize_rows<T: Element>(x: &[T], mean: &[T], scale: &[T], shift: &[T], y: &mut [MaybeUninit<T>]) {
+    fn normalize_rows<T: Element>(x: &[T], mean: &[T], scale: &[T], shift: &[T], y: Unwritten<'_, T>) -> Written {
         let c = scale.len();
         let (mean, shift) = (&mean[..c], &shift[..c]);
-        assert!(x.len() == y.len() && x.len().is_multiple_of(c), "rows of wrong length");
-        for (x, y) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)) {
-            for k in 0..c {
-                y[k].write((x[k] - mean[k]) * scale[k] + shift[k]);
-            }
-        }
+        write_rows!(y, c, [x], |k| (x[k] - mean[k]) * scale[k] + shift[k])
     }
 
     fn normalize_rectified_rows<T: Element>(
@@ -95,57 +90,45 @@ vectorized! {
     fn sum_masked_moments<T: Element>(x: &[T], mean: &[T], g: &[T], mask: &[u8], sums: &mut [T]) {
         let c = mean.len();
         assert!(x.len() == g.len() && x.len() == mask.len() && sums.len() == 2 * c, "rows of wrong length");
-        let (plain, centerd) = sums.split_at_mut(c);
-        let centerd = &mut centerd[..c];
+        let (plain, centered) = sums.split_at_mut(c);
+        let centered = &mut centered[..c];
         for ((x, g), mask) in x.chunks_exact(c).zip(g.chunks_exact(c)).zip(mask.chunks_exact(c)) {
             for k in 0..c {
                 let g = if mask[k] != 0 { g[k] } else { T::ZERO };
                 plain[k] += g;
-                centerd[k] += g * (x[k] - mean[k]);
+                centered[k] += g * (x[k] - mean[k]);
             }
         }
     }
 
     fn masked_mix_two_rows<T: Element>(
-        x: &[T], mean: &[T], scale: &[T], g: &[T], mask: &[u8], g_scale: &[T], shift: &[T], y: &mut [MaybeUninit<T>],
-    ) {
+        x: &[T], mean: &[T], scale: &[T], g: &[T], mask: &[u8], g_scale: &[T], shift: &[T], y: Unwritten<'_, T>,
+    ) -> Written {
         let c = scale.len();
         let (mean, g_scale, shift) = (&mean[..c], &g_scale[..c], &shift[..c]);
-        assert!(x.len() == y.len() && x.len() == g.len() && x.len() == mask.len(), "rows of wrong length");
-        let inputs = x.chunks_exact(c).zip(g.chunks_exact(c)).zip(mask.chunks_exact(c));
-        for (((x, g), mask), y) in inputs.zip(y.chunks_exact_mut(c)) {
-            for k in 0..c {
-                let g = if mask[k] != 0 { g[k] } else { T::ZERO };
-                y[k].write((x[k] - mean[k]) * scale[k] + g * g_scale[k] + shift[k]);
-            }
-        }
+        write_rows!(y, c, [x, g, mask], |k| {
+            let g = if mask[k] != 0 { g[k] } else { T::ZERO };
+            (x[k] - mean[k]) * scale[k] + g * g_scale[k] + shift[k]
+        })
     }
 
     fn mix_two_rows<T: Element>(
-        x: &[T], mean: &[T], scale: &[T], other: &[T], other_scale: &[T], shift: &[T], y: &mut [MaybeUninit<T>],
-    ) {
+        x: &[T], mean: &[T], scale: &[T], other: &[T], other_scale: &[T], shift: &[T], y: Unwritten<'_, T>,
+    ) -> Written {
         let c = scale.len();
         let (mean, other_scale, shift) = (&mean[..c], &other_scale[..c], &shift[..c]);
-        assert!(x.len() == y.len() && x.len() == other.len() && x.len().is_multiple_of(c), "rows of wrong length");
-        for ((x, other), y) in x.chunks_exact(c).zip(other.chunks_exact(c)).zip(y.chunks_exact_mut(c)) {
-            for k in 0..c {
-                y[k].write((x[k] - mean[k]) * scale[k] + other[k] * other_scale[k] + shift[k]);
-            }
-        }
+        write_rows!(y, c, [x, other], |k| (x[k] - mean[k]) * scale[k] + other[k] * other_scale[k] + shift[k])
     }
 
     fn mix_three_rows<T: Element>(
         x: &[T], mean: &[T], scale: &[T], a: &[T], a_scale: &[T], b: &[T], b_scale: &[T], shift: &[T],
-        y: &mut [MaybeUninit<T>],
-    ) {
+        y: Unwritten<'_, T>,
+    ) -> Written {
         let c = scale.len();
         let (mean, a_scale, b_scale, shift) = (&mean[..c], &a_scale[..c], &b_scale[..c], &shift[..c]);
-        assert!(x.len() == y.len() && x.len() == a.len() && x.len() == b.len() && x.len().is_multiple_of(c), "rows of wrong length");
-        for (((x, a), b), y) in x.chunks_exact(c).zip(a.chunks_exact(c)).zip(b.chunks_exact(c)).zip(y.chunks_exact_mut(c)) {
-            for k in 0..c {
-                y[k].write((x[k] - mean[k]) * scale[k] + a[k] * a_scale[k] + b[k] * b_scale[k] + shift[k]);
-            }
-        }
+        write_rows!(y, c, [x, a, b], |k| {
+            (x[k] - mean[k]) * scale[k] + a[k] * a_scale[k] + b[k] * b_scale[k] + shift[k]
+        })
     }
 
     fn sum_rows<T: Element>(x: &[T], sums: &mut [T]) {
@@ -206,12 +189,12 @@ vectorized! {
     fn sum_moments<T: Element>(x: &[T], mean: &[T], g: &[T], sums: &mut [T]) {
         let c = mean.len();
         assert!(x.len() == g.len() && sums.len() == 2 * c, "rows of wrong length");
-        let (plain, centerd) = sums.split_at_mut(c);
+        let (plain, centered) = sums.split_at_mut(c);
         let (xs, gs) = (x.chunks_exact(2 * c), g.chunks_exact(2 * c));
         for (x, g) in xs.remainder().chunks_exact(c).zip(gs.remainder().chunks_exact(c)) {
             for k in 0..c {
                 plain[k] += g[k];
-                centerd[k] += g[k] * (x[k] - mean[k]);
+                centered[k] += g[k] * (x[k] - mean[k]);
             }
         }
         for (x, g) in xs.zip(gs) {
@@ -219,7 +202,7 @@ vectorized! {
             let (p, q, r, s) = (&p[..c], &q[..c], &r[..c], &s[..c]);
             for k in 0..c {
                 plain[k] += r[k] + s[k];
-                centerd[k] += r[k] * (p[k] - mean[k]) + s[k] * (q[k] - mean[k]);
+                centered[k] += r[k] * (p[k] - mean[k]) + s[k] * (q[k] - mean[k]);
             }
         }
     }
@@ -279,7 +262,7 @@ pub(crate) fn mix_two<T: Element>(
     let (mean, scale, a_scale, shift) = (narrow(mean), narrow(scale), narrow(a_scale), narrow(shift));
     in_chunks(x.len(), scale.len(), |at, y| {
         let here = at..at + y.len();
-        mix_two_rows(set, &x[here.clone()], &mean, &scale, &a[here], &a_scale, &shift, y);
+        mix_two_rows(set, &x[here.clone()], &mean, &scale, &a[here], &a_scale, &shift, y)
     })
 }
 
@@ -316,7 +299,7 @@ pub(crate) fn masked_mix_two<T: Element>(
     in_chunks(x.len(), scale.len(), |at, y| {
         let here = at..at + y.len();
         let (x, g, mask) = (&x[here.clone()], &g[here.clone()], &mask[here]);
-        masked_mix_two_rows(set, x, &mean, &scale, g, mask, &g_scale, &shift, y);
+        masked_mix_two_rows(set, x, &mean, &scale, g, mask, &g_scale, &shift, y)
     })
 }
 
@@ -324,7 +307,7 @@ pub(crate) fn masked_mix_two<T: Element>(
 pub(crate) fn masked_moments<T: Element>(set: InstructionSet, x: &[T], mean: &[f64], g: &[T], mask: &[u8]) -> Vec<f64> {
     let c = mean.len();
     let mean = narrow(mean);
-    sum_chunks(x.len() / c, c, 2 * c, |rows, sums| {
+    sum_chunks(x.len() / c, c, 2 * c, RowsPerChunk::ByChannels, |rows, sums| {
         let here = rows.start * c..rows.end * c;
         sum_masked_moments(set, &x[here.clone()], &mean, &g[here.clone()], &mask[here], sums);
     })
@@ -344,38 +327,45 @@ pub(crate) fn mix_three<T: Element>(
     in_chunks(x.len(), scale.len(), |at, y| {
         let here = at..at + y.len();
         let (x, a, b) = (&x[here.clone()], &a[here.clone()], &b[here]);
-        mix_three_rows(set, x, &mean, &scale, a, &a_scale, b, &b_scale, &shift, y);
+        mix_three_rows(set, x, &mean, &scale, a, &a_scale, b, &b_scale, &shift, y)
     })
 }
 
 /// Σ x, by channel.
-pub(crate) fn sum<T: Element>(set: InstructionSet, x: &[T], c: usize) -> Vec<f64> {
-    sum_chunks(x.len() / c, c, c, |rows, sums| sum_rows(set, &x[rows.start * c..rows.end * c], sums))
+pub(crate) fn sum<T: Element>(set: InstructionSet, x: &[T], c: usize, step: RowsPerChunk) -> Vec<f64> {
+    sum_chunks(x.len() / c, c, c, step, |rows, sums| sum_rows(set, &x[rows.start * c..rows.end * c], sums))
 }
 
 /// Σ x · y, by channel.
-pub(crate) fn dot<T: Element>(set: InstructionSet, x: &[T], y: &[T], c: usize) -> Vec<f64> {
-    sum_chunks(x.len() / c, c, c, |rows, sums| {
+pub(crate) fn dot<T: Element>(set: InstructionSet, x: &[T], y: &[T], c: usize, step: RowsPerChunk) -> Vec<f64> {
+    sum_chunks(x.len() / c, c, c, step, |rows, sums| {
         let here = rows.start * c..rows.end * c;
         sum_products(set, &x[here.clone()], &y[here], sums);
     })
 }
 
 /// Σ g and Σ g · (x − mean), by channel, one after the other.
-pub(crate) fn moments<T: Element>(set: InstructionSet, x: &[T], mean: &[f64], g: &[T]) -> Vec<f64> {
+pub(crate) fn moments<T: Element>(set: InstructionSet, x: &[T], mean: &[f64], g: &[T], step: RowsPerChunk) -> Vec<f64> {
     let c = mean.len();
     let mean = narrow(mean);
-    sum_chunks(x.len() / c, c, 2 * c, |rows, sums| {
+    sum_chunks(x.len() / c, c, 2 * c, step, |rows, sums| {
         let here = rows.start * c..rows.end * c;
         sum_moments(set, &x[here.clone()], &mean, &g[here], sums);
     })
 }
 
 /// Σ g, Σ g · (x − mean), Σ v, Σ v · (x − mean) and Σ g · v, by channel, one after the other.
-pub(crate) fn pair_moments<T: Element>(set: InstructionSet, x: &[T], mean: &[f64], g: &[T], v: &[T]) -> Vec<f64> {
+pub(crate) fn pair_moments<T: Element>(
+    set: InstructionSet,
+    x: &[T],
+    mean: &[f64],
+    g: &[T],
+    v: &[T],
+    step: RowsPerChunk,
+) -> Vec<f64> {
     let c = mean.len();
     let mean = narrow(mean);
-    sum_chunks(x.len() / c, c, 5 * c, |rows, sums| {
+    sum_chunks(x.len() / c, c, 5 * c, step, |rows, sums| {
         let here = rows.start * c..rows.end * c;
         sum_pair_moments(set, &x[here.clone()], &mean, &g[here.clone()], &v[here], sums);
     })
@@ -383,8 +373,13 @@ pub(crate) fn pair_moments<T: Element>(set: InstructionSet, x: &[T], mean: &[f64
 
 /// Mean and biased variance by channel: each chunk's sum and its squares about its own mean, the
 /// chunks merged (Chan, Golub and LeVeque 1983, equation 2.1).
-pub(crate) fn mean_variance<T: Element>(set: InstructionSet, x: &[T], c: usize) -> (Vec<f64>, Vec<f64>) {
-    let (rows, step) = (x.len() / c, rows_a_chunk(c));
+pub(crate) fn mean_variance<T: Element>(
+    set: InstructionSet,
+    x: &[T],
+    c: usize,
+    step: RowsPerChunk,
+) -> (Vec<f64>, Vec<f64>) {
+    let (rows, step) = (x.len() / c, step.of(c));
     let mut parts = vec![T::ZERO; rows.div_ceil(step) * 2 * c];
     for_each_chunk(&mut parts, 2 * c, rows * c * 4, |index, part| {
         let x = &x[index * step * c..rows.min((index + 1) * step) * c];
@@ -418,6 +413,8 @@ mod tests {
     use crate::test_support::{near, numbers};
     use proptest::prelude::*;
 
+    const BY: RowsPerChunk = RowsPerChunk::ByChannels;
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
@@ -426,14 +423,14 @@ mod tests {
             let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
             let (wx, wg, wv) = (wide(&x), wide(&g), wide(&v));
             let scale = wide(&numbers("scale", c));
-            let (mean, variance) = mean_variance(InstructionSet::Portable, &wx, c);
+            let (mean, variance) = mean_variance(InstructionSet::Portable, &wx, c, BY);
             for k in 0..c {
                 let column: Vec<f64> = wx[k..].iter().step_by(c).copied().collect();
                 let right = column.iter().sum::<f64>() / rows as f64;
                 let spread = column.iter().map(|x| (x - right) * (x - right)).sum::<f64>() / rows as f64;
                 prop_assert!((right - mean[k]).abs() < 1e-12 && (spread - variance[k]).abs() < 1e-12);
             }
-            let right = pair_moments(InstructionSet::Portable, &wx, &mean, &wg, &wv);
+            let right = pair_moments(InstructionSet::Portable, &wx, &mean, &wg, &wv, BY);
             let mixed = mix_three(InstructionSet::Portable, (&wx, &scale), &mean, (&wg, &mean), (&wv, &scale), &scale);
             for (i, &ours) in mixed.iter().enumerate() {
                 let k = i % c;
@@ -441,13 +438,13 @@ mod tests {
                 prop_assert!((right - ours).abs() < 1e-12);
             }
             for set in InstructionSet::here() {
-                let (m, s) = mean_variance(set, &x, c);
+                let (m, s) = mean_variance(set, &x, c, BY);
                 near(&m, &mean, 1e-5);
                 near(&s, &variance, 1e-5);
-                near(&sum(set, &g, c), &right[..c], 1e-5);
-                near(&dot(set, &g, &v, c), &right[4 * c..], 1e-5);
-                near(&moments(set, &x, &mean, &g), &right[..2 * c], 1e-5);
-                near(&pair_moments(set, &x, &mean, &g, &v), &right, 1e-5);
+                near(&sum(set, &g, c, BY), &right[..c], 1e-5);
+                near(&dot(set, &g, &v, c, BY), &right[4 * c..], 1e-5);
+                near(&moments(set, &x, &mean, &g, BY), &right[..2 * c], 1e-5);
+                near(&pair_moments(set, &x, &mean, &g, &v, BY), &right, 1e-5);
                 near(&mix_three(set, (&x, &scale), &mean, (&g, &mean), (&v, &scale), &scale), &mixed, 1e-5);
                 let two = mix_two(InstructionSet::Portable, (&wx, &scale), &mean, (&wg, &mean), &scale);
                 near(&mix_two(set, (&x, &scale), &mean, (&g, &mean), &scale), &two, 1e-5);
@@ -458,17 +455,20 @@ mod tests {
     }
 
     #[test]
-    fn sums_have_the_same_bits_on_one_and_two_threads() {
+    fn sums_have_the_same_bits_on_any_number_of_threads() {
         let x = numbers("x", 40_000 * 24);
-        let run = |threads| crate::in_pool(threads, || mean_variance(InstructionSet::best(), &x, 24)).unwrap();
-        assert_eq!(run(1), run(2));
+        let run = |threads| crate::in_pool(threads, || mean_variance(InstructionSet::best(), &x, 24, BY)).unwrap();
+        let alone = run(1);
+        for threads in [2, 3, 8] {
+            assert_eq!(run(threads), alone);
+        }
     }
 
     #[test]
     fn the_variance_survives_a_mean_far_from_zero() {
         let x: Vec<f32> = numbers("x", 5_000 * 3).iter().map(|x| x + 1_000.0).collect();
         let wide: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
-        let (_, right) = mean_variance(InstructionSet::Portable, &wide, 3);
-        near(&mean_variance(InstructionSet::best(), &x, 3).1, &right, 1e-4);
+        let (_, right) = mean_variance(InstructionSet::Portable, &wide, 3, BY);
+        near(&mean_variance(InstructionSet::best(), &x, 3, BY).1, &right, 1e-4);
     }
 }

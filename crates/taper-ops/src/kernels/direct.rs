@@ -31,13 +31,13 @@ struct Line {
 }
 
 impl Axis {
-    /// Of a convolution that takes `source` cells to `output`.
+    /// The axis of a convolution that takes `source` cells to `output`.
     pub(crate) fn forward(source: usize, output: usize, kernel: usize, stride: usize, padding: usize) -> Self {
         let taps = (0..kernel).map(|tap| (tap, tap as isize - padding as isize)).collect();
         Self { output, source, kernel, step_in: stride, step_out: 1, lines: vec![Line { phase: 0, taps }] }
     }
 
-    /// Of that convolution's input gradient, which takes `source` cells back to `output`.
+    /// The axis of that convolution's input gradient, which takes `source` cells back to `output`.
     pub(crate) fn adjoint(source: usize, output: usize, kernel: usize, stride: usize, padding: usize) -> Self {
         let line = |phase: usize| {
             let shift = |tap: usize| (phase + padding) as isize - tap as isize;
@@ -45,7 +45,14 @@ impl Axis {
             let taps = (0..kernel).filter(meets).map(|tap| (tap, shift(tap).div_euclid(stride as isize))).collect();
             Line { phase, taps }
         };
-        Self { output, source, kernel, step_in: 1, step_out: stride, lines: (0..stride).map(line).collect() }
+        Self {
+            output,
+            source,
+            kernel,
+            step_in: 1,
+            step_out: stride,
+            lines: (0..stride.min(output)).map(line).collect(),
+        }
     }
 
     /// Outputs of a line among `0..output`.
@@ -106,7 +113,7 @@ const SUMS: usize = 8;
 const SUM_VALUES: usize = 4 << 20;
 
 impl Walk {
-    /// Is each source pixel the one source of the same output pixel?
+    /// Returns `true` if each source pixel is the only source of the same output pixel.
     fn pointwise(&self) -> bool {
         let plain = |axis: &Axis| {
             axis.step_in == 1
@@ -186,7 +193,7 @@ impl Walk {
     }
 }
 
-/// What a walk computes with.
+/// What a walk reads.
 #[derive(Clone, Copy)]
 pub(crate) struct Operands<'a> {
     /// The source images.
@@ -288,7 +295,7 @@ fn block(
 /// gradients `(images, rows, columns, outputs of all groups)`.
 ///
 /// Pixels are summed in a few ranges, each range in its order and the ranges in theirs: how many
-/// there are depends on the sizes alone, and so do the bits. Within a range all taps take their
+/// there are depends on the sizes only, and so do the bits. Within a range all taps take their
 /// sums of a few pixels before the next pixels come, whose gradients stay in the nearer caches.
 pub(crate) fn weight_gradient(
     set: InstructionSet,

@@ -7,7 +7,7 @@
 /// # Safety
 /// Every function needs the instructions that the type stands for, and must be inlined into a
 /// function compiled for them. Loads and stores touch [`Lanes::WIDTH`] values at the address, or
-/// the first `count` of them alone.
+/// only the first `count` of them.
 pub(crate) trait Lanes: Copy {
     /// Values in a vector.
     const WIDTH: usize;

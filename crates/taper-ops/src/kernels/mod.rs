@@ -1,6 +1,6 @@
 //! The arithmetic itself, on slices: nothing here knows tensors or gradients.
 //!
-//! How unsafe code is kept right: every kernel is behind a safe function that checks sizes with
+//! How unsafe code is checked: every kernel is behind a safe function that checks sizes with
 //! `assert!` in every build; rows that a kernel reads through addresses are checked against their
 //! slice when they are listed ([`tile::List`]), and what it writes is a borrowed slice of checked
 //! length. Outputs are not zeroed first ([`buffer::written`]); with debug assertions, as in
@@ -13,6 +13,7 @@ pub(crate) mod direct;
 pub(crate) mod lanes;
 pub(crate) mod pack;
 pub(crate) mod pool;
+pub(crate) mod product;
 pub(crate) mod simd;
 pub(crate) mod tile;
 pub(crate) mod transpose;

@@ -36,7 +36,7 @@ pub(crate) fn padded(set: InstructionSet, channels: usize) -> usize {
 pub(crate) enum Rows<'a> {
     /// `taps` lists of `pixels` addresses, each checked against its slice when it was listed.
     Listed(List<'a>),
-    /// One row a pixel, `stride` apart.
+    /// One row per pixel, `stride` apart.
     Strided { values: &'a [f32], stride: usize, width: usize },
 }
 
@@ -80,7 +80,7 @@ impl Rows<'_> {
         }
     }
 
-    /// Are there `taps` rows for each of `pixels` pixels?
+    /// Returns `true` if there are `taps` rows for each of `pixels` pixels.
     fn cover(&self, taps: usize, pixels: usize) -> bool {
         match self {
             Self::Listed(list) => list.addresses.len() == taps * pixels,
@@ -119,14 +119,14 @@ impl Source {
     }
 }
 
-/// What follows a sum on its way to memory.
+/// What is added to a sum before it is stored.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Finish<'a> {
-    /// Added to each pixel: one value a channel of the whole output.
+    /// Added to each pixel: one value per channel of the whole output.
     pub(crate) bias: Option<&'a [f32]>,
     /// Added elementwise: another output of the same shape.
     pub(crate) residual: Option<&'a [f32]>,
-    /// Negative values become 0?
+    /// Whether negative values become 0.
     pub(crate) relu: bool,
 }
 
@@ -148,9 +148,9 @@ pub(crate) struct Product<'a> {
     pub(crate) offsets: &'a [usize],
     /// Output channels, at most `columns` and less than a vector below it.
     pub(crate) channels: usize,
-    /// Add to what is there?
+    /// Whether the sums are added to what is there.
     pub(crate) add: bool,
-    /// What follows the last sum.
+    /// What is added to the last sum.
     pub(crate) finish: Option<Finish<'a>>,
     /// The first channel, for the finish's bias.
     pub(crate) first_channel: usize,
@@ -228,7 +228,7 @@ struct Job<'a> {
 
 /// `sums(i, ·) = Σ over p of row(p)[first + i] · gradient(p, ·)`.
 pub(crate) struct Outer<'a> {
-    /// One row a pixel.
+    /// One row per pixel.
     pub(crate) rows: &'a Rows<'a>,
     /// The part of each row that has sums.
     pub(crate) inputs: Range<usize>,
@@ -240,7 +240,7 @@ pub(crate) struct Outer<'a> {
     pub(crate) pixels: usize,
     /// Output channels, one block at most.
     pub(crate) channels: usize,
-    /// Add to what is there?
+    /// Whether the sums are added to what is there.
     pub(crate) add: bool,
 }
 
@@ -328,8 +328,9 @@ unsafe fn product_tile<L: Lanes, const P: usize, const V: usize>(job: &Job, firs
             for p in 0..P {
                 rows[p] = job.source.row(index * job.pixels + first + p).add(job.first_input);
             }
-            let mut weights = job.weights.add(tap * job.tap_size);
+            let panel = job.weights.add(tap * job.tap_size);
             for i in 0..job.inputs {
+                let weights = panel.add(i * job.columns);
                 let mut w = [L::splat(0.0); V];
                 for v in 0..V {
                     w[v] = L::load(weights.add(v * L::WIDTH));
@@ -340,7 +341,6 @@ unsafe fn product_tile<L: Lanes, const P: usize, const V: usize>(job: &Job, firs
                         sums[p][v] = sums[p][v].plus_product(x, w[v]);
                     }
                 }
-                weights = weights.add(job.columns);
             }
         }
         for p in 0..P {
@@ -375,9 +375,9 @@ unsafe fn outer_tile<L: Lanes, const I: usize, const V: usize>(job: &OuterJob, f
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [[L::splat(0.0); V]; I];
-        let mut gradient = job.gradient;
         for pixel in 0..job.pixels {
             let row = job.source.row(pixel).add(job.first + first);
+            let gradient = job.gradient.add(pixel * job.gradient_stride);
             let mut g = [L::splat(0.0); V];
             for v in 0..V {
                 g[v] = load(gradient.add(v * L::WIDTH), if v + 1 < V { L::WIDTH } else { job.last });
@@ -388,7 +388,6 @@ unsafe fn outer_tile<L: Lanes, const I: usize, const V: usize>(job: &OuterJob, f
                     sums[i][v] = sums[i][v].plus_product(x, g[v]);
                 }
             }
-            gradient = gradient.add(job.gradient_stride);
         }
         for i in 0..I {
             for v in 0..V {

@@ -83,7 +83,7 @@ mod avx512 {
             *values = unsafe { _mm512_maskz_loadu_ps(first(wide), from.add(row * stride)) };
         }
         for (values, &place) in transposed(rows).iter().zip(places).take(wide) {
-            // SAFETY: likewise.
+            // SAFETY: the caller's promise; lanes that are masked out touch no memory.
             unsafe { _mm512_mask_storeu_ps(to.add(place), first(high), *values) };
         }
     }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 #[derive(Args, Clone)]
 #[command(allow_missing_positional = true)]
-pub(crate) struct AdaptTo {
-    /// A learner: a model directory, or the --out directory of a run; without one, the learner in
-    /// the program, for line drawings
+pub(crate) struct Adapt {
+    /// A learner: a model directory, or the --out directory of a run; without one, the built-in learner
+    /// for line drawings
     pub(crate) model: Option<PathBuf>,
     /// A folder of class folders with a few images each
     #[arg(required = true)]
@@ -16,7 +16,7 @@ pub(crate) struct AdaptTo {
     /// Where to write the classifier
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// Overwrite what is in --out
+    /// Overwrite the model in --out
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]

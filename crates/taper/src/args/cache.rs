@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 #[derive(Args, Clone)]
 pub(crate) struct Cache {
-    /// Remove everything it holds; it is made again when it is needed
+    /// Remove all features; they are computed again when needed
     #[arg(long)]
     pub(crate) clear: bool,
-    /// The cache's folder [default: the user's, as of `taper train --cache`]
+    /// The cache folder [default: the user's cache, as in `taper train --cache`]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     #[command(flatten)]

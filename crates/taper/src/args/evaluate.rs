@@ -1,27 +1,31 @@
 //! Options of `taper evaluate`.
 
 use super::shared::{CommonOptions, TaskOptions, ViewsOptions, WeightOptions};
+use super::values::InputPath;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 #[derive(Args, Clone)]
 pub(crate) struct Evaluate {
-    /// A model directory, the --out directory of a run, or a weight file that says what it is
+    /// A model directory, the --out directory of a run, or a weight file that is recognized
     pub(crate) model: PathBuf,
-    /// A data set; without one, glyphs. For --protocol lake the folder or zip of its runs
-    pub(crate) data: Option<PathBuf>,
+    /// A data set; without one, glyphs. For --protocol lake, the folder or zip of its runs
+    pub(crate) data: Option<InputPath>,
     #[command(flatten)]
     pub(crate) tasks: TaskOptions,
-    /// Episodes to score a learner on: how many, or a file that --save-episodes wrote
+    /// Tasks to score a learner on: how many, or a file that --save-episodes wrote
     #[arg(long, default_value = "600")]
     pub(crate) episodes: Episodes,
-    /// Write the episodes down, images by the hash of their content
+    /// Write the tasks to a file, images by the hash of their content
     #[arg(long, value_name = "FILE")]
     pub(crate) save_episodes: Option<PathBuf>,
-    /// Test on classes that the learner was trained on, too
+    /// Score a learner on classes that it was trained on or chosen on, too
     #[arg(long)]
     pub(crate) trained_classes: bool,
+    /// Score a classifier on images that it was trained on, too
+    #[arg(long)]
+    pub(crate) trained_images: bool,
     /// Score by a published protocol instead of on drawn tasks
     #[arg(long, value_enum)]
     pub(crate) protocol: Option<Protocol>,
@@ -33,10 +37,10 @@ pub(crate) struct Evaluate {
     pub(crate) common: CommonOptions,
 }
 
-/// Which episodes.
+/// Which tasks.
 #[derive(Clone)]
 pub(crate) enum Episodes {
-    /// So many, drawn from the seed.
+    /// This many, drawn by the seed.
     Drawn(u64),
     /// Those of a manifest.
     Written(PathBuf),
@@ -47,16 +51,16 @@ impl FromStr for Episodes {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse() {
-            Ok(0) => Err("0 episodes measure nothing, use 200".into()),
+            Ok(0) => Err("0 tasks measure nothing: use 200".into()),
             Ok(count) => Ok(Self::Drawn(count)),
             Err(_) if Path::new(text).is_file() => Ok(Self::Written(text.into())),
-            Err(_) => Err(format!("`{text}` is neither a number nor a file of episodes, write 600")),
+            Err(_) => Err(format!("`{text}` is neither a number nor an episode file: try 600")),
         }
     }
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// Lake's Omniglot challenge: 20-way one-shot runs inside an alphabet, one item at a time
+    /// Lake's Omniglot challenge: 20-way one-shot runs within an alphabet, one item at a time
     Lake,
 }

@@ -1,84 +1,96 @@
 //! Options of `taper meta-train`.
 
-use super::shared::{ImageOptions, MethodOptions, RunOptions, TaskOptions};
-use super::values::{self, positive, rate, share};
-use crate::registry::{Named, trained_method};
+use super::shared::{ImageOptions, MethodOptions, RunOptions, TaskOptions, method_names};
+use super::values::{InputPath, positive, rate, share};
 use clap::{ArgAction, Args};
-use std::path::PathBuf;
+use serde::{Serialize, Serializer};
+use std::fmt;
 use std::str::FromStr;
 use taper_learn::Average;
 use taper_models::Architecture;
 
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct MetaTrain {
     /// A data set; without one, glyphs
     #[arg(value_name = "DATA")]
-    pub(crate) data: Option<PathBuf>,
-    /// How to learn
-    #[arg(long, value_parser = trained_method(), default_value = "protonet")]
-    pub(crate) method: Named,
-    /// Invented alphabets to train on: beside DATA, or instead of it; drawn as they are needed
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<InputPath>,
+    /// The method
+    #[arg(long, value_parser = method_names(true), default_value = "protonet")]
+    pub(crate) method: String,
+    /// Synthetic alphabets to train on, alongside DATA or instead of it; generated as needed
     #[arg(long, value_name = "N", value_parser = positive::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) glyphs: Option<usize>,
-    /// Share of the tasks that come from --glyphs where there is DATA too
+    /// Share of the tasks that come from --glyphs if there is DATA too
     #[arg(long, default_value_t = 0.5, value_parser = share)]
     pub(crate) glyphs_share: f64,
-    /// Another data set to take tasks from, with its share of them, such as drawings=0.3; more with
-    /// commas between
+    /// More data sets to draw tasks from, each with its share of all tasks, such as
+    /// drawings=0.3,photos=0.2
     #[arg(long, value_name = "PATH=SHARE", action = ArgAction::Set, value_delimiter = ',')]
     pub(crate) also: Vec<Also>,
     /// Train on all classes: keep none for validation and for a test at the end
     #[arg(long)]
     pub(crate) train_on_all: bool,
     #[command(flatten)]
+    #[serde(flatten)]
     pub(crate) tasks: TaskOptions,
-    /// Steps [default: 60000 tasks' worth; for multitask, --epochs times the tasks; for pretraining, --epochs times the images]
+    /// Training steps [default: 60000 tasks' worth; for multitask, --epochs times the tasks; for
+    /// pretraining, --epochs times the images]
     #[arg(long, value_parser = positive::<u64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) steps: Option<u64>,
-    /// multitask: passes over the tasks
+    /// Passes over the tasks (multitask) or over the images (pretraining)
     #[arg(long, default_value_t = 10, value_parser = positive::<u64>)]
     pub(crate) epochs: u64,
-    /// Images a step of pretraining or of multitask
+    /// Images per step of pretraining or of multitask
     #[arg(long, default_value_t = 20, value_parser = positive::<usize>)]
     pub(crate) batch_size: usize,
     /// The network
     #[arg(long, default_value = "conv4-64")]
+    #[serde(with = "taper_learn::text")]
     pub(crate) backbone: Architecture,
     #[command(flatten)]
+    #[serde(flatten)]
     pub(crate) image: ImageOptions,
     #[command(flatten)]
+    #[serde(flatten)]
     pub(crate) settings: MethodOptions,
-    /// The learner looks at each image in the eight symmetries of the square and compares by all of them: eight times
-    /// the work in use, none in training
-    #[arg(long)]
-    pub(crate) turned: bool,
+    /// Compare images over all eight rotations and reflections of the square: 8x the cost at inference,
+    /// no extra cost in training
+    #[arg(long, alias = "turned")]
+    pub(crate) symmetries: bool,
     /// Learning rate of the outer loop
     #[arg(long, default_value_t = 1e-3, value_parser = rate, allow_negative_numbers = true)]
     pub(crate) meta_lr: f64,
-    /// Tasks a step
+    /// Tasks per step
     #[arg(long, default_value_t = 8, value_parser = positive::<usize>)]
     pub(crate) meta_batch_size: usize,
-    /// Keep an average of the weights: ema:0.999 (each step's counts 0.999 times as much as the next
-    /// one's), last:500 (of the last 500 steps), or off
+    /// Average the weights: ema:0.999 (exponential, decay 0.999), last:500 (mean over the last 500 steps)
+    /// or off
     #[arg(long, default_value = "off")]
+    #[serde(with = "taper_learn::text")]
     pub(crate) average: Average,
     /// Steps between validations on classes of their own [default: a twentieth of the steps]
     #[arg(long, value_parser = positive::<u64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) validate_every: Option<u64>,
-    /// Validation episodes
+    /// Tasks per validation
     #[arg(long, default_value_t = 100, value_parser = positive::<u64>)]
     pub(crate) validation_episodes: u64,
     /// Steps between checkpoints
     #[arg(long, default_value_t = 50, value_parser = positive::<u64>)]
     pub(crate) save_every: u64,
     #[command(flatten)]
+    #[serde(flatten)]
     pub(crate) run: RunOptions,
 }
 
 /// A data set that is mixed in.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Also {
-    pub(crate) path: PathBuf,
+    pub(crate) path: InputPath,
     /// Of all tasks.
     pub(crate) share: f64,
 }
@@ -87,7 +99,20 @@ impl FromStr for Also {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (path, share) = text.rsplit_once('=').ok_or("give a path and a share, such as drawings=0.3")?;
-        Ok(Self { path: path.into(), share: values::share(share)? })
+        let (path, text) = text.rsplit_once('=').ok_or("give a path and a share, such as drawings=0.3")?;
+        let Ok(path) = path.parse();
+        Ok(Self { path, share: share(text)? })
+    }
+}
+
+impl fmt::Display for Also {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.path.path().display(), self.share)
+    }
+}
+
+impl Serialize for Also {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }

@@ -1,4 +1,4 @@
-//! The words of the command line, one file a command. Every long flag is also a key of a
+//! The options of the command line, one file per command. Every long option is also a key of a
 //! `--config` file.
 
 mod adapt;
@@ -13,16 +13,17 @@ mod survey;
 mod train;
 mod values;
 
-pub(crate) use adapt::AdaptTo;
+pub(crate) use adapt::Adapt;
 pub(crate) use cache::Cache;
 pub(crate) use compare::Compare;
 pub(crate) use evaluate::{Episodes, Evaluate, Protocol};
 pub(crate) use inspect::Inspect;
 pub(crate) use meta_train::{Also, MetaTrain};
 pub(crate) use predict::Predict;
-pub(crate) use shared::{CommonOptions, DeviceName, ImageOptions, RunOptions, ScopeName, TaskOptions, WeightOptions};
-pub(crate) use survey::{Labels, Survey, Tuning};
-pub(crate) use train::{Balance, Train};
+pub(crate) use shared::{CommonOptions, RunOptions};
+pub(crate) use survey::Survey;
+pub(crate) use train::Train;
+pub(crate) use values::InputPath;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -34,7 +35,7 @@ use std::fmt;
     version,
     args_override_self = true,
     after_help = "Examples:\n  \
-    taper compare                                compare both kinds of learning on invented handwriting\n  \
+    taper compare                                compare both kinds of learning on synthetic handwriting\n  \
     taper compare PHOTOS --weights resnet18.safetensors\n  \
     taper train PHOTOS --weights resnet18.safetensors --out classifier\n  \
     taper predict classifier picture.jpg"
@@ -46,39 +47,39 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Train both kinds of learning, score them on the same tasks, say which wins
+    /// Train both kinds of learning, score them on the same tasks, report which wins
     Compare(Compare),
     /// Fit a classifier to a folder of labeled images, from pretrained weights or from scratch
     Train(Train),
     /// Train a learner on many small tasks
     MetaTrain(MetaTrain),
-    /// Score every head and mode of fine-tuning over data sets, networks and numbers of labels
+    /// Score every head and mode of fine-tuning across data sets, networks and numbers of labels
     Survey(Survey),
     /// Turn a learner and a few labeled images into a classifier
-    Adapt(AdaptTo),
+    Adapt(Adapt),
     /// Score a learner on tasks, or a classifier on labeled images
     Evaluate(Evaluate),
     /// Classify images
     Predict(Predict),
     /// Explain a data set, a model, a weight file or a run
     Inspect(Inspect),
-    /// Show or clear the features that are kept of frozen networks
+    /// Show or clear the cached features of frozen networks
     Cache(Cache),
 }
 
-/// Options that don't go together.
+/// Options that can't be used as given.
 #[derive(Debug)]
-pub(crate) struct Usage(pub(crate) String);
+pub(crate) struct UsageError(pub(crate) String);
 
-impl fmt::Display for Usage {
+impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Usage {}
+impl std::error::Error for UsageError {}
 
-/// What clap found wrong, in one line; none where it shows help instead.
+/// What clap found wrong, in one line; `None` if it shows help instead.
 pub(crate) fn one_line(error: &clap::Error) -> Option<String> {
     let help = [ErrorKind::DisplayHelp, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, ErrorKind::DisplayVersion];
     if help.contains(&error.kind()) {
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_hold_together() {
+    fn the_options_are_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
     }

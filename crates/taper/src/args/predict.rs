@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 #[derive(Args, Clone)]
 pub(crate) struct Predict {
-    /// A classifier: what train or adapt wrote, or a weight file that says what it is; or a folder of
-    /// class folders with a few line drawings each, for the learner in the program
+    /// A classifier that train or adapt wrote, or a recognized weight file; or a folder of class folders
+    /// with a few line drawings each, for the built-in learner
     pub(crate) model: PathBuf,
-    /// Images, or folders of images
+    /// Images, or folders of images; `-` reads their paths from standard input, one per line
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
     #[command(flatten)]

@@ -1,87 +1,105 @@
 //! Options that several commands have.
 
-use super::Usage;
-use super::values::{positive, rate};
+use super::UsageError;
+use super::values::{InputPath, positive, rate};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
-use std::collections::BTreeMap;
+use serde::Serialize;
 use std::path::PathBuf;
-use std::str::FromStr;
-use taper_data::{Count, TaskShape, Transform};
-use taper_learn::{Method, TaskNorm};
+use taper_compare::comparable;
+use taper_data::{Count, Scope, TaskShape, Transform};
+use taper_learn::{Method, SettingOverrides, TaskNorm, Training};
 use taper_models::Architecture;
+use taper_models::catalog::WeightHints;
 
-/// What every run has.
-#[derive(Args, Clone)]
+/// Options of every command that begins a run.
+#[derive(Args, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct RunOptions {
-    /// Where to write the run (nothing is kept without it)
+    /// Where to write the run; without it, nothing is saved
     #[arg(long, value_name = "DIR")]
+    #[serde(skip)]
     pub(crate) out: Option<PathBuf>,
     /// Overwrite the run in --out
     #[arg(long)]
+    #[serde(skip)]
     pub(crate) force: bool,
-    /// Go on with the run in this directory, with its own options
+    /// Resume the run in this directory, with its own options
     #[arg(long, value_name = "DIR")]
+    #[serde(skip)]
     pub(crate) resume: Option<PathBuf>,
     #[command(flatten)]
+    #[serde(flatten)]
     pub(crate) common: CommonOptions,
 }
 
-/// What every command has.
-#[derive(Args, Clone)]
+/// Options of every command.
+#[derive(Args, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct CommonOptions {
-    /// Read options from a TOML file; flags win
+    /// Read options from a TOML file; options on the command line win
     #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
-    /// Everything random follows from this number
+    /// Seed of all random choices
     #[arg(long, default_value_t = 0)]
+    #[serde(with = "taper_learn::text")]
     pub(crate) seed: u64,
     /// Threads to use [default: all cores]
     #[arg(long, value_parser = positive::<usize>)]
+    #[serde(skip)]
     pub(crate) threads: Option<usize>,
-    /// Where to compute
-    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
-    pub(crate) device: DeviceName,
-    /// Print one JSON object a line on standard output, and nothing else there
+    /// Where to compute: this build supports only the CPU
+    #[arg(long, hide = true, default_value = "cpu")]
+    #[serde(skip)]
+    pub(crate) device: String,
+    /// Write only JSON to standard output, one object per line
     #[arg(long)]
+    #[serde(skip)]
     pub(crate) json: bool,
 }
 
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DeviceName {
-    Cpu,
-    Cuda,
-    Metal,
-}
-
 /// The shape of tasks.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct TaskOptions {
-    /// Classes a task, a number or a range such as 5-20
+    /// Classes per task: a number, or a range such as 5-20
     #[arg(long, default_value = "5")]
+    #[serde(with = "taper_learn::text")]
     pub(crate) ways: Count,
-    /// Support images a class
+    /// Support images per class
     #[arg(long, default_value = "1")]
+    #[serde(with = "taper_learn::text")]
     pub(crate) shots: Count,
-    /// Query images a class
+    /// Query images per class
     #[arg(long, default_value = "5")]
+    #[serde(with = "taper_learn::text")]
     pub(crate) queries: Count,
-    /// Where the classes of a task come from [default: group where there are groups]
+    /// Where the classes of a task come from [default: group if there are groups]
     #[arg(long, value_enum)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) scope: Option<ScopeName>,
-    /// A published split of DATA's classes, as CSV: class,train or class,validation or class,test a
-    /// line [default: by the seed, whole groups where there are some]
+    /// Published split of DATA's classes: a CSV of CLASS,PART lines, PART being train, validation or
+    /// test [default: by --seed, in whole groups if 3 or more]
     #[arg(long, value_name = "FILE")]
-    pub(crate) split: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) split: Option<InputPath>,
 }
 
 impl TaskOptions {
-    /// Errs when such tasks would have nothing to learn or nothing to score.
-    pub(crate) fn shape(&self) -> Result<TaskShape, Usage> {
-        TaskShape::new(self.ways, self.shots, self.queries).map_err(|error| Usage(format!("--{error}")))
+    /// Fails if such tasks would have nothing to learn or nothing to score.
+    pub(crate) fn shape(&self) -> Result<TaskShape, UsageError> {
+        TaskShape::new(self.ways, self.shots, self.queries).map_err(|error| UsageError(format!("--{error}")))
+    }
+
+    /// The scope that was asked for.
+    pub(crate) fn scope(&self) -> Option<Scope> {
+        self.scope.map(Scope::from)
     }
 }
 
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum ScopeName {
     /// Anywhere in the data set
     All,
@@ -89,97 +107,119 @@ pub(crate) enum ScopeName {
     Group,
 }
 
+impl From<ScopeName> for Scope {
+    fn from(name: ScopeName) -> Self {
+        match name {
+            ScopeName::All => Self::All,
+            ScopeName::Group => Self::Group,
+        }
+    }
+}
+
 /// How images reach the network.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct ImageOptions {
-    /// Side of the images that networks see [default: the backbone's usual one]
+    /// Side of the images that networks see, in pixels [default: the network's own]
     #[arg(long, value_parser = positive::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) image_size: Option<usize>,
-    /// Steps from image to input, such as "resize(28x28) gray invert" [default: by looking at the images]
+    /// Steps from image to input, such as "resize(28x28) gray invert" [default: chosen from the images]
     #[arg(long)]
+    #[serde(with = "taper_learn::text::option", skip_serializing_if = "Option::is_none")]
     pub(crate) transform: Option<Transform>,
 }
 
 /// Scores over several copies of an image.
 #[derive(Args, Clone)]
 pub(crate) struct ViewsOptions {
-    /// Views of each image: itself, and copies by the random steps of the model's transform; the
-    /// support set takes them all in, a query's scores are their mean
+    /// Views per image: itself plus copies from the model's random transform steps; all join the
+    /// support set, and a query's scores are averaged over them
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = positive::<usize>)]
     pub(crate) views: usize,
 }
 
-/// What a weight file does not say of itself.
+/// What a weight file does not say about itself.
 #[derive(Args, Clone, Default)]
 pub(crate) struct WeightOptions {
-    /// The network of a weight file [default: what data/weights.toml or its tensors tell]
+    /// Network of a weight file [default: recognized by the file's hash or its tensors]
     #[arg(long, value_name = "NAME")]
     pub(crate) arch: Option<Architecture>,
-    /// The names of a weight file's classes, in the order of its outputs: with commas between, or a file with one a line
+    /// Class names of a weight file, in output order: comma-separated, or a file with one per line
     #[arg(long, value_name = "NAMES")]
     pub(crate) classes: Option<String>,
 }
 
-/// A method's settings.
-#[derive(Args, Clone)]
+impl WeightOptions {
+    /// Fails if the file of names can't be read.
+    pub(crate) fn hints(&self) -> Result<WeightHints, UsageError> {
+        let names = |text: &String| {
+            let names = match std::path::Path::new(text).is_file() {
+                true => std::fs::read_to_string(text).map_err(|error| UsageError(format!("{text}: {error}")))?,
+                false => text.replace(',', "\n"),
+            };
+            Ok(names.lines().map(str::trim).filter(|name| !name.is_empty()).map(String::from).collect())
+        };
+        Ok(WeightHints { architecture: self.arch, classes: self.classes.as_ref().map(names).transpose()? })
+    }
+}
+
+/// Settings of methods.
+#[derive(Args, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct MethodOptions {
     /// Learning rate inside a task
     #[arg(long, value_parser = rate, allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) inner_lr: Option<f64>,
     /// Gradient steps inside a task, in training
     #[arg(long, value_parser = positive::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) inner_steps: Option<usize>,
-    /// Gradient steps inside a task, in use
+    /// Gradient steps inside a task, at inference
     #[arg(long, value_parser = positive::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) adapt_steps: Option<usize>,
-    /// Settings of the method, such as "inner-lr=0.4,inner-steps=5"; of one of several methods, "maml:inner-lr=0.4"
+    /// Settings of the method, such as "inner-lr=0.4,inner-steps=5"; of one of several methods,
+    /// "maml:inner-lr=0.4"
     #[arg(long, default_value = "")]
-    pub(crate) set: Told,
-    /// Whose statistics normalize a task: support, batch (queries see each other) or stored [default: the method's own]
+    #[serde(skip_serializing_if = "SettingOverrides::is_empty")]
+    pub(crate) set: SettingOverrides,
+    /// Whose statistics normalize a task: support, batch (predictions then depend on the other queries)
+    /// or stored [default: the method's own]
     #[arg(long)]
+    #[serde(with = "taper_learn::text::option", skip_serializing_if = "Option::is_none")]
     pub(crate) norm: Option<TaskNorm>,
 }
 
 impl MethodOptions {
-    /// Settings that were told to `method`: by flags of their own, where it has them, and by --set.
-    pub(crate) fn told(&self, method: &Method) -> BTreeMap<String, f64> {
-        let flags = [
+    /// All settings for these methods: options of their own count for every method that has such a
+    /// setting, and --set wins.
+    pub(crate) fn overrides(&self, methods: &[&dyn Method]) -> SettingOverrides {
+        let options = [
             ("inner-lr", self.inner_lr),
             ("inner-steps", self.inner_steps.map(|steps| steps as f64)),
             ("adapt-steps", self.adapt_steps.map(|steps| steps as f64)),
         ];
-        let has = |name: &str| method.settings.iter().any(|setting| setting.name == name);
-        let flags = flags.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?)));
-        let said = self.set.0.iter().filter(|said| said.method.as_ref().is_none_or(|name| name == method.name));
-        flags.filter(|(name, _)| has(name)).chain(said.map(|said| (said.setting.clone(), said.value))).collect()
+        let mut parts = Vec::new();
+        for method in methods {
+            for (name, value) in options {
+                if let Some(value) = value.filter(|_| method.has_setting(name)) {
+                    parts.push(format!("{}:{name}={value}", method.info().name));
+                }
+            }
+        }
+        parts.push(self.set.to_string());
+        // every part was parsed before, so the whole can be
+        parts.join(",").parse().unwrap_or_else(|_| self.set.clone())
     }
 }
 
-/// Settings told by `--set`.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Told(Vec<Said>);
-
-#[derive(Debug, Clone)]
-struct Said {
-    method: Option<String>,
-    setting: String,
-    value: f64,
-}
-
-impl FromStr for Told {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let said = text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| {
-            let wrong = || format!("`{part}` is no setting, write inner-lr=0.4 or maml:inner-lr=0.4");
-            let (name, value) = part.split_once('=').ok_or_else(wrong)?;
-            let value = value.trim().parse().map_err(|_| wrong())?;
-            let (method, setting) = match name.split_once(':') {
-                Some((method, setting)) => (Some(method.trim().to_string()), setting),
-                None => (None, name),
-            };
-            Ok(Said { method, setting: setting.trim().to_string(), value })
-        });
-        Ok(Self(said.collect::<Result<_, String>>()?))
-    }
+/// Names of the methods that a command takes, with their titles and papers as help.
+pub(crate) fn method_names(trained_only: bool) -> PossibleValuesParser {
+    let offered = comparable().map(Method::info).filter(|info| !trained_only || info.training != Training::Nothing);
+    PossibleValuesParser::new(offered.map(|method| {
+        let transductive = if method.transductive { ", transductive" } else { "" };
+        PossibleValue::new(method.name).help(format!("{} ({}{transductive})", method.title, method.paper))
+    }))
 }

@@ -1,228 +1,287 @@
 //! Options of `taper train`.
 
+use super::UsageError;
 use super::shared::{ImageOptions, RunOptions};
-use super::values::{Seconds, amount, concentration, positive, rate, share};
+use super::values::{InputPath, Seconds, amount, concentration, positive, rate, share};
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
-use std::convert::Infallible;
-use std::path::PathBuf;
-use std::str::FromStr;
-use taper_learn::{Average, Schedule};
-use taper_models::{Architecture, Network, State};
-use taper_transfer::{Mixing, Part, UnfreezePhase};
+use serde::Serialize;
+use taper_learn::Average;
+use taper_models::Architecture;
+use taper_transfer::{
+    Balance, Freeze, HeadShape, ProblemOptions, ScheduleShape, SearchOptions, TrainedPart, TrainingOptions,
+};
 
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct Train {
     /// A folder of class folders, or another data set; without one, glyphs
     #[arg(value_name = "DATA")]
-    pub(crate) data: Option<PathBuf>,
-    /// Weights to start from; without them, from scratch
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<InputPath>,
+    /// Weights to start from [default: for photographs, if nothing says how to train, efficientnet-lite0
+    /// if it was fetched]
     #[arg(long, value_name = "FILE")]
-    pub(crate) weights: Option<PathBuf>,
-    /// The network [default: the one that the weights fit; conv4-64 without]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) weights: Option<InputPath>,
+    /// Network [default: recognized from the weights; conv4-64 without]
     #[arg(long)]
+    #[serde(with = "taper_learn::text::option", skip_serializing_if = "Option::is_none")]
     pub(crate) backbone: Option<Architecture>,
-    /// Time for trying, with --weights and nothing said about how to train: 90s, 5m, 1h
-    #[arg(long, default_value = "5m")]
-    pub(crate) budget: Seconds,
-    /// What replaces the head: linear, or mlp:1024 [default: linear]
+    /// Search for the best head or fine-tuning [default: with weights, if nothing says how to train]
     #[arg(long)]
-    pub(crate) head: Option<String>,
-    /// What stays as it is [default: backbone with --weights, nothing without]
-    #[arg(long, value_enum)]
-    pub(crate) freeze: Option<Freeze>,
-    /// What is trained with --weights, the head always: stages or beginnings of names, such as
-    /// layer4,layer3.2; or all, norms, biases or head. As gradual, or as gradual:layer4,layer3 for
-    /// these alone: the head first, then with every epoch one stage more from the top
-    #[arg(long, value_name = "PARTS", conflicts_with_all = ["freeze", "as_published"])]
-    pub(crate) train: Option<Trained>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) search: bool,
+    /// Time for the search: 90s, 5m, 1h
+    #[arg(long, default_value = "5m")]
+    #[serde(with = "taper_learn::text")]
+    pub(crate) budget: Seconds,
     #[command(flatten)]
+    #[serde(flatten)]
     pub(crate) image: ImageOptions,
-    /// Passes over the training images [default: 10]
-    #[arg(long, value_parser = positive::<u64>)]
-    pub(crate) epochs: Option<u64>,
-    /// Learning rate [default: 0.001]
-    #[arg(long, value_parser = rate, allow_negative_numbers = true)]
-    pub(crate) lr: Option<f64>,
-    /// The learning rate over the run
-    #[arg(long, value_enum, default_value_t = ScheduleName::Constant)]
-    pub(crate) schedule: ScheduleName,
-    /// Images a step
-    #[arg(long, default_value_t = 32, value_parser = positive::<usize>)]
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) training: TrainingArgs,
+    /// Images per batch
+    #[arg(long, default_value_t = TrainingOptions::default().batch_size, value_parser = positive::<usize>)]
     pub(crate) batch_size: usize,
-    /// AdamW's decay of weights
+    /// Weight decay of AdamW
     #[arg(long, default_value_t = 0.0, value_parser = amount, allow_negative_numbers = true)]
     pub(crate) weight_decay: f64,
-    /// Batches whose gradients are averaged for a step
-    #[arg(long, default_value_t = 1, value_parser = positive::<usize>)]
-    pub(crate) accumulate: usize,
-    /// Label smoothing
-    #[arg(long, default_value_t = 0.0, value_parser = amount, allow_negative_numbers = true)]
-    pub(crate) smoothing: f64,
-    /// Train on weighted means of two images, the weight from Beta(A, A): 0.2 is usual
-    #[arg(long, value_name = "A", value_parser = concentration, conflicts_with = "cutmix")]
-    pub(crate) mixup: Option<f64>,
-    /// Train on images with a rectangle of another, its area from Beta(A, A): 1 is usual
-    #[arg(long, value_name = "A", value_parser = concentration)]
-    pub(crate) cutmix: Option<f64>,
-    /// Every class counts alike, whatever its number of images; --balance alone is --balance=loss
-    #[arg(long, value_enum, value_name = "BY", num_args = 0..=1, require_equals = true,
-        default_value_t = Balance::Off, default_missing_value = "loss")]
-    pub(crate) balance: Balance,
-    /// Keep an average of the weights: ema:0.999 or last:500
-    #[arg(long, default_value_t = Average::Off)]
-    pub(crate) average: Average,
-    /// Stop after so many epochs without a better loss on a tenth of the training images, which is
-    /// kept for that, and keep the best
-    #[arg(long, value_name = "EPOCHS", value_parser = positive::<u64>)]
-    pub(crate) patience: Option<u64>,
     /// Only look for a learning rate: 100 steps at rising rates, their losses as a curve
-    #[arg(long, conflicts_with = "as_published")]
+    #[arg(long, conflicts_with_all = ["as_published", "search"])]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) find_lr: bool,
-    /// Views of each validation image in the report, whose scores are their mean: itself, and copies
-    /// by the random steps of --transform
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = positive::<usize>)]
-    pub(crate) views: usize,
-    /// Share of the images kept for validation where DATA has no val/ part
-    #[arg(long, default_value_t = 0.2, value_parser = share, allow_negative_numbers = true)]
+    /// Share of the images kept for validation if DATA has no val/ part
+    #[arg(long, default_value_t = ProblemOptions::default().validation, value_parser = share, allow_negative_numbers = true)]
     pub(crate) validation: f64,
-    /// As the recipe was published: dropout and batch statistics stay on in validation, frozen
-    /// norms' running statistics move, nothing is cached
-    #[arg(long)]
-    pub(crate) as_published: bool,
-    /// Where features of frozen networks are kept; "none" keeps none [default: the user's cache]
+    /// Where features of frozen networks are cached; "none" caches nothing [default: the user's cache]
     #[arg(long, value_name = "DIR")]
+    #[serde(skip)]
     pub(crate) cache: Option<String>,
     #[command(flatten)]
+    #[serde(flatten)]
     pub(crate) run: RunOptions,
 }
 
+/// What is said about how to train; `None` everywhere if nothing is.
+#[derive(Args, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct TrainingArgs {
+    /// Head that replaces the network's: linear, or mlp:1024 [default: linear]
+    #[arg(long)]
+    #[serde(with = "taper_learn::text::option", skip_serializing_if = "Option::is_none")]
+    head: Option<HeadShape>,
+    /// What stays frozen [default: backbone with --weights, nothing without]
+    #[arg(long, value_enum)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    freeze: Option<FreezeName>,
+    /// What to train with --weights besides the head: stages or name prefixes (layer4,layer3.2), all,
+    /// norms, biases, or head (nothing else). gradual, or gradual:layer4,layer3 for these only, starts with
+    /// the head and unfreezes one stage per epoch from the top
+    #[arg(long, value_name = "PARTS", conflicts_with_all = ["freeze", "as_published"])]
+    #[serde(with = "taper_learn::text::option", skip_serializing_if = "Option::is_none")]
+    train: Option<TrainedPart>,
+    /// Passes over the training images [default: 10]
+    #[arg(long, value_parser = positive::<u64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epochs: Option<u64>,
+    /// Learning rate [default: 0.001]
+    #[arg(long, value_parser = rate, allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lr: Option<f64>,
+    /// Learning rate over the run [default: constant]
+    #[arg(long, value_enum)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule: Option<ScheduleName>,
+    /// Batches whose gradients are averaged for one step [default: 1]
+    #[arg(long, value_parser = positive::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accumulate: Option<usize>,
+    /// Label smoothing [default: 0]
+    #[arg(long, value_parser = amount, allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    smoothing: Option<f64>,
+    /// Train on weighted means of two images, the weight drawn from Beta(A, A): 0.2 is common
+    #[arg(long, value_name = "A", value_parser = concentration, conflicts_with = "cutmix")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mixup: Option<f64>,
+    /// Train on images with a rectangle from another, its area drawn from Beta(A, A): 1 is common
+    #[arg(long, value_name = "A", value_parser = concentration)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cutmix: Option<f64>,
+    /// Balance classes, whatever their numbers of images; --balance alone is --balance=loss
+    /// [default: off]
+    #[arg(long, value_enum, value_name = "BY", num_args = 0..=1, require_equals = true,
+        default_missing_value = "loss")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    balance: Option<BalanceName>,
+    /// Average the weights: ema:0.999 (exponential, decay 0.999), last:500 (mean over the last 500 steps)
+    /// or off [default: off]
+    #[arg(long)]
+    #[serde(with = "taper_learn::text::option", skip_serializing_if = "Option::is_none")]
+    average: Option<Average>,
+    /// Stop after this many epochs without a lower loss on a held-out tenth of the training images, and
+    /// keep the best weights
+    #[arg(long, value_name = "EPOCHS", value_parser = positive::<u64>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patience: Option<u64>,
+    /// Views per image in the report, whose scores are averaged: the image plus copies from the random
+    /// steps of --transform [default: 1]
+    #[arg(long, value_name = "N", value_parser = positive::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    views: Option<usize>,
+    /// Train as the recipe was published: dropout and batch statistics stay on in validation, running
+    /// statistics of frozen norms move, and nothing is cached
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    as_published: bool,
+}
+
 impl Train {
-    /// Is nothing said about how to train?
+    /// Whether nothing is said about how to train.
     pub(crate) fn says_nothing(&self) -> bool {
-        let numbers = self.epochs.is_some() || self.lr.is_some() || self.accumulate > 1 || self.smoothing > 0.0;
-        let numbers = numbers || self.schedule != ScheduleName::Constant;
-        let parts = self.head.is_some() || self.freeze.is_some() || self.train.is_some();
-        let ways = self.mixing() != Mixing::Off || self.average != Average::Off || self.patience.is_some();
-        !(numbers
-            || parts
-            || ways
-            || self.views > 1
-            || self.balance != Balance::Off
-            || self.find_lr
-            || self.as_published)
+        self.training == TrainingArgs::default() && !self.find_lr
     }
 
-    /// How training images are mixed.
-    pub(crate) fn mixing(&self) -> Mixing {
-        match (self.mixup, self.cutmix) {
-            (Some(alpha), _) => Mixing::Mixup(alpha),
-            (None, Some(alpha)) => Mixing::CutMix(alpha),
-            (None, None) => Mixing::Off,
+    /// What the classification problem is.
+    pub(crate) fn problem(&self) -> ProblemOptions {
+        ProblemOptions {
+            backbone: self.backbone,
+            head: self.training.head.unwrap_or_default(),
+            image_size: self.image.image_size,
+            transform: self.image.transform.clone(),
+            validation: self.validation,
+            seed: self.run.common.seed,
         }
     }
 
-    /// What is trained.
-    pub(crate) fn part(&self) -> Part {
-        match (&self.train, self.freeze) {
-            (Some(train), _) => train.part.clone(),
-            (None, Some(Freeze::Backbone)) => Part::Head,
-            (None, Some(Freeze::Nothing)) => Part::All,
-            (None, None) if self.weights.is_some() || self.as_published => Part::Head,
-            (None, None) => Part::All,
+    /// How to train.
+    pub(crate) fn training(&self) -> TrainingOptions {
+        let (said, default) = (self.training.clone(), TrainingOptions::default());
+        TrainingOptions {
+            freeze: said.freeze.map(Freeze::from),
+            train: said.train,
+            epochs: said.epochs.unwrap_or(default.epochs),
+            lr: said.lr.unwrap_or(default.lr),
+            schedule: said.schedule.map_or(default.schedule, ScheduleShape::from),
+            batch_size: self.batch_size,
+            weight_decay: self.weight_decay,
+            accumulate: said.accumulate.unwrap_or(default.accumulate),
+            smoothing: said.smoothing.unwrap_or(default.smoothing),
+            mixup: said.mixup,
+            cutmix: said.cutmix,
+            balance: said.balance.map_or(default.balance, Balance::from),
+            average: said.average.unwrap_or(default.average),
+            patience: said.patience,
+            views: said.views.unwrap_or(default.views),
+            as_published: said.as_published,
         }
     }
 
-    /// What of `network` with `state` is trained in which epochs.
-    ///
-    /// Errs when --train names what the network does not have.
-    pub(crate) fn unfreeze_schedule(
-        &self,
-        network: &Network,
-        state: &State,
-    ) -> taper_learn::Result<Vec<UnfreezePhase>> {
-        if self.gradual() {
-            return self.part().unfreeze_schedule(network, state, self.epochs());
+    /// How to search; a usage error if something says how to train.
+    pub(crate) fn searching(&self) -> Result<SearchOptions, UsageError> {
+        if !self.says_nothing() {
+            let problem = "--search chooses how to train: remove the options that say how, such as --epochs";
+            return Err(UsageError(problem.into()));
         }
-        Ok(vec![UnfreezePhase { epoch: 0, trained: self.part().of(network, state)? }])
-    }
-
-    /// Is what is trained opened from the top, stage by stage?
-    pub(crate) fn gradual(&self) -> bool {
-        self.train.as_ref().is_some_and(|train| train.gradual)
-    }
-
-    /// Passes over the training images.
-    pub(crate) fn epochs(&self) -> u64 {
-        self.epochs.unwrap_or(10)
-    }
-
-    /// The learning rate.
-    pub(crate) fn lr(&self) -> f64 {
-        self.lr.unwrap_or(1e-3)
+        Ok(SearchOptions { budget: self.budget.0 })
     }
 }
 
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Freeze {
-    /// All but the head
-    Backbone,
-    /// Nothing: train the whole network
-    Nothing,
+/// Gives a library's choices their names on the command line.
+macro_rules! named {
+    ($name:ident, $of:ident { $($variant:ident = $text:literal, $help:literal $(, $alias:literal)?;)+ }) => {
+        #[derive(Clone, Copy, PartialEq, Serialize)]
+        #[serde(transparent)]
+        pub(crate) struct $name($of);
+
+        impl ValueEnum for $name {
+            fn value_variants<'a>() -> &'a [Self] {
+                &[$(Self($of::$variant)),+]
+            }
+
+            fn to_possible_value(&self) -> Option<PossibleValue> {
+                Some(match self.0 {
+                    $($of::$variant => PossibleValue::new($text).help($help)$(.alias($alias))?,)+
+                })
+            }
+        }
+
+        impl From<$name> for $of {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+    };
 }
 
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Balance {
-    /// Every image counts alike
-    #[value(alias = "false")]
-    Off,
-    /// An image counts the more, the fewer its class has
-    #[value(alias = "true")]
-    Loss,
-    /// Classes are drawn equally often
-    Sampling,
-}
+named!(FreezeName, Freeze {
+    Backbone = "backbone", "All but the head";
+    Nothing = "nothing", "Nothing: train the whole network";
+});
 
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ScheduleName {
-    /// The same throughout
-    Constant,
-    /// Up over the first tenth of the steps, then down to nothing along half a cosine
-    Cosine,
-    /// Up from a 25th over the first 30 % of the steps, then down to nearly nothing
-    OneCycle,
-}
+named!(BalanceName, Balance {
+    Off = "off", "Every image counts the same", "false";
+    Loss = "loss", "An image counts more, the fewer images its class has", "true";
+    Sampling = "sampling", "Classes are drawn equally often";
+});
 
-impl ScheduleName {
-    /// Over so many steps.
-    pub(crate) fn over(self, steps: u64) -> Schedule {
-        match self {
-            Self::Constant => Schedule::Constant,
-            Self::Cosine => Schedule::Cosine { warmup: steps / 10 },
-            Self::OneCycle => Schedule::OneCycle,
+named!(ScheduleName, ScheduleShape {
+    Constant = "constant", "The same throughout";
+    Cosine = "cosine", "Up over the first tenth of the steps, then down to 0 along half a cosine";
+    OneCycle = "one-cycle", "Up from 1/25 over the first 30% of the steps, then down to nearly 0";
+});
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cli, Command};
+    use super::*;
+    use clap::Parser;
+
+    fn train(arguments: &[&str]) -> Train {
+        match Cli::try_parse_from(["taper", "train"].iter().chain(arguments)).unwrap().command {
+            Command::Train(options) => options,
+            _ => panic!("another command"),
         }
     }
-}
 
-/// What `--train` names.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Trained {
-    part: Part,
-    /// Opened from the top, stage by stage?
-    gradual: bool,
-}
+    #[test]
+    fn every_option_that_says_how_to_train_prevents_the_search_and_is_written_down() {
+        assert!(train(&["photos", "--weights", "w", "--seed", "3", "--batch-size", "8"]).says_nothing());
+        for said in [
+            &["--head", "mlp:8"][..],
+            &["--freeze", "nothing"],
+            &["--train", "gradual:layer4"],
+            &["--epochs", "10"],
+            &["--lr", "0.001"],
+            &["--schedule", "constant"],
+            &["--accumulate", "1"],
+            &["--smoothing", "0"],
+            &["--mixup", "0.2"],
+            &["--cutmix", "1"],
+            &["--balance"],
+            &["--average", "off"],
+            &["--patience", "2"],
+            &["--views", "1"],
+            &["--as-published"],
+        ] {
+            let options = train(said);
+            assert!(!options.says_nothing() && options.searching().is_err(), "{said:?}");
+            let written = toml::Table::try_from(&options).unwrap();
+            assert!(written.contains_key(said[0].trim_start_matches("--")), "{said:?}: {written}");
+        }
+        assert!(!train(&["--find-lr"]).says_nothing());
+    }
 
-impl FromStr for Trained {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        let opened = if text == "gradual" { Some("all") } else { text.strip_prefix("gradual:") };
-        let part = match opened.unwrap_or(text) {
-            "all" => Part::All,
-            "head" => Part::Head,
-            "norms" => Part::Norms,
-            "biases" => Part::Biases,
-            names => Part::Named(names.split(',').map(|name| name.trim().to_string()).collect()),
-        };
-        Ok(Self { part, gradual: opened.is_some() })
+    #[test]
+    fn options_become_the_library_s() {
+        assert_eq!(train(&[]).training(), TrainingOptions::default());
+        assert_eq!(train(&[]).problem(), ProblemOptions::default());
+        assert_eq!(train(&["--search", "--budget", "90s"]).searching().unwrap().budget, 90.0);
+        let options = train(&["--balance=sampling", "--schedule", "one-cycle", "--freeze", "backbone"]).training();
+        assert_eq!((options.balance, options.schedule), (Balance::Sampling, ScheduleShape::OneCycle));
+        assert_eq!(options.freeze, Some(Freeze::Backbone));
+        assert_eq!(train(&["--balance=true"]).training().balance, Balance::Loss);
     }
 }

@@ -1,6 +1,8 @@
-//! Values that flags take, checked where they are read.
+//! Values that options take, checked where they are read.
 
+use serde::{Serialize, Serializer};
 use std::fmt::{self, Display};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// A whole number of at least 1.
@@ -26,9 +28,42 @@ pub(crate) fn share(text: &str) -> Result<f64, String> {
     real(text, |share| share > 0.0 && share < 1.0, "give a number between 0 and 1, such as 0.2")
 }
 
-/// Beta's parameter for shares: above 0, at most 1.
+/// The parameter of a Beta distribution of shares: above 0, at most 1.
 pub(crate) fn concentration(text: &str) -> Result<f64, String> {
     real(text, |alpha| alpha > 0.0 && alpha <= 1.0, "give a number above 0 and at most 1, such as 0.2")
+}
+
+/// A path to read from, made absolute where the command starts, so that a run can be resumed from
+/// any folder. A bare name such as `glyphs` stays a name unless there is such a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InputPath(PathBuf);
+
+impl InputPath {
+    /// A path that a program found.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl FromStr for InputPath {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let path = Path::new(text);
+        let is_name = path.components().count() == 1 && !path.exists();
+        let absolute = if is_name { None } else { std::path::absolute(path).ok() };
+        Ok(Self(absolute.unwrap_or_else(|| path.to_path_buf())))
+    }
+}
+
+impl Serialize for InputPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.to_string_lossy())
+    }
 }
 
 /// A time in seconds, written `90s`, `5m` or `1h`.
@@ -70,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_learns_nothing_is_no_value() {
+    fn values_that_teach_nothing_are_refused() {
         assert_eq!(positive::<usize>("3"), Ok(3));
         assert!(["0", "-1", "1.5", "x", ""].iter().all(|text| positive::<usize>(text).is_err()));
         assert_eq!(rate("1e-3"), Ok(1e-3));
@@ -80,5 +115,13 @@ mod tests {
         assert_eq!(Seconds(5400.0).to_string(), "90m");
         assert!(["5", "-1m", "0s", "m", "infs"].iter().all(|text| text.parse::<Seconds>().is_err()));
         assert!(share("0.2").is_ok() && share("1").is_err() && share("0").is_err());
+    }
+
+    #[test]
+    fn paths_become_absolute_and_names_stay_names() {
+        let Ok(path) = "src/main.rs".parse::<InputPath>();
+        assert!(path.path().is_absolute());
+        let Ok(name) = "glyphs".parse::<InputPath>();
+        assert_eq!(name.path(), Path::new("glyphs"));
     }
 }

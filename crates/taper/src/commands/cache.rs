@@ -1,19 +1,19 @@
-//! `taper cache`: the features that are kept of frozen networks.
+//! `taper cache`: the cached features of frozen networks.
 
-use super::result_json;
-use crate::args::{Cache, Usage};
+use crate::args::{Cache, UsageError};
+use crate::data::user_cache;
 use crate::output::Output;
+use crate::report::result_json;
 use crate::table::{duration, table};
 use anyhow::Result;
 use serde_json::json;
-use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 use taper_transfer::FeatureCache;
 
 pub(crate) fn run(options: &Cache, output: &Output) -> Result<()> {
     let start = Instant::now();
     let Some(folder) = options.dir.clone().or_else(user_cache) else {
-        return Err(Usage("there is no HOME to keep features in, say where with --dir".into()).into());
+        return Err(UsageError("no cache folder: HOME is not set, so give --dir".into()).into());
     };
     let cache = FeatureCache::new(&folder);
     let files = cache.list()?;
@@ -22,7 +22,7 @@ pub(crate) fn run(options: &Cache, output: &Output) -> Result<()> {
         cache.clear()?;
         output.line(format!("{} of features removed from {}", size(bytes), folder.display()));
     } else if files.is_empty() {
-        output.line(format!("no features are kept in {}", folder.display()));
+        output.line(format!("no features in {}", folder.display()));
     } else {
         let row = |features: &taper_transfer::CachedFeatures| {
             let age = SystemTime::now().duration_since(features.used).unwrap_or_default();
@@ -50,7 +50,7 @@ pub(crate) fn run(options: &Cache, output: &Output) -> Result<()> {
     Ok(())
 }
 
-/// A key with a short form of the weights' fingerprint, which is its second word.
+/// A key with the weights' fingerprint, its second word, shortened.
 fn named(key: &str) -> String {
     match key.split_once(' ').and_then(|(network, rest)| Some((network, rest.split_once(": ")?))) {
         Some((network, (fingerprint, transform))) => {
@@ -66,11 +66,4 @@ fn size(bytes: u64) -> String {
         1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
         _ => format!("{:.1} GB", bytes as f64 / 1e9),
     }
-}
-
-/// Where a user's caches are, by the system's convention.
-pub(super) fn user_cache() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let home = || set("HOME").map(|home| Path::new(&home).join(".cache"));
-    Some(set("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?.join("taper").join("features"))
 }

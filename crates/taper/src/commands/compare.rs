@@ -1,121 +1,126 @@
 //! `taper compare`: both kinds of learning, the same tasks, one table, one verdict.
 
-mod foreign;
-mod report;
-mod rows;
-mod setting;
-mod training;
-
-use super::meta_train::TEST_SEED;
-use super::{method_json, percent, result_json, run_directory, with};
-use crate::args::Compare;
-use crate::output::{Output, Stopped, interrupted};
-use crate::registry::CLASSIFIER;
-use crate::table::duration;
-use crate::verdict::verdict;
-use anyhow::{Context, Result};
-use rows::Row;
-use serde_json::json;
-use setting::Setting;
+use crate::args::{Compare, InputPath, UsageError};
+use crate::data;
+use crate::hints::with_hint;
+use crate::output::Output;
+use crate::report::{result_json, run_directory, stopped_or_failed, with};
+use crate::table::{duration, percent, table};
+use anyhow::Result;
+use serde_json::{Value, json};
 use std::time::Instant;
-use taper_data::{EpisodeSampler, Inputs};
-use taper_learn::{Evaluation, RunDirectory, evaluate, paired_difference};
+use taper_compare::{CompareError, ComparisonData, MethodReport, Report, Start};
+use taper_data::Scope;
+use taper_models::catalog::{Pretrained, WeightHints};
 
-/// A method with how it did.
-struct Scored {
-    row: Row,
-    evaluation: Evaluation,
-}
-
-pub(crate) fn run(options: &Compare, config: &str, output: &Output) -> Result<()> {
+pub(crate) fn run(options: &Compare, output: &Output) -> Result<()> {
     let start = Instant::now();
-    let setting = Setting::of(options, output)?;
-    let test = setting.test.dataset();
-    let sampler = EpisodeSampler::new(test.as_ref(), &setting.test_classes, setting.shape, setting.test_scope)
-        .with_context(|| test.name().to_string())?;
-    let run = run_directory(&options.run, config)?;
-    let rows = rows::rows(options, &setting, run.as_ref(), output)?;
-    let scored = score(options, rows, &sampler, run.as_ref(), output)?;
-    let Some(best) = scored.iter().max_by(|a, b| a.mean().total_cmp(&b.mean())) else { return Ok(()) };
-    let verdict = verdict(&scored.iter().map(Scored::for_verdict).collect::<Vec<_>>());
-    output.line(report::heading(options, &setting));
-    output.line(report::table(&scored, best, setting.shape.shots()));
-    output.line(format!("\n{verdict}"));
-    if let Some(run) = &run {
-        keep_best(run, &scored, output)?;
+    options.tasks.shape()?;
+    let comparison = options.comparison();
+    comparison.check()?;
+    let dataset = data::given(options.data.as_ref(), output)?;
+    comparison.shape()?.check(dataset.as_ref())?;
+    let compared = ComparisonData {
+        split: data::split(options.tasks.split.as_ref(), dataset.as_ref())?,
+        meta_data: data::dataset(Some(options.meta_data.path()))?,
+        dataset,
+    };
+    let weights = options.weights.as_ref().map(InputPath::path);
+    let pretrained = weights.map(|path| Pretrained::read(path, &WeightHints::default())).transpose()?;
+    pretrained.iter().flat_map(|pretrained| &pretrained.notes).for_each(|note| output.note(note));
+    let run = run_directory("compare", options, &options.run)?;
+    let mut reporter = output.reporter();
+    let report =
+        comparison.run(&compared, pretrained.as_ref(), run.as_ref(), &mut reporter).map_err(|error| match error {
+            CompareError::TooFewClasses { .. } => UsageError(with_hint(&error.into())).into(),
+            error => stopped_or_failed(error, run.as_ref()),
+        })?;
+    print(&report, output);
+    if let (Some(run), Some(model), Some(name)) = (&run, &report.model, &report.chosen) {
+        let path = run.model_path();
+        model.save(&path)?;
+        output.line(format!(
+            "{name} is saved in {}: `taper adapt {} SUPPORT_FOLDER --out MINE` makes a classifier from it.",
+            path.display(),
+            run.path().display()
+        ));
     }
     let seconds = start.elapsed().as_secs_f64();
-    output.line(format!("{} in all.", duration(seconds)));
-    let methods = scored.iter().map(|method| method.json(best)).collect();
-    let result = result_json("compare", seconds, methods, run.map(|run| run.path().to_path_buf()).as_ref());
-    output.event(&with(result, json!({"verdict": verdict})));
-    Ok(())
-}
-
-/// Every method on the same test episodes.
-fn score(
-    options: &Compare,
-    rows: Vec<Row>,
-    sampler: &EpisodeSampler,
-    run: Option<&RunDirectory>,
-    output: &Output,
-) -> Result<Vec<Scored>> {
-    let seed = options.run.common.seed;
-    let mut scored = Vec::new();
-    for row in rows {
-        let episode = |number| Ok(row.view.episode(&sampler.draw(seed ^ TEST_SEED, number), None)?);
-        let evaluation = evaluate(row.method.as_ref(), options.episodes, seed, episode)
-            .with_context(|| format!("scoring {}", row.name))?;
-        output.note(format!("{}: {} %", row.name, percent(evaluation.accuracy())));
-        scored.push(Scored { row, evaluation });
-        if interrupted() {
-            return Err(Stopped(match run {
-                Some(run) => format!("stopped while scoring; go on with --resume {}", run.path().display()),
-                None => "stopped while scoring, nothing was kept: use --out next time".into(),
-            })
-            .into());
-        }
-    }
-    Ok(scored)
-}
-
-impl Scored {
-    fn mean(&self) -> f64 {
-        self.evaluation.accuracy().mean
-    }
-
-    fn for_verdict(&self) -> crate::verdict::Scored<'_> {
-        crate::verdict::Scored {
-            name: &self.row.name,
-            kind: self.row.kind,
-            accuracies: &self.evaluation.accuracies,
-            accuracy: self.evaluation.accuracy(),
-            carried: self.row.carried,
-        }
-    }
-
-    fn json(&self, best: &Self) -> serde_json::Value {
-        let behind = paired_difference(&self.evaluation.accuracies, &best.evaluation.accuracies);
-        let mut entry =
-            method_json(&self.row.name, &self.row.kind.to_string(), &self.evaluation, self.row.train_seconds);
-        entry["from_best"] = json!({"difference": behind.mean, "ci95": [behind.low, behind.high]});
-        entry["trained_on"] = json!(self.row.trained_on);
-        entry["transductive"] = json!(self.row.method.transductive());
-        entry
-    }
-}
-
-/// Writes the best method that can be kept as the run's model.
-fn keep_best(run: &RunDirectory, scored: &[Scored], output: &Output) -> Result<()> {
-    let kept = scored.iter().filter_map(|method| Some((method, method.row.model.as_ref()?)));
-    let Some((best, model)) = kept.max_by(|a, b| a.0.mean().total_cmp(&b.0.mean())) else { return Ok(()) };
-    let path = run.path().join("model");
-    model.save(&path)?;
-    output.line(format!(
-        "{} is in {}: `taper adapt {} SUPPORT_FOLDER --out MINE` makes a {CLASSIFIER} of it.",
-        best.row.name,
-        path.display(),
-        run.path().display()
+    output.line(format!("{} in total.", duration(seconds)));
+    let methods = report.methods.iter().map(entry).collect();
+    let result = result_json("compare", seconds, methods, run.as_ref().map(|run| run.path()));
+    output.event(&with(
+        result,
+        json!({"verdict": report.verdict.words, "claims": report.verdict.claims, "chosen": report.chosen,
+            "warnings": report.warnings}),
     ));
     Ok(())
+}
+
+/// The setting in a few lines, the table, the verdict.
+fn print(report: &Report, output: &Output) {
+    let Report { comparison, data, methods, verdict, .. } = report;
+    let (tested_on, trained_on) = (&data.tested_on, &data.trained_on);
+    output.line(if tested_on == trained_on {
+        format!(
+            "{tested_on}: {} training classes, {} validation classes, {} test classes.",
+            data.training_classes, data.validation_classes, data.test_classes
+        )
+    } else {
+        format!(
+            "{tested_on} has {} classes, too few to split: methods train on {trained_on} and are tested on {tested_on}.",
+            data.test_classes
+        )
+    });
+    output.line(format!(
+        "\n{} test tasks of {}-way {}-shot with {} queries per class{}; {} on images {} pixels wide, {} images seen in training, seed {}.\n",
+        comparison.episodes,
+        comparison.ways,
+        comparison.shots,
+        comparison.queries,
+        within(data.scope),
+        comparison.backbone,
+        data.image_width,
+        comparison.images,
+        comparison.seed
+    ));
+    let header = ["method", "kind", "accuracy %", "vs. best", "training", "adapting", "labels/class", "trained on"];
+    let best = methods.iter().rev().max_by(|a, b| a.accuracy.mean.total_cmp(&b.accuracy.mean)).map(|best| &best.name);
+    let cells = |method: &MethodReport| {
+        vec![
+            format!("{}{}", method.name, if method.transductive { " (transductive)" } else { "" }),
+            method.kind.to_string(),
+            percent(method.accuracy),
+            if Some(&method.name) == best { "0 (best)".into() } else { percent(method.from_best) },
+            duration(method.train_seconds),
+            duration(method.cost.adapt_seconds),
+            comparison.shots.to_string(),
+            method.trained_on.clone(),
+        ]
+    };
+    output.line(table(&header, &methods.iter().map(cells).collect::<Vec<_>>()));
+    output.line(format!("\n{}", verdict.words));
+    report.warnings.iter().for_each(|warning| output.line(format!("Warning: {warning}.")));
+}
+
+/// Whether tasks stay within groups, in words.
+fn within(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Group => ", each task within a group",
+        Scope::All => "",
+    }
+}
+
+/// A method's entry in the result.
+fn entry(method: &MethodReport) -> Value {
+    let MethodReport { name, kind, accuracy, from_best, cost, .. } = method;
+    json!({
+        "name": name, "kind": kind.to_string(), "accuracy": accuracy.mean, "ci95": [accuracy.low, accuracy.high],
+        "train_seconds": method.train_seconds, "adapt_seconds": cost.adapt_seconds,
+        "predict_seconds": cost.predict_seconds,
+        "episodes": method.task_accuracies.first().map_or(0, Vec::len), "repeats": method.task_accuracies.len(),
+        "from_best": {"difference": from_best.mean, "ci95": [from_best.low, from_best.high]},
+        "validation": method.validation.mean, "start": if method.start == Start::Nothing { "nothing" } else { "weights" },
+        "trained_on": method.trained_on, "transductive": method.transductive,
+    })
 }

@@ -1,9 +1,9 @@
 //! `taper inspect`: what a path holds.
 
-use super::{result_json, with};
 use crate::args::Inspect;
 use crate::data;
 use crate::output::Output;
+use crate::report::{result_json, with};
 use crate::table::table;
 use anyhow::{Context, Result};
 use candle_core::Tensor;
@@ -11,18 +11,19 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use taper_data::{Dataset, images_by_class};
+use taper_data::{ClassCount, Dataset, Inspection, LeftOut, Likeness, Part, Several, SizeCount, inspect, one_line};
 use taper_learn::Model;
+use taper_models::{WeightFile, recognize_weights};
 
 pub(crate) fn run(options: &Inspect, output: &Output) -> Result<()> {
     let start = Instant::now();
     let (facts, out) = describe(options.path.as_deref(), output)?;
-    let result = result_json("inspect", start.elapsed().as_secs_f64(), Vec::new(), out.as_ref());
+    let result = result_json("inspect", start.elapsed().as_secs_f64(), Vec::new(), out.as_deref());
     output.event(&with(result, facts));
     Ok(())
 }
 
-/// Tells what is there; gives the facts, and the run's directory if it is one.
+/// Prints what is there; returns the facts, and the directory of a run.
 fn describe(path: Option<&Path>, output: &Output) -> Result<(Value, Option<PathBuf>)> {
     let Some(path) = path else { return Ok((describe_data(data::dataset(None)?.as_ref(), output)?, None)) };
     if path.join("config.json").is_file() {
@@ -31,58 +32,125 @@ fn describe(path: Option<&Path>, output: &Output) -> Result<(Value, Option<PathB
     if path.join("config.toml").is_file() {
         return Ok((describe_run(path, output)?, Some(path.to_path_buf())));
     }
-    let weights = ["safetensors", "pth", "pt", "th", "bin"];
-    if path.is_file() && path.extension().is_some_and(|ending| weights.iter().any(|known| ending == *known)) {
+    let called_weights = ["safetensors", "pth", "pt", "th", "bin", "ckpt"];
+    let by_name = path.extension().is_some_and(|ending| called_weights.iter().any(|known| ending == *known));
+    if (path.is_file() && by_name) || recognize_weights(path).is_some() {
         return Ok((describe_weights(path, output)?, None));
     }
     Ok((describe_data(data::dataset(Some(path))?.as_ref(), output)?, None))
 }
 
+/// Sizes, and names of each kind, that are shown; JSON has them all.
+const SHOWN: usize = 5;
+/// Files left out, and copies, that are shown.
+const FILES_SHOWN: usize = 100;
+
 fn describe_data(dataset: &dyn Dataset, output: &Output) -> Result<Value> {
-    let images = images_by_class(dataset);
-    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (class, images) in dataset.classes().iter().zip(&images) {
-        groups.entry(&class.group).or_default().push(images.len());
+    let found = inspect(dataset)?;
+    let name = one_line(dataset.name());
+    output.line(format!("{name}: {} images of {} classes", found.images, found.classes.len()));
+    if let Some(layout) = &found.layout {
+        output.line(format!("read as {layout}"));
     }
-    let total = dataset.labels().len();
-    output.line(format!("{}: {total} images of {} classes", dataset.name(), images.len()));
+    found.why.iter().for_each(|why| output.line(format!("  {why}")));
+    let parts: Vec<String> = found.parts.iter().map(|(part, images)| format!("{} {images}", part.name())).collect();
+    if !dataset.held_out().is_empty() {
+        output.line(format!("parts: {}; {} images are held out", parts.join(", "), dataset.held_out().len()));
+    }
+    describe_classes(&found, output);
+    let size = |size: &SizeCount| {
+        let colors = if size.channels == 1 { "gray" } else { "color" };
+        format!("{}x{} {colors} ({})", size.width, size.height, size.images)
+    };
+    let sizes: Vec<String> = found.sizes.iter().take(SHOWN).map(size).collect();
+    output.line(format!("sizes: {}{}", sizes.join(", "), if found.sizes.len() > SHOWN { ", and others" } else { "" }));
+    if !found.formats.is_empty() {
+        let formats: Vec<String> = found.formats.iter().map(|(format, images)| format!("{format} {images}")).collect();
+        output.line(format!("formats: {}", formats.join(", ")));
+    }
+    describe_left_out(&found, output);
+    describe_duplicates(dataset, &found, output);
+    found.notes.iter().for_each(|note| output.line(format!("note: {note}")));
+    Ok(json!({"what": "data", "name": dataset.name(), "images": found.images,
+        "classes": dataset.classes().iter().map(|class| class.full_name()).collect::<Vec<_>>(),
+        "skipped": dataset.skipped().iter().map(|(path, reason)| json!({"path": path, "reason": reason})).collect::<Vec<_>>(),
+        "held_out": dataset.held_out().len(), "inspection": found}))
+}
+
+/// A table of the classes, or of the groups if there are several; with a column for each part if there
+/// is more than one.
+fn describe_classes(found: &Inspection, output: &Output) {
+    let mut groups: BTreeMap<&str, Vec<&ClassCount>> = BTreeMap::new();
+    for class in &found.classes {
+        groups.entry(&class.group).or_default().push(class);
+    }
     let range = |counts: &[usize]| {
         let (low, high) = (counts.iter().min().copied().unwrap_or(0), counts.iter().max().copied().unwrap_or(0));
         if low == high { low.to_string() } else { format!("{low} to {high}") }
     };
-    let rows: Vec<Vec<String>> = if groups.len() > 1 {
-        groups.iter().map(|(group, counts)| vec![group.to_string(), counts.len().to_string(), range(counts)]).collect()
-    } else {
-        dataset
-            .classes()
-            .iter()
-            .zip(&images)
-            .map(|(class, images)| vec![class.full_name(), "1".into(), images.len().to_string()])
-            .collect()
+    let parts: Vec<Part> = if found.parts.len() > 1 { found.parts.keys().copied().collect() } else { Vec::new() };
+    let row = |name: String, classes: &[&ClassCount]| {
+        let images: Vec<usize> = classes.iter().map(|class| class.images).collect();
+        let in_part = |part: &Part| {
+            let counts = classes.iter().map(|class| class.parts.get(part).copied().unwrap_or(0));
+            range(&counts.collect::<Vec<usize>>())
+        };
+        let mut row = vec![name, classes.len().to_string(), range(&images)];
+        row.extend(parts.iter().map(in_part));
+        row
     };
-    output.line(table(&["group or class", "classes", "images a class"], &rows));
-    let mut sizes: BTreeMap<(usize, usize, usize), usize> = BTreeMap::new();
-    for index in 0..total {
-        *sizes.entry(dataset.size(index)?).or_insert(0) += 1;
+    let rows: Vec<Vec<String>> = if groups.len() > 1 {
+        groups.iter().map(|(group, classes)| row(group.to_string(), classes)).collect()
+    } else {
+        found.classes.iter().map(|class| row(class.name.clone(), &[class])).collect()
+    };
+    let mut header = vec!["group or class", "classes", "images per class"];
+    header.extend(parts.iter().map(|part| part.name()));
+    output.line(table(&header, &rows));
+}
+
+/// What was left out: the number for each reason, then the files that a person should hear of.
+fn describe_left_out(found: &Inspection, output: &Output) {
+    for (reason, several) in &found.left_out {
+        output.line(format!("left out, {}: {} ({})", reason.words(), several.count, first(several)));
     }
-    let mut common: Vec<_> = sizes.iter().collect();
-    common.sort_by(|a, b| b.1.cmp(a.1));
-    let named: Vec<String> = common
-        .iter()
-        .take(5)
-        .map(|((c, h, w), count)| format!("{w}x{h} {} ({count})", if *c == 1 { "gray" } else { "color" }))
-        .collect();
-    output.line(format!("sizes: {}{}", named.join(", "), if sizes.len() > 5 { ", and others" } else { "" }));
-    if !dataset.held_out().is_empty() {
-        output.line(format!("{} images are held out for validation", dataset.held_out().len()));
+    let files: Vec<&LeftOut> = found.left_out_files.iter().filter(|file| file.reason.matters()).collect();
+    for file in files.iter().take(FILES_SHOWN) {
+        output.line(format!("  {}: {}", file.path, file.detail));
     }
-    for (path, reason) in dataset.skipped() {
-        output.line(format!("unreadable: {path}: {reason}"));
+    if files.len() > FILES_SHOWN {
+        output.line(format!("  and {} more: --json lists them all", files.len() - FILES_SHOWN));
     }
-    Ok(json!({"what": "data", "name": dataset.name(), "images": total,
-        "classes": dataset.classes().iter().map(|class| class.full_name()).collect::<Vec<_>>(),
-        "skipped": dataset.skipped().iter().map(|(path, reason)| json!({"path": path, "reason": reason})).collect::<Vec<_>>(),
-        "held_out": dataset.held_out().len()}))
+}
+
+/// Pictures that are there more than once.
+fn describe_duplicates(dataset: &dyn Dataset, found: &Inspection, output: &Output) {
+    let all = &found.duplicates.all;
+    for copy in all.iter().take(FILES_SHOWN) {
+        let how = match copy.likeness {
+            Likeness::SameFile => "the same file",
+            Likeness::SamePixels => "the same pixels in another file",
+            Likeness::Copy => "resized or encoded again",
+            Likeness::Mirrored => "mirrored",
+        };
+        let across = match (copy.across_parts, copy.across_classes) {
+            (true, true) => ", in another part and class",
+            (true, false) => ", in another part",
+            (false, true) => ", in another class",
+            (false, false) => "",
+        };
+        let name = |image| dataset.image_name(image);
+        let (copy, original) = (name(copy.copy), name(copy.original));
+        output.line(format!("duplicate: {} of {} ({how}{across})", one_line(&copy), one_line(&original)));
+    }
+    if all.len() > FILES_SHOWN {
+        output.line(format!("and {} more duplicates: --json lists them all", all.len() - FILES_SHOWN));
+    }
+}
+
+/// The first names of several.
+fn first(several: &Several) -> String {
+    format!("{}{}", several.first.join(", "), if several.count > several.first.len() { ", …" } else { "" })
 }
 
 fn tensors<'a>(named: impl Iterator<Item = (&'a str, &'a Tensor)>, what: &str) -> Vec<Vec<String>> {
@@ -94,28 +162,28 @@ fn tensors<'a>(named: impl Iterator<Item = (&'a str, &'a Tensor)>, what: &str) -
         .collect()
 }
 
-const TENSORS: [&str; 4] = ["name", "shape", "numbers", ""];
+const TENSORS: [&str; 4] = ["name", "shape", "elements", ""];
 
 fn describe_model(model: &Model, output: &Output) -> Result<Value> {
     let backbone = model.network.backbone();
     let (c, h, w) = backbone.input();
     output.line(format!(
-        "{}, {} by {}, on {}",
+        "{}, {} by {}, trained on {}",
         backbone.name(),
         if model.labels.is_empty() { "learner" } else { "classifier" },
-        model.trained.method,
-        model.trained.on
+        model.origin.method,
+        model.origin.on
     ));
     output.line(format!(
         "images: {} -> {c} x {h} x {w}; features: {}; norm: {}",
         model.transform,
         backbone.width(),
-        model.trained.norm
+        model.origin.norm
     ));
     if !model.labels.is_empty() {
         output.line(format!("classes: {}", model.labels.join(", ")));
     }
-    for (name, value) in &model.trained.settings {
+    for (name, value) in &model.origin.settings {
         output.line(format!("{name}: {value}"));
     }
     let mut rows = tensors(model.state.params.iter(), "trainable");
@@ -123,21 +191,23 @@ fn describe_model(model: &Model, output: &Output) -> Result<Value> {
     output.line(table(&TENSORS, &rows));
     output.line(format!("{} parameters, {} statistics", model.state.params.count(), model.state.buffers.count()));
     Ok(json!({"what": "model", "architecture": backbone.name(),
-        "method": model.trained.method, "on": model.trained.on, "classes": model.labels, "settings": model.trained.settings,
-        "norm": model.trained.norm, "parameters": model.state.params.count()}))
+        "method": model.origin.method, "on": model.origin.on, "classes": model.labels, "settings": model.origin.settings,
+        "norm": model.origin.norm, "parameters": model.state.params.count()}))
 }
 
 fn describe_weights(path: &Path, output: &Output) -> Result<Value> {
-    let weights = taper_models::read_weights(path)?;
+    let file = WeightFile::read(path)?;
+    file.report().notes().iter().for_each(|note| output.line(note));
+    let weights = file.into_tensors();
     let named = weights.iter().map(|(name, tensor)| (name.as_str(), tensor));
     output.line(table(&TENSORS, &tensors(named, "")));
     let count: usize = weights.values().map(Tensor::elem_count).sum();
     let fits = taper_models::identify(&weights);
     match &fits {
         Some((architecture, outputs)) => {
-            output.line(format!("{count} numbers; fits {architecture} with {outputs} classes"))
+            output.line(format!("{count} elements; fits {architecture} with {outputs} classes"))
         }
-        None => output.line(format!("{count} numbers; fits no architecture of taper")),
+        None => output.line(format!("{count} elements; fits no known architecture")),
     }
     Ok(json!({"what": "weights", "tensors": weights.len(), "numbers": count,
         "architecture": fits.map(|(architecture, _)| architecture.to_string())}))
@@ -164,7 +234,7 @@ fn describe_run(path: &Path, output: &Output) -> Result<Value> {
     output.line(if model.is_dir() {
         format!("the model is in {}", model.display())
     } else {
-        "it has no model yet: go on with --resume".into()
+        "it has no model yet: resume it with --resume".into()
     });
     Ok(json!({"what": "run", "stages": stages, "finished": model.is_dir()}))
 }

@@ -1,52 +1,55 @@
 //! `taper predict`: class names with probabilities.
 
-use super::adapt::classifier;
-use super::{result_json, with};
 use crate::args::Predict;
+use crate::builtin::built_in_learner;
+use crate::data;
 use crate::output::Output;
-use crate::registry::CLASSIFIER;
+use crate::report::{result_json, with};
 use crate::table::table;
-use crate::{data, drawings, pretrained};
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
+use serde::Serialize;
 use serde_json::json;
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use taper_data::{Transform, copies, read_image};
-use taper_learn::Model;
+use taper_compare::adapt;
+use taper_data::{DataError, Transform, Walk, copies, one_line, path_text, read_image, walk_images};
+use taper_learn::{CLASSIFIER, Model};
 use taper_ops::log_softmax;
 
-/// How many classes a row of the table names beside the likeliest.
+/// Classes shown in a row of the table besides the likeliest.
 const OTHERS_SHOWN: usize = 2;
 
 pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
     let start = Instant::now();
-    let model = if drawings::is_support(&options.model) {
+    let model = if data::is_support_folder(&options.model) {
         let support = data::dataset(Some(&options.model))?;
-        data::tell(support.as_ref(), output)?;
-        let learner = drawings::learner(support.as_ref(), output)?;
-        classifier(&learner, &support, options.views.views, options.common.seed)?
+        data::describe(support.as_ref(), output)?;
+        let learner = built_in_learner(support.as_ref(), output)?;
+        adapt(&learner, &support, options.views.views, options.common.seed)?
     } else {
-        pretrained::load(&options.model, &options.weights)?
+        Model::open(&options.model, &options.weights.hints()?)?
     };
-    if model.trained.method != CLASSIFIER {
+    if model.origin.method != CLASSIFIER {
         bail!(
             "{}: is a learner ({}), not a classifier: run `taper adapt {} SUPPORT_FOLDER --out DIR` first",
             options.model.display(),
-            model.trained.method,
+            model.origin.method,
             options.model.display()
         );
     }
     let transform: Transform = model.transform.parse()?;
-    let files = files(&options.images)?;
+    let Images { files, mut skipped } = images(&options.images)?;
+    let several = files.len() + skipped.len() > 1;
     let mut rows = Vec::new();
-    let mut failed = 0;
     for file in &files {
+        let name = path_text(file);
         let probabilities = match classify(&model, &transform, file, options) {
             Ok(probabilities) => probabilities,
-            Err(error) if files.len() > 1 => {
+            Err(error) if several => {
                 output.note(format!("skipped: {error:#}"));
-                failed += 1;
+                skipped.push(Skipped { path: name, reason: reason(&error) });
                 continue;
             }
             Err(error) => return Err(error),
@@ -54,29 +57,29 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
         let mut ranked: Vec<(&String, f32)> = model.labels.iter().zip(probabilities).collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
         let all: Vec<_> = ranked.iter().map(|(name, p)| json!({"class": name, "probability": p})).collect();
-        output.event(&json!({"event": "prediction", "image": file, "class": ranked[0].0, "probability": ranked[0].1, "classes": all}));
-        let likely = |(name, p): &(&String, f32)| format!("{name} {:.1} %", p * 100.0);
+        output.event(&json!({"event": "prediction", "image": name, "class": ranked[0].0, "probability": ranked[0].1, "classes": all}));
+        let likely = |(name, p): &(&String, f32)| format!("{} {:.1} %", one_line(name), p * 100.0);
         let others: Vec<String> = ranked.iter().skip(1).take(OTHERS_SHOWN).map(likely).collect();
         let (class, p) = ranked[0];
-        rows.push(vec![file.display().to_string(), class.clone(), format!("{:.1} %", p * 100.0), others.join(", ")]);
+        rows.push(vec![name, one_line(class).into_owned(), format!("{:.1} %", p * 100.0), others.join(", ")]);
     }
     if rows.is_empty() {
-        bail!("none of the {failed} images could be read, see above");
+        bail!("none of the {} images could be read: see the messages above", skipped.len());
     }
-    output.line(table(&["image", "class", "probability", "then"], &rows));
+    output.line(table(&["image", "class", "probability", "next best"], &rows));
     let result = result_json("predict", start.elapsed().as_secs_f64(), Vec::new(), None);
-    output.event(&with(result, json!({"images": rows.len(), "skipped": failed})));
+    output.event(&with(result, json!({"images": rows.len(), "skipped": skipped.len(), "skipped_files": skipped})));
     Ok(())
 }
 
 /// The probability of each of the model's classes, from the mean logits over the views.
 fn classify(model: &Model, transform: &Transform, file: &Path, options: &Predict) -> Result<Vec<f32>> {
-    let about = || file.display().to_string();
+    let about = || path_text(file);
     let views = copies(transform, &read_image(file)?, options.views.views, options.common.seed).with_context(about)?;
     let (c, h, w) = views[0].shape();
     let expected = model.network.backbone().input();
     if (c, h, w) != expected {
-        bail!("{}: becomes {c}x{h}x{w} by the model's transform, the network takes {expected:?}", file.display());
+        bail!("{}: the model's transform makes it {c}x{h}x{w}, but the network takes {expected:?}", path_text(file));
     }
     let values: Vec<f32> = views.iter().flat_map(|view| view.values.iter().copied()).collect();
     let inputs = Tensor::from_vec(values, (views.len(), c, h, w), &Device::Cpu)?;
@@ -84,35 +87,127 @@ fn classify(model: &Model, transform: &Transform, file: &Path, options: &Predict
     Ok(log_softmax(&logits)?.exp()?.get(0)?.to_vec1()?)
 }
 
-/// The images named, and those inside the folders named.
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            let mut inside = Vec::new();
-            collect(path, &mut inside)?;
-            if inside.is_empty() {
-                bail!("{}: holds no image, give images or folders of images", path.display());
-            }
-            inside.sort();
-            files.extend(inside);
-        } else if path.exists() {
-            files.push(path.clone());
-        } else {
-            bail!("{}: no such file or folder, check the path", path.display());
-        }
-    }
-    Ok(files)
+/// An image that could not be classified.
+#[derive(Serialize)]
+struct Skipped {
+    path: String,
+    reason: String,
 }
 
-fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
-        let path = entry?.path();
-        if path.is_dir() {
-            collect(&path, into)?;
-        } else if taper_data::is_image_name(&path) {
-            into.push(path);
+/// What is wrong with the image, without its path.
+fn reason(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<DataError>() {
+        Some(DataError::BadFile { problem, .. }) => problem.clone(),
+        _ => format!("{error:#}"),
+    }
+}
+
+/// Images to classify, and files in the folders named that are not images.
+#[derive(Default)]
+struct Images {
+    files: Vec<PathBuf>,
+    skipped: Vec<Skipped>,
+}
+
+/// The images named, those inside the folders named, and for `-` those that standard input names.
+fn images(paths: &[PathBuf]) -> Result<Images> {
+    let mut images = Images::default();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            listed(std::io::stdin().lock(), &mut images).context("standard input")?;
+        } else if path.exists() {
+            images.add(path)?;
+        } else {
+            bail!("{}: no such file or folder: check the path", path_text(path));
+        }
+    }
+    if images.files.is_empty() {
+        bail!("there are no images to classify: give images, folders of images, or their paths on standard input");
+    }
+    Ok(images)
+}
+
+/// Adds the images whose paths `source` gives, one per line. One that does not exist is skipped later.
+fn listed(source: impl BufRead, images: &mut Images) -> Result<()> {
+    for line in source.split(b'\n') {
+        let line = line?;
+        let line = line.strip_suffix(b"\r").unwrap_or(&line);
+        if !line.is_empty() {
+            images.add(&path_of(line))?;
         }
     }
     Ok(())
+}
+
+#[cfg(unix)]
+fn path_of(bytes: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    std::ffi::OsStr::from_bytes(bytes).into()
+}
+
+#[cfg(not(unix))]
+fn path_of(bytes: &[u8]) -> PathBuf {
+    String::from_utf8_lossy(bytes).into_owned().into()
+}
+
+impl Images {
+    /// Adds a file, or the images inside a folder.
+    fn add(&mut self, path: &Path) -> Result<()> {
+        if !path.is_dir() {
+            self.files.push(path.to_path_buf());
+            return Ok(());
+        }
+        let Walk { files, skipped, .. } = walk_images(path)?;
+        if files.is_empty() {
+            bail!("{}: holds no images: give images or folders of images", path_text(path));
+        }
+        self.files.extend(files.into_iter().map(|found| found.path));
+        let folder = path_text(path);
+        let told = skipped.into_iter().filter(|left_out| left_out.reason.matters());
+        self.skipped.extend(told.map(|left_out| Skipped {
+            path: format!("{}/{}", folder.trim_end_matches('/'), left_out.path),
+            reason: left_out.detail,
+        }));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn paths_are_read_from_a_list_with_either_line_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut images = Images::default();
+        let list = format!("{0}/a b.png\r\n\n{0}/new.jpg", folder.path().display());
+        listed(list.as_bytes(), &mut images).unwrap();
+        assert_eq!(images.files, [folder.path().join("a b.png"), folder.path().join("new.jpg")]);
+    }
+
+    #[test]
+    fn a_folder_gives_its_images_by_content_and_the_files_left_out_with_a_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in [("a", &b"\x89PNG\r\n\x1a\n"[..]), ("b.jpg", b"text"), ("c.mp4", b"\x1aE\xdf\xa3")] {
+            fs::write(folder.path().join(name), content).unwrap();
+        }
+        fs::write(folder.path().join("README"), "words").unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(".", folder.path().join("loop")).unwrap();
+        let mut images = Images::default();
+        images.add(folder.path()).unwrap();
+        let names = |path: &PathBuf| path.file_name().unwrap().to_owned();
+        assert_eq!(images.files.iter().map(names).collect::<Vec<_>>(), ["a", "b.jpg"]);
+        let video = images.skipped.iter().find(|skipped| skipped.path.ends_with("/c.mp4")).unwrap();
+        assert!(video.reason.starts_with("is a video"), "{}", video.reason);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn names_that_are_not_utf_8_are_listed_and_shown() {
+        let mut images = Images::default();
+        listed(&b"caf\xe9.png\n"[..], &mut images).unwrap();
+        assert_eq!(path_text(&images.files[0]), "caf\\xe9.png");
+    }
 }

@@ -1,6 +1,6 @@
 //! Convolution by 3x3 kernels with stride 1 in fewer multiplications: Winograd's algorithms as
 //! Lavin and Gray 2016 (arXiv:1509.09308, section 4) write them, Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A.
-//! A tile of 2x2 outputs takes 16 products a channel where the direct sum takes 36, one of 4x4
+//! A tile of 2x2 outputs takes 16 products per channel where the direct sum takes 36, one of 4x4
 //! takes 36 for 144.
 
 #![allow(unsafe_code)]
@@ -200,6 +200,8 @@ fn transform_outputs<F: Form<T, M>, const T: usize, const M: usize>(
     let bias = finish.bias.map_or(std::ptr::null(), |bias| bias[..channels].as_ptr());
     let ending = Ending { bias, relu: finish.relu };
     let residual = finish.residual.map(|residual| &residual[begin * w * channels..][..y.len()]);
+    // One borrow for all addresses: another one of `y` would end those taken before.
+    let (room, base) = (y.len(), y.as_mut_ptr().cast::<f32>());
     for (index, row) in rows.enumerate() {
         let (first, row) = (tiling.rows_before(row) - begin, row % tiling.down());
         for column in 0..across {
@@ -208,7 +210,9 @@ fn transform_outputs<F: Form<T, M>, const T: usize, const M: usize>(
                 for (j, to) in to.iter_mut().enumerate().take(w - M * column) {
                     let at = ((first + i) * w + M * column + j) * channels;
                     let residual = residual.map_or(std::ptr::null(), |residual| residual[at..][..channels].as_ptr());
-                    *to = (y[at..][..channels].as_mut_ptr().cast(), residual);
+                    assert!(at + channels <= room, "a tile outside of its output");
+                    // SAFETY: `channels` values from there on lie inside `y`, as just checked.
+                    *to = (unsafe { base.add(at) }, residual);
                 }
             }
             let from = products[(index * across + column) * channels..].as_ptr();

@@ -70,8 +70,8 @@ impl Tiling {
         (cells / (self.algorithm.cells() * self.across().max(1))).max(1)
     }
 
-    /// Are there so many tiles that summing over them outweighs transforming the sums back, which
-    /// costs what a dozen tiles do?
+    /// Returns `true` if summing over the tiles outweighs transforming the sums back, which costs as
+    /// much as a dozen tiles.
     pub(crate) fn pays_back(&self) -> bool {
         let (tiles, (h, w)) = (self.images * self.down() * self.across(), self.output);
         self.algorithm.cells() * (tiles + 12) < 9 * self.images * h * w

@@ -89,7 +89,7 @@ unsafe fn inputs<L: Lanes, F: Form<T, M>, const T: usize, const M: usize>(
     }
 }
 
-/// What follows an output tile on its way to memory; addresses may be null.
+/// What is added to an output tile before it is stored; addresses may be null.
 #[derive(Clone, Copy)]
 pub(super) struct Ending {
     pub(super) bias: *const f32,

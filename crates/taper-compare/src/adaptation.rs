@@ -1,0 +1,32 @@
+//! A learner and a few labeled images become a classifier.
+
+use crate::{Result, learner};
+use std::sync::Arc;
+use taper_data::{Batch, Copies, Dataset, Inputs, View};
+use taper_learn::{Adapt, Averaged, CLASSIFIER, Model, Origin, Provenance, SettingValues, TaskNorm, UsedData};
+
+/// Adapts a learner to the classes of `support`, with `views` views of each image (itself and copies
+/// by the random steps of the model's transform), and returns the classifier.
+///
+/// # Errors
+/// Returns an error if the model's method is unknown or keeps no network, its transform does not fit
+/// the images, or `views` is more than 1 and the transform has no random step.
+pub fn adapt(model: &Model, support: &Arc<dyn Dataset>, views: usize, seed: u64) -> Result<Model> {
+    let method = learner(model)?;
+    let view = Arc::new(View::new(support.clone(), model.transform.parse()?)?);
+    let images: Vec<usize> = (0..support.labels().len()).collect();
+    let copies = Copies::new(&view, views, seed)?;
+    let batch = Batch::new(copies.inputs(&images, None)?, support.labels(), support.classes().len())?;
+    let (network, state) = Averaged(method.as_ref()).adapt(&batch, seed)?.network()?;
+    let labels: Vec<String> = support.classes().iter().map(|class| class.full_name()).collect();
+    let origin = Origin {
+        method: CLASSIFIER.into(),
+        on: format!("{} by {}", support.name(), model.origin.method),
+        classes: labels.clone(),
+        settings: SettingValues::new(),
+        norm: TaskNorm::Stored.to_string(),
+    };
+    let trained_on = vec![UsedData::of_images(support.as_ref(), &images)?];
+    let provenance = model.provenance.clone().and(Provenance { trained_on, ..Provenance::default() });
+    Ok(Model { network, state, labels, transform: model.transform.clone(), origin, provenance })
+}

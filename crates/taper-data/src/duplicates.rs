@@ -1,0 +1,460 @@
+//! Pictures that are there more than once: the same file, the same pixels in another file, or a
+//! resized, re-encoded or mirrored copy.
+//!
+//! Copies are looked for by a difference hash of 64 bits (Krawetz 2013, "Kind of like that"): the
+//! picture is averaged down to 9 by 8 gray values, and each bit says whether a value is larger than
+//! the one to its right. Pictures whose hashes differ in few bits are compared as 16 by 16
+//! colors, and count as copies if these correlate and agree in color and contrast almost perfectly.
+//! Of pictures up to 32 pixels, of which few pixels tell much, all are compared.
+
+use crate::{Dataset, Hash, Image, Result};
+use rayon::prelude::*;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Hashes that differ in more bits are not compared further.
+const BITS: u32 = 10;
+/// The side of the pictures that are compared.
+const SIDE: usize = 16;
+/// Copies correlate at least so much.
+const CORRELATION: f64 = 0.99;
+/// Pictures whose shorter side is no longer are compared at this side.
+const SMALL: usize = 32;
+/// Copies of small pictures correlate at least so much.
+const SMALL_CORRELATION: f64 = 0.995;
+/// Copies differ in their mean red, green and blue by at most so many of 255 levels.
+const BRIGHTNESS: f64 = 8.0;
+/// Copies' contrasts, as standard deviations, have at most this ratio.
+const CONTRAST: f64 = 1.15;
+/// Pictures of less contrast, in levels, hold nothing to compare: they are blank.
+const BLANK: f64 = 2.0;
+/// Up to so many pictures, every pair of hashes is compared; in larger sets only pairs that share 16
+/// of the 64 bits as a block, which finds all pairs that differ in up to 3 bits.
+const ALL_PAIRS: usize = 60_000;
+
+/// How two pictures are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Likeness {
+    /// The same bytes.
+    SameFile,
+    /// The same pixels in other bytes.
+    SamePixels,
+    /// Resized or encoded anew.
+    Copy,
+    /// A copy turned left to right.
+    Mirrored,
+}
+
+/// Two images of a data set that show the same picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Duplicate {
+    /// The image that stays: one of the training part if there is one, else the first.
+    pub original: usize,
+    /// The other image.
+    pub copy: usize,
+    /// How they are the same.
+    pub likeness: Likeness,
+    /// Whether they are in different parts.
+    pub across_parts: bool,
+    /// Whether they have different labels.
+    pub across_classes: bool,
+}
+
+/// What is known of a picture's pixels.
+#[derive(Debug, Clone)]
+pub(crate) struct Print {
+    pub(crate) file: Hash,
+    pub(crate) pixels: Hash,
+    bits: u64,
+    mirrored_bits: u64,
+    /// At a side of `SIDE`.
+    thumbnail: Thumbnail,
+    /// At a side of `SMALL`, of a small picture.
+    fine: Option<Thumbnail>,
+    /// Standard deviation of the picture's own samples, in levels.
+    pub(crate) contrast: f64,
+}
+
+/// A square picture.
+#[derive(Debug, Clone)]
+struct Thumbnail {
+    side: usize,
+    /// Red, green and blue values, `(side, side, 3)`.
+    values: Vec<u8>,
+    /// Mean red, green and blue.
+    color: [f64; 3],
+    /// Standard deviation around them.
+    contrast: f64,
+}
+
+impl Thumbnail {
+    fn of(image: &Image, side: usize) -> Self {
+        let small = averaged(&image.pixels, (image.height, image.width, image.channels), side, side);
+        let color =
+            |pixel: &[f32]| [0, 1, 2].map(|channel: usize| pixel[channel.min(image.channels - 1)].round() as u8);
+        let values: Vec<u8> = small.chunks_exact(image.channels).flat_map(color).collect();
+        let count = values.len() as f64;
+        let color = [0, 1, 2]
+            .map(|channel| values.iter().skip(channel).step_by(3).map(|&v| f64::from(v)).sum::<f64>() / (count / 3.0));
+        let off = |(at, &value): (usize, &u8)| (f64::from(value) - color[at % 3]).powi(2);
+        let variance = values.iter().enumerate().map(off).sum::<f64>() / count;
+        Self { side, values, color, contrast: variance.sqrt() }
+    }
+
+    /// The correlation with another picture of the same side, or with its mirror image.
+    fn correlation(&self, other: &Self, mirrored: bool) -> f64 {
+        let place = |at: usize| {
+            let (pixel, channel) = (at / 3, at % 3);
+            let (row, column) = (pixel / self.side, pixel % self.side);
+            if mirrored { (row * self.side + self.side - 1 - column) * 3 + channel } else { at }
+        };
+        let product = |(at, &value): (usize, &u8)| {
+            (f64::from(value) - self.color[at % 3]) * (f64::from(other.values[place(at)]) - other.color[at % 3])
+        };
+        let together = self.values.iter().enumerate().map(product).sum::<f64>() / self.values.len() as f64;
+        together / (self.contrast * other.contrast)
+    }
+}
+
+impl Print {
+    fn of(file: Hash, image: &Image) -> Self {
+        let thumbnail = Thumbnail::of(image, SIDE);
+        let luma =
+            |pixel: &[u8]| 0.299 * f32::from(pixel[0]) + 0.587 * f32::from(pixel[1]) + 0.114 * f32::from(pixel[2]);
+        let gray: Vec<f32> = thumbnail.values.chunks_exact(3).map(luma).collect();
+        let hashed = averaged(&gray, (SIDE, SIDE, 1), 9, 8);
+        let mut size = Vec::with_capacity(image.pixels.len() + 24);
+        for side in [image.channels, image.height, image.width] {
+            size.extend((side as u64).to_le_bytes());
+        }
+        size.extend(&image.pixels);
+        Self {
+            file,
+            pixels: Hash::of(&size),
+            bits: bits(&hashed, false),
+            mirrored_bits: bits(&hashed, true),
+            contrast: deviation(image),
+            thumbnail,
+            fine: (image.height.min(image.width) <= SMALL).then(|| Thumbnail::of(image, SMALL)),
+        }
+    }
+
+    /// Whether the other picture is a copy of this one, by their thumbnails.
+    fn is_copy(&self, other: &Self, mirrored: bool) -> bool {
+        let (own, its) = (&self.thumbnail, &other.thumbnail);
+        if own.contrast.min(its.contrast) < BLANK
+            || own.color.iter().zip(its.color).any(|(own, its)| (own - its).abs() > BRIGHTNESS)
+            || own.contrast.max(its.contrast) > CONTRAST * own.contrast.min(its.contrast)
+        {
+            return false;
+        }
+        let alike = own.correlation(its, mirrored) >= CORRELATION;
+        match (&self.fine, &other.fine) {
+            (Some(own), Some(other)) => alike && own.correlation(other, mirrored) >= SMALL_CORRELATION,
+            _ => alike,
+        }
+    }
+}
+
+/// The standard deviation of an image's samples around the mean of their channel.
+fn deviation(image: &Image) -> f64 {
+    let count = (image.pixels.len() / image.channels) as f64;
+    let variance = |channel: usize| {
+        let samples = image.pixels.iter().skip(channel).step_by(image.channels);
+        let (sum, squares) =
+            samples.fold((0u64, 0u64), |(sum, squares), &v| (sum + u64::from(v), squares + u64::from(v).pow(2)));
+        squares as f64 / count - (sum as f64 / count).powi(2)
+    };
+    ((0..image.channels).map(variance).sum::<f64>() / image.channels as f64).max(0.0).sqrt()
+}
+
+/// Samples `(h, w, c)` averaged over areas, to `(height, width, c)`.
+fn averaged<T: Copy + Into<f32>>(
+    samples: &[T],
+    (from_height, from_width, channels): (usize, usize, usize),
+    width: usize,
+    height: usize,
+) -> Vec<f32> {
+    let (across, down) = (shares(from_width, width), shares(from_height, height));
+    // rows first: each input sample is read once
+    let mut rows = vec![0.0f32; from_height * width * channels];
+    for (row, samples) in samples.chunks_exact(from_width * channels).enumerate() {
+        for (x, (first, weights)) in across.iter().enumerate() {
+            let out = &mut rows[(row * width + x) * channels..][..channels];
+            for (pixel, weight) in samples[first * channels..].chunks_exact(channels).zip(weights) {
+                out.iter_mut().zip(pixel).for_each(|(sum, &sample)| *sum += weight * sample.into());
+            }
+        }
+    }
+    let mut out = vec![0.0f32; height * width * channels];
+    for (line, (first, weights)) in out.chunks_exact_mut(width * channels).zip(&down) {
+        for (offset, weight) in weights.iter().enumerate() {
+            let row = &rows[(first + offset) * width * channels..][..width * channels];
+            line.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * value);
+        }
+    }
+    out
+}
+
+/// For each of `to` equal pieces of a line of `from` samples: the first sample in it, and the share
+/// of each.
+fn shares(from: usize, to: usize) -> Vec<(usize, Vec<f32>)> {
+    let piece = from as f64 / to as f64;
+    (0..to)
+        .map(|place| {
+            let (start, end) = (place as f64 * piece, (place + 1) as f64 * piece);
+            let first = (start as usize).min(from - 1);
+            let last = (end.ceil() as usize).clamp(first + 1, from);
+            let share = |sample: usize| (end.min((sample + 1) as f64) - start.max(sample as f64)).max(0.0) / piece;
+            (first, (first..last).map(|sample| share(sample) as f32).collect())
+        })
+        .collect()
+}
+
+/// The difference hash of 9 by 8 gray values, or of their mirror image.
+fn bits(gray: &[f32], mirrored: bool) -> u64 {
+    let mut bits = 0;
+    for row in gray.chunks_exact(9) {
+        for x in 0..8 {
+            let (left, right) = if mirrored { (row[8 - x], row[7 - x]) } else { (row[x], row[x + 1]) };
+            bits = bits << 1 | u64::from(left > right);
+        }
+    }
+    bits
+}
+
+/// What is known of the pixels of all images, in order; `None` for one that can't be decoded.
+pub(crate) fn prints(dataset: &dyn Dataset) -> Vec<Option<Print>> {
+    let print = |index: usize| {
+        let image = dataset.image(index).ok().filter(|image| !image.pixels.is_empty())?;
+        Some(Print::of(dataset.content_hash(index).ok()?, &image))
+    };
+    (0..dataset.labels().len()).into_par_iter().map(print).collect()
+}
+
+/// Pictures that are in the data set more than once: each copy with the image that it is a copy of,
+/// sorted by copy. Images that can't be decoded are passed over.
+///
+/// Every image is decoded once.
+///
+/// # Errors
+///
+/// Never today; a data set whose images can't be compared may return one.
+pub fn duplicates(dataset: &dyn Dataset) -> Result<Vec<Duplicate>> {
+    Ok(duplicates_of(dataset, &prints(dataset)))
+}
+
+/// [`duplicates`], of prints that were taken before.
+pub(crate) fn duplicates_of(dataset: &dyn Dataset, prints: &[Option<Print>]) -> Vec<Duplicate> {
+    // Training images come first, so that a copy is always the image to leave out.
+    let mut order: Vec<usize> = (0..prints.len()).filter(|&image| prints[image].is_some()).collect();
+    order.sort_by_key(|&image| (dataset.part(image), image));
+    let ordered: Vec<&Print> = order.iter().filter_map(|&image| prints[image].as_ref()).collect();
+    let mut firsts: BTreeMap<Hash, usize> = BTreeMap::new();
+    let mut found: BTreeMap<usize, (usize, Likeness)> = BTreeMap::new();
+    for (place, print) in ordered.iter().enumerate() {
+        match firsts.get(&print.pixels) {
+            Some(&first) => {
+                let same = ordered[first].file == print.file;
+                found.insert(place, (first, if same { Likeness::SameFile } else { Likeness::SamePixels }));
+            }
+            None => {
+                firsts.insert(print.pixels, place);
+            }
+        }
+    }
+    // Copies among the pictures that are left, each of the first that it is a copy of.
+    let single: Vec<usize> = (0..ordered.len()).filter(|place| !found.contains_key(place)).collect();
+    let copies: Vec<Option<(usize, Likeness)>> = if single.len() <= ALL_PAIRS {
+        let earlier = |at: usize| copy_of(&ordered, single[at], single[..at].iter().copied());
+        (0..single.len()).into_par_iter().map(earlier).collect()
+    } else {
+        let blocks = Blocks::new(&ordered, &single);
+        single
+            .par_iter()
+            .map(|&place| copy_of(&ordered, place, blocks.near(ordered[place], place).into_iter()))
+            .collect()
+    };
+    let chained: Vec<(usize, (usize, Likeness))> =
+        single.iter().zip(copies).filter_map(|(&place, copy)| Some((place, copy?))).collect();
+    found.extend(chained);
+    let mut duplicates: Vec<Duplicate> = found
+        .into_iter()
+        .map(|(copy, (original, likeness))| {
+            let (original, copy) = (order[original], order[copy]);
+            Duplicate {
+                original,
+                copy,
+                likeness,
+                across_parts: dataset.part(original) != dataset.part(copy),
+                across_classes: dataset.labels()[original] != dataset.labels()[copy],
+            }
+        })
+        .collect();
+    duplicates.sort_by_key(|duplicate| duplicate.copy);
+    duplicates
+}
+
+/// The first of `others` that the picture is a copy of.
+fn copy_of(prints: &[&Print], place: usize, others: impl Iterator<Item = usize>) -> Option<(usize, Likeness)> {
+    let print = prints[place];
+    others
+        .filter_map(|other| {
+            let near = |bits: u64| (prints[other].bits ^ bits).count_ones() <= BITS;
+            if near(print.bits) && prints[other].is_copy(print, false) {
+                return Some((other, Likeness::Copy));
+            }
+            (near(print.mirrored_bits) && prints[other].is_copy(print, true)).then_some((other, Likeness::Mirrored))
+        })
+        .next()
+}
+
+/// Pictures by 16-bit blocks of their hashes.
+struct Blocks {
+    by_block: Vec<BTreeMap<u16, Vec<usize>>>,
+}
+
+impl Blocks {
+    fn new(prints: &[&Print], places: &[usize]) -> Self {
+        let mut by_block = vec![BTreeMap::new(); 4];
+        for &place in places {
+            for (block, map) in by_block.iter_mut().enumerate() {
+                map.entry((prints[place].bits >> (16 * block)) as u16).or_insert_with(Vec::new).push(place);
+            }
+        }
+        Self { by_block }
+    }
+
+    /// Earlier pictures that share a block with the picture or its mirror image, in order.
+    fn near(&self, print: &Print, before: usize) -> Vec<usize> {
+        /// Blocks that more pictures share say nothing, such as those of blank areas.
+        const COMMON: usize = 2000;
+        let mut near: Vec<usize> = [print.bits, print.mirrored_bits]
+            .iter()
+            .flat_map(|bits| {
+                self.by_block
+                    .iter()
+                    .enumerate()
+                    .filter_map(move |(block, map)| map.get(&((bits >> (16 * block)) as u16)))
+            })
+            .filter(|places| places.len() <= COMMON)
+            .flatten()
+            .copied()
+            .filter(|&place| place < before)
+            .collect();
+        near.sort_unstable();
+        near.dedup();
+        near
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Class;
+    use rand::Rng;
+    use taper_ops::rng;
+
+    /// Images with labels; the last `held_out` are for validation.
+    struct Toy {
+        images: Vec<Image>,
+        labels: Vec<u32>,
+        held_out: Vec<usize>,
+        classes: Vec<Class>,
+    }
+
+    impl Dataset for Toy {
+        fn name(&self) -> &str {
+            "toy"
+        }
+        fn classes(&self) -> &[Class] {
+            &self.classes
+        }
+        fn labels(&self) -> &[u32] {
+            &self.labels
+        }
+        fn image(&self, index: usize) -> Result<Image> {
+            Ok(self.images[index].clone())
+        }
+        fn content_hash(&self, index: usize) -> Result<Hash> {
+            Ok(Hash::of(&self.images[index].pixels))
+        }
+        fn held_out(&self) -> &[usize] {
+            &self.held_out
+        }
+    }
+
+    fn toy(images: Vec<(Image, u32)>, held_out: usize) -> Toy {
+        let classes = ["a", "b"].map(|name| Class { name: name.into(), group: String::new() }).to_vec();
+        let (images, labels): (Vec<_>, Vec<_>) = images.into_iter().unzip();
+        let held_out = (images.len() - held_out..images.len()).collect();
+        Toy { images, labels, held_out, classes }
+    }
+
+    /// A picture of six disks that the seed draws, of any size, as it is or mirrored.
+    fn disc(seed: u64, side: usize, mirrored: bool) -> Image {
+        let rng = &mut rng(seed, "disks", 0);
+        let disks: Vec<[f64; 4]> = (0..6).map(|_| rng.random()).collect();
+        let mut pixels = Vec::new();
+        for row in 0..side {
+            for column in 0..side {
+                let x = (column as f64 + 0.5) / side as f64;
+                let (x, y) = (if mirrored { 1.0 - x } else { x }, (row as f64 + 0.5) / side as f64);
+                let inside = disks.iter().find(|[x0, y0, radius, _]| (x - x0).hypot(y - y0) < 0.1 + 0.2 * radius);
+                let level = inside.map_or(200.0, |disk| 180.0 * disk[3]);
+                pixels.extend([level as u8, (level * 0.8) as u8, 90]);
+            }
+        }
+        Image { width: side, height: side, channels: 3, pixels }
+    }
+
+    #[test]
+    fn resized_mirrored_and_repeated_copies_are_found_across_parts() {
+        let mut images: Vec<(Image, u32)> = (0..8).map(|seed| (disc(seed, 48, false), 0)).collect();
+        images.push((disc(0, 48, false), 0));
+        images.push((disc(1, 64, false), 0));
+        images.push((disc(2, 48, true), 1));
+        images.push((disc(90, 48, false), 0));
+        let found = duplicates(&toy(images, 4)).unwrap();
+        let pairs: Vec<(usize, usize, Likeness)> =
+            found.iter().map(|found| (found.copy, found.original, found.likeness)).collect();
+        assert_eq!(pairs, [(8, 0, Likeness::SameFile), (9, 1, Likeness::Copy), (10, 2, Likeness::Mirrored)]);
+        assert!(found.iter().all(|found| found.across_parts));
+        assert_eq!(found.iter().map(|found| found.across_classes).collect::<Vec<_>>(), [false, false, true]);
+    }
+
+    #[test]
+    fn blocks_find_the_same_copies_as_all_pairs() {
+        let images: Vec<Image> =
+            (0..20).map(|seed| disc(seed, 48, false)).chain([disc(3, 90, false), disc(4, 48, true)]).collect();
+        let prints: Vec<Print> = images.iter().map(|image| Print::of(Hash::of(&image.pixels), image)).collect();
+        let prints: Vec<&Print> = prints.iter().collect();
+        let places: Vec<usize> = (0..prints.len()).collect();
+        let blocks = Blocks::new(&prints, &places);
+        for &place in &places {
+            let all = copy_of(&prints, place, 0..place);
+            assert_eq!(copy_of(&prints, place, blocks.near(prints[place], place).into_iter()), all, "{place}");
+        }
+        assert_eq!(copy_of(&prints, 20, 0..20), Some((3, Likeness::Copy)));
+    }
+
+    #[test]
+    fn blank_pictures_are_the_same_only_by_their_pixels() {
+        let blank = |level: u8| Image { width: 20, height: 20, channels: 3, pixels: [level, 9, 90].repeat(400) };
+        let images = vec![(blank(250), 0), (blank(251), 1), (blank(250), 1)];
+        let found = duplicates(&toy(images, 0)).unwrap();
+        assert_eq!((found.len(), found[0].copy, found[0].across_classes), (1, 2, true));
+    }
+
+    #[test]
+    fn averaging_keeps_the_mean_of_any_size() {
+        for (width, height) in [(1, 1), (3, 5), (16, 16), (100, 7)] {
+            let pixels: Vec<u8> = (0..width * height).map(|place| (place * 37 % 251) as u8).collect();
+            let mean = pixels.iter().map(|&v| f64::from(v)).sum::<f64>() / pixels.len() as f64;
+            let small = averaged(&pixels, (height, width, 1), 16, 16);
+            let small_mean = small.iter().map(|&v| f64::from(v)).sum::<f64>() / small.len() as f64;
+            assert!((mean - small_mean).abs() < 0.01, "{width}x{height}: {mean} {small_mean}");
+        }
+    }
+}

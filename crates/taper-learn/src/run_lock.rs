@@ -1,0 +1,94 @@
+//! A run directory is written by one process at a time.
+
+use crate::{LearnError, Result};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The lock's file in a run directory. It stays when the lock is gone.
+pub(crate) const LOCK_FILE: &str = ".taper-lock";
+
+/// The right to write to a run directory, until it is dropped. The system frees it when its process
+/// ends, however that ends.
+#[derive(Debug)]
+pub(crate) struct RunLock {
+    file: File,
+    warning: Option<String>,
+}
+
+/// Who holds a lock.
+#[derive(Serialize, Deserialize)]
+struct Holder {
+    pid: u32,
+    host: String,
+    /// Seconds since 1970.
+    since: u64,
+}
+
+impl RunLock {
+    /// Locks an existing directory.
+    ///
+    /// Fails if another process holds the lock, or the lock's file can't be written.
+    pub(crate) fn acquire(folder: &Path) -> Result<Self> {
+        let path = folder.join(LOCK_FILE);
+        let failed = |source| LearnError::File { path: path.clone(), source };
+        let mut file =
+            File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
+        let warning = match file.try_lock() {
+            Ok(()) => None,
+            Err(TryLockError::WouldBlock) => {
+                let holder = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Holder>(&bytes).ok());
+                let holder = holder.map_or("another process".to_string(), |holder| holder.describe());
+                return Err(LearnError::InUse { path: folder.to_path_buf(), holder });
+            }
+            Err(TryLockError::Error(error)) => Some(format!(
+                "{}: can't be locked ({error}): make sure that no other process writes to it",
+                folder.display()
+            )),
+        };
+        let write = |file: &mut File| {
+            file.set_len(0)?;
+            file.write_all(&serde_json::to_vec(&Holder::own())?)
+        };
+        write(&mut file).map_err(failed)?;
+        Ok(Self { file, warning })
+    }
+
+    /// What the user should know, if the file system has no locks.
+    pub(crate) fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
+    }
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // closing is not enough: a process that another thread starts just now holds a copy
+        let _ = self.file.unlock();
+    }
+}
+
+impl Holder {
+    fn own() -> Self {
+        Self {
+            pid: std::process::id(),
+            host: gethostname::gethostname().to_string_lossy().into_owned(),
+            since: now().as_secs(),
+        }
+    }
+
+    fn describe(&self) -> String {
+        let minutes = now().as_secs().saturating_sub(self.since) / 60;
+        let ago = match (minutes / 60, minutes % 60) {
+            (0, 0) => "less than a minute ago".to_string(),
+            (0, minutes) => format!("{minutes} min ago"),
+            (hours, minutes) => format!("{hours} h {minutes} min ago"),
+        };
+        format!("process {} on {}, started {ago}", self.pid, self.host)
+    }
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

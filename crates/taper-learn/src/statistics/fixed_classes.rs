@@ -1,0 +1,66 @@
+//! The variance over new images of the same classes, from tasks that draw from the same images.
+
+use super::variance::Variance;
+use std::collections::BTreeMap;
+
+/// A query of a task.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Query {
+    pub(super) task: usize,
+    pub(super) class: u32,
+    pub(super) image: usize,
+}
+
+/// The variance of a sum of queries over new images and new draws, from the queries' residuals.
+///
+/// Query images: clusters within each class (all decisions on an image), with the correction n/(n−1)
+/// for a class of n images.
+///
+/// Support images: a task's draw of them moves all its queries. Its variance σ²/T over T tasks is the
+/// sum of products of residuals, less each image's mean, of different images within a task. Drawn from
+/// n images, m at a time, the draws share images, and what they have in common does not average out
+/// over tasks: it is σ² m/(n−m), as in Nadeau and Bengio's (2003) correction for overlapping training
+/// sets. `support_share` is m/n.
+///
+/// `None` with fewer than two images.
+pub(super) fn variance(queries: &[Query], residuals: &[f64], support_share: f64) -> Option<Variance> {
+    let mut classes: BTreeMap<u32, BTreeMap<usize, (f64, f64)>> = BTreeMap::new();
+    for (query, residual) in queries.iter().zip(residuals) {
+        let image = classes.entry(query.class).or_default().entry(query.image).or_default();
+        image.0 += residual;
+        image.1 += 1.0;
+    }
+    if classes.values().map(BTreeMap::len).sum::<usize>() < 2 {
+        return None;
+    }
+    if classes.values().any(|images| images.len() < 2) {
+        // no variation within some class: images of all classes together, which are at least as far apart
+        let all = classes.values().flatten().map(|(&image, &sums)| (image, sums)).collect();
+        classes = BTreeMap::from([(0, all)]);
+    }
+    let mut parts: Vec<(f64, Variance)> = Vec::new();
+    for images in classes.values() {
+        let n = images.len() as f64;
+        let (sum, count) = images.values().fold((0.0, 0.0), |all, image| (all.0 + image.0, all.1 + image.1));
+        let squares: f64 = images.values().map(|image| (image.0 - sum * image.1 / count).powi(2)).sum();
+        parts.push((1.0, Variance { value: squares * n / (n - 1.0), freedom: n - 1.0 }));
+    }
+    let image_mean = |query: &Query| {
+        let class = classes.get(&query.class).or_else(|| classes.get(&0));
+        class.and_then(|images| images.get(&query.image)).map_or(0.0, |image| image.0 / image.1)
+    };
+    let mut draws = 0.0;
+    let mut tasks = 0;
+    for task in queries.iter().zip(residuals).collect::<Vec<_>>().chunk_by(|a, b| a.0.task == b.0.task) {
+        let rest: Vec<f64> = task.iter().map(|(query, residual)| *residual - image_mean(query)).collect();
+        draws += rest.iter().sum::<f64>().powi(2) - rest.iter().map(|value| value * value).sum::<f64>();
+        tasks += 1;
+    }
+    let share = support_share.clamp(0.0, 0.9);
+    if tasks > 1 {
+        let tasks = f64::from(tasks);
+        let factor = 1.0 + tasks * share / (1.0 - share);
+        parts.push((factor, Variance { value: draws.max(0.0), freedom: tasks - 1.0 }));
+    }
+    Some(Variance::sum(&parts))
+}

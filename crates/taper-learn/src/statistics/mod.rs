@@ -1,0 +1,27 @@
+//! Statistics of accuracies: 95% intervals that know where chance comes from, and claims that hold
+//! together. One method per file.
+
+mod accuracy;
+mod blame;
+mod estimate;
+mod fixed_classes;
+mod holm;
+mod interval;
+mod mean;
+mod new_classes;
+mod repeated_folds;
+mod runs;
+mod scored_task;
+mod student;
+mod variance;
+mod wilson;
+
+pub use accuracy::{accuracy_estimate, difference_estimate};
+pub use estimate::{Estimate, Population};
+pub use holm::holm;
+pub use interval::Interval;
+pub use mean::{mean_interval, paired_difference};
+pub use repeated_folds::repeated_folds_interval;
+pub use scored_task::{Decision, ScoredTask};
+pub use student::{student_quantile, student_two_sided};
+pub use wilson::wilson_interval;

@@ -1,0 +1,116 @@
+//! Joint training over fixed tasks with one shared head (the seed recipe): not meta-learning, but the
+//! baseline that it must beat.
+
+use super::TaskSource;
+use crate::SharedTasks;
+use taper_learn::{
+    Draw, Event, Flow, Observer, Plan, Result, RunDirectory, Stage, StageOutcome, Supervised, Targeted, Trainable,
+    accuracy,
+};
+use taper_models::{Architecture, Head, Network, Norm, State};
+
+/// Share of each class's images that is tested on and not trained on.
+const TEST_SHARE: f64 = 0.25;
+
+/// Distinguishes test batches from training batches of the same seed.
+const TEST_SEED: u64 = 0x7465_7374;
+
+/// How a multitask network is trained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MultitaskTraining {
+    /// The network.
+    pub architecture: Architecture,
+    /// Classes per task.
+    pub ways: usize,
+    /// Images per step.
+    pub batch: usize,
+    /// Passes over the tasks.
+    pub epochs: u64,
+    /// Test images per step: a quarter of each class's images is set apart, and every task is tested
+    /// after its step. `None` trains on all images and tests nothing.
+    pub queries: Option<usize>,
+    /// Everything else; steps of 0 stand for `epochs`.
+    pub plan: Plan,
+}
+
+/// What multitask training gives.
+#[derive(Debug)]
+pub struct MultitaskOutcome {
+    /// The network with its shared head.
+    pub network: Network,
+    /// The end of training.
+    pub outcome: StageOutcome,
+    /// Test accuracy of each task in the last epoch, earlier sessions included.
+    pub last_epoch: Vec<f64>,
+}
+
+/// Trains one shared head over fixed tasks; an epoch is one pass over them.
+///
+/// # Errors
+/// Returns an error if no group has enough classes, or training fails or is stopped.
+pub fn multitask(
+    stage: Stage<'_>,
+    source: &TaskSource,
+    training: &MultitaskTraining,
+    observer: &mut dyn Observer,
+) -> Result<MultitaskOutcome> {
+    let MultitaskTraining { architecture, ways, batch, epochs, queries, plan } = training;
+    let view = source.view.as_ref();
+    let all = SharedTasks::new(source.dataset(), &source.classes, *ways, plan.seed)?;
+    let (tasks, test) = match queries {
+        Some(_) => all.split(TEST_SHARE, plan.seed),
+        None => (all.clone(), all),
+    };
+    let count = tasks.len() as u64;
+    let steps = if plan.steps == 0 { epochs * count } else { plan.steps };
+    let plan = Plan { steps, validate_every: u64::from(queries.is_some()), ..plan.clone() };
+    let network = Network::new(architecture.backbone(view.shape())?, Head::Linear { outputs: *ways });
+    let objective = Supervised::new(network.clone(), Trainable::All, Norm::Batch);
+    let items = |at: Draw| Targeted::of(&tasks.batch(view, at.step as usize, *batch, at)?, None, 0.0);
+    let mut step = stage.run.map_or(Ok(None), |run| run.load(stage.name))?.map_or(0, |saved| saved.step);
+    let last_epoch_from = (steps - 1) / count * count;
+    let mut scores = stage.run.map_or_else(Vec::new, |run| logged_scores(run, stage.name, last_epoch_from, step));
+    let score = |state: &State| -> Result<f64> {
+        let at = Draw { seed: plan.seed ^ TEST_SEED, step, number: step };
+        let batch = test.batch(view, step as usize, queries.unwrap_or(1), at)?;
+        let accuracy = accuracy(&network.logits(state, &batch.inputs)?, &batch.labels)?;
+        if step >= last_epoch_from {
+            scores.push(accuracy);
+        }
+        step += 1;
+        Ok(accuracy)
+    };
+    let mut lines = TaskLines { names: tasks.names().map(String::from).collect(), outer: observer };
+    let start = network.init(plan.seed)?;
+    let outcome = stage.train(&plan, start, &objective, items, score, &mut lines)?;
+    Ok(MultitaskOutcome { network, outcome, last_epoch: scores })
+}
+
+/// The scores that earlier sessions logged of the steps from `first` to before `end`, counted from 0.
+fn logged_scores(run: &RunDirectory, stage: &str, first: u64, end: u64) -> Vec<f64> {
+    let text = std::fs::read_to_string(run.path().join("metrics.jsonl")).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|record| record["event"] == "validation" && record["stage"] == stage)
+        .filter(|record| record["step"].as_u64().is_some_and(|step| step > first && step <= end))
+        .filter_map(|record| record["score"].as_f64())
+        .collect()
+}
+
+/// Reports each task's test accuracy as a line.
+struct TaskLines<'a> {
+    names: Vec<String>,
+    outer: &'a mut dyn Observer,
+}
+
+impl Observer for TaskLines<'_> {
+    fn on(&mut self, event: Event<'_>) -> Result<Flow> {
+        if let Event::Validated { step, score, .. } = event {
+            let (epoch, task) = ((step - 1) / self.names.len() as u64, (step - 1) % self.names.len() as u64);
+            let name = &self.names[task as usize];
+            self.outer
+                .on(Event::Line(format!("Epoch: {epoch}, Task: {name}, Test Accuracy: {:.0} %", score * 100.0)))?;
+        }
+        self.outer.on(event)
+    }
+}

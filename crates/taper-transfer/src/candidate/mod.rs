@@ -1,0 +1,154 @@
+//! Candidates: ways to make a classifier of a pretrained network, cross-validated inside the training
+//! images.
+
+mod builder;
+mod heads;
+mod score;
+mod spec;
+
+pub(crate) use builder::CandidateBuilder;
+pub use heads::HEADS;
+pub(crate) use heads::head_learner;
+pub(crate) use score::CandidateScore;
+pub use spec::{Approach, CandidateSpec, CropPolicy, InputVariant};
+
+use crate::{Activations, FineTune, Problem, Result};
+use std::sync::Arc;
+use std::time::Instant;
+use taper_data::{Inputs, View};
+use taper_learn::heads::stratified_folds;
+use taper_learn::{Adapt, Deadline, Labeled, LearnError, Method, Right, cross_validate};
+use taper_models::{Network, State, Upper};
+use taper_ops::threads;
+
+/// Makes a candidate's learner, which gives up at a deadline.
+type MakeLearner = Box<dyn Fn(Deadline) -> Result<Box<dyn Adapt>>>;
+
+/// A way to make a classifier, with its inputs.
+pub(crate) struct Candidate {
+    make_learner: MakeLearner,
+    /// The images as the classifier sees them, then altered copies that it also learns from.
+    pub(crate) inputs: Vec<Arc<dyn Inputs>>,
+}
+
+/// How candidates are scored on folds of the training images.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Folding {
+    pub(crate) folds: usize,
+    /// Each repetition has other folds, the same for every candidate.
+    pub(crate) repetitions: u64,
+    pub(crate) seed: u64,
+}
+
+impl Candidate {
+    /// A head on features.
+    pub(crate) fn head(
+        name: &str,
+        heads: &[&'static dyn Method],
+        problem: &Problem,
+        inputs: &[Arc<dyn Inputs>],
+    ) -> Self {
+        let (name, heads, problem) = (name.to_string(), heads.to_vec(), problem.clone());
+        let make_learner = Box::new(move |until| head_learner(&name, &heads, &problem, until));
+        Self { make_learner, inputs: inputs.to_vec() }
+    }
+
+    /// Fine-tuning from `stage` on. Activations below it are computed once for `images`, in each of
+    /// `views`.
+    pub(crate) fn fine_tune(stage: &str, problem: &Problem, views: &[&View], images: &[usize]) -> Result<Self> {
+        let below = |view: &&View| -> Result<Arc<dyn Inputs>> {
+            let stages = [stage.to_string()];
+            let mut made = Activations::compute(view, images, problem.network(), problem.state(), &stages)?;
+            Ok(Arc::new(made.swap_remove(0)))
+        };
+        let inputs = views.iter().map(below).collect::<Result<_>>()?;
+        let tune = default_fine_tuning(stage, problem)?;
+        // as many steps, however many copies there are
+        let tune = FineTune { epochs: tune.epochs.div_ceil(views.len() as u64), ..tune };
+        Ok(Self::tuned(tune, inputs))
+    }
+
+    /// Fine-tuning of the whole network, on images.
+    pub(crate) fn fine_tune_all(problem: &Problem) -> Self {
+        let tune = FineTune::pretrained(problem.network().clone(), problem.state().clone());
+        Self::tuned(tune, vec![problem.view().clone()])
+    }
+
+    /// Training of the whole network from fresh weights, on images.
+    pub(crate) fn from_scratch(problem: &Problem) -> Result<Self> {
+        let tune = FineTune::scratch(problem.network().clone(), problem.seed())?;
+        Ok(Self::tuned(tune, vec![problem.view().clone()]))
+    }
+
+    fn tuned(tune: FineTune, inputs: Vec<Arc<dyn Inputs>>) -> Self {
+        Self { make_learner: Box::new(move |until| Ok(Box::new(FineTune { until, ..tune.clone() }))), inputs }
+    }
+
+    /// Its learner, which gives up at a deadline.
+    pub(crate) fn learner(&self, until: Deadline) -> Result<Box<dyn Adapt>> {
+        (self.make_learner)(until)
+    }
+
+    /// The images as the classifier sees them.
+    pub(crate) fn plain(&self) -> &dyn Inputs {
+        self.inputs[0].as_ref()
+    }
+
+    /// Its score on folds of `training`, as many as are done by the deadline. Fails if fewer than two
+    /// are.
+    pub(crate) fn score(
+        &self,
+        name: &str,
+        training: &Labeled,
+        folding: Folding,
+        until: Deadline,
+    ) -> Result<CandidateScore> {
+        const FEWEST: usize = 2;
+        let start = Instant::now();
+        let Folding { folds, repetitions, seed } = folding;
+        let learner = self.learner(until)?;
+        let at_once = threads().max(FEWEST);
+        let mut scores: Vec<Right> = Vec::new();
+        'folding: for repetition in 0..repetitions {
+            let fold_of = stratified_folds(&training.labels, folds, seed.wrapping_add(repetition))?;
+            for first in (0..folds).step_by(at_once) {
+                let some = first..(first + at_once).min(folds);
+                let scored = until
+                    .check()
+                    .and_then(|()| cross_validate(learner.as_ref(), &self.inputs, training, &fold_of, some, seed));
+                match scored {
+                    Ok(more) => scores.extend(more),
+                    Err(LearnError::OutOfTime) if scores.len() >= FEWEST => break 'folding,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        Ok(CandidateScore { name: name.to_string(), folds: scores, folds_per_repetition: folds, seconds })
+    }
+
+    /// The classifier of all training images, as a network for images.
+    pub(crate) fn train(&self, problem: &Problem) -> Result<(Network, State)> {
+        let support = problem.training().batch_through_each(&self.inputs)?;
+        let (network, state) = self.learner(Deadline::default())?.adapt(&support, problem.seed())?.network()?;
+        Ok((problem.network().with_head(network.head()), problem.merged(&state)))
+    }
+}
+
+/// Fine-tuning from `stage` on, as it does well with some dozens of images per class.
+pub(crate) fn default_fine_tuning(stage: &str, problem: &Problem) -> Result<FineTune> {
+    let (network, state) = upper_part(stage, problem)?;
+    Ok(FineTune::pretrained(network, state))
+}
+
+/// The problem's network from `stage` on, with its head.
+pub(crate) fn upper_part(stage: &str, problem: &Problem) -> Result<(Network, State)> {
+    let network = problem.network();
+    let upper = Upper::new(network.backbone().clone(), stage)?;
+    let State { params, buffers } = problem.state();
+    let state = State {
+        params: params.filter(|name| upper.holds(name) || network.in_head(name)),
+        buffers: buffers.filter(|name| upper.holds(name)),
+    };
+    Ok((Network::new(Arc::new(upper), network.head()), state))
+}

@@ -1,0 +1,216 @@
+//! A classification problem: labeled images in parts, and a network to start from.
+
+mod head_shape;
+mod options;
+mod parts;
+
+pub use head_shape::HeadShape;
+pub use options::ProblemOptions;
+
+use crate::{FeatureCache, Features, Result, TransferError};
+use parts::Parts;
+use std::sync::Arc;
+use taper_data::{Dataset, Look, Transform, View};
+use taper_learn::{
+    CLASSIFIER, Event, Labeled, Model, Observer, Origin, Provenance, TaskNorm, UsedData, default_transform,
+};
+use taper_models::catalog::Pretrained;
+use taper_models::{Architecture, HeadPolicy, Network, State};
+
+/// A classification problem: labeled images in parts, and a network with the state to start from.
+#[derive(Clone)]
+pub struct Problem {
+    view: Arc<View>,
+    parts: Parts,
+    network: Network,
+    state: State,
+    weights: Option<String>,
+    published_preprocessing: bool,
+    architecture: Architecture,
+    seed: u64,
+    cache: Option<FeatureCache>,
+}
+
+impl Problem {
+    /// The problem of telling apart the classes of `dataset`, starting from `pretrained` weights with a
+    /// fresh head, or from a fresh network.
+    ///
+    /// Images that are in a validation or test part although the same picture is in an earlier part are
+    /// excluded and reported to `observer`.
+    ///
+    /// # Errors
+    /// Returns an error if a class has too few images, if the network does not take such images, or if
+    /// the weights don't fit it.
+    pub fn new(
+        dataset: Arc<dyn Dataset>,
+        pretrained: Option<&Pretrained>,
+        options: &ProblemOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<Self> {
+        if dataset.classes().len() < 2 {
+            return Err(TransferError::SingleClass { dataset: dataset.name().to_string() });
+        }
+        let parts = Parts::new(dataset.as_ref(), options.validation, options.seed, observer)?;
+        let architecture = match (pretrained, options.backbone) {
+            (Some(Pretrained { name, architecture, .. }), Some(asked)) if *architecture != asked => {
+                return Err(TransferError::Invalid(format!("{name}: is of {architecture}, not of {asked}")));
+            }
+            (Some(pretrained), _) => pretrained.architecture,
+            (None, asked) => asked.unwrap_or(Architecture::Conv4(64)),
+        };
+        let look = Look::of(dataset.as_ref())?;
+        let channels = pretrained.map_or(look.channels, Pretrained::channels);
+        // photographs are prepared as for the pretraining, drawings as drawings are
+        let preparation = pretrained.and_then(|pretrained| pretrained.preparation.as_ref());
+        let published = match preparation.filter(|_| look.channels == 3 && options.transform.is_none()) {
+            Some(preparation) => preparation.steps(options.image_size)?.map(|steps| steps.parse()).transpose()?,
+            None => None,
+        };
+        let published_preprocessing = published.is_some();
+        let transform = match published.or_else(|| options.transform.clone()) {
+            Some(transform) => transform,
+            None => default_transform(architecture, look, channels, options.image_size)?,
+        };
+        let view = Arc::new(View::new(dataset.clone(), transform)?);
+        let network = Network::new(architecture.backbone(view.shape())?, options.head.of(dataset.classes().len()));
+        let seed = options.seed;
+        let state = match pretrained {
+            Some(pretrained) => pretrained.state(&network, HeadPolicy::Replace { seed })?,
+            None => network.init(seed)?,
+        };
+        let weights = pretrained.map(|pretrained| pretrained.name.clone());
+        Ok(Self { view, parts, network, state, weights, published_preprocessing, architecture, seed, cache: None })
+    }
+
+    /// The same problem, with the features of its frozen network kept in `cache`; `None` keeps none.
+    pub fn with_cache(self, cache: Option<FeatureCache>) -> Self {
+        Self { cache, ..self }
+    }
+
+    /// The data set.
+    pub fn dataset(&self) -> &Arc<dyn Dataset> {
+        self.view.dataset()
+    }
+
+    /// The images as the network sees them.
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// Images to train on.
+    pub fn training(&self) -> &Labeled {
+        &self.parts.training
+    }
+
+    /// Images to validate on: no choice of a search depends on them.
+    pub fn validation(&self) -> &Labeled {
+        &self.parts.validation
+    }
+
+    /// Images to test on; empty if the data set has no test part.
+    pub fn test(&self) -> &Labeled {
+        &self.parts.test
+    }
+
+    /// The network, with a fresh head for the classes.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The state to start from.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What people call the pretrained weights; `None` for a fresh network.
+    pub fn weights(&self) -> Option<&str> {
+        self.weights.as_deref()
+    }
+
+    /// Whether the images are photographs, prepared as the publisher of the weights states.
+    pub fn has_published_preprocessing(&self) -> bool {
+        self.published_preprocessing
+    }
+
+    /// The seed of every random choice.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Full names of the classes, in the order of the labels.
+    pub fn class_names(&self) -> Vec<String> {
+        self.dataset().classes().iter().map(|class| class.full_name()).collect()
+    }
+
+    /// The same problem with the images through another transform.
+    pub(crate) fn through(&self, transform: Transform) -> Result<Self> {
+        let view = Arc::new(View::new(self.dataset().clone(), transform)?);
+        let network = Network::new(self.architecture.backbone(view.shape())?, self.network.head());
+        Ok(Self { view, network, ..self.clone() })
+    }
+
+    /// Features of `images` by the frozen network.
+    pub(crate) fn features(&self, images: &[usize], observer: &mut dyn Observer) -> Result<Features> {
+        let progress = |done, total| observer.advanced("features", done, total);
+        let Self { view, network, state, cache, .. } = self;
+        let features = Features::compute(view, images, network, state, cache.as_ref(), progress)?;
+        if let Some(warning) = features.warning() {
+            observer.on(Event::Warning(warning.to_string()))?;
+        }
+        Ok(features)
+    }
+
+    /// How many of `images` have no features in the cache.
+    pub(crate) fn missing_features(&self, images: &[usize]) -> Result<usize> {
+        match &self.cache {
+            Some(cache) => Ok(Features::missing(&self.view, images, &self.network, &self.state, cache)?),
+            None => Ok(images.len()),
+        }
+    }
+
+    /// The starting state with the entries of `trained` in the place of its own: those of an upper part,
+    /// or with another head.
+    pub(crate) fn merged(&self, trained: &State) -> State {
+        let State { params, buffers } = &self.state;
+        State {
+            params: params.filter(|name| !self.network.in_head(name)).merged(&trained.params),
+            buffers: buffers.merged(&trained.buffers),
+        }
+    }
+
+    /// The trained classifier, as it is saved; `provenance` has the images that it was validated or chosen on.
+    pub(crate) fn model(&self, network: Network, state: State, provenance: Provenance) -> Result<Model> {
+        let (dataset, labels) = (self.dataset(), self.class_names());
+        let pretraining = self.weights.iter().map(|name| UsedData::unrecorded(name, &[]));
+        let training = self.used(&self.training().images)?;
+        Ok(Model {
+            network,
+            state,
+            labels: labels.clone(),
+            transform: self.view.transform().to_string(),
+            origin: Origin {
+                method: CLASSIFIER.into(),
+                on: format!("{} ({} images)", dataset.name(), self.training().images.len()),
+                classes: labels,
+                settings: taper_learn::SettingValues::new(),
+                norm: TaskNorm::Stored.to_string(),
+            },
+            provenance: Provenance { trained_on: pretraining.chain([training]).collect(), ..provenance },
+        })
+    }
+
+    /// A record of images of the data set.
+    pub(crate) fn used(&self, images: &[usize]) -> Result<UsedData> {
+        Ok(UsedData::of_images(self.dataset().as_ref(), images)?)
+    }
+}
+
+impl std::fmt::Debug for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Problem")
+            .field("dataset", &self.dataset().name())
+            .field("network", &self.network.backbone().name())
+            .field("transform", &self.view.transform().to_string())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,291 @@
+//! The search for the best way to make a classifier: heads on frozen features and partial fine-tuning are
+//! cross-validated inside the training images within a time budget; the best is kept, trained on all
+//! training images, and scored once on validation images.
+
+mod options;
+mod progress;
+mod tried;
+
+pub use options::SearchOptions;
+pub use tried::TriedCandidate;
+
+use crate::candidate::{CandidateBuilder, Folding};
+use crate::{
+    Approach, CandidateSpec, CropPolicy, Fitted, InputVariant, Problem, Result, TransferError, ValidationReport,
+};
+use progress::Search;
+use std::time::Instant;
+use taper_learn::heads::default_folds;
+use taper_learn::{Observer, Provenance, RunDirectory};
+
+/// Heads to try, the plainest first: of equally good ones the first is kept. The last is the seed
+/// recipe's.
+const HEADS: [&str; 5] = ["nearest-mean", "ridge", "lda", "linear-probe", "linear-head"];
+/// Heads that are also tried on other versions of the images.
+const STRONG_HEADS: [&str; 3] = ["ridge", "lda", "linear-probe"];
+/// The head that is taken if nothing can be cross-validated.
+const DEFAULT_HEAD: &str = "linear-probe";
+/// Repetitions of the folds for heads, which cost little.
+const REPETITIONS: u64 = 2;
+/// Uppermost stages to fine-tune from, the last one first.
+const SPLIT_POINTS: usize = 2;
+
+/// Tries heads and partial fine-tuning on folds of the training images, trains the best one on all of
+/// them and scores it on the validation images, which no choice depends on.
+///
+/// With a run directory, every score is kept in `tried.json` as soon as it is known, and a search that was
+/// stopped or killed resumes there, ending as an unbroken one; the classifier is saved as `model/`.
+///
+/// # Errors
+/// Returns [`TransferError::BudgetTooShort`] if the budget does not pay for the features,
+/// [`taper_learn::LearnError::Stopped`] if the observer asks to stop, and an error if images or the run can't be
+/// read or written.
+pub fn search(
+    problem: &Problem,
+    options: &SearchOptions,
+    run: Option<&RunDirectory>,
+    observer: &mut dyn Observer,
+) -> Result<Fitted> {
+    let start = Instant::now();
+    let mut builder = CandidateBuilder::new(problem, observer)?;
+    let mut search = Search::new(run, start, options.budget)?;
+    if search.is_empty() {
+        check_budget(options, problem, &builder)?;
+    }
+    let training = problem.training();
+    let (spec, candidate) = match default_folds(&training.labels, training.ways) {
+        None => {
+            observer.note(format!(
+                "a class has a single training image, so candidates can't be compared: {DEFAULT_HEAD} is used"
+            ))?;
+            let spec = CandidateSpec::head(DEFAULT_HEAD, InputVariant::default());
+            let candidate = builder.build(&spec, observer)?;
+            (spec, candidate)
+        }
+        Some(folds) => {
+            try_heads(&mut search, &mut builder, folds, observer)?;
+            try_fine_tuning(&mut search, &mut builder, folds, observer)?;
+            search.take_best(&mut builder, observer)?
+        }
+    };
+    let problem = builder.problem(spec.variant);
+    let fitting = Instant::now();
+    let (network, state) = candidate.train(problem)?;
+    let train_seconds = fitting.elapsed().as_secs_f64();
+    let report = ValidationReport::new(problem, problem.validation(), problem.view().as_ref(), None, &network, &state)?;
+    let test = match problem.test() {
+        test if test.images.is_empty() => None,
+        test => Some(ValidationReport::new(problem, test, problem.view().as_ref(), None, &network, &state)?),
+    };
+    // folds of the training images chose among candidates
+    let chosen_on = if search.is_empty() { Vec::new() } else { vec![problem.used(&problem.training().images)?] };
+    let model = problem.model(network, state, Provenance { chosen_on, ..Provenance::default() })?;
+    Fitted { name: spec.to_string(), model, report, test, candidates: search.into_tried(), train_seconds }.saved(run)
+}
+
+/// Fails if the budget does not even pay for the features.
+fn check_budget(options: &SearchOptions, problem: &Problem, builder: &CandidateBuilder) -> Result<()> {
+    let missing = problem.missing_features(&problem.training().images)?;
+    let images = missing + problem.validation().images.len() + problem.test().images.len();
+    let needed = builder.estimate_feature_time(InputVariant::default())? + builder.estimate_report_time();
+    if needed > options.budget {
+        return Err(TransferError::BudgetTooShort { budget: options.budget, needed, images });
+    }
+    Ok(())
+}
+
+/// Heads on the images as published; the strong ones also on whole images; then with mirrored copies in
+/// addition to what was best.
+fn try_heads(
+    search: &mut Search,
+    builder: &mut CandidateBuilder,
+    folds: usize,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    let plain = InputVariant::default();
+    try_variant(search, builder, &HEADS, plain, folds, observer)?;
+    if builder.can_see_whole() {
+        let whole = InputVariant { crop: CropPolicy::Whole, ..plain };
+        try_variant(search, builder, &STRONG_HEADS, whole, folds, observer)?;
+    }
+    if builder.can_mirror() {
+        let mirrored = InputVariant { mirrored: true, ..search.best()?.variant };
+        try_variant(search, builder, &STRONG_HEADS, mirrored, folds, observer)?;
+    }
+    Ok(())
+}
+
+/// Heads on one version of the images, if computing their features leaves time to use them.
+fn try_variant(
+    search: &mut Search,
+    builder: &mut CandidateBuilder,
+    heads: &[&str],
+    variant: InputVariant,
+    folds: usize,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    /// Features of another version of the images may take this share of the time left.
+    const WORTH: f64 = 0.3;
+    for head in heads {
+        let spec = CandidateSpec::head(head, variant);
+        if variant != InputVariant::default() && !search.has_scored(&spec) {
+            let features = builder.estimate_feature_time(variant)?;
+            if features > WORTH * search.seconds_left() {
+                search.skip(&spec, format!("its features take about {} of the budget", seconds_text(features)));
+                continue;
+            }
+        }
+        let folding = Folding { folds, repetitions: REPETITIONS, seed: builder.problem(variant).seed() };
+        let reserve = builder.estimate_report_time();
+        search.try_candidate(&spec, builder, folding, reserve, observer)?;
+    }
+    Ok(())
+}
+
+/// Fine-tuning of the uppermost stages on the version of the images that the best head uses, if two folds
+/// and the training on all images fit into the time left.
+fn try_fine_tuning(
+    search: &mut Search,
+    builder: &mut CandidateBuilder,
+    folds: usize,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    const FEWEST_FOLDS: f64 = 2.0;
+    let variant = search.best()?.variant;
+    let folding = Folding { folds, repetitions: 1, seed: builder.problem(variant).seed() };
+    let stages = builder.problem(variant).network().backbone().split_points();
+    for stage in stages.into_iter().rev().take(SPLIT_POINTS) {
+        let spec = CandidateSpec { approach: Approach::FineTune(stage.clone()), variant };
+        let mut reserve = builder.estimate_report_time();
+        if !search.has_scored(&spec) && search.seconds_left() > reserve {
+            let once = builder.estimate_fine_tuning_time(&stage, variant)?;
+            reserve += once;
+            let needed = reserve + FEWEST_FOLDS * once * (1.0 - 1.0 / folds as f64);
+            if needed > search.seconds_left() {
+                search.skip(&spec, format!("takes about {} more", seconds_text(needed - search.seconds_left())));
+                continue;
+            }
+        }
+        search.try_candidate(&spec, builder, folding, reserve, observer)?;
+    }
+    Ok(())
+}
+
+/// `90.0 s`, or `2.5 min`.
+fn seconds_text(seconds: f64) -> String {
+    if seconds >= 90.0 { format!("{:.1} min", seconds / 60.0) } else { format!("{seconds:.1} s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toy::Toy;
+    use serde_json::Value;
+    use std::path::Path;
+    use taper_learn::{Event, Existing, Flow, LearnError, NoopObserver};
+
+    const OPTIONS: SearchOptions = SearchOptions { budget: 3600.0 };
+
+    fn run(folder: &Path) -> RunDirectory {
+        RunDirectory::create(&folder.join("run"), "", Existing::Replace).unwrap()
+    }
+
+    fn scores(run: &RunDirectory) -> Vec<Value> {
+        serde_json::from_slice(&std::fs::read(run.path().join("tried.json")).unwrap()).unwrap()
+    }
+
+    fn write(run: &RunDirectory, scores: &[Value]) {
+        std::fs::write(run.path().join("tried.json"), serde_json::to_vec(scores).unwrap()).unwrap();
+    }
+
+    fn searched(problem: &Problem, run: &RunDirectory) -> Fitted {
+        search(problem, &OPTIONS, Some(run), &mut NoopObserver).unwrap()
+    }
+
+    /// Stops when this many candidates have been tried.
+    struct StopAfter(usize);
+
+    impl Observer for StopAfter {
+        fn on(&mut self, event: Event<'_>) -> taper_learn::Result<Flow> {
+            if matches!(event, Event::Record(record) if record["event"] == "tried") {
+                self.0 -= 1;
+            }
+            Ok(if self.0 == 0 { Flow::Stop } else { Flow::Continue })
+        }
+    }
+
+    #[test]
+    fn a_search_resumes_to_the_same_end_whichever_candidate_leads() {
+        let folder = tempfile::tempdir().unwrap();
+        let problem = Toy::new(&[6, 6, 6]).problem(0);
+        let run = run(folder.path());
+        searched(&problem, &run);
+        let all = scores(&run);
+        let named = |end: &str| {
+            let found = all.iter().position(|score| score["name"].as_str().unwrap().ends_with(end));
+            found.unwrap_or_else(|| panic!("no candidate `…{end}` in {all:?}"))
+        };
+        for leader in [named("mirrored too"), named("ridge, whole image"), all.len() - 1] {
+            let mut told = all.clone();
+            for fold in told[leader]["folds"].as_array_mut().unwrap() {
+                // better than any candidate can be
+                fold["right"] = Value::from(fold["of"].as_u64().unwrap() + 1);
+            }
+            let name = told[leader]["name"].as_str().unwrap().to_string();
+            write(&run, &told);
+            let fitted = searched(&problem, &run);
+            assert_eq!(fitted.name, name);
+            assert_eq!(scores(&run)[..told.len()], told, "{name}: nothing is scored twice");
+        }
+        assert!(all[all.len() - 1]["name"].as_str().unwrap().starts_with("fine-tune from"), "{all:?}");
+    }
+
+    #[test]
+    fn an_observer_stops_a_search_which_resumes_to_the_same_bits() {
+        let folder = tempfile::tempdir().unwrap();
+        let problem = Toy::new(&[6, 6, 6]).problem(0);
+        let run = run(folder.path());
+        let unbroken = search(&problem, &OPTIONS, None, &mut NoopObserver).unwrap();
+        let stopped = search(&problem, &OPTIONS, Some(&run), &mut StopAfter(2)).unwrap_err();
+        assert!(matches!(stopped, TransferError::Learn(LearnError::Stopped { .. })), "{stopped}");
+        assert_eq!(scores(&run).len(), 2);
+        let stopped = search(&problem, &OPTIONS, Some(&run), &mut StopAfter(5)).unwrap_err();
+        assert!(stopped.to_string().contains("after 7 candidates"), "{stopped}");
+        let resumed = searched(&problem, &run);
+        assert_eq!(resumed.name, unbroken.name);
+        assert_eq!(resumed.report, unbroken.report);
+        assert_eq!(resumed.model.packed().unwrap(), unbroken.model.packed().unwrap());
+        let saved = taper_learn::Model::load(run.path()).unwrap();
+        assert_eq!(saved.packed().unwrap(), resumed.model.packed().unwrap());
+    }
+
+    #[test]
+    fn a_budget_that_does_not_pay_for_the_features_is_an_error_with_what_they_take() {
+        let problem = Toy::new(&[4, 4]).problem(0);
+        let error = search(&problem, &SearchOptions { budget: 1e-9 }, None, &mut NoopObserver).unwrap_err();
+        match error {
+            TransferError::BudgetTooShort { needed, images, .. } => assert!(needed > 1e-9 && images == 12),
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn no_choice_of_a_search_depends_on_validation_images() {
+        let fitted = |validation_seed| {
+            let problem = Toy { validation_seed, ..Toy::new(&[6, 6, 6]) }.problem(0);
+            search(&problem, &OPTIONS, None, &mut NoopObserver).unwrap()
+        };
+        let (one, other) = (fitted(0), fitted(5));
+        let told = |fitted: &Fitted| {
+            fitted.candidates.iter().map(|tried| (tried.name.clone(), tried.accuracy)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&one), told(&other));
+        assert_eq!(one.model.packed().unwrap(), other.model.packed().unwrap());
+    }
+
+    #[test]
+    fn a_class_with_a_single_training_image_leaves_nothing_to_compare() {
+        let fitted = search(&Toy::new(&[1, 6]).problem(0), &OPTIONS, None, &mut NoopObserver).unwrap();
+        assert_eq!((fitted.name.as_str(), fitted.candidates.len()), (DEFAULT_HEAD, 0));
+    }
+}

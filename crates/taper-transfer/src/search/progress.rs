@@ -1,0 +1,165 @@
+//! The state of a search: scores, candidates that were skipped, and the time left.
+
+use super::TriedCandidate;
+use crate::candidate::{Candidate, CandidateBuilder, CandidateScore, Folding};
+use crate::{CandidateSpec, Result, TransferError};
+use serde_json::json;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use taper_learn::{Deadline, Event, Flow, LearnError, Observer, RunDirectory, write_atomically};
+
+/// The file of a run with the scores.
+const SCORES: &str = "tried.json";
+
+/// The state of a search.
+pub(super) struct Search {
+    /// Where scores are kept.
+    file: Option<PathBuf>,
+    end: Instant,
+    /// All scores of this session and earlier ones.
+    scores: Vec<CandidateScore>,
+    /// Candidates that this session has come to, each with a score.
+    tried: Vec<CandidateSpec>,
+    skipped: Vec<(String, String)>,
+    /// The best candidate, if this session built it.
+    best: Option<(CandidateSpec, Candidate)>,
+}
+
+impl Search {
+    /// A search of `seconds` from `start` on. Scores of earlier sessions are read, and their time counts.
+    pub(super) fn new(run: Option<&RunDirectory>, start: Instant, seconds: f64) -> Result<Self> {
+        let file = run.map(|run| run.file(SCORES)).transpose()?;
+        let scores: Vec<CandidateScore> = match file.clone().filter(|file| file.exists()) {
+            Some(path) => {
+                let failed = |source| LearnError::File { path: path.clone(), source };
+                let text = std::fs::read_to_string(&path).map_err(failed)?;
+                serde_json::from_str(&text)
+                    .map_err(|error| TransferError::DamagedFile { path: path.clone(), problem: error.to_string() })?
+            }
+            None => Vec::new(),
+        };
+        let before: f64 = scores.iter().map(|score| score.seconds).sum();
+        let left = Duration::try_from_secs_f64((seconds - before).max(0.0));
+        let end = left.ok().and_then(|left| start.checked_add(left)).unwrap_or(start);
+        Ok(Self { file, end, scores, tried: Vec::new(), skipped: Vec::new(), best: None })
+    }
+
+    /// Whether nothing was scored yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.scores.is_empty()
+    }
+
+    /// Seconds of the budget that are left.
+    pub(super) fn seconds_left(&self) -> f64 {
+        self.end.saturating_duration_since(Instant::now()).as_secs_f64()
+    }
+
+    fn score_of(&self, spec: &CandidateSpec) -> Option<&CandidateScore> {
+        let name = spec.to_string();
+        self.scores.iter().find(|score| score.name == name)
+    }
+
+    /// Whether the candidate has a score, of this session or an earlier one.
+    pub(super) fn has_scored(&self, spec: &CandidateSpec) -> bool {
+        self.score_of(spec).is_some()
+    }
+
+    /// Skips a candidate for a reason.
+    pub(super) fn skip(&mut self, spec: &CandidateSpec, reason: String) {
+        self.skipped.push((spec.to_string(), reason));
+    }
+
+    /// Scores a candidate, unless it has a score, or the time ran out except for `reserve` seconds, which
+    /// are left for what comes after the search.
+    pub(super) fn try_candidate(
+        &mut self,
+        spec: &CandidateSpec,
+        builder: &mut CandidateBuilder,
+        folding: Folding,
+        reserve: f64,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        if self.has_scored(spec) {
+            self.tried.push(spec.clone());
+            return Ok(());
+        }
+        if self.seconds_left() <= reserve && !self.scores.is_empty() {
+            self.skip(spec, "the budget is spent".into());
+            return Ok(());
+        }
+        let name = spec.to_string();
+        let until = Deadline::at(self.end - Duration::from_secs_f64(reserve.min(self.seconds_left())));
+        let scored = builder.build(spec, observer).and_then(|candidate| {
+            let training = builder.problem(spec.variant).training();
+            Ok((candidate.score(&name, training, folding, until)?, candidate))
+        });
+        let (score, candidate) = match scored {
+            Ok(scored) => scored,
+            Err(error) if error.is_out_of_time() => {
+                self.skip(spec, "did not end within the budget".into());
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let record =
+            json!({"event": "tried", "name": name, "accuracy": score.interval().mean, "seconds": score.seconds});
+        self.scores.push(score);
+        self.tried.push(spec.clone());
+        if self.best()? == *spec {
+            self.best = Some((spec.clone(), candidate));
+        }
+        if let Some(file) = &self.file {
+            let text = serde_json::to_vec(&self.scores).map_err(|error| LearnError::Invalid(error.to_string()))?;
+            write_atomically(file, &text)?;
+        }
+        if observer.on(Event::Record(&record))? == Flow::Stop {
+            return Err(LearnError::Stopped { at: format!("{} candidates", self.scores.len()) }.into());
+        }
+        Ok(())
+    }
+
+    /// The best candidate that this session has come to; of equally good ones the first. An earlier session
+    /// may have scored more: they count once this session comes to them, so that it decides as the earlier
+    /// session did.
+    pub(super) fn best(&self) -> Result<CandidateSpec> {
+        let mut tried = self.tried.iter().filter_map(|spec| Some((spec, self.score_of(spec)?)));
+        let first = tried.next().ok_or(TransferError::NothingScored)?;
+        let best = tried.fold(first, |best, other| if other.1.beats(best.1) { other } else { best });
+        Ok(best.0.clone())
+    }
+
+    /// The best candidate, rebuilt if an earlier session built it.
+    pub(super) fn take_best(
+        &mut self,
+        builder: &mut CandidateBuilder,
+        observer: &mut dyn Observer,
+    ) -> Result<(CandidateSpec, Candidate)> {
+        let spec = self.best()?;
+        match self.best.take().filter(|(built, _)| *built == spec) {
+            Some(best) => Ok(best),
+            None => {
+                let candidate = builder.build(&spec, observer)?;
+                Ok((spec, candidate))
+            }
+        }
+    }
+
+    /// All candidates, scored ones first.
+    pub(super) fn into_tried(self) -> Vec<TriedCandidate> {
+        let scored = self.scores.into_iter().map(|score| TriedCandidate {
+            accuracy: Some(score.interval()),
+            decisions: score.decisions(),
+            seconds: score.seconds,
+            name: score.name,
+            skipped: None,
+        });
+        let skipped = self.skipped.into_iter().map(|(name, reason)| TriedCandidate {
+            name,
+            accuracy: None,
+            decisions: 0,
+            seconds: 0.0,
+            skipped: Some(reason),
+        });
+        scored.chain(skipped).collect()
+    }
+}

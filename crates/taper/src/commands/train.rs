@@ -1,0 +1,163 @@
+//! `taper train`: a classifier from a folder of labeled images.
+
+use crate::args::{InputPath, Train, UsageError};
+use crate::classifier_report;
+use crate::data::{self, hub_cache};
+use crate::output::Output;
+use crate::report::{result_json, run_directory, stopped_or_failed, with};
+use crate::table::{duration, table};
+use anyhow::Result;
+use serde_json::json;
+use std::time::Instant;
+use taper_data::{Dataset, Look};
+use taper_learn::{Interval, RunDirectory};
+use taper_models::catalog::{KnownWeights, Pretrained, WeightHints};
+use taper_transfer::{
+    Fitted, Problem, RatePoint, RateTest, TransferError, TriedCandidate, check_training, find_learning_rate, search,
+    train,
+};
+
+/// Searches for the best way to train if --search is given, or if there are weights and nothing says how
+/// to train; trains as the options say otherwise.
+pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
+    let start = Instant::now();
+    let dataset = data::given(options.data.as_ref(), output)?;
+    let weights = weights(options, dataset.as_ref(), output)?;
+    let hints = WeightHints { architecture: options.backbone, classes: None };
+    let pretrained = weights.as_ref().map(|path| Pretrained::read(path.path(), &hints)).transpose()?;
+    let mut reporter = output.reporter();
+    let problem = Problem::new(dataset, pretrained.as_ref(), &options.problem(), &mut reporter)?
+        .with_cache(data::feature_cache(options.cache.as_deref()));
+    let searches = options.search || (pretrained.is_some() && options.says_nothing());
+    // nothing is written before everything that can be refused is
+    if searches {
+        options.searching()?;
+    } else {
+        check_training(&problem, &options.training())?;
+    }
+    if options.find_lr {
+        return find_lr(options, &problem, output);
+    }
+    // a resumed run does what this one does, whatever the hub's cache holds by then
+    let written = Train { search: searches, weights, ..options.clone() };
+    let run = run_directory("train", &written, &options.run)?;
+    let kept = run.as_ref();
+    let fitted = if searches {
+        search(&problem, &options.searching()?, kept, &mut reporter)
+    } else {
+        train(&problem, &options.training(), kept, &mut reporter)
+    };
+    let fitted = fitted.map_err(|error| stopped_or_failed(error, kept))?;
+    if searches {
+        print_candidates(&fitted, &problem, output);
+    }
+    classifier_report::print(&fitted.report, "validation", output);
+    if let Some(test) = &fitted.test {
+        output.line("");
+        classifier_report::print(test, "test", output);
+    }
+    finish(&fitted, &problem, searches, kept, start, output);
+    Ok(())
+}
+
+/// The weights to start from: as given, or the default ones if these are photographs and nothing says where
+/// to start or how to train.
+fn weights(options: &Train, dataset: &dyn Dataset, output: &Output) -> Result<Option<InputPath>> {
+    if options.weights.is_some() {
+        return Ok(options.weights.clone());
+    }
+    let is_silent = options.backbone.is_none() && options.says_nothing() && options.data.is_some();
+    if !is_silent || options.run.resume.is_some() || Look::of(dataset)?.channels != 3 {
+        return Ok(None);
+    }
+    let default = KnownWeights::default_for_photographs()?;
+    let found = hub_cache().and_then(|hub| default.in_hub_cache(&hub));
+    output.note(match &found {
+        Some(file) => format!("no --weights are given: using {} from the hub's cache", file.display()),
+        None => format!(
+            "no --weights are given: training from scratch; pretrained weights do better on a few photographs, \
+             `cargo xtask fetch-weights {}` gets some",
+            default.name
+        ),
+    });
+    Ok(found.map(InputPath::new))
+}
+
+/// Prints what a search tried, and which candidate it kept.
+fn print_candidates(fitted: &Fitted, problem: &Problem, output: &Output) {
+    let row = |tried: &TriedCandidate| match (tried.accuracy, &tried.skipped) {
+        (Some(Interval { mean, low, high }), _) => vec![
+            tried.name.clone(),
+            format!("{:.1}", mean * 100.0),
+            format!("{:.1} to {:.1}", low * 100.0, high * 100.0),
+            tried.decisions.to_string(),
+            duration(tried.seconds),
+        ],
+        (None, reason) => {
+            let reason = reason.clone().unwrap_or_default();
+            vec![tried.name.clone(), String::new(), reason, String::new(), String::new()]
+        }
+    };
+    if !fitted.candidates.is_empty() {
+        let rows: Vec<Vec<String>> = fitted.candidates.iter().map(row).collect();
+        output.line("candidates tried on folds of the training images:");
+        output.line(table(&["candidate", "accuracy %", "95% CI", "predictions", "time"], &rows));
+    }
+    let images = problem.training().images.len();
+    output.line(format!("{} is kept, trained on all {images} training images\n", fitted.name));
+}
+
+/// Says where the classifier is, and writes the result.
+fn finish(
+    fitted: &Fitted,
+    problem: &Problem,
+    searches: bool,
+    run: Option<&RunDirectory>,
+    start: Instant,
+    output: &Output,
+) {
+    if let Some(run) = run {
+        output.line(format!("the classifier is in {}", run.model_path().display()));
+    }
+    let kind = if problem.weights().is_some() || searches { "transfer" } else { "scratch" };
+    let facts = json!({"name": fitted.name, "kind": kind, "train_seconds": fitted.train_seconds, "adapt_seconds": 0.0});
+    let mut method = with(classifier_report::figures(&fitted.report), facts);
+    if searches {
+        let scored = fitted.candidates.iter().filter_map(|tried| {
+            let Interval { mean, low, high } = tried.accuracy?;
+            Some(json!({"name": tried.name, "accuracy": mean, "ci95": [low, high], "seconds": tried.seconds}))
+        });
+        method["tried"] = scored.collect();
+    }
+    if let Some(test) = &fitted.test {
+        method["test"] = classifier_report::figures(test);
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    output.event(&result_json("train", seconds, vec![method], run.map(RunDirectory::path)));
+}
+
+/// Prints a test of learning rates.
+fn find_lr(options: &Train, problem: &Problem, output: &Output) -> Result<()> {
+    if options.run.out.is_some() || options.run.resume.is_some() {
+        return Err(UsageError("--find-lr saves nothing: remove --out and --resume".into()).into());
+    }
+    let mut reporter = output.reporter();
+    let found = find_learning_rate(problem, &options.training(), &mut reporter);
+    let RateTest { curve, suggested } = found.map_err(|error| match error {
+        TransferError::GradualRateTest => {
+            UsageError("--find-lr trains the same parameters throughout: remove gradual".into()).into()
+        }
+        other => stopped_or_failed(other, None),
+    })?;
+    const WIDTH: f64 = 40.0;
+    let top = curve.first().map_or(1.0, |first| first.loss).max(1e-9) * 1.5;
+    let row = |&RatePoint { learning_rate, loss }: &RatePoint| {
+        let bar = "#".repeat((WIDTH * (loss / top).clamp(0.0, 1.0)).round() as usize);
+        vec![format!("{learning_rate:.1e}"), format!("{loss:.3}"), bar]
+    };
+    let rows: Vec<Vec<String>> = curve.iter().step_by(5).map(row).collect();
+    output.line(table(&["learning rate", "loss", ""], &rows));
+    output.line(format!("\ntry --lr {suggested:.0e}, a tenth of the rate with the least loss"));
+    output.event(&json!({"event": "learning-rates", "curve": curve, "suggested": suggested}));
+    Ok(())
+}

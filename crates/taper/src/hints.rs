@@ -1,0 +1,72 @@
+//! Options that help against errors of the libraries, which know of no options.
+
+use taper_compare::CompareError;
+use taper_data::DataError;
+use taper_learn::LearnError;
+use taper_transfer::TransferError;
+
+/// The whole chain of causes in one line, with the options that its advice is about.
+pub(crate) fn with_hint(error: &anyhow::Error) -> String {
+    let hint = error.chain().find_map(of_cause).map(|hint| format!(" ({hint})")).unwrap_or_default();
+    format!("{error:#}{hint}").replace('\n', " ")
+}
+
+fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(error) = cause.downcast_ref::<CompareError>() {
+        return of_comparison(error);
+    }
+    if let Some(error) = cause.downcast_ref::<TransferError>() {
+        return of_transfer(error);
+    }
+    if let Some(error) = cause.downcast_ref::<LearnError>() {
+        return of_learning(error);
+    }
+    of_data(cause.downcast_ref()?)
+}
+
+fn of_comparison(error: &CompareError) -> Option<String> {
+    match error {
+        CompareError::TooFewClasses { classes, .. } => Some(format!("use --ways {classes}")),
+        CompareError::Learn(error) => of_learning(error),
+        CompareError::Data(error) => of_data(error),
+        _ => None,
+    }
+}
+
+fn of_transfer(error: &TransferError) -> Option<String> {
+    match error {
+        // twice the time leaves some for trying candidates
+        TransferError::BudgetTooShort { needed, .. } => {
+            Some(format!("use --budget {}s or more", (2.0 * needed).ceil()))
+        }
+        TransferError::NothingScored => Some("use a longer --budget".into()),
+        TransferError::DamagedFile { .. } => Some("use --force".into()),
+        TransferError::NoFiniteLoss => Some("see `taper inspect`".into()),
+        TransferError::Learn(error) => of_learning(error),
+        _ => None,
+    }
+}
+
+fn of_learning(error: &LearnError) -> Option<String> {
+    let hint = match error {
+        LearnError::Exists { what: "run", .. } => "use --resume, --force or another --out",
+        LearnError::Exists { .. } => "use --force or another --out",
+        LearnError::Checkpoint { .. } => "use --force",
+        LearnError::InnerDiverged { .. } | LearnError::StepDiverged { .. } => "use a smaller --inner-lr",
+        LearnError::Diverged { .. } | LearnError::NotFinite { .. } => "use a smaller --lr or --meta-lr",
+        LearnError::OutOfTime => "use a longer --budget",
+        LearnError::Stage { problem, .. } => return of_learning(problem),
+        LearnError::Data(error) => return of_data(error),
+        _ => return None,
+    };
+    Some(hint.to_string())
+}
+
+fn of_data(error: &DataError) -> Option<String> {
+    match error {
+        DataError::ClassTooSmall { images, shots, .. } if *shots > 0 => {
+            Some(format!("use --shots {shots} --queries {}", images - shots))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,95 @@
+//! JSON results, run directories, and how a command ends.
+
+use crate::args::{RunOptions, UsageError};
+use crate::config;
+use anyhow::Result;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::fmt;
+use std::path::Path;
+use taper_compare::CompareError;
+use taper_learn::{Evaluation, Existing, LearnError, RunDirectory};
+use taper_transfer::TransferError;
+
+/// The run's directory: a new one, an earlier one to resume, or none.
+pub(crate) fn run_directory<T: Serialize>(
+    command: &str,
+    options: &T,
+    run: &RunOptions,
+) -> Result<Option<RunDirectory>> {
+    let config = config::written(command, options)?;
+    match (&run.resume, &run.out) {
+        (Some(_), Some(_)) => Err(UsageError("--resume writes to the run's own directory: remove --out".into()).into()),
+        (Some(path), None) => {
+            let run = RunDirectory::open(path)?;
+            if run.config() != config {
+                let path = path.display();
+                return Err(UsageError(format!("--resume {path} uses its own options: remove the others")).into());
+            }
+            Ok(Some(run))
+        }
+        (None, Some(path)) => Ok(Some(RunDirectory::create(path, &config, existing(run.force))?)),
+        (None, None) => Ok(None),
+    }
+}
+
+/// What becomes of an earlier run or model.
+pub(crate) fn existing(force: bool) -> Existing {
+    if force { Existing::Replace } else { Existing::Refuse }
+}
+
+/// The user stopped the run.
+#[derive(Debug)]
+pub(crate) struct Interrupted(String);
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// An error of a library; if the user stopped it, with how to resume.
+pub(crate) fn stopped_or_failed(error: impl Into<anyhow::Error>, run: Option<&RunDirectory>) -> anyhow::Error {
+    let error = error.into();
+    let stopped = |error: &LearnError| matches!(error, LearnError::Stopped { .. });
+    let was_stopped = match error.downcast_ref::<CompareError>() {
+        Some(CompareError::Learn(error)) => stopped(error),
+        _ => match error.downcast_ref::<TransferError>() {
+            Some(TransferError::Learn(error)) => stopped(error),
+            _ => error.downcast_ref().is_some_and(stopped),
+        },
+    };
+    if !was_stopped {
+        return error;
+    }
+    let hint = match run {
+        Some(run) => format!("saved; resume with --resume {}", run.path().display()),
+        None => "nothing was saved: use --out next time".to_string(),
+    };
+    Interrupted(format!("{error}, {hint}")).into()
+}
+
+/// One method's entry in a result event.
+pub(crate) fn method_json(name: &str, kind: &str, evaluation: &Evaluation, train_seconds: f64) -> Value {
+    let accuracy = evaluation.accuracy();
+    json!({
+        "name": name, "kind": kind, "accuracy": accuracy.mean, "ci95": [accuracy.low, accuracy.high],
+        "train_seconds": train_seconds, "adapt_seconds": evaluation.cost.adapt_seconds,
+        "predict_seconds": evaluation.cost.predict_seconds, "episodes": evaluation.accuracies.len(),
+    })
+}
+
+/// The last line of every JSON output.
+pub(crate) fn result_json(command: &str, seconds: f64, methods: Vec<Value>, out: Option<&Path>) -> Value {
+    json!({"event": "result", "command": command, "seconds": seconds, "methods": methods, "out": out})
+}
+
+/// A result with more facts in it.
+pub(crate) fn with(mut result: Value, facts: Value) -> Value {
+    if let (Value::Object(result), Value::Object(facts)) = (&mut result, facts) {
+        result.extend(facts);
+    }
+    result
+}
