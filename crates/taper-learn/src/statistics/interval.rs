@@ -30,9 +30,4 @@ impl Interval {
     pub fn contains(&self, value: f64) -> bool {
         self.low <= value && value <= self.high
     }
-
-    /// The same interval seen from the other side: of `b − a` if this one is of `a − b`.
-    pub fn negated(&self) -> Self {
-        Self { mean: -self.mean, low: -self.high, high: -self.low }
-    }
 }
