@@ -3,13 +3,26 @@
 use anyhow::{Context, Result, bail};
 use std::process::{Command, Stdio};
 
-/// One check: a name, what it needs, and the command that runs it.
+/// One check: a name, what it needs, and how it runs tests of `taper-ops`.
 struct Check {
     name: &'static str,
     /// A component of the nightly toolchain, as `rustup component list` prints it.
     component: Option<&'static str>,
-    arguments: &'static [&'static str],
+    /// What cargo runs tests with: arguments up to the package.
+    test: &'static [&'static str],
+    target: Option<&'static str>,
+    /// Which tests run: arguments of the test program; all tests if empty.
+    tests: &'static [&'static str],
     environment: &'static [(&'static str, &'static str)],
+}
+
+impl Check {
+    /// Cargo's arguments.
+    fn arguments(&self) -> Vec<&'static str> {
+        let target = self.target.into_iter().flat_map(|target| ["--target", target]);
+        let all = [self.test, &["--package", "taper-ops", "--lib"]].concat();
+        all.into_iter().chain(target).chain(["--"]).chain(self.tests.iter().copied()).collect()
+    }
 }
 
 const MIRI: &str = "-Zmiri-permissive-provenance -Zmiri-disable-isolation -Zmiri-ignore-leaks";
@@ -20,21 +33,18 @@ const CHECKS: [Check; 5] = [
     Check {
         name: "guards, canaries and a stress test of map_in_order, on this machine's instructions",
         component: None,
-        arguments: &["test", "--package", "taper-ops", "--lib"],
+        test: &["test"],
+        target: None,
+        tests: &[],
         environment: &[],
     },
     // Small sizes only: Miri runs thousands of times slower than the machine.
     Check {
         name: "Miri, stacked borrows: portable kernels, tape and files",
         component: Some("miri"),
-        arguments: &[
-            "+nightly",
-            "miri",
-            "test",
-            "--package",
-            "taper-ops",
-            "--lib",
-            "--",
+        test: &["+nightly", "miri", "test"],
+        target: None,
+        tests: &[
             "soundness::",
             "kernels::buffer::",
             "kernels::product::",
@@ -48,41 +58,25 @@ const CHECKS: [Check; 5] = [
     Check {
         name: "Miri, tree borrows: map_in_order and the tape on several threads",
         component: Some("miri"),
-        arguments: &[
-            "+nightly",
-            "miri",
-            "test",
-            "--package",
-            "taper-ops",
-            "--lib",
-            "--",
-            "threads::",
-            "soundness::several_threads",
-        ],
+        test: &["+nightly", "miri", "test"],
+        target: None,
+        tests: &["threads::", "soundness::several_threads"],
         environment: &[("MIRIFLAGS", MIRI_TREE_BORROWS)],
     },
     Check {
         name: "address sanitizer: all kernels of this machine",
         component: None,
-        arguments: &["+nightly", "test", "--package", "taper-ops", "--lib", "--target", TARGET],
+        test: &["+nightly", "test"],
+        target: Some(TARGET),
+        tests: &[],
         environment: &[("RUSTFLAGS", "-Zsanitizer=address"), ("CARGO_TARGET_DIR", "target/address-sanitizer")],
     },
     Check {
         name: "thread sanitizer: map_in_order and the tape",
         component: Some("rust-src"),
-        arguments: &[
-            "+nightly",
-            "test",
-            "-Zbuild-std",
-            "--package",
-            "taper-ops",
-            "--lib",
-            "--target",
-            TARGET,
-            "--",
-            "threads::",
-            "soundness::",
-        ],
+        test: &["+nightly", "test", "-Zbuild-std"],
+        target: Some(TARGET),
+        tests: &["threads::", "soundness::"],
         environment: &[("RUSTFLAGS", "-Zsanitizer=thread"), ("CARGO_TARGET_DIR", "target/thread-sanitizer")],
     },
 ];
@@ -102,7 +96,7 @@ pub(crate) fn run() -> Result<()> {
         }
         println!("running: {}", check.name);
         let status = Command::new("cargo")
-            .args(check.arguments)
+            .args(check.arguments())
             .envs(check.environment.iter().copied())
             .status()
             .context("cargo does not start: install a Rust toolchain")?;
@@ -124,13 +118,13 @@ pub(crate) fn run() -> Result<()> {
 
 /// Why a check cannot run here; `None` if it can.
 fn missing(check: &Check) -> Option<String> {
-    if !check.arguments.contains(&"+nightly") {
+    if !check.test.contains(&"+nightly") {
         return None;
     }
     if !quiet(&["run", "nightly", "rustc", "--version"]) {
         return Some("there is no nightly toolchain: rustup toolchain install nightly".into());
     }
-    if check.arguments.contains(&TARGET) && !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+    if check.target.is_some() && !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
         return Some(format!("it runs on {TARGET} only"));
     }
     let component = check.component?;

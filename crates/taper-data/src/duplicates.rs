@@ -18,7 +18,7 @@ const BITS: u32 = 10;
 const SIDE: usize = 16;
 /// Copies correlate at least so much.
 const CORRELATION: f64 = 0.99;
-/// Pictures whose shorter side is no longer are compared at this side.
+/// Pictures with a shorter side of at most this many pixels are compared at this side.
 const SMALL: usize = 32;
 /// Copies of small pictures correlate at least so much.
 const SMALL_CORRELATION: f64 = 0.995;
@@ -352,44 +352,14 @@ impl Blocks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Class;
+    use crate::toy::Toy;
     use rand::Rng;
     use taper_ops::rng;
 
-    /// Images with labels; the last `held_out` are for validation.
-    struct Toy {
-        images: Vec<Image>,
-        labels: Vec<u32>,
-        held_out: Vec<usize>,
-        classes: Vec<Class>,
-    }
-
-    impl Dataset for Toy {
-        fn name(&self) -> &str {
-            "toy"
-        }
-        fn classes(&self) -> &[Class] {
-            &self.classes
-        }
-        fn labels(&self) -> &[u32] {
-            &self.labels
-        }
-        fn image(&self, index: usize) -> Result<Image> {
-            Ok(self.images[index].clone())
-        }
-        fn content_hash(&self, index: usize) -> Result<Hash> {
-            Ok(Hash::of(&self.images[index].pixels))
-        }
-        fn held_out(&self) -> &[usize] {
-            &self.held_out
-        }
-    }
-
+    /// Two classes of images; the last `held_out` are for validation.
     fn toy(images: Vec<(Image, u32)>, held_out: usize) -> Toy {
-        let classes = ["a", "b"].map(|name| Class { name: name.into(), group: String::new() }).to_vec();
-        let (images, labels): (Vec<_>, Vec<_>) = images.into_iter().unzip();
         let held_out = (images.len() - held_out..images.len()).collect();
-        Toy { images, labels, held_out, classes }
+        Toy { held_out, ..Toy::new(&[("", "a"), ("", "b")], images) }
     }
 
     /// A picture of six disks that the seed draws, of any size, as it is or mirrored.

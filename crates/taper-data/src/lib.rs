@@ -22,6 +22,8 @@ mod sampler;
 mod split;
 mod symmetries;
 mod task;
+#[cfg(test)]
+mod toy;
 mod transform;
 mod view;
 

@@ -68,39 +68,17 @@ fn even(count: usize, most: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Class, Hash, Image};
+    use crate::Image;
+    use crate::toy::Toy;
 
     /// Two classes of 50 images; these are in color, and all dark but these.
-    struct Toy {
-        color: Vec<usize>,
-        light: Vec<usize>,
-        classes: Vec<Class>,
-        labels: Vec<u32>,
-    }
-
-    impl Dataset for Toy {
-        fn name(&self) -> &str {
-            "toy"
-        }
-        fn classes(&self) -> &[Class] {
-            &self.classes
-        }
-        fn labels(&self) -> &[u32] {
-            &self.labels
-        }
-        fn image(&self, index: usize) -> Result<Image> {
-            let channels = if self.color.contains(&index) { 3 } else { 1 };
-            let level = if self.light.contains(&index) { 200 } else { 10 };
-            Ok(Image { width: 1, height: 1, channels, pixels: vec![level; channels] })
-        }
-        fn content_hash(&self, index: usize) -> Result<Hash> {
-            Ok(Hash::of(&index.to_le_bytes()))
-        }
-    }
-
     fn toy(color: Vec<usize>, light: Vec<usize>) -> Toy {
-        let classes = ["a", "b"].map(|name| Class { name: name.into(), group: String::new() }).to_vec();
-        Toy { color, light, classes, labels: (0..100).map(|image| image / 50).collect() }
+        let image = |index: usize| {
+            let channels = if color.contains(&index) { 3 } else { 1 };
+            let level = if light.contains(&index) { 200 } else { 10 };
+            Image { width: 1, height: 1, channels, pixels: vec![level; channels] }
+        };
+        Toy::new(&[("", "a"), ("", "b")], (0..100).map(|index| (image(index), index as u32 / 50)))
     }
 
     #[test]

@@ -164,36 +164,16 @@ fn limit(shape: &TaskShape, short: &[(String, usize)], largest: usize) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Class, Hash, Image};
-
-    struct Toy {
-        classes: Vec<Class>,
-        labels: Vec<u32>,
-    }
-
-    impl Dataset for Toy {
-        fn name(&self) -> &str {
-            "toy"
-        }
-        fn classes(&self) -> &[Class] {
-            &self.classes
-        }
-        fn labels(&self) -> &[u32] {
-            &self.labels
-        }
-        fn image(&self, _: usize) -> Result<Image> {
-            Ok(Image { width: 1, height: 1, channels: 1, pixels: vec![0] })
-        }
-        fn content_hash(&self, index: usize) -> Result<Hash> {
-            Ok(Hash::of(&index.to_le_bytes()))
-        }
-    }
+    use crate::Image;
+    use crate::toy::Toy;
 
     /// Two groups of 6 and 3 classes, 4 images each.
     fn toy() -> Toy {
-        let class =
-            |i: usize| Class { name: format!("c{i}"), group: if i < 6 { "large".into() } else { "small".into() } };
-        Toy { classes: (0..9).map(class).collect(), labels: (0..36).map(|i| i / 4).collect() }
+        let names: Vec<String> = (0..9).map(|i| format!("c{i}")).collect();
+        let classes: Vec<(&str, &str)> =
+            (0..9).map(|i| (if i < 6 { "large" } else { "small" }, names[i].as_str())).collect();
+        let image = |i: u8| Image { width: 1, height: 1, channels: 1, pixels: vec![i] };
+        Toy::new(&classes, (0..36).map(|i| (image(i), u32::from(i) / 4)))
     }
 
     #[test]

@@ -124,33 +124,16 @@ fn turned(image: &Image, quarters: usize, mirrored: bool) -> Image {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::toy::Toy;
     use std::collections::BTreeSet;
 
     /// Two classes of one image each: 3 across and 2 down, numbered.
-    struct Pair(Vec<Class>);
-
     fn pair(groups: [&str; 2]) -> Arc<dyn Dataset> {
-        let class = |name: &str, group: &str| Class { name: name.into(), group: group.into() };
-        Arc::new(Pair(vec![class("a", groups[0]), class("b", groups[1])]))
-    }
-
-    impl Dataset for Pair {
-        fn name(&self) -> &str {
-            "pair"
-        }
-        fn classes(&self) -> &[Class] {
-            &self.0
-        }
-        fn labels(&self) -> &[u32] {
-            &[0, 1]
-        }
-        fn image(&self, index: usize) -> Result<Image> {
-            let pixels = (0..6).map(|place| place + 10 * index as u8).collect();
-            Ok(Image { width: 3, height: 2, channels: 1, pixels })
-        }
-        fn content_hash(&self, index: usize) -> Result<Hash> {
-            Ok(Hash::of(&self.image(index)?.pixels))
-        }
+        let image = |number: u32| {
+            let pixels = (0..6).map(|place| place + 10 * number as u8).collect();
+            (Image { width: 3, height: 2, channels: 1, pixels }, number)
+        };
+        Arc::new(Toy::new(&[(groups[0], "a"), (groups[1], "b")], [image(0), image(1)]))
     }
 
     #[test]

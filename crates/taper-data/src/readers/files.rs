@@ -6,10 +6,10 @@ use super::format::{FIRST_BYTES, Format};
 use super::ground::Ground;
 use super::header::{Header, jpeg_is_whole};
 use super::layout::{Layout, Place, layout};
-use super::names::{is_called_a_picture, one_line, some_of};
+use super::names::{one_line, some_of};
 use super::recent::Recent;
 use super::source::{Listed, Source, unread};
-use super::walk::not_an_image;
+use super::walk::keep_pictures;
 use crate::reading::counted;
 use crate::{Class, DataError, Dataset, Hash, Image, LeftOut, Part, Reading, Reason, Result};
 use rayon::prelude::*;
@@ -57,20 +57,9 @@ impl Listing {
     pub(super) fn pictures_only(mut self) -> Self {
         self.files.par_sort_by(|a, b| a.name.split('/').cmp(b.name.split('/')));
         let source = &self.source;
-        let kinds: Vec<Option<LeftOut>> = self
-            .files
-            .par_iter()
-            .map(|file| {
-                if is_called_a_picture(&file.name) { None } else { not_an_image(&file.name, first_bytes(source, file)) }
-            })
-            .collect();
-        let files = std::mem::take(&mut self.files);
-        for (file, left_out) in files.into_iter().zip(kinds) {
-            match left_out {
-                None => self.files.push(file),
-                Some(left_out) => self.left_out.push(left_out),
-            }
-        }
+        let (files, left_out) = keep_pictures(self.files, |file| &file.name, |file| first_bytes(source, file));
+        self.files = files;
+        self.left_out.extend(left_out);
         self.text_in_class_folders_matters();
         self
     }

@@ -151,7 +151,7 @@ fn gif(source: &mut impl Read) -> io::Result<Found> {
                 }
             }
             0x3b => return Err(damaged("a GIF without a frame")),
-            _ => {} // as Pillow: what is no block is passed over
+            _ => {} // other bytes are skipped, as Pillow does
         }
     }
 }

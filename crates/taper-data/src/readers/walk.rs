@@ -70,27 +70,35 @@ pub fn walk(root: &Path) -> Result<Walk> {
 /// Returns an error if [`walk`] does.
 pub fn walk_images(root: &Path) -> Result<Walk> {
     let Walk { files, folders, mut skipped } = walk(root)?;
-    let kinds: Vec<Option<LeftOut>> = files
+    let (files, left_out) = keep_pictures(files, |file| &file.name, |file| first_bytes(&file.path));
+    skipped.extend(left_out);
+    Ok(Walk { files, folders, skipped })
+}
+
+/// Splits files, given their names and first bytes, into pictures and what is left out, each in
+/// order. A file that is called a picture counts as one without a look at its bytes.
+pub(super) fn keep_pictures<F: Sync>(
+    files: Vec<F>,
+    name: impl Fn(&F) -> &str + Sync,
+    first: impl Fn(&F) -> std::io::Result<Vec<u8>> + Sync,
+) -> (Vec<F>, Vec<LeftOut>) {
+    let reasons: Vec<Option<LeftOut>> = files
         .par_iter()
-        .map(
-            |file| {
-                if is_called_a_picture(&file.name) { None } else { not_an_image(&file.name, first_bytes(&file.path)) }
-            },
-        )
+        .map(|file| if is_called_a_picture(name(file)) { None } else { not_an_image(name(file), first(file)) })
         .collect();
-    let mut pictures = Vec::with_capacity(files.len());
-    for (file, left_out) in files.into_iter().zip(kinds) {
-        match left_out {
+    let (mut pictures, mut left_out) = (Vec::with_capacity(files.len()), Vec::new());
+    for (file, reason) in files.into_iter().zip(reasons) {
+        match reason {
             None => pictures.push(file),
-            Some(left_out) => skipped.push(left_out),
+            Some(reason) => left_out.push(reason),
         }
     }
-    Ok(Walk { files: pictures, folders, skipped })
+    (pictures, left_out)
 }
 
 /// Why a file of these first bytes, which is not called a picture, is left out; `None` for a
 /// picture.
-pub(super) fn not_an_image(name: &str, first: std::io::Result<Vec<u8>>) -> Option<LeftOut> {
+fn not_an_image(name: &str, first: std::io::Result<Vec<u8>>) -> Option<LeftOut> {
     let left_out = |reason, detail: String| Some(LeftOut::new(name, reason, detail));
     match first.map(|first| recognize(&first)) {
         Ok(content) if content.is_image() => None,
