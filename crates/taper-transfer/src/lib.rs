@@ -39,6 +39,7 @@ mod mixing;
 mod part;
 mod problem;
 mod report;
+mod run_list;
 mod search;
 mod survey;
 #[cfg(test)]

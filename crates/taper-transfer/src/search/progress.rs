@@ -2,22 +2,20 @@
 
 use super::TriedCandidate;
 use crate::candidate::{Candidate, CandidateBuilder, CandidateScore, Folding};
+use crate::run_list::RunList;
 use crate::{CandidateSpec, Result, TransferError};
 use serde_json::json;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use taper_learn::{Deadline, Event, Flow, LearnError, Observer, RunDirectory, write_atomically};
+use taper_learn::{Deadline, Event, Flow, LearnError, Observer, RunDirectory};
 
 /// The file of a run with the scores.
 const SCORES: &str = "tried.json";
 
 /// The state of a search.
 pub(super) struct Search {
-    /// Where scores are kept.
-    file: Option<PathBuf>,
     end: Instant,
     /// All scores of this session and earlier ones.
-    scores: Vec<CandidateScore>,
+    scores: RunList<CandidateScore>,
     /// Candidates that this session has come to, each with a score.
     tried: Vec<CandidateSpec>,
     skipped: Vec<(String, String)>,
@@ -28,20 +26,11 @@ pub(super) struct Search {
 impl Search {
     /// A search of `seconds` from `start` on. Scores of earlier sessions are read, and their time counts.
     pub(super) fn new(run: Option<&RunDirectory>, start: Instant, seconds: f64) -> Result<Self> {
-        let file = run.map(|run| run.file(SCORES)).transpose()?;
-        let scores: Vec<CandidateScore> = match file.clone().filter(|file| file.exists()) {
-            Some(path) => {
-                let failed = |source| LearnError::File { path: path.clone(), source };
-                let text = std::fs::read_to_string(&path).map_err(failed)?;
-                serde_json::from_str(&text)
-                    .map_err(|error| TransferError::DamagedFile { path: path.clone(), problem: error.to_string() })?
-            }
-            None => Vec::new(),
-        };
+        let scores: RunList<CandidateScore> = RunList::open(run, SCORES)?;
         let before: f64 = scores.iter().map(|score| score.seconds).sum();
         let left = Duration::try_from_secs_f64((seconds - before).max(0.0));
         let end = left.ok().and_then(|left| start.checked_add(left)).unwrap_or(start);
-        Ok(Self { file, end, scores, tried: Vec::new(), skipped: Vec::new(), best: None })
+        Ok(Self { end, scores, tried: Vec::new(), skipped: Vec::new(), best: None })
     }
 
     /// Whether nothing was scored yet.
@@ -103,14 +92,10 @@ impl Search {
         };
         let record =
             json!({"event": "tried", "name": name, "accuracy": score.interval().mean, "seconds": score.seconds});
-        self.scores.push(score);
+        self.scores.push(score)?;
         self.tried.push(spec.clone());
         if self.best()? == *spec {
             self.best = Some((spec.clone(), candidate));
-        }
-        if let Some(file) = &self.file {
-            let text = serde_json::to_vec(&self.scores).map_err(|error| LearnError::Invalid(error.to_string()))?;
-            write_atomically(file, &text)?;
         }
         if observer.on(Event::Record(&record))? == Flow::Stop {
             return Err(LearnError::Stopped { at: format!("{} candidates", self.scores.len()) }.into());
@@ -146,7 +131,7 @@ impl Search {
 
     /// All candidates, scored ones first.
     pub(super) fn into_tried(self) -> Vec<TriedCandidate> {
-        let scored = self.scores.into_iter().map(|score| TriedCandidate {
+        let scored = self.scores.into_entries().into_iter().map(|score| TriedCandidate {
             accuracy: Some(score.interval()),
             decisions: score.decisions(),
             seconds: score.seconds,

@@ -1,9 +1,9 @@
 //! The cells of a survey, each written to the run as soon as it is known.
 
-use crate::{Result, TransferError};
+use crate::Result;
+use crate::run_list::RunList;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
-use taper_learn::{Confusion, Event, Flow, Interval, LearnError, Observer, RunDirectory, write_atomically};
+use taper_learn::{Confusion, Event, Flow, Interval, LearnError, Observer, RunDirectory};
 
 /// The score of one method with one number of labels on one problem.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,30 +55,17 @@ pub(super) struct CellScore {
 }
 
 /// The cells that are known.
-pub(super) struct Cells {
-    file: Option<PathBuf>,
-    cells: Vec<Cell>,
-}
+pub(super) struct Cells(RunList<Cell>);
 
 impl Cells {
     /// The cells that earlier sessions of the run filled.
     pub(super) fn open(run: Option<&RunDirectory>) -> Result<Self> {
-        let file = run.map(|run| run.file("cells.json")).transpose()?;
-        let cells = match file.clone().filter(|file| file.exists()) {
-            Some(path) => {
-                let failed = |source| LearnError::File { path: path.clone(), source };
-                let text = std::fs::read_to_string(&path).map_err(failed)?;
-                serde_json::from_str(&text)
-                    .map_err(|error| TransferError::DamagedFile { path: path.clone(), problem: error.to_string() })?
-            }
-            None => Vec::new(),
-        };
-        Ok(Self { file, cells })
+        Ok(Self(RunList::open(run, "cells.json")?))
     }
 
     /// All cells, in the order in which they were filled.
     pub(super) fn into_cells(self) -> Vec<Cell> {
-        self.cells
+        self.0.into_entries()
     }
 
     /// Fills a cell with what `score` returns, unless it is known. Fails if the observer asks to stop.
@@ -88,7 +75,7 @@ impl Cells {
         observer: &mut dyn Observer,
         score: impl FnOnce() -> Result<CellScore>,
     ) -> Result<()> {
-        if self.cells.iter().any(|cell| place.is_of(cell)) {
+        if self.0.iter().any(|cell| place.is_of(cell)) {
             return Ok(());
         }
         let CellScore { confusion, train_seconds, predict_seconds } = score()?;
@@ -96,13 +83,9 @@ impl Cells {
         let Place { data, network, key, labels, method } = place;
         let line = format!("{data}, {network}, {labels}, {method}: {:.1} %", accuracy * 100.0);
         let cell = Cell { data, network, labels, method, key, accuracy, low, high, train_seconds, predict_seconds };
-        self.cells.push(cell);
-        if let Some(file) = &self.file {
-            let text = serde_json::to_vec(&self.cells).map_err(|error| LearnError::Invalid(error.to_string()))?;
-            write_atomically(file, &text)?;
-        }
+        self.0.push(cell)?;
         match observer.on(Event::Note(line))? {
-            Flow::Stop => Err(LearnError::Stopped { at: format!("{} cells", self.cells.len()) }.into()),
+            Flow::Stop => Err(LearnError::Stopped { at: format!("{} cells", self.0.len()) }.into()),
             Flow::Continue => Ok(()),
         }
     }

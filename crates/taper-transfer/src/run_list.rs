@@ -1,0 +1,55 @@
+//! A list that a run keeps in a file, so that a later session goes on from it.
+
+use crate::{Result, TransferError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::ops::Deref;
+use std::path::PathBuf;
+use taper_learn::{LearnError, RunDirectory, write_atomically};
+
+/// Entries of this session and earlier ones, in the order in which they came.
+pub(crate) struct RunList<T> {
+    /// Where they are kept; nowhere without a run.
+    file: Option<PathBuf>,
+    entries: Vec<T>,
+}
+
+impl<T: Serialize + DeserializeOwned> RunList<T> {
+    /// The entries that earlier sessions of the run left in the file called `name`.
+    pub(crate) fn open(run: Option<&RunDirectory>, name: &str) -> Result<Self> {
+        let file = run.map(|run| run.file(name)).transpose()?;
+        let entries = match file.clone().filter(|file| file.exists()) {
+            Some(path) => {
+                let failed = |source| LearnError::File { path: path.clone(), source };
+                let text = std::fs::read_to_string(&path).map_err(failed)?;
+                serde_json::from_str(&text)
+                    .map_err(|error| TransferError::DamagedFile { path: path.clone(), problem: error.to_string() })?
+            }
+            None => Vec::new(),
+        };
+        Ok(Self { file, entries })
+    }
+
+    /// Adds an entry, and writes all entries.
+    pub(crate) fn push(&mut self, entry: T) -> Result<()> {
+        self.entries.push(entry);
+        if let Some(file) = &self.file {
+            let text = serde_json::to_vec(&self.entries).map_err(|error| LearnError::Invalid(error.to_string()))?;
+            write_atomically(file, &text)?;
+        }
+        Ok(())
+    }
+
+    /// All entries.
+    pub(crate) fn into_entries(self) -> Vec<T> {
+        self.entries
+    }
+}
+
+impl<T> Deref for RunList<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.entries
+    }
+}
