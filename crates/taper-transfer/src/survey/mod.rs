@@ -293,8 +293,14 @@ mod tests {
         let problems = [Toy::new(&[4, 4]).problem(0)];
         let stopped = survey(&problems, &options(), &HEADS, Some(&run), &mut StopAfter(3)).unwrap_err();
         assert!(matches!(stopped, TransferError::Learn(LearnError::Stopped { .. })), "{stopped}");
-        let resumed = survey(&problems, &options(), &HEADS, Some(&run), &mut NoopObserver).unwrap();
-        let unbroken = survey(&problems, &options(), &HEADS, None, &mut NoopObserver).unwrap();
+        let cells_filled = |run: Option<&RunDirectory>| {
+            let mut left = StopAfter(usize::MAX);
+            let cells = survey(&problems, &options(), &HEADS, run, &mut left).unwrap();
+            (cells, usize::MAX - left.0)
+        };
+        let (resumed, filled) = cells_filled(Some(&run));
+        let (unbroken, all) = cells_filled(None);
+        assert_eq!(filled, all - 3, "what the stopped session filled was filled again");
         let scores = |cells: &[Cell]| cells.iter().map(|cell| (cell.method.clone(), cell.accuracy)).collect::<Vec<_>>();
         assert_eq!(scores(&resumed), scores(&unbroken));
     }
