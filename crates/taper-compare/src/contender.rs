@@ -2,7 +2,7 @@
 
 use crate::Start;
 use std::sync::Arc;
-use taper_data::View;
+use taper_data::Inputs;
 use taper_learn::{Adapt, Kind, Model};
 
 /// A method after one training run, ready to be scored.
@@ -17,9 +17,9 @@ pub(crate) struct Contender {
     pub(crate) trained_here: bool,
     pub(crate) learner: Box<dyn Adapt>,
     /// Validation tasks as it sees them.
-    pub(crate) validation: Arc<View>,
+    pub(crate) validation: Arc<dyn Inputs>,
     /// Test tasks as it sees them.
-    pub(crate) test: Arc<View>,
+    pub(crate) test: Arc<dyn Inputs>,
     /// What is kept if it is chosen; `None` if there is nothing to keep.
     pub(crate) model: Option<Model>,
 }

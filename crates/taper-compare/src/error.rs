@@ -54,12 +54,73 @@ pub enum CompareError {
         /// The first few that it has.
         known: String,
     },
+    /// A method that has no place among those that learn from a data set's own labels.
+    #[error(
+        "{method} can't learn from labels of all classes: compare heads, fine-tune, methods that learn from episodes, pixels or scratch"
+    )]
+    NotOnOwnTask {
+        /// The method's name.
+        method: String,
+    },
+    /// A data set without two classes that have images to label and images to score.
+    #[error("{dataset}: {classes} of its classes have {least} or more images to label, and it takes two: add images")]
+    NothingToTellApart {
+        /// The data set.
+        dataset: String,
+        /// Classes with enough images.
+        classes: usize,
+        /// Images that a class needs.
+        least: usize,
+    },
+    /// More labels than any class has.
+    #[error("no class has {wanted} images to label: ask for {most} labels per class at most")]
+    TooFewLabels {
+        /// Labels asked for.
+        wanted: usize,
+        /// Most that a class has.
+        most: usize,
+    },
+    /// A time budget that does not pay for the features of a few images.
+    #[error(
+        "the time budget of {budget:.0} s is too short: the features of {images} images alone take about {needed:.0} s"
+    )]
+    BudgetTooShort {
+        /// Seconds given.
+        budget: f64,
+        /// Seconds that the features take.
+        needed: f64,
+        /// Images that are needed at the least.
+        images: usize,
+    },
+    /// Drawings to learn photographs from, or the other way round.
+    #[error("{meta} holds {looks} and {dataset} does not, so what is learned from it would be of little use: use {wanted}")]
+    UnlikeMetaData {
+        /// The meta-training data.
+        meta: String,
+        /// What they look like.
+        looks: &'static str,
+        /// The data set.
+        dataset: String,
+        /// What would be of use.
+        wanted: &'static str,
+    },
+    /// Meta-training data without two classes of enough images.
+    #[error("{meta}: {classes} of its classes have the 6 images that an episode takes, and it takes two: use other images")]
+    TooLittleMetaData {
+        /// The meta-training data.
+        meta: String,
+        /// Classes with enough images.
+        classes: usize,
+    },
     /// A value that makes no sense.
     #[error("{0}")]
     Invalid(String),
     /// Learning failed.
     #[error(transparent)]
     Learn(#[from] taper_learn::LearnError),
+    /// Transfer learning failed.
+    #[error(transparent)]
+    Transfer(#[from] taper_transfer::TransferError),
     /// Data failed.
     #[error(transparent)]
     Data(#[from] taper_data::DataError),

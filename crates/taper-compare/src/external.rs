@@ -2,89 +2,217 @@
 
 use crate::builtin::{BUILT_IN, built_in_if_drawings};
 use crate::contender::Contender;
+use crate::from_weights::{Frozen, Made, MetaTasks, MetaTrained, MetaTraining, fits_head};
 use crate::registry::{METHODS, learner};
-use crate::tasks::ComparisonTasks;
+use crate::tasks::{ComparisonTasks, TaskSet};
 use crate::training::configured;
-use crate::{Comparison, Result, Start};
+use crate::{CompareError, Comparison, Result, Start};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use taper_data::{Dataset, Look, Transform, View};
-use taper_learn::{Model, Observer, Origin, Provenance, Training, default_transform};
+use taper_data::{Dataset, Inputs, Look, Transform, View};
+use taper_learn::{
+    Method, Model, Observer, Origin, Provenance, RunDirectory, Training, default_transform, network_part,
+};
 use taper_models::catalog::Pretrained;
-use taper_models::{Head, HeadPolicy, Network};
+use taper_transfer::Features;
 
 /// Parameters up to which fine-tuning on every task takes seconds on a CPU, not hours.
 const FINE_TUNED_UP_TO: usize = 1_000_000;
 
-/// Methods on the features of a pretrained network, which sees images as it did in its training.
+/// What a method that starts from pretrained weights sees of the images that methods train from nothing on: a stage
+/// that was pretrained learns from fewer.
+const META_TRAINING_SHARE: u64 = 20;
+
+/// Methods that start from a pretrained network: heads on its features, and meta-learners whose uppermost stage
+/// learns from the training classes. Images are seen as in the network's pretraining, once for all methods.
 pub(crate) fn from_weights(
     comparison: &Comparison,
     tasks: &ComparisonTasks,
+    [validation, test]: [&TaskSet; 2],
     pretrained: &Pretrained,
+    run: Option<&RunDirectory>,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Contender>> {
-    let architecture = pretrained.architecture;
-    let validation = view(tasks.validation.view.dataset(), pretrained)?;
-    let test = view(tasks.test.view.dataset(), pretrained)?;
-    let head = Head::Linear { outputs: tasks.shape.ways().high() };
-    let network = Network::new(architecture.backbone(test.shape())?, head);
-    let state = pretrained.state(&network, HeadPolicy::Replace { seed: comparison.seed })?;
-    let small = state.params.count() < FINE_TUNED_UP_TO;
+    let asked: Vec<&'static dyn Method> =
+        METHODS.iter().copied().filter(|method| comparison.asks_for(method.info().name)).collect();
+    let ways = tasks.shape.ways().high();
+    let frozen = |dataset: &Arc<dyn Dataset>| {
+        Frozen::new(dataset, pretrained, ways, comparison.image_size, comparison.seed)
+    };
+    let on_test = frozen(tasks.test.view.dataset())?;
+    let on_validation = frozen(tasks.validation.view.dataset())?;
+    let mut made = |frozen: &Frozen, tasks: &TaskSet, count: u64| {
+        frozen.make(&frozen.view, &tasks.images(count), "features", observer)
+    };
+    let seen = Seen {
+        validation: made(&on_validation, validation, comparison.validation_tasks())?,
+        test: made(&on_test, test, comparison.episodes)?,
+        validation_images: validation.images(comparison.validation_tasks()),
+        test_images: test.images(comparison.episodes),
+    };
     let mut contenders = Vec::new();
-    let asked = METHODS.iter().filter(|method| comparison.asks_for(method.info().name));
-    for &method in asked.filter(|method| method.info().training == Training::Pretraining) {
-        let info = method.info();
-        let fine_tunes = method.has_setting("steps");
-        if fine_tunes && !small {
-            observer.note(format!(
-                "{architecture}, {}: left out, since fine-tuning so large a network on every task takes hours on a CPU",
-                info.title
-            ))?;
-            continue;
+    for &method in asked.iter().filter(|method| method.info().training == Training::Pretraining) {
+        contenders.extend(head(comparison, method, &on_test, &on_validation, &seen, observer)?);
+    }
+    let meta: Vec<&'static dyn Method> = asked.into_iter().filter(|method| learns_from_episodes(*method)).collect();
+    if !meta.is_empty() && on_test.stage.is_some() {
+        let training = frozen(tasks.training.view.dataset())?;
+        let episodes = training_episodes(comparison, tasks, &training, observer)?;
+        for method in meta {
+            let settings = comparison.set.of(method.info().name);
+            let meta_training = MetaTraining::new(method, settings, &training, &episodes, None, comparison.seed)?;
+            let steps = meta_training.steps_of(comparison.images / META_TRAINING_SHARE);
+            let trained = meta_training.train(steps, run, observer)?;
+            contenders.push(meta_learner(trained, &on_test, &seen)?);
         }
-        // pretrained weights want a lower rate than those of a small network trained here
-        let lower = Comparison { lr: comparison.lr * 0.1, ..comparison.clone() };
-        let configured = configured(&lower, method, network.clone(), 0)?;
-        let origin = Origin {
-            method: info.name.into(),
-            on: pretrained.name.clone(),
-            classes: Vec::new(),
-            settings: configured.settings().clone(),
-            norm: configured.context().norm.to_string(),
-        };
-        let model = Model {
-            network: network.clone(),
-            state: state.clone(),
-            labels: Vec::new(),
-            transform: test.transform().to_string(),
-            provenance: Provenance::unrecorded(&origin),
-            origin,
-        };
-        contenders.push(Contender {
-            name: format!("{architecture}, {}", info.title),
-            kind: info.kind,
-            start: Start::Elsewhere(pretrained.name.clone()),
-            trained_on: pretrained.name.clone(),
-            train_seconds: 0.0,
-            trained_here: false,
-            learner: learner(&model)?,
-            validation: validation.clone(),
-            test: test.clone(),
-            model: Some(model),
-        });
     }
     Ok(contenders)
 }
 
-/// A data set as a pretrained network sees photographs; drawings as drawings are prepared.
-fn view(dataset: &Arc<dyn Dataset>, pretrained: &Pretrained) -> Result<Arc<View>> {
+/// Validation and test images as the frozen network sees them.
+struct Seen {
+    validation: Made,
+    test: Made,
+    validation_images: Vec<usize>,
+    test_images: Vec<usize>,
+}
+
+/// Whether a method is meta-trained from the weights: it learns from episodes, and fits a head to features.
+fn learns_from_episodes(method: &dyn Method) -> bool {
+    let info = method.info();
+    matches!(info.training, Training::Episodes { .. }) && !info.transductive && fits_head(info.name)
+}
+
+/// Training tasks as activations.
+fn training_episodes(
+    comparison: &Comparison,
+    tasks: &ComparisonTasks,
+    frozen: &Frozen,
+    observer: &mut dyn Observer,
+) -> Result<MetaTasks> {
+    let source = &tasks.training;
+    let sampler = source.sampler(tasks.shape)?;
+    let classes: BTreeSet<u32> = source.classes.iter().copied().collect();
+    let labels = source.dataset().labels();
+    let images: Vec<usize> = (0..labels.len()).filter(|&image| classes.contains(&labels[image])).collect();
+    let made = frozen.make(&frozen.view, &images, "features to meta-learn from", observer)?;
+    let Some(activations) = made.activations else {
+        return Err(CompareError::Invalid(format!("{} can't be trained in part: use another network", frozen.name)));
+    };
+    let name = format!("{} ({} classes)", source.dataset().name(), source.classes.len());
+    let ways = tasks.shape.ways().high();
+    let seed = comparison.seed;
+    Ok(MetaTasks { activations, ways, name, draw: Arc::new(move |_, number| sampler.draw(seed, number)) })
+}
+
+/// A meta-learner that started from the weights.
+fn meta_learner(trained: MetaTrained, frozen: &Frozen, seen: &Seen) -> Result<Contender> {
+    let info = trained.method.info();
+    let (network, state) = (&trained.configured.context().network, network_part(&trained.state));
+    let features = |made: &Made, images: &[usize]| -> Result<Arc<dyn Inputs>> {
+        let Some(activations) = &made.activations else { return Ok(made.features.clone()) };
+        Ok(Arc::new(Features::of_activations(activations, images, network, &state)?))
+    };
+    Ok(Contender {
+        name: format!("{}, {}", frozen.network.backbone().name(), info.title),
+        kind: info.kind,
+        start: Start::Elsewhere(frozen.name.clone()),
+        trained_on: format!("{}, {}", frozen.name, trained.on),
+        train_seconds: trained.seconds,
+        trained_here: true,
+        validation: features(&seen.validation, &seen.validation_images)?,
+        test: features(&seen.test, &seen.test_images)?,
+        learner: trained.configured.learner(trained.state.clone())?,
+        model: Some(meta_model(&trained, frozen)),
+    })
+}
+
+/// A meta-trained learner as it is kept: the whole network, its uppermost stage trained.
+fn meta_model(trained: &MetaTrained, frozen: &Frozen) -> Model {
+    let context = trained.configured.context();
+    let origin = Origin {
+        method: trained.method.info().name.into(),
+        on: format!("{}, {}", frozen.name, trained.on),
+        classes: Vec::new(),
+        settings: trained.configured.settings().clone(),
+        norm: context.norm.to_string(),
+    };
+    Model {
+        network: frozen.network.with_head(context.network.head()),
+        state: frozen.merged(&trained.state),
+        labels: Vec::new(),
+        transform: frozen.view.transform().to_string(),
+        provenance: Provenance::unrecorded(&origin),
+        origin,
+    }
+}
+
+/// A head on the features of the pretrained network, or fine-tuning of all of a small one; `None` if that takes
+/// hours.
+fn head(
+    comparison: &Comparison,
+    method: &'static dyn Method,
+    frozen: &Frozen,
+    on_validation: &Frozen,
+    seen: &Seen,
+    observer: &mut dyn Observer,
+) -> Result<Option<Contender>> {
+    let info = method.info();
+    let architecture = frozen.network.backbone().name();
+    let fine_tunes = method.has_setting("steps");
+    if fine_tunes && frozen.state.params.count() >= FINE_TUNED_UP_TO {
+        observer.note(format!(
+            "{architecture}, {}: left out, since fine-tuning so large a network on every task takes hours on a CPU",
+            info.title
+        ))?;
+        return Ok(None);
+    }
+    // pretrained weights want a lower rate than those of a small network trained here
+    let lower = Comparison { lr: comparison.lr * 0.1, ..comparison.clone() };
+    let configured = configured(&lower, method, frozen.network.clone(), 0)?;
+    let origin = Origin {
+        method: info.name.into(),
+        on: frozen.name.clone(),
+        classes: Vec::new(),
+        settings: configured.settings().clone(),
+        norm: configured.context().norm.to_string(),
+    };
+    let model = Model {
+        network: frozen.network.clone(),
+        state: frozen.state.clone(),
+        labels: Vec::new(),
+        transform: frozen.view.transform().to_string(),
+        provenance: Provenance::unrecorded(&origin),
+        origin,
+    };
+    let inputs = |made: &Made, view: &Arc<View>| -> Arc<dyn Inputs> {
+        if fine_tunes { view.clone() } else { made.features.clone() }
+    };
+    Ok(Some(Contender {
+        name: format!("{architecture}, {}", info.title),
+        kind: info.kind,
+        start: Start::Elsewhere(frozen.name.clone()),
+        trained_on: frozen.name.clone(),
+        train_seconds: 0.0,
+        trained_here: false,
+        learner: learner(&model)?,
+        validation: inputs(&seen.validation, &on_validation.view),
+        test: inputs(&seen.test, &frozen.view),
+        model: Some(model),
+    }))
+}
+
+/// A data set as a pretrained network sees photographs, `side` pixels wide or as published; drawings as drawings
+/// are prepared.
+pub(crate) fn view(dataset: &Arc<dyn Dataset>, pretrained: &Pretrained, side: Option<usize>) -> Result<Arc<View>> {
     let look = Look::of(dataset.as_ref())?;
     let published = match &pretrained.preparation {
-        Some(preparation) if look.channels == 3 => preparation.steps(None)?,
+        Some(preparation) if look.channels == 3 => preparation.steps(side)?,
         _ => None,
     };
     let transform: Transform = match published {
         Some(steps) => steps.parse()?,
-        None => default_transform(pretrained.architecture, look, pretrained.channels(), None)?,
+        None => default_transform(pretrained.architecture, look, pretrained.channels(), side)?,
     };
     Ok(Arc::new(View::new(dataset.clone(), transform)?))
 }
@@ -107,7 +235,7 @@ pub(crate) fn built_in(
         ))?;
         return Ok(None);
     };
-    let view = |dataset: &Arc<dyn Dataset>| -> Result<Arc<View>> {
+    let view = |dataset: &Arc<dyn Dataset>| -> Result<Arc<dyn Inputs>> {
         Ok(Arc::new(View::new(dataset.clone(), model.transform.parse()?)?))
     };
     Ok(Some(Contender {

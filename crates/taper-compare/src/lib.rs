@@ -7,7 +7,9 @@ mod comparison;
 mod contender;
 mod error;
 mod external;
+mod from_weights;
 mod lake;
+mod own_task;
 mod registry;
 mod report;
 mod run;
@@ -21,6 +23,10 @@ pub use builtin::{BUILT_IN, BuiltIn, NAME as BUILT_IN_NAME, built_in};
 pub use comparison::{Comparison, DEFAULT_METHODS};
 pub use error::{CompareError, Result};
 pub use lake::{LakeScore, lake_floors};
+pub use own_task::{
+    Approach, Chosen, Crossing, Curve, CurvePoint, Forecast, LabelStart, LeftOut, MetaSummary, OWN_TASK_METHODS, OwnTask,
+    OwnTaskData, OwnTaskReport, OwnTaskSummary,
+};
 pub use registry::{METHODS, comparable, learner, method};
 pub use report::{DataSummary, MethodReport, Report};
 pub use scoring::{ClassifierScore, score_classifier, score_learner, seen_classes};

@@ -8,7 +8,7 @@ use crate::tasks::{ComparisonData, ComparisonTasks, TaskSet};
 use crate::training::TrainingRun;
 use crate::verdict::{Scored, Verdict};
 use crate::{CompareError, Comparison, Result};
-use taper_data::View;
+use taper_data::Inputs;
 use taper_learn::{Evaluation, Interval, Model, Observer, Provenance, RunDirectory, UsedData, evaluate};
 use taper_meta::training::TaskSource;
 use taper_models::catalog::Pretrained;
@@ -50,7 +50,7 @@ impl Comparison {
         // what was trained elsewhere is the same in every training run
         let mut external: Vec<Contender> = built_in(self, &tasks, observer)?.into_iter().collect();
         if let Some(pretrained) = pretrained {
-            external.extend(from_weights(self, &tasks, pretrained, observer)?);
+            external.extend(from_weights(self, &tasks, [&validation, &test], pretrained, run, observer)?);
         }
         self.score(external, &mut entries, &validation, &test, observer)?;
         self.report(entries, &tasks)
@@ -83,6 +83,11 @@ impl Comparison {
         Ok(())
     }
 
+    /// Tasks that choices are made on.
+    pub(crate) fn validation_tasks(&self) -> u64 {
+        self.episodes.min(VALIDATION_TASKS)
+    }
+
     /// Scores contenders and adds them to the entries of the same name.
     fn score(
         &self,
@@ -94,12 +99,12 @@ impl Comparison {
     ) -> Result<()> {
         let count = contenders.len();
         for (number, contender) in contenders.into_iter().enumerate() {
-            let evaluated = |tasks: &TaskSet, view: &View, count: u64| {
-                evaluate(contender.learner.as_ref(), count, self.seed, |number| tasks.episode(view, number))
+            let evaluated = |tasks: &TaskSet, inputs: &dyn Inputs, count: u64| {
+                evaluate(contender.learner.as_ref(), count, self.seed, |number| tasks.episode(inputs, number))
                     .map_err(|error| CompareError::Invalid(format!("scoring {}: {error}", contender.name)))
             };
-            let chosen_on = evaluated(validation, &contender.validation, self.episodes.min(VALIDATION_TASKS))?;
-            let measured = evaluated(test, &contender.test, self.episodes)?;
+            let chosen_on = evaluated(validation, contender.validation.as_ref(), self.validation_tasks())?;
+            let measured = evaluated(test, contender.test.as_ref(), self.episodes)?;
             let accuracy = measured.accuracy();
             observer.note(format!(
                 "{}: {:.1} ± {:.1} %",

@@ -1,6 +1,7 @@
 //! What a comparison trains on, chooses on and tests on: classes that don't overlap.
 
 use crate::{CompareError, Comparison, Result};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use taper_data::{Dataset, Episode, EpisodeSampler, Inputs, Look, Scope, Split, TaskShape, View, split_classes};
 use taper_learn::{Observer, default_transform};
@@ -117,8 +118,15 @@ impl TaskSet {
         Ok(Self { sampler: source.sampler(shape)?, seed })
     }
 
-    /// Task number `number`, its images as `view` shows them.
-    pub(crate) fn episode(&self, view: &View, number: u64) -> taper_learn::Result<Episode> {
-        Ok(view.episode(&self.sampler.draw(self.seed, number), None)?)
+    /// Task number `number`, its images as `inputs` show them.
+    pub(crate) fn episode(&self, inputs: &dyn Inputs, number: u64) -> taper_learn::Result<Episode> {
+        Ok(inputs.episode(&self.sampler.draw(self.seed, number), None)?)
+    }
+
+    /// The images of the first `count` tasks, ascending.
+    pub(crate) fn images(&self, count: u64) -> Vec<usize> {
+        let tasks = (0..count).map(|number| self.sampler.draw(self.seed, number));
+        let images: BTreeSet<usize> = tasks.flat_map(|task| task.support.into_iter().chain(task.query)).collect();
+        images.into_iter().collect()
     }
 }

@@ -191,6 +191,7 @@ fn scored_task(task: &Episode, predicted: &[Option<u32>]) -> Result<ScoredTask> 
     Ok(ScoredTask {
         classes: task.classes.clone(),
         support_images: task.support.len(),
+        pool_images: None,
         decisions: decisions.collect::<Result<_>>()?,
     })
 }

@@ -6,11 +6,16 @@ use candle_core::{Device, Result, Var, bail};
 /// back to the system, -1 for never.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
+/// Whether errors hold a backtrace, whatever `RUST_BACKTRACE` says for panics.
+const ERROR_BACKTRACE: &str = "RUST_LIB_BACKTRACE";
+
 /// Sets candle's process-wide switches, and tells mimalloc to keep its pages.
 ///
 /// - `CANDLE_GRAD_DO_NOT_DETACH=1`: gradients of gradients stay tracked.
 /// - `CANDLE_NUM_THREADS=1`: candle's own thread pool, whose threads spin while they wait, has one
 ///   thread. Operations of this crate run in parallel over tasks and images instead.
+/// - `RUST_LIB_BACKTRACE=0`, unless it is set: candle would add a page of backtrace to the text of every error
+///   where `RUST_BACKTRACE` is set, as it often is.
 /// - If mimalloc is the program's allocator, it does not return unused pages to the system: a
 ///   training step needs the memory of the step before.
 ///
@@ -27,6 +32,10 @@ pub unsafe fn configure_process() {
     for (key, value) in [("CANDLE_GRAD_DO_NOT_DETACH", "1"), ("CANDLE_NUM_THREADS", "1")] {
         // SAFETY: the caller promises that no other thread runs yet.
         unsafe { std::env::set_var(key, value) };
+    }
+    if std::env::var_os(ERROR_BACKTRACE).is_none() {
+        // SAFETY: as above.
+        unsafe { std::env::set_var(ERROR_BACKTRACE, "0") };
     }
     // SAFETY: mimalloc stores the number under its own lock.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };

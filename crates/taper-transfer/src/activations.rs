@@ -20,13 +20,19 @@ const BATCH: usize = 16;
 
 impl Activations {
     /// Those of the images `indices` of `view`, whose transform must not be random, below each of
-    /// `stages`, cuts from the lowest to the highest: one pass gives them all.
+    /// `stages`, cuts from the lowest to the highest: one pass gives them all. `progress` hears how many
+    /// images of how many are done.
+    ///
+    /// # Errors
+    /// Returns an error if the transform is random, the network can't be cut there, an image can't be read, or
+    /// `progress` returns one.
     pub fn compute(
         view: &View,
         indices: &[usize],
         network: &Network,
         state: &State,
         stages: &[String],
+        mut progress: impl FnMut(usize, usize) -> Result<()>,
     ) -> Result<Vec<Self>> {
         if view.transform().is_random() {
             return Err(DataError::Invalid(
@@ -42,7 +48,7 @@ impl Activations {
         let mut made = vec![nothing; stages.len()];
         let mut mode = Mode { packed: Some(Arc::default()), ..Mode::evaluate() };
         let State { params, buffers } = state;
-        for images in indices.chunks(BATCH).filter(|_| !stages.is_empty()) {
+        for (batch, images) in indices.chunks(BATCH).filter(|_| !stages.is_empty()).enumerate() {
             let mut x = view.inputs(images, None)?;
             for ((part, stage), Self { rows }) in parts.iter().zip(stages).zip(&mut made) {
                 x = part.forward_to(params, buffers, &x, &mut mode, stage)?.detach();
@@ -51,6 +57,7 @@ impl Activations {
                     rows[image] = Some(x.get(row)?.copy()?);
                 }
             }
+            progress(batch * BATCH + images.len(), indices.len())?;
         }
         Ok(made)
     }

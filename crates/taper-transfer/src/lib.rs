@@ -48,7 +48,7 @@ mod training;
 
 pub use activations::Activations;
 pub use balanced_order::balanced_order;
-pub use candidate::{Approach, CandidateSpec, CropPolicy, HEADS, InputVariant};
+pub use candidate::{Approach, CandidateSpec, CropPolicy, HEADS, InputVariant, upper_part};
 pub use error::{Result, TransferError};
 pub use feature_cache::{CachedFeatures, FeatureCache};
 pub use features::{Features, fingerprint};
@@ -60,6 +60,7 @@ pub use mixing::Mixing;
 pub use part::{Part, lowest_cut};
 pub use problem::{HeadShape, Problem, ProblemOptions};
 pub use report::{ClassReport, ValidationReport, WorstError};
+pub use run_list::RunList;
 pub use search::{SearchOptions, TriedCandidate, search};
 pub use survey::{Cell, FineTuneFrom, LabelCount, SurveyOptions, check_survey, survey};
 pub use training::{

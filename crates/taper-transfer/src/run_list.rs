@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use taper_learn::{LearnError, RunDirectory, write_atomically};
 
 /// Entries of this session and earlier ones, in the order in which they came.
-pub(crate) struct RunList<T> {
+#[derive(Debug)]
+pub struct RunList<T> {
     /// Where they are kept; nowhere without a run.
     file: Option<PathBuf>,
     entries: Vec<T>,
@@ -16,7 +17,10 @@ pub(crate) struct RunList<T> {
 
 impl<T: Serialize + DeserializeOwned> RunList<T> {
     /// The entries that earlier sessions of the run left in the file called `name`.
-    pub(crate) fn open(run: Option<&RunDirectory>, name: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    /// Returns an error if the file can't be read, or was damaged.
+    pub fn open(run: Option<&RunDirectory>, name: &str) -> Result<Self> {
         let file = run.map(|run| run.file(name)).transpose()?;
         let entries = match file.clone().filter(|file| file.exists()) {
             Some(path) => {
@@ -31,8 +35,19 @@ impl<T: Serialize + DeserializeOwned> RunList<T> {
     }
 
     /// Adds an entry, and writes all entries.
-    pub(crate) fn push(&mut self, entry: T) -> Result<()> {
-        self.entries.push(entry);
+    ///
+    /// # Errors
+    /// Returns an error if the file can't be written.
+    pub fn push(&mut self, entry: T) -> Result<()> {
+        self.extend([entry])
+    }
+
+    /// Adds entries, and writes all entries.
+    ///
+    /// # Errors
+    /// Returns an error if the file can't be written.
+    pub fn extend(&mut self, entries: impl IntoIterator<Item = T>) -> Result<()> {
+        self.entries.extend(entries);
         if let Some(file) = &self.file {
             let text = serde_json::to_vec(&self.entries).map_err(|error| LearnError::Invalid(error.to_string()))?;
             write_atomically(file, &text)?;
@@ -41,7 +56,7 @@ impl<T: Serialize + DeserializeOwned> RunList<T> {
     }
 
     /// All entries.
-    pub(crate) fn into_entries(self) -> Vec<T> {
+    pub fn into_entries(self) -> Vec<T> {
         self.entries
     }
 }

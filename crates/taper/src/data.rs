@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use taper_data::{Dataset, Glyphs, Split, one_line, open};
+use taper_models::catalog::KnownWeights;
 use taper_transfer::FeatureCache;
 
 /// The built-in data set's name.
@@ -54,6 +55,35 @@ pub(crate) fn describe(dataset: &dyn Dataset, output: &Output) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The weights of an option: a file or folder, or fetched ones by the catalog's name.
+pub(crate) fn weights(given: &InputPath) -> Result<InputPath> {
+    let path = given.path();
+    let is_name = path.components().count() == 1 && !path.exists();
+    let Some(name) = path.to_str().filter(|_| is_name) else { return Ok(given.clone()) };
+    // a file that is not there is better said to be missing than to be no name
+    let Ok(known) = KnownWeights::named(name) else { return Ok(given.clone()) };
+    match hub_cache().and_then(|hub| known.in_hub_cache(&hub)) {
+        Some(file) => Ok(InputPath::new(file)),
+        None => bail!("{name}: is not fetched yet: `cargo xtask fetch-weights {name}` gets it"),
+    }
+}
+
+/// The default weights for photographs, if they were fetched; what is done about it is said. `meanwhile` is what
+/// happens without.
+pub(crate) fn default_weights(meanwhile: &str, output: &Output) -> Result<Option<InputPath>> {
+    let default = KnownWeights::default_for_photographs()?;
+    let found = hub_cache().and_then(|hub| default.in_hub_cache(&hub));
+    output.note(match &found {
+        Some(file) => format!("no --weights are given: using {} from the hub's cache", file.display()),
+        None => format!(
+            "no --weights are given: {meanwhile}; pretrained weights do better on a few photographs, \
+             `cargo xtask fetch-weights {}` gets some",
+            default.name
+        ),
+    });
+    Ok(found.map(InputPath::new))
 }
 
 /// The published split of an option.

@@ -4,6 +4,7 @@
 
 mod args;
 mod builtin;
+mod chart;
 mod classifier_report;
 mod commands;
 mod config;

@@ -59,15 +59,15 @@ pub struct Claim {
 const EQUAL: f64 = 0.01;
 
 /// A pair of methods with the estimate of their difference.
-pub(super) struct Pair<'a> {
-    pub(super) first: &'a str,
-    pub(super) second: &'a str,
-    pub(super) difference: Estimate,
+pub(crate) struct Pair<'a> {
+    pub(crate) first: &'a str,
+    pub(crate) second: &'a str,
+    pub(crate) difference: Estimate,
 }
 
 impl Claim {
     /// The claims on one question, which hold together at 95%.
-    pub(super) fn together(question: Question, pairs: &[Pair<'_>]) -> Vec<Self> {
+    pub(crate) fn together(question: Question, pairs: &[Pair<'_>]) -> Vec<Self> {
         let level = 1.0 - 0.05 / pairs.len().max(1) as f64;
         let p_values = holm(&pairs.iter().map(|pair| pair.difference.p_value()).collect::<Vec<_>>());
         let claim = |(pair, p_value): (&Pair<'_>, f64)| {

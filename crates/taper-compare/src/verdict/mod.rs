@@ -12,7 +12,7 @@ mod words;
 pub use claim::{Claim, Outcome, Question};
 pub use start::Start;
 
-use claim::Pair;
+pub(crate) use claim::Pair;
 use serde::{Deserialize, Serialize};
 use taper_learn::{Evaluation, Interval, Kind, LearnError, Result};
 

@@ -22,7 +22,7 @@ fn scores(right: usize) -> Evaluation {
                 }
             };
             let decisions = (0..IMAGES).flat_map(|image| [answer(a, b, image), answer(b, a, image)]).collect();
-            tasks.push(ScoredTask { classes: vec![a, b], support_images: 2, decisions });
+            tasks.push(ScoredTask { classes: vec![a, b], support_images: 2, pool_images: None, decisions });
         }
     }
     Evaluation {

@@ -189,7 +189,7 @@ impl Drawn {
                     }
                     let classes = classes.iter().map(|&class| class as u32).collect();
                     let support_images = world.ways * world.shots;
-                    answers.push(ScoredTask { classes, support_images, decisions });
+                    answers.push(ScoredTask { classes, support_images, pool_images: None, decisions });
                 }
             }
         }

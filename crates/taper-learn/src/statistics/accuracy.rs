@@ -45,6 +45,16 @@ pub fn difference_estimate(a: &[&[ScoredTask]], b: &[&[ScoredTask]]) -> Result<E
     estimate(&pairs.collect::<Vec<_>>(), -1.0)
 }
 
+/// A weighted sum of mean accuracies on the same tasks, such as the difference of two methods halfway between two
+/// numbers of labels.
+///
+/// # Errors
+///
+/// Returns an error if there is no part or no task, or the tasks of the parts differ.
+pub fn weighted_estimate(parts: &[(f64, &[ScoredTask])]) -> Result<Estimate> {
+    estimate(&[parts.to_vec()], -1.0)
+}
+
 /// The mean of a signed sum of methods: for each run, signs and answers.
 fn estimate(runs: &[Vec<(f64, &[ScoredTask])>], least: f64) -> Result<Estimate> {
     let tasks = checked(runs)?;
@@ -181,8 +191,9 @@ fn query_scores(tasks: &[ScoredTask]) -> Vec<f64> {
 
 /// Support images of a task as a share of the images that tasks draw from.
 fn support_share(tasks: &[ScoredTask]) -> f64 {
-    let support: usize = tasks.iter().map(|task| task.support_images).sum();
-    support as f64 / (tasks.len() * images(tasks)) as f64
+    let asked = images(tasks);
+    let share = |task: &ScoredTask| task.support_images as f64 / task.pool_images.unwrap_or(asked) as f64;
+    tasks.iter().map(share).sum::<f64>() / tasks.len() as f64
 }
 
 #[cfg(test)]
@@ -198,6 +209,7 @@ mod tests {
             ScoredTask {
                 classes: classes.to_vec(),
                 support_images: classes.len(),
+                pool_images: None,
                 decisions: queries
                     .map(|(class, image)| Decision { image, class, predicted: predict(number, class, image) })
                     .collect(),

@@ -16,7 +16,7 @@ mod student;
 mod variance;
 mod wilson;
 
-pub use accuracy::{accuracy_estimate, difference_estimate};
+pub use accuracy::{accuracy_estimate, difference_estimate, weighted_estimate};
 pub use estimate::{Estimate, Population};
 pub use holm::holm;
 pub use interval::Interval;

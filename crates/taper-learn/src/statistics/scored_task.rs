@@ -9,6 +9,9 @@ pub struct ScoredTask {
     pub classes: Vec<u32>,
     /// Support images of all classes together.
     pub support_images: usize,
+    /// Images that the support is drawn from; `None` if they are the images that tasks ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_images: Option<usize>,
     /// One answer per query.
     pub decisions: Vec<Decision>,
 }
@@ -42,6 +45,7 @@ impl ScoredTask {
         Self {
             classes: self.classes.iter().map(|one| one + class).collect(),
             support_images: self.support_images,
+            pool_images: self.pool_images,
             decisions: self.decisions.iter().map(decision).collect(),
         }
     }

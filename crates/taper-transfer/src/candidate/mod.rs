@@ -58,7 +58,8 @@ impl Candidate {
     pub(crate) fn fine_tune(stage: &str, problem: &Problem, views: &[&View], images: &[usize]) -> Result<Self> {
         let below = |view: &&View| -> Result<Arc<dyn Inputs>> {
             let stages = [stage.to_string()];
-            let mut made = Activations::compute(view, images, problem.network(), problem.state(), &stages)?;
+            let (network, state) = (problem.network(), problem.state());
+            let mut made = Activations::compute(view, images, network, state, &stages, |_, _| Ok(()))?;
             Ok(Arc::new(made.swap_remove(0)))
         };
         let inputs = views.iter().map(below).collect::<Result<_>>()?;
@@ -137,15 +138,17 @@ impl Candidate {
 
 /// Fine-tuning from `stage` on, as it does well with some dozens of images per class.
 pub(crate) fn default_fine_tuning(stage: &str, problem: &Problem) -> Result<FineTune> {
-    let (network, state) = upper_part(stage, problem)?;
+    let (network, state) = upper_part(problem.network(), problem.state(), stage)?;
     Ok(FineTune::pretrained(network, state))
 }
 
-/// The problem's network from `stage` on, with its head.
-pub(crate) fn upper_part(stage: &str, problem: &Problem) -> Result<(Network, State)> {
-    let network = problem.network();
+/// The part of a network from `stage` on, with its head, and the part's state.
+///
+/// # Errors
+/// Returns an error if the network can't be cut there.
+pub fn upper_part(network: &Network, state: &State, stage: &str) -> Result<(Network, State)> {
     let upper = Upper::new(network.backbone().clone(), stage)?;
-    let State { params, buffers } = problem.state();
+    let State { params, buffers } = state;
     let state = State {
         params: params.filter(|name| upper.holds(name) || network.in_head(name)),
         buffers: buffers.filter(|name| upper.holds(name)),

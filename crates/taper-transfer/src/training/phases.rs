@@ -40,7 +40,7 @@ impl Phases {
             let (network, inputs) = if is_fixed && is_head_only(network, &trained) {
                 (network.clone(), kept.features(problem, observer)?)
             } else if let Some((cut, activations)) = kept.below(network, &trained) {
-                (upper_part(cut, problem)?.0, activations.clone() as Arc<dyn Inputs>)
+                (upper_part(problem.network(), problem.state(), cut)?.0, activations.clone() as Arc<dyn Inputs>)
             } else {
                 (network.clone(), view.clone() as Arc<dyn Inputs>)
             };
@@ -113,7 +113,7 @@ impl KeptActivations {
             }
             cuts.insert(0, cut);
         }
-        let made = Activations::compute(view, &images, network, state, &cuts)?;
+        let made = Activations::compute(view, &images, network, state, &cuts, |_, _| Ok(()))?;
         Ok(Self(cuts.into_iter().zip(made.into_iter().map(Arc::new)).rev().collect()))
     }
 
@@ -129,7 +129,7 @@ impl KeptActivations {
         let Some((cut, activations)) = self.0.first() else {
             return Ok(Arc::new(problem.features(&images, observer)?));
         };
-        let (network, state) = upper_part(cut, problem)?;
+        let (network, state) = upper_part(problem.network(), problem.state(), cut)?;
         Ok(Arc::new(Features::of_activations(activations, &images, &network, &state)?))
     }
 }

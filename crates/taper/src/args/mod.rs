@@ -15,7 +15,7 @@ mod values;
 
 pub(crate) use adapt::Adapt;
 pub(crate) use cache::Cache;
-pub(crate) use compare::Compare;
+pub(crate) use compare::{Compare, Tasks};
 pub(crate) use evaluate::{Episodes, Evaluate, Protocol};
 pub(crate) use inspect::Inspect;
 pub(crate) use meta_train::{Also, MetaTrain};

@@ -2,7 +2,7 @@
 
 use crate::args::{InputPath, Train, UsageError};
 use crate::classifier_report;
-use crate::data::{self, hub_cache};
+use crate::data;
 use crate::output::Output;
 use crate::report::{result_json, run_directory, stopped_or_failed, with};
 use crate::table::{duration, table};
@@ -11,7 +11,7 @@ use serde_json::json;
 use std::time::Instant;
 use taper_data::{Dataset, Look};
 use taper_learn::{Interval, RunDirectory};
-use taper_models::catalog::{KnownWeights, Pretrained, WeightHints};
+use taper_models::catalog::{Pretrained, WeightHints};
 use taper_transfer::{
     Fitted, Problem, RatePoint, RateTest, TransferError, TriedCandidate, check_training, find_learning_rate, search,
     train,
@@ -64,23 +64,13 @@ pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
 /// to start or how to train.
 fn weights(options: &Train, dataset: &dyn Dataset, output: &Output) -> Result<Option<InputPath>> {
     if options.weights.is_some() {
-        return Ok(options.weights.clone());
+        return options.weights.as_ref().map(data::weights).transpose();
     }
     let is_silent = options.backbone.is_none() && options.says_nothing() && options.data.is_some();
     if !is_silent || options.run.resume.is_some() || Look::of(dataset)?.channels != 3 {
         return Ok(None);
     }
-    let default = KnownWeights::default_for_photographs()?;
-    let found = hub_cache().and_then(|hub| default.in_hub_cache(&hub));
-    output.note(match &found {
-        Some(file) => format!("no --weights are given: using {} from the hub's cache", file.display()),
-        None => format!(
-            "no --weights are given: training from scratch; pretrained weights do better on a few photographs, \
-             `cargo xtask fetch-weights {}` gets some",
-            default.name
-        ),
-    });
-    Ok(found.map(InputPath::new))
+    data::default_weights("training from scratch", output)
 }
 
 /// Prints what a search tried, and which candidate it kept.

@@ -1,4 +1,4 @@
-//! `taper compare`: both kinds of learning, the same tasks, one table, one verdict.
+//! A comparison on tasks of random classes.
 
 use crate::args::{Compare, InputPath, UsageError};
 use crate::data;
@@ -8,26 +8,26 @@ use crate::report::{result_json, run_directory, stopped_or_failed, with};
 use crate::table::{duration, percent, table};
 use anyhow::Result;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Instant;
-use taper_compare::{CompareError, ComparisonData, MethodReport, Report, Start};
-use taper_data::Scope;
+use taper_compare::{CompareError, Comparison, ComparisonData, MethodReport, Report, Start};
+use taper_data::{Dataset, Scope};
 use taper_models::catalog::{Pretrained, WeightHints};
 
-pub(crate) fn run(options: &Compare, output: &Output) -> Result<()> {
+pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output) -> Result<()> {
     let start = Instant::now();
-    options.tasks.shape()?;
     let comparison = options.comparison();
     comparison.check()?;
-    let dataset = data::given(options.data.as_ref(), output)?;
     comparison.shape()?.check(dataset.as_ref())?;
     let compared = ComparisonData {
         split: data::split(options.tasks.split.as_ref(), dataset.as_ref())?,
-        meta_data: data::dataset(Some(options.meta_data.path()))?,
+        meta_data: data::dataset(options.meta_data.as_ref().map(InputPath::path))?,
         dataset,
     };
-    let weights = options.weights.as_ref().map(InputPath::path);
-    let pretrained = weights.map(|path| Pretrained::read(path, &WeightHints::default())).transpose()?;
+    let weights = options.weights.as_ref().map(data::weights).transpose()?;
+    let pretrained = weights.as_ref().map(|file| Pretrained::read(file.path(), &WeightHints::default())).transpose()?;
     pretrained.iter().flat_map(|pretrained| &pretrained.notes).for_each(|note| output.note(note));
+    let options = &Compare { weights, ..options.clone() };
     let run = run_directory("compare", options, &options.run)?;
     let mut reporter = output.reporter();
     let report =
@@ -47,7 +47,7 @@ pub(crate) fn run(options: &Compare, output: &Output) -> Result<()> {
     }
     let seconds = start.elapsed().as_secs_f64();
     output.line(format!("{} in total.", duration(seconds)));
-    let methods = report.methods.iter().map(entry).collect();
+    let methods = report.methods.iter().map(|method| entry(&report.comparison, method)).collect();
     let result = result_json("compare", seconds, methods, run.as_ref().map(|run| run.path()));
     output.event(&with(
         result,
@@ -112,7 +112,7 @@ fn within(scope: Scope) -> &'static str {
 }
 
 /// A method's entry in the result.
-fn entry(method: &MethodReport) -> Value {
+fn entry(comparison: &Comparison, method: &MethodReport) -> Value {
     let MethodReport { name, kind, accuracy, from_best, cost, .. } = method;
     json!({
         "name": name, "kind": kind.to_string(), "accuracy": accuracy.mean, "ci95": [accuracy.low, accuracy.high],
@@ -121,6 +121,6 @@ fn entry(method: &MethodReport) -> Value {
         "episodes": method.task_accuracies.first().map_or(0, Vec::len), "repeats": method.task_accuracies.len(),
         "from_best": {"difference": from_best.mean, "ci95": [from_best.low, from_best.high]},
         "validation": method.validation.mean, "start": if method.start == Start::Nothing { "nothing" } else { "weights" },
-        "trained_on": method.trained_on, "transductive": method.transductive,
+        "labels": comparison.shots.to_string(), "trained_on": method.trained_on, "transductive": method.transductive,
     })
 }

@@ -1,0 +1,115 @@
+//! What the curves show: the best method of each approach, chosen apart from where it is measured, and how they
+//! differ.
+
+use super::crossing::{Crossing, crossing};
+use super::curve::Series;
+use super::forecast::{Forecast, forecast};
+use super::report::{Chosen, Curve};
+use super::row::Approach;
+use super::words;
+use crate::verdict::Pair;
+use crate::{Claim, Question, Result};
+use taper_transfer::LabelCount;
+
+/// What the curves show.
+pub(super) struct Conclusion {
+    pub(super) chosen: Option<Chosen>,
+    pub(super) claims: Vec<Claim>,
+    pub(super) crossings: Vec<Crossing>,
+    pub(super) forecasts: Vec<Forecast>,
+    pub(super) words: String,
+}
+
+/// The approaches that start from the weights.
+const APPROACHES: [Approach; 3] = [Approach::FrozenFeatures, Approach::FineTuning, Approach::MetaLearning];
+/// Multiples of the most labels that are forecast.
+const FORECAST: [f64; 2] = [2.0, 4.0];
+
+/// Concludes from all curves.
+pub(super) fn conclude(curves: &[Curve]) -> Result<Conclusion> {
+    let bests: Vec<&Curve> = APPROACHES
+        .iter()
+        .map(|&approach| best(curves.iter().filter(|curve| curve.approach == approach)))
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .flatten()
+        .collect();
+    let learned = curves.iter().filter(|curve| curve.approach != Approach::Pixels);
+    let winner = if bests.is_empty() { best(learned)? } else { best(bests.iter().copied())? };
+    let mut claims: Vec<(Claim, f64)> = Vec::new();
+    let mut crossings = Vec::new();
+    let mut pairs: Vec<(&Curve, &Curve)> = Vec::new();
+    for (place, &first) in bests.iter().enumerate() {
+        for &second in &bests[place + 1..] {
+            // the winner comes first
+            let swap = winner.is_some_and(|winner| winner.name == second.name);
+            pairs.push(if swap { (second, first) } else { (first, second) });
+            let whole = |curve: &'_ Curve| -> Series { curve.all.clone() };
+            crossings.extend(crossing((&first.name, &whole(first)), (&second.name, &whole(second)))?);
+        }
+    }
+    claims.extend(claimed(Question::WhichKind, &pairs)?);
+    let floors: Vec<&Curve> = curves
+        .iter()
+        .filter(|curve| matches!(curve.approach, Approach::Pixels | Approach::FromScratch))
+        .collect();
+    let against: Vec<(&Curve, &Curve)> =
+        bests.iter().flat_map(|&best| floors.iter().map(move |&floor| (best, floor))).collect();
+    claims.extend(claimed(Question::BeatsFloor, &against)?);
+    let chosen = winner.and_then(|curve| {
+        let point = curve.points.last()?;
+        Some(Chosen { name: curve.name.clone(), labels: point.per_class, accuracy: point.accuracy })
+    });
+    let forecasts = match winner {
+        Some(curve) => forecasts(curve)?,
+        None => Vec::new(),
+    };
+    let words = words::verdict(chosen.as_ref(), curves, &claims, &crossings, &forecasts);
+    Ok(Conclusion { chosen, claims: claims.into_iter().map(|(claim, _)| claim).collect(), crossings, forecasts, words })
+}
+
+fn forecasts(curve: &Curve) -> Result<Vec<Forecast>> {
+    let estimates = curve.all.estimates()?;
+    let Some((last, _)) = estimates.last() else { return Ok(Vec::new()) };
+    let most = last.per_class;
+    Ok(FORECAST.iter().filter_map(|times| forecast(&curve.name, &estimates, times * most)).collect())
+}
+
+/// The curve that does best where choices are made, the first of equals. Two are compared at the most labels that
+/// both have been scored with.
+fn best<'a>(curves: impl Iterator<Item = &'a Curve>) -> Result<Option<&'a Curve>> {
+    let mut best: Option<&Curve> = None;
+    for curve in curves {
+        best = match best {
+            Some(leader) if !beats(curve, leader)? => Some(leader),
+            _ => Some(curve),
+        };
+    }
+    Ok(best)
+}
+
+fn beats(curve: &Curve, leader: &Curve) -> Result<bool> {
+    let Some(labels) = most_shared(&curve.choice, &leader.choice) else {
+        return Ok(false);
+    };
+    let difference = Series::difference(&curve.choice, &leader.choice, &[(labels, 1.0)])?;
+    Ok(difference.is_some_and(|difference| difference.mean > 0.0))
+}
+
+fn most_shared(a: &Series, b: &Series) -> Option<LabelCount> {
+    a.shared(b).last().map(|count| count.labels)
+}
+
+/// Claims on one question about pairs of methods, each at the most labels that both have been scored with; with
+/// the number of labels per class.
+fn claimed(question: Question, pairs: &[(&Curve, &Curve)]) -> Result<Vec<(Claim, f64)>> {
+    let mut measured = Vec::new();
+    for (first, second) in pairs {
+        let Some(&count) = first.measured.shared(&second.measured).last() else { continue };
+        if let Some(difference) = Series::difference(&first.measured, &second.measured, &[(count.labels, 1.0)])? {
+            measured.push((Pair { first: &first.name, second: &second.name, difference }, count.per_class));
+        }
+    }
+    let (pairs, labels): (Vec<Pair<'_>>, Vec<f64>) = measured.into_iter().unzip();
+    Ok(Claim::together(question, &pairs).into_iter().zip(labels).collect())
+}

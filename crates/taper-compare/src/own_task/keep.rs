@@ -1,0 +1,61 @@
+//! The chosen method as a classifier, trained on all images that may be labeled.
+
+use super::draws::Draws;
+use super::row::{Approach, Row};
+use super::rows::Scratch;
+use crate::Result;
+use crate::from_weights::Frozen;
+use taper_data::Dataset;
+use taper_learn::{CLASSIFIER, LearnError, Model, Origin, Provenance, SettingValues, TaskNorm, UsedData};
+
+/// The classifier that `row` makes of all images that may be labeled; `None` if no network does what it does.
+pub(super) fn trained_on_all(
+    row: &Row,
+    draws: &Draws,
+    dataset: &dyn Dataset,
+    frozen: Option<&Frozen>,
+    scratch: Option<&Scratch>,
+    meta: Option<UsedData>,
+) -> Result<Option<Model>> {
+    let pool = draws.pool();
+    let images: Vec<usize> = pool.labeled.iter().flatten().copied().collect();
+    let support = draws.labeled(images.clone());
+    let network = row
+        .learner
+        .adapt(&support.batch(row.inputs.as_ref())?, draws.seed())
+        .and_then(|classifier| classifier.network());
+    let (network, state) = match network {
+        Ok(made) => made,
+        Err(LearnError::Invalid(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let (network, state, transform) = match (row.approach, frozen, scratch) {
+        (Approach::FromScratch, _, Some(scratch)) => (network, state, scratch.view.transform()),
+        (_, Some(frozen), _) => {
+            (frozen.network.with_head(network.head()), frozen.merged(&state), frozen.view.transform())
+        }
+        _ => return Ok(None),
+    };
+    let names = |class: &u32| dataset.classes()[*class as usize].full_name();
+    let labels: Vec<String> = pool.classes.iter().map(names).collect();
+    let weights = frozen.map(|frozen| UsedData::unrecorded(&frozen.name, &[]));
+    let used = UsedData::of_images(dataset, &images)?;
+    Ok(Some(Model {
+        network,
+        state,
+        labels: labels.clone(),
+        transform: transform.to_string(),
+        origin: Origin {
+            method: CLASSIFIER.into(),
+            on: format!("{} ({} images)", dataset.name(), images.len()),
+            classes: labels,
+            settings: SettingValues::new(),
+            norm: TaskNorm::Stored.to_string(),
+        },
+        provenance: Provenance {
+            trained_on: weights.into_iter().chain(meta).chain([used.clone()]).collect(),
+            validated_on: Vec::new(),
+            chosen_on: vec![used],
+        },
+    }))
+}

@@ -1,0 +1,114 @@
+//! What a comparison on a data set's own classes found, as a value.
+
+use super::crossing::Crossing;
+use super::curve::{CurvePoint, Series};
+use super::forecast::Forecast;
+use super::options::OwnTask;
+use super::row::{Approach, LabelStart, LeftOut};
+use crate::Claim;
+use serde::Serialize;
+use taper_learn::{Interval, Kind, Model};
+
+/// What a comparison on a data set's own classes found.
+#[derive(Debug, Serialize)]
+pub struct OwnTaskReport {
+    /// What was asked.
+    pub comparison: OwnTask,
+    /// What was learned from and scored.
+    pub data: OwnTaskSummary,
+    /// One entry per method, in the order of tables.
+    pub methods: Vec<Curve>,
+    /// Methods that were not scored, and why.
+    pub left_out: Vec<LeftOut>,
+    /// Where the curves of the best method of each approach cross.
+    pub crossings: Vec<Crossing>,
+    /// What more labels would give the chosen method.
+    pub forecasts: Vec<Forecast>,
+    /// What is shown about the best method of each approach.
+    pub claims: Vec<Claim>,
+    /// The verdict in words.
+    pub words: String,
+    /// The method that does best where choices are made.
+    pub chosen: Option<Chosen>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+    /// The chosen method, trained on all images that may be labeled.
+    #[serde(skip)]
+    pub model: Option<Model>,
+}
+
+/// What was learned from and scored.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OwnTaskSummary {
+    /// The data set.
+    pub name: String,
+    /// Classes to tell apart.
+    pub classes: usize,
+    /// Images that may be labeled.
+    pub images: usize,
+    /// Images that are only scored, since the data set's owner set them aside.
+    pub held_out: usize,
+    /// The pretrained weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
+    /// What was meta-trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meta_data: Option<MetaSummary>,
+    /// Seconds that were allowed.
+    pub budget: f64,
+}
+
+/// What was meta-trained on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MetaSummary {
+    /// The data set.
+    pub name: String,
+    /// Its classes that were used.
+    pub classes: usize,
+    /// Its images that were used.
+    pub images: usize,
+    /// Images left out because the data set compared on holds them too.
+    pub shared: usize,
+}
+
+/// How one method does over the number of labels.
+#[derive(Debug, Clone, Serialize)]
+pub struct Curve {
+    /// What tables call it.
+    pub name: String,
+    /// Its kind of learning.
+    pub kind: Kind,
+    /// What it does with the weights.
+    pub approach: Approach,
+    /// What it has learned from before.
+    pub start: LabelStart,
+    /// What it was trained on before, in words.
+    pub trained_on: String,
+    /// Seconds of that training.
+    pub train_seconds: f64,
+    /// Accuracy at each number of labels, ascending.
+    pub points: Vec<CurvePoint>,
+    /// Why larger numbers of labels are left out, if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
+    /// Every answer that the points are made from.
+    #[serde(skip)]
+    pub(super) all: Series,
+    /// Answers that no choice depends on.
+    #[serde(skip)]
+    pub(super) measured: Series,
+    /// Answers that choices are made on.
+    #[serde(skip)]
+    pub(super) choice: Series,
+}
+
+/// The method that does best where choices are made.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Chosen {
+    /// What tables call it.
+    pub name: String,
+    /// Labels per class of its last point.
+    pub labels: f64,
+    /// The accuracy to expect of it, measured with so many labels.
+    pub accuracy: Interval,
+}

@@ -1,0 +1,127 @@
+//! The verdict on a data set's own classes, in words.
+
+use super::crossing::Crossing;
+use super::forecast::Forecast;
+use super::report::{Chosen, Curve};
+use super::row::Approach;
+use crate::{Claim, Outcome, Question};
+use taper_learn::Interval;
+
+/// The whole verdict: which method is best, how the approaches differ, from how many labels on, and what more
+/// labels would give.
+pub(super) fn verdict(
+    chosen: Option<&Chosen>,
+    curves: &[Curve],
+    claims: &[(Claim, f64)],
+    crossings: &[Crossing],
+    forecasts: &[Forecast],
+) -> String {
+    let approach = |name: &str| curves.iter().find(|curve| curve.name == name).map(|curve| curve.approach);
+    let mut sentences: Vec<String> = Vec::new();
+    if let Some(Chosen { name, labels, accuracy }) = chosen {
+        sentences.push(format!(
+            "With {} per class, {name} is the method to use: {} of new images are classified correctly ({}).",
+            labels_text(*labels),
+            percent(accuracy.mean),
+            interval(*accuracy)
+        ));
+    }
+    for (claim, labels) in claims.iter().filter(|(claim, _)| claim.question == Question::WhichKind) {
+        sentences.extend(difference(claim, *labels, approach(&claim.first), approach(&claim.second)));
+    }
+    for Crossing { ahead, behind, labels, low, high } in crossings {
+        let low = low.map_or("fewer".to_string(), number);
+        sentences.push(format!(
+            "From about {} on (95% CI {low} to {}), {ahead} is more accurate than {behind}.",
+            labels_text(*labels),
+            number(*high)
+        ));
+    }
+    sentences.extend(floors(claims));
+    if let [Forecast { method, .. }, ..] = forecasts {
+        let each = |Forecast { labels, accuracy, .. }: &Forecast| {
+            format!("{} with {} ({})", percent(accuracy.mean), labels_text(*labels), interval(*accuracy))
+        };
+        let each: Vec<String> = forecasts.iter().map(each).collect();
+        sentences.push(format!("More labels should bring {method} to {}.", each.join(" and ")));
+    }
+    sentences.join(" ")
+}
+
+/// How the best methods of two approaches differ.
+fn difference(claim: &Claim, labels: f64, first: Option<Approach>, second: Option<Approach>) -> Option<String> {
+    let (first, second) = (first?, second?);
+    let at = labels_text(labels);
+    let points = tenths(claim.difference.mean.abs());
+    let interval = format!("95% CI {} to {}", tenths(claim.difference.low), tenths(claim.difference.high));
+    Some(match claim.outcome {
+        Outcome::Better => format!(
+            "With {at}, {} beats {}: {} is {points} points more accurate than {} ({interval}).",
+            first.words(),
+            second.words(),
+            claim.first,
+            claim.second
+        ),
+        Outcome::Worse => format!(
+            "With {at}, {} falls behind {}: {} is {points} points less accurate than {} ({interval}).",
+            first.words(),
+            second.words(),
+            claim.first,
+            claim.second
+        ),
+        Outcome::AsGoodAsEqual => {
+            format!("With {at}, {} and {} are as good as equal ({interval}).", claim.first, claim.second)
+        }
+        Outcome::NotShown => format!(
+            "With {at}, neither {} nor {} is shown to be better: {} and {} differ by {points} points ({interval}).",
+            first.words(),
+            second.words(),
+            claim.first,
+            claim.second
+        ),
+    })
+}
+
+/// Whether what starts from the weights beats what doesn't.
+fn floors(claims: &[(Claim, f64)]) -> Option<String> {
+    let asked: Vec<&Claim> =
+        claims.iter().map(|(claim, _)| claim).filter(|claim| claim.question == Question::BeatsFloor).collect();
+    if asked.is_empty() {
+        return None;
+    }
+    let not_shown: Vec<String> = asked
+        .iter()
+        .filter(|claim| claim.outcome != Outcome::Better)
+        .map(|claim| format!("{} to beat {}", claim.first, claim.second))
+        .collect();
+    Some(match not_shown.as_slice() {
+        [] => "Each of these beats comparing pixels and training from scratch.".into(),
+        pairs => format!("Not shown: {}.", pairs.join(", ")),
+    })
+}
+
+/// `8 labels`, `1 label`.
+fn labels_text(labels: f64) -> String {
+    let text = number(labels);
+    if text == "1" { "1 label".into() } else { format!("{text} labels") }
+}
+
+/// Labels per class as people say them: whole from 3 on.
+fn number(labels: f64) -> String {
+    let rounded = (labels * 10.0).round() / 10.0;
+    if labels >= 3.0 || rounded.fract() == 0.0 { format!("{labels:.0}") } else { format!("{rounded:.1}") }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}%", share * 100.0)
+}
+
+fn interval(accuracy: Interval) -> String {
+    format!("95% CI {} to {}", tenths(accuracy.low), tenths(accuracy.high))
+}
+
+/// In hundredths with one decimal, never `-0.0`.
+fn tenths(share: f64) -> String {
+    let rounded = (share * 1000.0).round() / 10.0;
+    format!("{:.1}", if rounded == 0.0 { 0.0 } else { rounded })
+}

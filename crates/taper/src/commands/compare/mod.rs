@@ -1,0 +1,39 @@
+//! `taper compare`: both kinds of learning, the same tasks, one table, one verdict.
+
+mod own_task;
+mod tasks;
+
+use crate::args::{Compare, Tasks, UsageError};
+use crate::data;
+use crate::output::Output;
+use anyhow::Result;
+use taper_data::{Dataset, Look};
+
+/// Photographs of up to so many classes are taken for those that a person wants to tell apart.
+const OWN_CLASSES: usize = 100;
+
+pub(crate) fn run(options: &Compare, output: &Output) -> Result<()> {
+    let asked = options.tasks()?;
+    if asked == Some(Tasks::Random) {
+        options.tasks.check(&options.comparison())?;
+    }
+    let dataset = data::given(options.data.as_ref(), output)?;
+    let tasks = match asked {
+        Some(tasks) => tasks,
+        None if is_own(options, dataset.as_ref())? => Tasks::Own,
+        None => Tasks::Random,
+    };
+    match tasks {
+        Tasks::Own if options.data.is_none() => {
+            Err(UsageError("--labels, --budget and --allow-unlike are for a data set of yours: name it".into()).into())
+        }
+        Tasks::Own => own_task::run(options, dataset, output),
+        Tasks::Random => tasks::run(options, dataset, output),
+    }
+}
+
+/// Whether a data set's classes are those that a person wants to tell apart: a few classes of photographs.
+fn is_own(options: &Compare, dataset: &dyn Dataset) -> Result<bool> {
+    let few = options.data.is_some() && dataset.classes().len() <= OWN_CLASSES;
+    Ok(few && Look::of(dataset)?.channels == 3)
+}
