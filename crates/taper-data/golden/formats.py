@@ -1,6 +1,6 @@
 """Writes formats.txt: small images in every format that is read, and the samples that Pillow decodes.
 
-Run with Pillow and pillow-heif (written with 13.0.0 and 1.8.1): python3 tests/golden/formats.py
+Run with Pillow and pillow-heif (written with 13.0.0 and 1.8.1): python3 crates/taper-data/golden/formats.py
 A line: name, width and height after turning, channels, the file in hexadecimal, then the samples.
 Transparent pictures are laid over white, or over black where their ink is white.
 """
@@ -175,7 +175,7 @@ def cases():
 
 
 if __name__ == "__main__":
-    lines = [f"# Pillow {PIL.__version__}, tests/golden/formats.py"]
+    lines = [f"# Pillow {PIL.__version__}, crates/taper-data/golden/formats.py"]
     for name, data, *made in cases():
         decoded = flat(made[0] if made else Image.open(io.BytesIO(data)))
         size = [decoded.width, decoded.height, len(decoded.getbands())]

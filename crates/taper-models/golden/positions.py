@@ -1,6 +1,6 @@
 """Writes positions.json: position embeddings of another image size, by PyTorch's interpolate.
 
-Run with PyTorch (written with 2.2.2): python3 tests/golden/positions.py
+Run with PyTorch (written with 2.2.2): python3 crates/taper-models/golden/positions.py
 """
 
 import json

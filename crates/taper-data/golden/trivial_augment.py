@@ -36,7 +36,7 @@ OPERATIONS = [
     ("equalize", [0], lambda image, _: ImageOps.equalize(image)),
 ]
 
-print(f"# Pillow {PIL.__version__}, tests/golden/trivial_augment.py")
+print(f"# Pillow {PIL.__version__}, crates/taper-data/golden/trivial_augment.py")
 for name, strengths, operation in OPERATIONS:
     # fewer pixels than levels are not equalized
     size = (25, 22) if name == "equalize" else (11, 8)

@@ -18,7 +18,7 @@ def picture(channels):
     return image
 
 
-print(f"# Pillow {PIL.__version__}, tests/golden/resize.py")
+print(f"# Pillow {PIL.__version__}, crates/taper-data/golden/resize.py")
 for channels, width, height in [(1, 5, 4), (1, 6, 10), (1, 20, 17), (3, 7, 3), (1, 1, 1), (3, 4, 15)]:
     for cubic in (0, 1):
         method = Image.Resampling.BICUBIC if cubic else Image.Resampling.BILINEAR
