@@ -50,7 +50,8 @@ impl SharedTasks {
         if tasks.is_empty() {
             return Err(LearnError::Data(DataError::Unfillable {
                 asked: format!("{ways} classes"),
-                limit: format!("the largest group has {largest}: use tasks of {largest} classes at most"),
+                limit: format!("the largest group has {largest}: use tasks of at most {largest} classes"),
+                ways: Some(largest),
             }));
         }
         Ok(Self { tasks, ways })
