@@ -3,7 +3,13 @@
 use crate::{Result, learner};
 use std::sync::Arc;
 use taper_data::{Batch, Copies, Dataset, Inputs, View};
-use taper_learn::{Adapt, Averaged, CLASSIFIER, Model, Origin, Provenance, SettingValues, TaskNorm, UsedData};
+use taper_learn::{
+    Adapt, Model, TaskNorm,
+    classifiers::Averaged,
+    methods::SettingValues,
+    models::{CLASSIFIER, Origin},
+    provenance::{Provenance, UsedData},
+};
 
 /// Adapts a learner to the classes of `support`, with `views` views of each image (itself and copies
 /// by the random steps of the model's transform), and returns the classifier.

@@ -8,7 +8,12 @@ use crate::training::configured;
 use crate::{Comparison, Result, Start};
 use std::sync::Arc;
 use taper_data::{Dataset, Look, Transform, View};
-use taper_learn::{Model, Observer, Origin, Provenance, Training, default_transform};
+use taper_learn::{
+    Model, Observer,
+    methods::Training,
+    models::{Origin, default_transform},
+    provenance::Provenance,
+};
 use taper_models::catalog::Pretrained;
 use taper_models::{Head, HeadPolicy, Network};
 

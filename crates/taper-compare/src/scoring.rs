@@ -6,7 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Copies, Dataset, EpisodeIndices, Inputs, View};
 use taper_learn::{
-    Averaged, Evaluation, Interval, Model, NetworkClassifier, Overlap, evaluate, predict, wilson_interval,
+    Evaluation, Interval, Model,
+    classifiers::{Averaged, NetworkClassifier, predict},
+    evaluate,
+    provenance::Overlap,
+    statistics::wilson_interval,
 };
 
 /// Scores a learner on tasks, with `views` views of each image.

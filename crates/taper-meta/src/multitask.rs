@@ -1,7 +1,7 @@
 //! Joint training over tasks with one shared head (the seed recipe): not learning to learn, since no
 //! step makes the network better at *adapting*, but the baseline that learning to learn must beat.
 //!
-//! Its objective is [`taper_learn::Supervised`]; what is its own is where batches come from.
+//! Its objective is [`taper_learn::training::Supervised`]; what is its own is where batches come from.
 
 use rand::Rng as _;
 use std::collections::BTreeMap;

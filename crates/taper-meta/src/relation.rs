@@ -11,8 +11,9 @@ use candle_core::Tensor;
 use taper_data::{Batch, Episode};
 use taper_learn::heads::{FeatureHead, TaskEmbedding, class_means};
 use taper_learn::{
-    Adapt, Classifier, Context, Draw, Gradient, Kind, LearnError, MethodInfo, OWN, Objective, Registered, Result,
-    TaskNorm, Training, TypedMethod, method_settings, own_params,
+    Adapt, Classifier, Context, Draw, LearnError, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, OWN, Registered, Training, own_params},
+    training::{Gradient, Objective},
 };
 use taper_models::{Buffers, Head, Params, State};
 use taper_ops::{linear, one_hot, relu, rng, uniform};

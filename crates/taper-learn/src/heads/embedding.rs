@@ -1,6 +1,6 @@
 //! A frozen network as a map from inputs to features.
 
-use crate::{Context, LearnError, Result, TaskNorm, network_part};
+use crate::{Context, LearnError, Result, TaskNorm, methods::network_part};
 use candle_core::Tensor;
 use taper_models::{Buffers, Head, Network, Params, State};
 

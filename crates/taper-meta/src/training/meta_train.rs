@@ -4,8 +4,9 @@ use super::{TrainingTasks, pretrain};
 use std::sync::Arc;
 use taper_data::{EpisodeSampler, Inputs};
 use taper_learn::{
-    Context, LearnError, Method, Observer, Plan, Result, RunDirectory, SettingValues, Stage, TaskNorm, Training,
-    evaluate,
+    Context, LearnError, Method, Observer, Plan, Result, RunDirectory, TaskNorm, evaluate,
+    methods::{SettingValues, Training},
+    training::Stage,
 };
 use taper_models::{Architecture, Head, Network, State, SymmetryEnsemble};
 

@@ -4,8 +4,9 @@
 use super::TaskSource;
 use crate::SharedTasks;
 use taper_learn::{
-    Draw, Event, Flow, Observer, Plan, Result, RunDirectory, Stage, StageOutcome, Supervised, Targeted, Trainable,
-    accuracy,
+    Draw, Event, Flow, Observer, Plan, Result, RunDirectory,
+    evaluation::accuracy,
+    training::{Stage, StageOutcome, Supervised, Targeted, Trainable},
 };
 use taper_models::{Architecture, Head, Network, Norm, State};
 

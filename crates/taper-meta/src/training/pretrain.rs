@@ -4,7 +4,10 @@ use super::TaskSource;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use taper_data::{Batch, Inputs, Step, Symmetries, View};
-use taper_learn::{Draw, MiniBatches, Observer, Plan, Result, Stage, StageOutcome, Supervised, Targeted, Trainable};
+use taper_learn::{
+    Draw, Observer, Plan, Result,
+    training::{MiniBatches, Stage, StageOutcome, Supervised, Targeted, Trainable},
+};
 use taper_models::{Architecture, Head, Network, Norm};
 
 /// Trains a classifier of all classes of `source`, `batch` images per step, and returns its network.

@@ -5,7 +5,7 @@ use taper_learn::heads::{
     DISCRIMINANT, LINEAR_HEAD, LINEAR_PROBE, LinearProbe, LogisticRegression, MLP_HEAD, NEAREST_MEAN, NEIGHBORS,
     Penalty, RFS, RIDGE, SIMPLE_SHOT,
 };
-use taper_learn::{Adapt, Context, Deadline, Method, SettingValues, TaskNorm, TypedMethod};
+use taper_learn::{Adapt, Context, Method, TaskNorm, TypedMethod, methods::SettingValues, training::Deadline};
 
 /// The heads that classify by frozen features.
 pub static HEADS: [&dyn Method; 9] =

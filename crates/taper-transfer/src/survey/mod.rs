@@ -15,7 +15,11 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Hash, Inputs};
-use taper_learn::{Confusion, Deadline, Labeled, Method, Observer, RunDirectory};
+use taper_learn::{
+    Method, Observer, RunDirectory,
+    evaluation::{Confusion, Labeled},
+    training::Deadline,
+};
 use taper_ops::{permutation, rng};
 
 /// Images classified at once.
@@ -251,7 +255,7 @@ mod tests {
     use crate::HEADS;
     use crate::toy::Toy;
     use std::collections::BTreeSet;
-    use taper_learn::{Event, Existing, Flow, LearnError, NoopObserver};
+    use taper_learn::{Event, Flow, LearnError, NoopObserver, runs::Existing};
 
     fn options() -> SurveyOptions {
         SurveyOptions {

@@ -18,7 +18,12 @@ use early_stopping::StoppingSplit;
 use phases::{Phase, Phases};
 use std::cell::Cell;
 use taper_data::Copies;
-use taper_learn::{Event, Flow, Labeled, Observer, Provenance, RunDirectory, Stage, accuracy};
+use taper_learn::{
+    Event, Flow, Observer, RunDirectory,
+    evaluation::{Labeled, accuracy},
+    provenance::Provenance,
+    training::Stage,
+};
 use taper_models::{Mode, Norm, State};
 use taper_ops::{cross_entropy, rng};
 
@@ -162,7 +167,7 @@ mod tests {
     use super::*;
     use crate::TransferError;
     use crate::toy::Toy;
-    use taper_learn::{Existing, LearnError, NoopObserver};
+    use taper_learn::{LearnError, NoopObserver, runs::Existing};
 
     /// Stops at a step, and counts the epochs' lines.
     #[derive(Default)]

@@ -1,6 +1,9 @@
 //! A stage's progress as a safetensors file: tensors by part, and the rest in its metadata.
 
-use crate::{Best, LearnError, OptimizerState, Progress, Result};
+use crate::{
+    LearnError, Progress, Result,
+    training::{Best, OptimizerState},
+};
 use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};

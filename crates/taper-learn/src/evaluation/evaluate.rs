@@ -1,7 +1,7 @@
 //! The one evaluator.
 
 use crate::statistics::{Decision, Estimate, ScoredTask, accuracy_estimate, difference_estimate};
-use crate::{Adapt, Interval, LearnError, Result, mean_interval};
+use crate::{Adapt, Interval, LearnError, Result, statistics::mean_interval};
 use candle_core::{D, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

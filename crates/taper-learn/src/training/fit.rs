@@ -5,10 +5,10 @@
 //! objective, not in the loop. Random choices depend on (seed, step, item) alone, so a resumed run
 //! equals an unbroken one bit for bit.
 
-use crate::finite::not_finite;
+use crate::training::finite::not_finite;
 use crate::{
-    Average, Draw, Event, Flow, Gradient, LearnError, Objective, Observer, Optimizer, OptimizerState, Rates, Result,
-    Schedule,
+    Draw, Event, Flow, LearnError, Observer, Result,
+    training::{Average, Gradient, Objective, Optimizer, OptimizerState, Rates, Schedule},
 };
 use std::collections::BTreeMap;
 use taper_models::{Buffers, Params, State};

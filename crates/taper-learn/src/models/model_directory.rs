@@ -2,8 +2,13 @@
 //! `config.json` (architecture, `id2label`, how it was trained) and `preprocessor_config.json`;
 //! beside them `provenance.safetensors`, the images it was trained, validated and chosen on.
 
-use crate::whole_directory::readable;
-use crate::{Existing, LearnError, Origin, Provenance, Result, RunRecord, network_part, write_directory};
+use crate::{
+    LearnError, Result,
+    methods::network_part,
+    models::Origin,
+    provenance::Provenance,
+    runs::{Existing, RunRecord, readable, write_directory},
+};
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
@@ -279,7 +284,7 @@ fn json(value: &impl Serialize) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SettingValues;
+    use crate::methods::SettingValues;
     use taper_models::Architecture;
 
     #[test]

@@ -1,13 +1,13 @@
 //! The confusion matrix, and the figures that follow from it.
 
-use crate::{Interval, LearnError, Result, wilson_interval};
+use crate::{Interval, LearnError, Result, statistics::wilson_interval};
 use rand::Rng as _;
 use taper_ops::rng;
 
 /// Counts of images by true and by predicted class.
 ///
 /// ```
-/// let confusion = taper_learn::Confusion::new(&[0, 0, 1], &[0, 1, 1], 2)?;
+/// let confusion = taper_learn::evaluation::Confusion::new(&[0, 0, 1], &[0, 1, 1], 2)?;
 /// assert_eq!(confusion.counts(), [[1, 1], [0, 1]]);
 /// assert_eq!(confusion.classes()[0].recall, 0.5);
 /// # Ok::<(), taper_learn::LearnError>(())

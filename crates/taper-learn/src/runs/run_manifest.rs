@@ -1,9 +1,9 @@
 //! What Taper has written in a run directory: `taper-run.json` marks the directory as a run and
 //! lists its files, so that nothing else is ever taken for one of them.
 
-use crate::checkpoint;
-use crate::model_directory::MODEL_FILES;
-use crate::{LearnError, Result, write_atomically};
+use crate::models::MODEL_FILES;
+use crate::runs::checkpoint;
+use crate::{LearnError, Result, runs::write_atomically};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs;

@@ -38,7 +38,7 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Optimizer, OptimizerState};
+    use crate::training::{Optimizer, OptimizerState};
     use candle_core::{Device, Tensor};
 
     #[test]

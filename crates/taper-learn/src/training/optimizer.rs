@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn trajectories_are_pytorchs_over_100_steps() {
         let Golden { start, curvature, optimizers } =
-            serde_json::from_str(include_str!("../golden/optimizers.json")).unwrap();
+            serde_json::from_str(include_str!("../../golden/optimizers.json")).unwrap();
         for Trajectory { optimizer, rate, points } in optimizers {
             let (mut params, mut moments) = (one(&start), OptimizerState::default());
             for step in 0..100u32 {

@@ -1,6 +1,10 @@
 //! Ordinary supervised learning: the cross-entropy of a batch, by the parameters that are trained.
 
-use crate::{Draw, Gradient, Objective, Result, accuracy};
+use crate::{
+    Draw, Result,
+    evaluation::accuracy,
+    training::{Gradient, Objective},
+};
 use candle_core::{DType, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use taper_data::Batch;

@@ -1,7 +1,11 @@
 //! Methods behind one type, for a registry.
 
 use super::settings::{described, resolved, values};
-use crate::{Adapt, Context, MethodInfo, Objective, Result, SettingInfo, SettingValues, TypedMethod};
+use crate::{
+    Adapt, Context, Result, TypedMethod,
+    methods::{MethodInfo, SettingInfo, SettingValues},
+    training::Objective,
+};
 use std::fmt;
 use std::marker::PhantomData;
 use taper_data::Episode;
@@ -10,7 +14,7 @@ use taper_models::{Network, State};
 /// A method whose type a registry need not know.
 ///
 /// ```
-/// use taper_learn::{Method, heads::LINEAR_PROBE};
+/// use taper_learn::{heads::LINEAR_PROBE, Method};
 ///
 /// let registry: [&dyn Method; 1] = [&LINEAR_PROBE];
 /// assert_eq!(registry[0].info().name, "linear-probe");

@@ -1,7 +1,8 @@
 //! A stage of a run: training that has a name, is logged, saved and resumed.
 
 use crate::{
-    Draw, Event, Fit, Flow, LearnError, Objective, Observer, Outcome, Plan, Progress, Result, RunDirectory, fit,
+    Draw, Event, Flow, LearnError, Observer, Plan, Progress, Result, RunDirectory, fit,
+    training::{Fit, Objective, Outcome},
 };
 use serde_json::json;
 use std::time::Instant;

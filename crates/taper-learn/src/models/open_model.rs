@@ -1,6 +1,11 @@
 //! Opening a model: a directory that Taper wrote, or a published weight file.
 
-use crate::{CLASSIFIER, LearnError, Model, Origin, Provenance, Result, SettingValues, TaskNorm};
+use crate::{
+    LearnError, Model, Result, TaskNorm,
+    methods::SettingValues,
+    models::{CLASSIFIER, Origin},
+    provenance::Provenance,
+};
 use std::path::Path;
 use taper_data::Transform;
 use taper_models::catalog::{Preprocessing, Pretrained, WeightHints};

@@ -74,7 +74,7 @@ macro_rules! method_settings {
             }
         }
 
-        impl $crate::MethodSettings for $name {
+        impl $crate::methods::MethodSettings for $name {
             const FIELDS: &'static [(&'static str, &'static str)] =
                 &[$((stringify!($field), concat!($($about),*))),*];
         }

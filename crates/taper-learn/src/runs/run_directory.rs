@@ -2,13 +2,13 @@
 //! `checkpoint/` (the newest whole one of each stage, with its best state), `model/`, and
 //! `taper-run.json`, which says that all this is Taper's.
 
-use crate::checkpoint;
-use crate::model_directory::MODEL_FILES;
-use crate::run_lock::{LOCK_FILE, RunLock};
-use crate::run_manifest::{CHECKPOINTS, CONFIG, MANIFEST, METRICS, MODEL, Manifest};
-use crate::storage::{name_of, unfinished};
-use crate::whole_directory::recover;
-use crate::{LearnError, Progress, Result, write_atomically};
+use crate::models::MODEL_FILES;
+use crate::runs::checkpoint;
+use crate::runs::run_lock::{LOCK_FILE, RunLock};
+use crate::runs::run_manifest::{CHECKPOINTS, CONFIG, MANIFEST, METRICS, MODEL, Manifest};
+use crate::runs::storage::{name_of, unfinished};
+use crate::runs::whole_directory::recover;
+use crate::{LearnError, Progress, Result, runs::write_atomically};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -263,7 +263,7 @@ fn clean(folder: &Path, manifest: &Manifest) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Best, OptimizerState};
+    use crate::training::{Best, OptimizerState};
     use candle_core::{Device, Tensor};
     use taper_models::State;
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// How the learning rate changes over a run; each gives a factor of the base rate.
 ///
 /// ```
-/// use taper_learn::Schedule;
+/// use taper_learn::training::Schedule;
 /// let cosine = Schedule::Cosine { warmup: 0 };
 /// assert_eq!(cosine.factor(0, 100), 1.0);
 /// assert!((cosine.factor(50, 100) - 0.5).abs() < 1e-12);
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn schedules_are_pytorchs_over_100_steps() {
-        let golden: Golden = serde_json::from_str(include_str!("../golden/optimizers.json")).unwrap();
+        let golden: Golden = serde_json::from_str(include_str!("../../golden/optimizers.json")).unwrap();
         assert_eq!(golden.schedules.len(), 4);
         for Factors { schedule, factors } in golden.schedules {
             for (step, expected) in factors.iter().enumerate() {

@@ -5,7 +5,7 @@
 //! can't swap two directories in one step, `old-N/`. Whoever finds such a folder without a living
 //! writer completes or undoes its work.
 
-use crate::storage::{folder_of, followed, is_random, name_of, sync_folder};
+use crate::runs::storage::{folder_of, followed, is_random, name_of, sync_folder};
 use crate::{LearnError, Result};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -384,7 +384,7 @@ mod tests {
             fs::write(path.join("notes.txt"), "mine").unwrap();
             for _ in 0..25 {
                 let mut child = Command::new(std::env::current_exe().unwrap())
-                    .args(["--ignored", "--exact", &format!("whole_directory::tests::{writer}")])
+                    .args(["--ignored", "--exact", &format!("runs::whole_directory::tests::{writer}")])
                     .env(FOLDER, folder.path())
                     .stdout(Stdio::null())
                     .stderr(Stdio::null())

@@ -1,13 +1,17 @@
 //! A method as Rust code uses it: the struct of its settings.
 
-use crate::{Adapt, Context, LearnError, MethodInfo, MethodSettings, Objective, Result};
+use crate::{
+    Adapt, Context, LearnError, Result,
+    methods::{MethodInfo, MethodSettings},
+    training::Objective,
+};
 use taper_data::Episode;
 use taper_models::{Head, Network, State};
 
 /// A method: the struct of its settings, from which its objective and its learner are made.
 ///
 /// A new method is a file with such a struct, and a line in a registry
-/// ([`Registered`](crate::Registered)).
+/// ([`Registered`](crate::methods::Registered)).
 pub trait TypedMethod: MethodSettings {
     /// Its name, its source and what it needs.
     const INFO: MethodInfo;
@@ -31,7 +35,7 @@ pub trait TypedMethod: MethodSettings {
         Ok(())
     }
 
-    /// What it learns or keeps besides the network, each name under [`OWN`](crate::OWN).
+    /// What it learns or keeps besides the network, each name under [`OWN`](crate::methods::OWN).
     ///
     /// # Errors
     /// Returns an error if the network's shapes do not fit together.

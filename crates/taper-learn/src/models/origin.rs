@@ -1,6 +1,6 @@
 //! How a model came to be.
 
-use crate::SettingValues;
+use crate::methods::SettingValues;
 use serde::{Deserialize, Serialize};
 
 /// How a model came to be, in words, and so how it is used.
@@ -11,7 +11,7 @@ pub struct Origin {
     /// The training data, in words.
     pub on: String,
     /// Full names of the classes it was trained on. Two data sets may use one name for different
-    /// classes: [`Provenance`](crate::Provenance) identifies the images.
+    /// classes: [`Provenance`](crate::provenance::Provenance) identifies the images.
     pub classes: Vec<String>,
     /// The method's settings, such as `inner-lr`.
     pub settings: SettingValues,

@@ -10,7 +10,7 @@ use taper_ops::{permutation, rng};
 /// an epoch's last batches then begin again with its first images.
 ///
 /// ```
-/// use taper_learn::MiniBatches;
+/// use taper_learn::training::MiniBatches;
 ///
 /// let batches = MiniBatches::new(10, 4)?;
 /// assert_eq!(batches.per_epoch(), 3);
