@@ -73,6 +73,7 @@ fn check_options(options: &MetaTrain, method: &dyn Method) -> Result<()> {
     let ignored = match method.info().training {
         Training::SharedTasks => vec![
             ("--also", !options.also.is_empty()),
+            ("--glyphs beside DATA", options.data.is_some() && options.glyphs.is_some()),
             ("--average", options.average != taper_learn::training::Average::Off),
             ("--split", options.tasks.split.is_some()),
             ("--train-on-all", options.train_on_all),
