@@ -59,6 +59,13 @@ pub fn comparable() -> impl Iterator<Item = &'static dyn Method> {
 ///
 /// # Errors
 /// Returns an error that lists all methods if there is none of that name.
+///
+/// ```
+/// let info = taper_compare::method("maml")?.info();
+/// assert_eq!((info.title, info.kind), ("MAML", taper_learn::methods::Kind::Meta));
+/// assert!(taper_compare::method("mamel").is_err());
+/// # Ok::<(), taper_compare::CompareError>(())
+/// ```
 pub fn method(name: &str) -> Result<&'static dyn Method> {
     comparable().find(|method| method.info().name == name).ok_or_else(|| CompareError::UnknownMethod {
         name: name.to_string(),

@@ -92,6 +92,9 @@ impl SharedTasks {
     }
 
     /// `size` images of task `task`, classes and images drawn by `at`.
+    ///
+    /// # Errors
+    /// Returns an error if an image can't be read.
     pub fn batch(&self, inputs: &dyn Inputs, task: usize, size: usize, at: Draw) -> Result<Batch> {
         let rng = &mut at.rng("shared batch");
         let task = &self.tasks[task % self.tasks.len()];

@@ -21,6 +21,9 @@ const BATCH: usize = 16;
 impl Activations {
     /// Those of the images `indices` of `view`, whose transform must not be random, below each of
     /// `stages`, cuts from the lowest to the highest: one pass gives them all.
+    ///
+    /// # Errors
+    /// Returns an error if the transform is random, the network has no such stage, or an image can't be read.
     pub fn compute(
         view: &View,
         indices: &[usize],
@@ -56,6 +59,9 @@ impl Activations {
     }
 
     /// Bytes per image below `stage`.
+    ///
+    /// # Errors
+    /// Returns an error if the network has no such stage.
     pub fn bytes_per_image(view: &View, network: &Network, state: &State, stage: &str) -> Result<usize> {
         let State { params, buffers } = state;
         let image = view.inputs(&[0], None)?;

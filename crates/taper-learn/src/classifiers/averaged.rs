@@ -25,6 +25,9 @@ impl Adapt for Averaged<'_> {
 
 /// The mean over the copies of each of `inputs (n, copies, c, h, w)` of the logits that `logits` gives
 /// `(n · copies, c, h, w)`: `(n, ways)`.
+///
+/// # Errors
+/// Returns an error if the rows don't divide into copies.
 pub fn mean_logits(inputs: &Tensor, logits: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     let (n, copies) = (inputs.dim(0)?, inputs.dim(1)?);
     Ok(logits(&inputs.flatten(0, 1)?)?.reshape((n, copies, ()))?.mean(1)?)

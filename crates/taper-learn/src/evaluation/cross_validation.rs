@@ -31,13 +31,17 @@ impl Labeled {
     }
 
     /// All of them as one batch.
+    ///
+    /// # Errors
+    /// Returns an error if an image can't be read.
     pub fn batch(&self, inputs: &dyn Inputs) -> Result<Batch> {
         Ok(Batch::new(inputs.inputs(&self.images, None)?, &self.labels, self.ways)?)
     }
 
     /// All of them through each of `inputs`, one after the other, as one batch.
     ///
-    /// Errs when there is nothing to see them through.
+    /// # Errors
+    /// Returns an error if `inputs` is empty or an image can't be read.
     pub fn batch_through_each(&self, inputs: &[Arc<dyn Inputs>]) -> Result<Batch> {
         let seen =
             inputs.iter().map(|inputs| inputs.inputs(&self.images, None)).collect::<taper_data::Result<Vec<_>>>()?;
@@ -45,11 +49,12 @@ impl Labeled {
     }
 }
 
-/// How many images of each of the `folds` the learner gets right that `method` makes of all other
-/// folds. It learns from the images through each of `inputs`, and classifies through the first. The
-/// same on any number of threads.
+/// Adapts `method` to all folds but one and classifies the images of that fold, for each of `folds`.
+/// It learns from the images through each of `inputs`, and classifies them through the first. The
+/// results are the same on any number of threads.
 ///
-/// Errs when there is not one fold an image, or adapting fails.
+/// # Errors
+/// Returns an error if `fold_of` does not have one fold per image, or adapting fails.
 pub fn cross_validate(
     method: &dyn Adapt,
     inputs: &[Arc<dyn Inputs>],

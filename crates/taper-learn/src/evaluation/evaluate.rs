@@ -113,6 +113,20 @@ fn accuracy(tasks: &[ScoredTask], accuracies: &[f64]) -> Interval {
 /// # Errors
 ///
 /// Returns an error if there is no episode, or making or adapting one fails for another reason.
+///
+/// ```
+/// use std::sync::Arc;
+/// use taper_data::{EpisodeSampler, Glyphs, GlyphsSize, Inputs, Scope, TaskShape, View};
+/// use taper_learn::{evaluate, heads::NearestNeighbor};
+///
+/// let glyphs = Arc::new(Glyphs::new(0, GlyphsSize { alphabets: 1, characters: 3, drawings: 3 })?);
+/// let sampler = EpisodeSampler::new(glyphs.as_ref(), &[0, 1, 2], TaskShape::fixed(3, 1, 2)?, Scope::All)?;
+/// let view = View::new(glyphs, "gray resize(16x16)".parse()?)?;
+/// let task = |number| Ok(view.episode(&sampler.draw(0, number), None)?);
+/// let accuracy = evaluate(&NearestNeighbor, 10, 0, task)?.accuracy();
+/// assert!(accuracy.low <= accuracy.mean && accuracy.mean <= accuracy.high);
+/// # Ok::<(), taper_learn::LearnError>(())
+/// ```
 pub fn evaluate(
     method: &dyn Adapt,
     episodes: u64,

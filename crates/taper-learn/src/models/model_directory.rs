@@ -77,6 +77,32 @@ impl Model {
     ///
     /// # Errors
     /// Returns an error if the directory holds anything but a Taper model, or can't be written.
+    ///
+    /// ```
+    /// use taper_learn::{Model, methods::SettingValues, models::Origin, provenance::Provenance};
+    /// use taper_models::{Architecture, Head, Network};
+    ///
+    /// let backbone = "conv4-4".parse::<Architecture>()?.backbone((1, 16, 16))?;
+    /// let network = Network::new(backbone, Head::Linear { outputs: 2 });
+    /// let model = Model {
+    ///     state: network.init(0)?,
+    ///     network,
+    ///     labels: vec!["cat".into(), "dog".into()],
+    ///     transform: "gray resize(16x16)".into(),
+    ///     origin: Origin {
+    ///         method: "classifier".into(),
+    ///         on: "pets".into(),
+    ///         classes: Vec::new(),
+    ///         settings: SettingValues::new(),
+    ///         norm: "stored".into(),
+    ///     },
+    ///     provenance: Provenance::default(),
+    /// };
+    /// let folder = tempfile::tempdir()?;
+    /// model.save(&folder.path().join("model"))?;
+    /// assert_eq!(Model::load(&folder.path().join("model"))?.labels, model.labels);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn save(&self, path: &Path) -> Result<()> {
         Self::check_target(path, Existing::Replace)?;
         let tensors: Vec<(&str, &Tensor)> = self.state.params.iter().chain(self.state.buffers.iter()).collect();

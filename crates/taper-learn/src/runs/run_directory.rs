@@ -91,6 +91,19 @@ impl RunDirectory {
     /// # Errors
     /// Returns an error if the directory holds an earlier run that is not to be replaced or is in
     /// use, or anything that is not a run.
+    ///
+    /// ```
+    /// use taper_learn::{RunDirectory, runs::Existing};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("run");
+    /// let run = RunDirectory::create(&path, "seed = 0\n", Existing::Refuse)?;
+    /// run.log(&serde_json::json!({"event": "note"}))?;
+    /// assert!(RunDirectory::open(&path).is_err(), "one process at a time");
+    /// drop(run);
+    /// assert_eq!(RunDirectory::open(&path)?.config(), "seed = 0\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn create(path: &Path, config: &str, existing: Existing) -> Result<Self> {
         check_target(path, existing)?;
         fs::create_dir_all(path).map_err(|source| LearnError::File { path: path.to_path_buf(), source })?;

@@ -11,6 +11,12 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// Returns an error if the file or its folder can't be written; the old file is kept.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// taper_learn::runs::write_atomically(&folder.path().join("result.json"), b"{}")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> io::Result<()> {
         let path = &followed(path)?;

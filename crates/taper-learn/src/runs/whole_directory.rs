@@ -16,6 +16,13 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// Returns an error if `path` is not a directory or can't be written; the old directory is kept.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let files = [("weights.bin", vec![1, 2]), ("config.json", b"{}".to_vec())];
+/// taper_learn::runs::write_directory(&folder.path().join("model"), &files)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn write_directory(path: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
     write(path, files, Swap::best()).map_err(|source| LearnError::File { path: path.to_path_buf(), source })
 }

@@ -140,6 +140,26 @@ pub struct Fit {
 /// Returns an error at the first NaN or infinite loss, and if a step leaves a parameter, running
 /// statistic or moment of the optimizer that is not finite, before such a state is validated or
 /// saved. Saved checkpoints are kept.
+///
+/// ```
+/// use taper_data::Batch;
+/// use taper_learn::training::{Supervised, Targeted, Trainable};
+/// use taper_learn::{Draw, NoopObserver, Plan, Progress, fit};
+/// use taper_models::{Architecture, Head, Network, Norm};
+///
+/// let backbone = "conv4-4".parse::<Architecture>()?.backbone((1, 16, 16))?;
+/// let network = Network::new(backbone, Head::Linear { outputs: 2 });
+/// let objective = Supervised::new(network.clone(), Trainable::All, Norm::Batch);
+/// let batch = |at: Draw| {
+///     let images = taper_ops::uniform(&mut at.rng("images"), (4, 1, 16, 16), 0.0, 1.0)?;
+///     Targeted::of(&Batch::new(images, &[0, 1, 0, 1], 2)?, None, 0.0)
+/// };
+/// let plan = Plan { steps: 3, ..Plan::default() };
+/// let start = Progress::new(network.init(0)?);
+/// let fitted = fit(start, &plan, &objective, batch, |_| Ok(0.0), &mut NoopObserver)?;
+/// assert_eq!(fitted.progress.step, 3);
+/// # Ok::<(), taper_learn::LearnError>(())
+/// ```
 pub fn fit<O: Objective + ?Sized>(
     start: Progress,
     plan: &Plan,

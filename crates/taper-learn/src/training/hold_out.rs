@@ -22,6 +22,13 @@ pub struct HoldOut {
 ///
 /// # Errors
 /// Returns an error if `share` is not between 0 and 1.
+///
+/// ```
+/// let parts = taper_learn::training::hold_out(&[0, 0, 0, 0, 1, 1, 1, 1, 2], 0.25, 0)?;
+/// assert_eq!(parts.held_out.len(), 2); // one image of each class that has several
+/// assert_eq!(parts.classes_left_out, [2]);
+/// # Ok::<(), taper_learn::LearnError>(())
+/// ```
 pub fn hold_out(labels: &[u32], share: f64, seed: u64) -> Result<HoldOut> {
     if !(share > 0.0 && share < 1.0) {
         return Err(LearnError::Invalid(format!(

@@ -49,6 +49,31 @@ pub struct MultitaskOutcome {
 ///
 /// # Errors
 /// Returns an error if no group has enough classes, or training fails or is stopped.
+///
+/// ```
+/// use std::sync::Arc;
+/// use taper_data::{Glyphs, GlyphsSize, View};
+/// use taper_learn::{NoopObserver, Plan, training::Stage};
+/// use taper_meta::training::{MultitaskTraining, TaskSource, multitask};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let glyphs = Arc::new(Glyphs::new(0, GlyphsSize { alphabets: 2, characters: 3, drawings: 4 })?);
+/// let view = Arc::new(View::new(glyphs, "gray resize(16x16) invert".parse()?)?);
+/// let training = MultitaskTraining {
+///     architecture: "conv4-4".parse()?,
+///     ways: 3,
+///     batch: 4,
+///     epochs: 2,
+///     queries: Some(2),
+///     plan: Plan { steps: 0, ..Plan::default() },
+/// };
+/// let source = TaskSource::new(view, (0..6).collect());
+/// let stage = Stage { name: "multitask", run: None };
+/// let trained = multitask(stage, &source, &training, &mut NoopObserver)?;
+/// assert_eq!(trained.last_epoch.len(), 2); // an alphabet is a task
+/// # Ok(())
+/// # }
+/// ```
 pub fn multitask(
     stage: Stage<'_>,
     source: &TaskSource,

@@ -35,6 +35,24 @@ const BATCH: usize = 64;
 /// Returns an error, before anything is trained, if a head is unknown or a network has no such stage;
 /// [`taper_learn::LearnError::Stopped`] if the observer asks to stop; and an error if images or the run can't be
 /// read or written.
+///
+/// ```
+/// use std::sync::Arc;
+/// use taper_data::{Glyphs, GlyphsSize};
+/// use taper_learn::NoopObserver;
+/// use taper_transfer::{HEADS, Problem, ProblemOptions, SurveyOptions, survey};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let images = Arc::new(Glyphs::new(0, GlyphsSize { alphabets: 1, characters: 3, drawings: 6 })?);
+/// let options = ProblemOptions { backbone: Some("conv4-4".parse()?), validation: 0.5, ..ProblemOptions::default() };
+/// let problem = Problem::new(images, None, &options, &mut NoopObserver)?;
+/// let options = SurveyOptions { heads: vec!["nearest-mean".into(), "ridge".into()], ..SurveyOptions::default() };
+/// for cell in survey(&[problem], &options, &HEADS, None, &mut NoopObserver)? {
+///     println!("{} with {} labels per class: {:.2}", cell.method, cell.labels, cell.accuracy);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub fn survey(
     problems: &[Problem],
     options: &SurveyOptions,
