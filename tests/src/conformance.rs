@@ -4,7 +4,10 @@
 
 use candle_core::{DType, Device, Tensor};
 use taper_data::Batch;
-use taper_learn::{Adapt, ConfiguredMethod, Context, Method, Result, SettingValues, TaskNorm, Training};
+use taper_learn::{
+    Adapt, Context, Method, Result, TaskNorm,
+    methods::{ConfiguredMethod, SettingValues, Training},
+};
 use taper_models::{Architecture, Head, Network, State};
 use taper_ops::{normal, rng};
 

@@ -86,3 +86,52 @@ fn every_recipe_is_understood() {
         assert!(refused.stderr.contains("nowhere"), "{}: {}", path.display(), refused.stderr);
     }
 }
+
+#[test]
+fn a_seed_of_two_to_the_63_or_more_can_be_resumed() {
+    let at = folder();
+    for seed in ["9223372036854775808", "18446744073709551615"] {
+        taper_ok(at.path(), &format!("meta-train --config recipe.toml --seed {seed} --out run-{seed}"));
+        let written = fs::read_to_string(at.path().join(format!("run-{seed}/config.toml"))).unwrap();
+        assert!(written.contains(seed), "{written}");
+        taper_ok(at.path(), &format!("meta-train --resume run-{seed}"));
+    }
+}
+
+#[test]
+fn every_path_of_a_run_is_resolved_against_the_folder_it_began_in() {
+    let at = folder();
+    Drawings { images: 4, side: 20, ..Drawings::default() }.write(&at.path().join("more"));
+    let classes =
+        |part: &str, from: usize, to: usize| (from..to).map(|n| format!("c{n:02},{part}\n")).collect::<String>();
+    let split = [classes("train", 0, 10), classes("val", 10, 15), classes("test", 15, 20)].concat();
+    fs::write(at.path().join("split.csv"), split).unwrap();
+    taper_ok(at.path(), "meta-train --config recipe.toml --also more=0.5 --split split.csv --out run");
+    let transform = "--validation 0.5 --transform resize(8)color";
+    taper_ok(at.path(), &format!("train data --backbone cifar-resnet20 --epochs 1 {transform} --out base"));
+    let weights = "--weights base/model/model.safetensors";
+    taper_ok(at.path(), &format!("train data {weights} --epochs 1 --train head {transform} --cache none --out head"));
+    let survey = "--labels 1 --heads nearest-mean";
+    taper_ok(at.path(), &format!("survey --datasets data {weights} {survey} --out survey"));
+    let small = "--methods protonet --backbone conv4-4 --ways 3 --queries 2 --images 100 --episodes 4";
+    taper_ok(at.path(), &format!("compare data --meta-data more {small} --out compare"));
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    for (command, run) in [("meta-train", "run"), ("train", "head"), ("survey", "survey"), ("compare", "compare")] {
+        let run = at.path().join(run);
+        let text: toml::Table = fs::read_to_string(run.join("config.toml")).unwrap().parse().unwrap();
+        let read = ["data", "also", "split", "weights", "datasets", "meta-data"];
+        for (key, value) in text.iter().filter(|(key, _)| read.contains(&key.as_str())) {
+            let words = value.as_array().map_or_else(|| vec![value], |all| all.iter().collect());
+            for word in words {
+                let path = word.as_str().unwrap();
+                assert!(
+                    fs::exists(path.split('=').next().unwrap()).unwrap() && path.starts_with('/'),
+                    "{key} = {path}"
+                );
+            }
+        }
+        // a checkpoint less, so that there is something to do and data to read
+        taper_ok(elsewhere.path(), &format!("{command} --resume {}", run.display()));
+    }
+}

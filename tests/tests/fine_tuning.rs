@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use taper_data::Batch;
-use taper_learn::{Adapt, Model, Origin, Provenance, SettingValues, TaskNorm};
+use taper_learn::{Adapt, Model, TaskNorm, methods::SettingValues, models::Origin, provenance::Provenance};
 use taper_models::{Architecture, Head, Network, State};
 use taper_ops::{rng, uniform};
 use taper_transfer::{FineTune, Part};

@@ -6,7 +6,7 @@ use candle_core::DType;
 use serde_json::Value;
 use std::path::Path;
 use taper_data::{Batch, Episode};
-use taper_learn::{Context, Draw, Gradient, TaskNorm, TypedMethod};
+use taper_learn::{Context, Draw, TaskNorm, TypedMethod, training::Gradient};
 use taper_meta::{FirstOrderMaml, Maml};
 use taper_models::{Architecture, Head, Network};
 use taper_tests::formula;

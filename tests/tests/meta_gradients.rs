@@ -7,7 +7,9 @@ use serde_json::Value;
 use std::path::Path;
 use taper_data::{Batch, Episode};
 use taper_learn::{
-    ConfiguredMethod, Context, Draw, Gradient, Method, NoopObserver, Plan, Progress, SettingValues, TaskNorm, fit,
+    Context, Draw, Method, NoopObserver, Plan, Progress, TaskNorm, fit,
+    methods::{ConfiguredMethod, SettingValues},
+    training::Gradient,
 };
 use taper_meta::{FIRST_ORDER_MAML, MAML, MAML_PLUS_PLUS, META_OPT_NET, PROTONET};
 use taper_models::{Architecture, Head, Network, Params};

@@ -3,7 +3,7 @@
 
 use candle_core::Tensor;
 use taper_data::{Batch, Episode};
-use taper_learn::{Context, Method, NoopObserver, Plan, Progress, SettingValues, fit};
+use taper_learn::{Context, Method, NoopObserver, Plan, Progress, fit, methods::SettingValues};
 use taper_meta::{
     ANIL, DENSE_MATCHING, FIRST_ORDER_MAML, MAML, MAML_PLUS_PLUS, MATCHING, META_BASELINE, META_OPT_NET,
     META_OPT_NET_RIDGE, META_SGD, PROTO_MAML, PROTONET, R2D2, RELATION, REPTILE,

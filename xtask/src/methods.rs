@@ -10,7 +10,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
 };
-use taper_learn::write_atomically;
+use taper_learn::runs::write_atomically;
 
 /// Images of each class to learn from.
 const SHOTS: [&str; 2] = ["1", "5"];

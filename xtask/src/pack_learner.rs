@@ -2,7 +2,7 @@
 
 use crate::{args::PackLearner, digest::sha256};
 use anyhow::Result;
-use taper_learn::{Model, write_atomically};
+use taper_learn::{Model, runs::write_atomically};
 
 /// Packs the learner and tells the file's length and hash.
 ///

@@ -3,7 +3,13 @@
 use crate::{Result, learner};
 use std::sync::Arc;
 use taper_data::{Batch, Copies, Dataset, Inputs, View};
-use taper_learn::{Adapt, Averaged, CLASSIFIER, Model, Origin, Provenance, SettingValues, TaskNorm, UsedData};
+use taper_learn::{
+    Adapt, Model, TaskNorm,
+    classifiers::Averaged,
+    methods::SettingValues,
+    models::{CLASSIFIER, Origin},
+    provenance::{Provenance, UsedData},
+};
 
 /// Adapts a learner to the classes of `support`, with `views` views of each image (itself and copies
 /// by the random steps of the model's transform), and returns the classifier.
@@ -11,6 +17,22 @@ use taper_learn::{Adapt, Averaged, CLASSIFIER, Model, Origin, Provenance, Settin
 /// # Errors
 /// Returns an error if the model's method is unknown or keeps no network, its transform does not fit
 /// the images, or `views` is more than 1 and the transform has no random step.
+///
+/// ```
+/// use std::sync::Arc;
+/// use taper_compare::{adapt, built_in, score_classifier};
+/// use taper_data::{Dataset, Glyphs, GlyphsSize, View};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let drawings: Arc<dyn Dataset> = Arc::new(Glyphs::new(0, GlyphsSize { alphabets: 1, characters: 3, drawings: 2 })?);
+/// let learner = built_in(drawings.as_ref())?.model; // or Model::load(path)?
+/// let classifier = adapt(&learner, &drawings, 1, 0)?;
+/// let view = View::new(drawings, classifier.transform.parse()?)?;
+/// let score = score_classifier(&classifier, &view, &[0, 2, 4])?;
+/// println!("{:.0} % of {} images", 100.0 * score.accuracy().mean, score.images());
+/// # Ok(())
+/// # }
+/// ```
 pub fn adapt(model: &Model, support: &Arc<dyn Dataset>, views: usize, seed: u64) -> Result<Model> {
     let method = learner(model)?;
     let view = Arc::new(View::new(support.clone(), model.transform.parse()?)?);

@@ -4,7 +4,8 @@
 use crate::{CompareError, Result};
 use taper_data::{Dataset, Sheet, Step, Transform, sample};
 use taper_learn::{
-    ConfiguredMethod, Context, Method, MethodInfo, Model, SettingInfo, SettingValues, Training, TypedMethod,
+    Context, Method, Model, TypedMethod,
+    methods::{ConfiguredMethod, MethodInfo, SettingInfo, SettingValues, Training},
 };
 use taper_meta::{DENSE_MATCHING, DenseMatching};
 use taper_models::Network;

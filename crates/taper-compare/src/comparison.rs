@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use taper_data::{Count, Scope, TaskShape, Transform};
-use taper_learn::{SettingOverrides, TaskNorm};
+use taper_learn::{TaskNorm, methods::SettingOverrides};
 use taper_models::Architecture;
 
 /// A comparison: which methods, on which tasks, trained how. As TOML it is a run's `config.toml`.

@@ -3,7 +3,7 @@
 use crate::Start;
 use std::sync::Arc;
 use taper_data::Inputs;
-use taper_learn::{Adapt, Kind, Model};
+use taper_learn::{Adapt, Model, methods::Kind};
 
 /// A method after one training run, ready to be scored.
 pub(crate) struct Contender {

@@ -93,7 +93,9 @@ pub enum CompareError {
         images: usize,
     },
     /// Drawings to learn photographs from, or the other way round.
-    #[error("{meta} holds {looks} and {dataset} does not, so what is learned from it would be of little use: use {wanted}")]
+    #[error(
+        "{meta} holds {looks} and {dataset} does not, so what is learned from it would be of little use: use {wanted}"
+    )]
     UnlikeMetaData {
         /// The meta-training data.
         meta: String,
@@ -105,7 +107,9 @@ pub enum CompareError {
         wanted: &'static str,
     },
     /// Meta-training data without two classes of enough images.
-    #[error("{meta}: {classes} of its classes have the 6 images that an episode takes, and it takes two: use other images")]
+    #[error(
+        "{meta}: {classes} of its classes have the 6 images that an episode takes, and it takes two: use other images"
+    )]
     TooLittleMetaData {
         /// The meta-training data.
         meta: String,

@@ -11,7 +11,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use taper_data::{Dataset, Inputs, Look, Transform, View};
 use taper_learn::{
-    Method, Model, Observer, Origin, Provenance, RunDirectory, Training, default_transform, network_part,
+    Method, Model, Observer, RunDirectory,
+    methods::{Training, network_part},
+    models::{Origin, default_transform},
+    provenance::Provenance,
 };
 use taper_models::catalog::Pretrained;
 use taper_transfer::Features;
@@ -36,9 +39,8 @@ pub(crate) fn from_weights(
     let asked: Vec<&'static dyn Method> =
         METHODS.iter().copied().filter(|method| comparison.asks_for(method.info().name)).collect();
     let ways = tasks.shape.ways().high();
-    let frozen = |dataset: &Arc<dyn Dataset>| {
-        Frozen::new(dataset, pretrained, ways, comparison.image_size, comparison.seed)
-    };
+    let frozen =
+        |dataset: &Arc<dyn Dataset>| Frozen::new(dataset, pretrained, ways, comparison.image_size, comparison.seed);
     let on_test = frozen(tasks.test.view.dataset())?;
     let on_validation = frozen(tasks.validation.view.dataset())?;
     let mut made = |frozen: &Frozen, tasks: &TaskSet, count: u64| {

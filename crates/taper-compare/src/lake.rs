@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use taper_data::{EpisodeIndices, Inputs, LakeRuns, View};
 use taper_learn::heads::{Hausdorff, NearestNeighbor};
-use taper_learn::{Adapt, Evaluation, Interval, evaluate, wilson_interval};
+use taper_learn::{Adapt, Evaluation, Interval, evaluate, statistics::wilson_interval};
 
 /// How a method does on the challenge's runs.
 #[derive(Debug, Clone)]

@@ -1,5 +1,4 @@
-//! What Taper is for: transfer learning and meta-learning, trained on the same data and scored on
-//! the same tasks, with a verdict that claims no more than its intervals allow.
+#![doc = include_str!("../README.md")]
 
 mod adaptation;
 mod builtin;
@@ -24,8 +23,8 @@ pub use comparison::{Comparison, DEFAULT_METHODS};
 pub use error::{CompareError, Result};
 pub use lake::{LakeScore, lake_floors};
 pub use own_task::{
-    Approach, Chosen, Crossing, Curve, CurvePoint, Forecast, LabelStart, LeftOut, MetaSummary, OWN_TASK_METHODS, OwnTask,
-    OwnTaskData, OwnTaskReport, OwnTaskSummary,
+    Approach, Chosen, Crossing, Curve, CurvePoint, Forecast, LabelStart, LeftOut, MetaSummary, OWN_TASK_METHODS,
+    OwnTask, OwnTaskData, OwnTaskReport, OwnTaskSummary,
 };
 pub use registry::{METHODS, comparable, learner, method};
 pub use report::{DataSummary, MethodReport, Report};

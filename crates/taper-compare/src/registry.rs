@@ -7,7 +7,7 @@ use taper_learn::heads::{
     DISCRIMINANT, Embedding, LINEAR_HEAD, LINEAR_PROBE, MLP_HEAD, NEAREST_MEAN, NEIGHBORS, NearestMean, OnFeatures,
     PIXELS, RFS, RIDGE, SIMPLE_SHOT,
 };
-use taper_learn::{Adapt, CLASSIFIER, Context, Method, Model};
+use taper_learn::{Adapt, Context, Method, Model, models::CLASSIFIER};
 use taper_meta::{
     ANIL, DENSE_MATCHING, FIRST_ORDER_MAML, LAPLACIAN_SHOT, MAML, MAML_PLUS_PLUS, MATCHING, META_BASELINE,
     META_OPT_NET, META_OPT_NET_RIDGE, META_SGD, PROTO_MAML, PROTONET, PT_MAP, R2D2, RELATION, REPTILE, TIM_GD,
@@ -59,6 +59,13 @@ pub fn comparable() -> impl Iterator<Item = &'static dyn Method> {
 ///
 /// # Errors
 /// Returns an error that lists all methods if there is none of that name.
+///
+/// ```
+/// let info = taper_compare::method("maml")?.info();
+/// assert_eq!((info.title, info.kind), ("MAML", taper_learn::methods::Kind::Meta));
+/// assert!(taper_compare::method("mamel").is_err());
+/// # Ok::<(), taper_compare::CompareError>(())
+/// ```
 pub fn method(name: &str) -> Result<&'static dyn Method> {
     comparable().find(|method| method.info().name == name).ok_or_else(|| CompareError::UnknownMethod {
         name: name.to_string(),
@@ -86,7 +93,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
     use taper_data::Batch;
-    use taper_learn::{SettingValues, Training};
+    use taper_learn::methods::{SettingValues, Training};
     use taper_models::{Architecture, Head, Network};
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::{Comparison, Start, Verdict};
 use serde::Serialize;
 use taper_data::Scope;
-use taper_learn::{Cost, Interval, Kind, Model};
+use taper_learn::{Interval, Model, evaluation::Cost, methods::Kind};
 
 /// What a comparison found.
 #[derive(Debug, Serialize)]

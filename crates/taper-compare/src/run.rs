@@ -9,7 +9,10 @@ use crate::training::TrainingRun;
 use crate::verdict::{Scored, Verdict};
 use crate::{CompareError, Comparison, Result};
 use taper_data::Inputs;
-use taper_learn::{Evaluation, Interval, Model, Observer, Provenance, RunDirectory, UsedData, evaluate};
+use taper_learn::{
+    Evaluation, Interval, Model, Observer, RunDirectory, evaluate,
+    provenance::{Provenance, UsedData},
+};
 use taper_meta::training::TaskSource;
 use taper_models::catalog::Pretrained;
 

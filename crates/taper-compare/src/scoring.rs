@@ -6,13 +6,34 @@ use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Copies, Dataset, EpisodeIndices, Inputs, View};
 use taper_learn::{
-    Averaged, Evaluation, Interval, Model, NetworkClassifier, Overlap, evaluate, predict, wilson_interval,
+    Evaluation, Interval, Model,
+    classifiers::{Averaged, NetworkClassifier, predict},
+    evaluate,
+    provenance::Overlap,
+    statistics::wilson_interval,
 };
 
 /// Scores a learner on tasks, with `views` views of each image.
 ///
 /// # Errors
 /// Returns an error if the model's method is unknown, an image can't be read, or adapting fails.
+///
+/// ```
+/// use std::sync::Arc;
+/// use taper_compare::{built_in, score_learner};
+/// use taper_data::{Dataset, EpisodeSampler, Glyphs, GlyphsSize, Scope, TaskShape, View};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let drawings: Arc<dyn Dataset> = Arc::new(Glyphs::new(0, GlyphsSize { alphabets: 1, characters: 3, drawings: 2 })?);
+/// let model = built_in(drawings.as_ref())?.model; // or Model::load(path)?
+/// let sampler = EpisodeSampler::new(drawings.as_ref(), &[0, 1, 2], TaskShape::fixed(3, 1, 1)?, Scope::Group)?;
+/// let tasks = [sampler.draw(0, 0), sampler.draw(0, 1)];
+/// let view = Arc::new(View::new(drawings, model.transform.parse()?)?);
+/// let evaluation = score_learner(&model, &view, &tasks, 1, 0)?;
+/// assert_eq!(evaluation.accuracies.len(), 2);
+/// # Ok(())
+/// # }
+/// ```
 pub fn score_learner(
     model: &Model,
     view: &Arc<View>,

@@ -4,7 +4,7 @@ use crate::{CompareError, Comparison, Result};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use taper_data::{Dataset, Episode, EpisodeSampler, Inputs, Look, Scope, Split, TaskShape, View, split_classes};
-use taper_learn::{Observer, default_transform};
+use taper_learn::{Observer, models::default_transform};
 use taper_meta::training::TaskSource;
 
 /// The data that methods are compared on.

@@ -7,8 +7,11 @@ use crate::tasks::ComparisonTasks;
 use crate::{CompareError, Comparison, Result, Start};
 use rand::Rng as _;
 use taper_learn::{
-    ConfiguredMethod, Context, Kind, Method, Model, Observer, Origin, Plan, Provenance, RunDirectory, Schedule,
-    SettingValues, Stage, Training,
+    Context, Method, Model, Observer, Plan, RunDirectory,
+    methods::{ConfiguredMethod, Kind, SettingValues, Training},
+    models::Origin,
+    provenance::Provenance,
+    training::{Schedule, Stage},
 };
 use taper_meta::training::{MultitaskTraining, TrainingTasks, multitask, pretrain};
 use taper_models::{Head, Network, State};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use taper_compare::{Approach, CompareError, LabelStart, OwnTask, OwnTaskData, OwnTaskReport};
 use taper_data::{Class, Dataset, Hash, Image};
-use taper_learn::{Event, Existing, Flow, LearnError, NoopObserver, Observer, RunDirectory};
+use taper_learn::{Event, Flow, LearnError, NoopObserver, Observer, RunDirectory, runs::Existing};
 use taper_models::catalog::{Pretrained, WeightHints};
 use taper_models::{Architecture, Head, Network, write_weights};
 use taper_transfer::LabelCount;

@@ -38,6 +38,8 @@ pub enum DataError {
         asked: String,
         /// What limits it, and the largest shape that would fit.
         limit: String,
+        /// The most classes that a task can have; `None` if it is the images per class that don't suffice.
+        ways: Option<usize>,
     },
     /// A class has fewer images than a task takes of each.
     #[error("{dataset}: class `{class}` has {images} image(s) and tasks take {needed} of each class: {}", fits(*.images, *.shots))]

@@ -1,8 +1,4 @@
-//! Data sets of labeled images, and the tasks drawn from them.
-//!
-//! A [`Dataset`] gives single decoded images; tasks are drawn by an [`EpisodeSampler`] from a
-//! seed, as indices; whatever gives [`Inputs`] for indices turns them into an [`Episode`].
-//! Nothing here knows a network. What a hostile or damaged file may cost is in [`limits`].
+#![doc = include_str!("../README.md")]
 
 mod batch;
 mod copies;

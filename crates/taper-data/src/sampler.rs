@@ -95,7 +95,7 @@ impl EpisodeSampler {
             .map(|(source, classes)| Pool { source, classes })
             .collect();
         if pools.is_empty() {
-            return Err(DataError::Unfillable { asked: shape.to_string(), limit: limit(&shape, &short, largest) });
+            return Err(unfillable(&shape, &short, largest));
         }
         Ok(Self { pools, shape })
     }
@@ -144,7 +144,8 @@ fn pick(count: Count, most: usize, rng: &mut Rng) -> usize {
     rng.random_range(count.low()..=count.high().min(most).max(count.low()))
 }
 
-fn limit(shape: &TaskShape, short: &[(String, usize)], largest: usize) -> String {
+fn unfillable(shape: &TaskShape, short: &[(String, usize)], largest: usize) -> DataError {
+    let asked = shape.to_string();
     if let Some((name, images)) = short.iter().min_by_key(|(_, images)| images)
         && largest < shape.ways().low()
     {
@@ -154,11 +155,14 @@ fn limit(shape: &TaskShape, short: &[(String, usize)], largest: usize) -> String
             "it needs at least 2".to_string()
         };
         let count = short.len();
-        return format!(
-            "{count} class(es) have too few images, `{name}` has {images} and {fit}; lower --shots or --queries"
+        let limit = format!(
+            "{count} class(es) have too few images, `{name}` has {images} and {fit}; take fewer shots or queries"
         );
+        return DataError::Unfillable { asked, limit, ways: None };
     }
-    format!("the largest group has {largest} classes with enough images, use --ways {largest} at most")
+    let limit =
+        format!("the largest group has {largest} classes with enough images: use tasks of at most {largest} classes");
+    DataError::Unfillable { asked, limit, ways: Some(largest) }
 }
 
 #[cfg(test)]
@@ -218,7 +222,7 @@ mod tests {
         let all: Vec<u32> = (0..9).collect();
         let shape = TaskShape::fixed(8, 1, 1).unwrap();
         let error = EpisodeSampler::new(&toy(), &all, shape, Scope::Group).unwrap_err().to_string();
-        assert!(error.contains("--ways 6"), "{error}");
+        assert!(error.contains("at most 6 classes"), "{error}");
         let shape = TaskShape::fixed(2, 3, 2).unwrap();
         let error = EpisodeSampler::new(&toy(), &all, shape, Scope::Group).unwrap_err().to_string();
         assert!(error.contains("`large/c0` has 4"), "{error}");

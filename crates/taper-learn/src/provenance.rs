@@ -5,7 +5,7 @@
 //! recognized under any name, and equal names of different pictures are not confused. A wrong match
 //! among a million recorded and a million other images has a probability of 5e-8.
 
-use crate::{LearnError, Origin, Result};
+use crate::{LearnError, Result, models::Origin};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};

@@ -33,6 +33,9 @@ impl TaskNorm {
 
     /// A forward pass over the support set, and the statistics that queries are to be normalized
     /// by, tracked (see [`TaskNorm::query`]).
+    ///
+    /// # Errors
+    /// Returns an error if the images don't fit the network.
     pub fn support(
         self,
         network: &Network,
@@ -52,6 +55,9 @@ impl TaskNorm {
     }
 
     /// A forward pass over queries, normalized by what [`TaskNorm::support`] gave.
+    ///
+    /// # Errors
+    /// Returns an error if the images don't fit the network.
     pub fn query(
         self,
         network: &Network,

@@ -7,7 +7,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use taper_learn::{Existing, LearnError, Model, OptimizerState, Origin, Progress, Provenance, RunDirectory, RunRecord};
+use taper_learn::{
+    LearnError, Model, Progress, RunDirectory,
+    models::Origin,
+    provenance::Provenance,
+    runs::{Existing, RunRecord},
+    training::OptimizerState,
+};
 use taper_models::{Architecture, Head, Network, Params, State};
 
 /// Files by path, relative to `folder`.
@@ -53,7 +59,7 @@ fn model(version: usize) -> Model {
         method: version.to_string(),
         on: "nothing".into(),
         classes: vec![],
-        settings: taper_learn::SettingValues::new(),
+        settings: taper_learn::methods::SettingValues::new(),
         norm: "stored".into(),
     };
     let labels = ["a", "b"].map(String::from).to_vec();
@@ -285,7 +291,7 @@ fn file_writer() {
     let path = folder_of_the_other_process().join("file");
     let value = std::process::id().to_le_bytes();
     loop {
-        taper_learn::write_atomically(&path, &value.repeat(100_000)).unwrap();
+        taper_learn::runs::write_atomically(&path, &value.repeat(100_000)).unwrap();
     }
 }
 

@@ -11,8 +11,9 @@ use candle_core::Tensor;
 use taper_data::{Batch, Episode};
 use taper_learn::heads::LinearOnFeatures;
 use taper_learn::{
-    Adapt, Classifier, Context, Draw, Gradient, Kind, MethodInfo, Objective, Registered, Result, TaskNorm, Training,
-    TypedMethod, method_settings,
+    Adapt, Classifier, Context, Draw, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, Registered, Training},
+    training::{Gradient, Objective},
 };
 use taper_models::{Network, Params, State};
 use taper_ops::{linear, log_softmax, matmul_tn, one_hot};

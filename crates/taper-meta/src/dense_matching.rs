@@ -11,8 +11,11 @@ use std::collections::BTreeMap;
 use taper_data::{Batch, Episode};
 use taper_learn::heads::{FeatureHead, TaskEmbedding};
 use taper_learn::{
-    Adapt, Classifier, Context, Draw, Gradient, Kind, MethodInfo, Objective, Registered, Result, TaskNorm, Training,
-    TypedMethod, accuracy, method_settings,
+    Adapt, Classifier, Context, Draw, Result, TaskNorm, TypedMethod,
+    evaluation::accuracy,
+    method_settings,
+    methods::{Kind, MethodInfo, Registered, Training},
+    training::{Gradient, Objective},
 };
 use taper_models::{Head, Leaves, Likeness, Matching, Mode, Network, State};
 use taper_ops::{cross_entropy, one_hot};

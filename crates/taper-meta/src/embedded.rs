@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
 use taper_data::Episode;
-use taper_learn::{Context, Draw, Gradient, Result, accuracy, is_own};
+use taper_learn::{Context, Draw, Result, evaluation::accuracy, methods::is_own, training::Gradient};
 use taper_models::{Leaves, Params, State};
 use taper_ops::cross_entropy;
 

@@ -11,7 +11,7 @@
 use crate::trajectory::{Trajectory, TrajectoryPoint};
 use candle_core::{DType, Tensor};
 use taper_data::{Batch, Episode};
-use taper_learn::{Classifier, Context, LearnError, Result, TaskNorm, accuracy};
+use taper_learn::{Classifier, Context, LearnError, Result, TaskNorm, evaluation::accuracy};
 use taper_models::{BatchStatistics, Buffers, Forward, Leaves, Mode, Network, Norm, Params, State};
 use taper_ops::cross_entropy;
 

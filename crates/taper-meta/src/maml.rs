@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use taper_data::{Batch, Episode};
 use taper_learn::{
-    Adapt, Classifier, Context, Draw, Gradient, Kind, MethodInfo, MethodSettings, Objective, Registered, Result,
-    TaskNorm, Training, TypedMethod, method_settings,
+    Adapt, Classifier, Context, Draw, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, MethodSettings, Registered, Training},
+    training::{Gradient, Objective},
 };
 use taper_models::State;
 use taper_ops::second_order_probe;

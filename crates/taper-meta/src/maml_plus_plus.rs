@@ -13,8 +13,9 @@ use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
 use taper_data::{Batch, Episode};
 use taper_learn::{
-    Adapt, Classifier, Context, Draw, Gradient, Kind, MethodInfo, OWN, Objective, Registered, Result, TaskNorm,
-    Training, TypedMethod, method_settings, network_part,
+    Adapt, Classifier, Context, Draw, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, OWN, Registered, Training, network_part},
+    training::{Gradient, Objective},
 };
 use taper_models::{Buffers, Params, State};
 use taper_ops::second_order_probe;

@@ -9,8 +9,9 @@ use candle_core::{Device, Tensor};
 use taper_data::{Batch, Episode};
 use taper_learn::heads::{FeatureHead, LinearOnFeatures, TaskEmbedding};
 use taper_learn::{
-    Adapt, Classifier, Context, Draw, Gradient, Kind, LearnError, MethodInfo, OWN, Objective, Registered, Result,
-    TaskNorm, Training, TypedMethod, method_settings, own_params,
+    Adapt, Classifier, Context, Draw, LearnError, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, OWN, Registered, Training, own_params},
+    training::{Gradient, Objective},
 };
 use taper_models::{Buffers, Head, Params, State};
 use taper_ops::{linear, matmul_nt, matmul_tn};

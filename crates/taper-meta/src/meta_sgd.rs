@@ -6,8 +6,9 @@ use crate::with_context::WithContext;
 use std::collections::BTreeMap;
 use taper_data::{Batch, Episode};
 use taper_learn::{
-    Adapt, Classifier, Context, Draw, Gradient, Kind, MethodInfo, OWN, Objective, Registered, Result, TaskNorm,
-    Training, TypedMethod, method_settings, network_part, own_params,
+    Adapt, Classifier, Context, Draw, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, OWN, Registered, Training, network_part, own_params},
+    training::{Gradient, Objective},
 };
 use taper_models::{Buffers, Params, State};
 use taper_ops::second_order_probe;

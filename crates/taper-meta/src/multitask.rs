@@ -1,7 +1,7 @@
 //! Joint training over tasks with one shared head (the seed recipe): not learning to learn, since no
 //! step makes the network better at *adapting*, but the baseline that learning to learn must beat.
 //!
-//! Its objective is [`taper_learn::Supervised`]; what is its own is where batches come from.
+//! Its objective is [`taper_learn::training::Supervised`]; what is its own is where batches come from.
 
 use rand::Rng as _;
 use std::collections::BTreeMap;
@@ -50,7 +50,8 @@ impl SharedTasks {
         if tasks.is_empty() {
             return Err(LearnError::Data(DataError::Unfillable {
                 asked: format!("{ways} classes"),
-                limit: format!("the largest group has {largest}: use tasks of {largest} classes at most"),
+                limit: format!("the largest group has {largest}: use tasks of at most {largest} classes"),
+                ways: Some(largest),
             }));
         }
         Ok(Self { tasks, ways })
@@ -91,6 +92,9 @@ impl SharedTasks {
     }
 
     /// `size` images of task `task`, classes and images drawn by `at`.
+    ///
+    /// # Errors
+    /// Returns an error if an image can't be read.
     pub fn batch(&self, inputs: &dyn Inputs, task: usize, size: usize, at: Draw) -> Result<Batch> {
         let rng = &mut at.rng("shared batch");
         let task = &self.tasks[task % self.tasks.len()];

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use taper_data::{Batch, Episode};
 use taper_learn::heads::class_means;
 use taper_learn::{
-    Adapt, Classifier, Context, Draw, Gradient, Kind, MethodInfo, Objective, Registered, Result, TaskNorm, Training,
-    TypedMethod, method_settings,
+    Adapt, Classifier, Context, Draw, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, Registered, Training},
+    training::{Gradient, Objective},
 };
 use taper_models::{Head, Leaves, Params, State};
 use taper_ops::second_order_probe;

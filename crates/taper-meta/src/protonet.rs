@@ -6,8 +6,9 @@ use crate::with_context::WithContext;
 use taper_data::Episode;
 use taper_learn::heads::{NearestMean, class_means, squared_distances};
 use taper_learn::{
-    Adapt, Context, Draw, Gradient, Kind, MethodInfo, Objective, Registered, Result, TaskNorm, Training, TypedMethod,
-    method_settings,
+    Adapt, Context, Draw, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, Registered, Training},
+    training::{Gradient, Objective},
 };
 use taper_models::{Head, State};
 

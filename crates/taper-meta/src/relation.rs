@@ -11,8 +11,9 @@ use candle_core::Tensor;
 use taper_data::{Batch, Episode};
 use taper_learn::heads::{FeatureHead, TaskEmbedding, class_means};
 use taper_learn::{
-    Adapt, Classifier, Context, Draw, Gradient, Kind, LearnError, MethodInfo, OWN, Objective, Registered, Result,
-    TaskNorm, Training, TypedMethod, method_settings, own_params,
+    Adapt, Classifier, Context, Draw, LearnError, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, OWN, Registered, Training, own_params},
+    training::{Gradient, Objective},
 };
 use taper_models::{Buffers, Head, Params, State};
 use taper_ops::{linear, one_hot, relu, rng, uniform};
@@ -124,7 +125,7 @@ impl Classifier for Related {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_support::{largest_error, start};
+    use crate::test_support::{gradient, largest_error, start};
 
     #[test]
     fn the_gradient_equals_finite_differences_in_every_tensor() {
@@ -132,5 +133,23 @@ mod tests {
         let (context, state) = start(&method, TaskNorm::Support, 1);
         let error = largest_error(method.objective(&context).unwrap().as_ref(), &state);
         assert!(error < 1e-7, "relative error {error:e}");
+    }
+
+    #[test]
+    fn scores_far_from_zero_have_a_finite_gradient() {
+        let method = Relation { hidden: 8 };
+        let (context, state) = start(&method, TaskNorm::Support, 1);
+        for factor in [-1e6, 1e6] {
+            let large = |name: &str| (state.params.get(name).unwrap() * factor).unwrap();
+            let names = ["second.weight", "second.bias"].map(|part| format!("{OWN}.{part}"));
+            let moved: taper_models::Params = names.iter().map(|name| (name.clone(), large(name))).collect();
+            let state = State { params: state.params.merged(&moved), buffers: state.buffers.clone() };
+            let found = gradient(method.objective(&context).unwrap().as_ref(), &state);
+            assert!(found.loss.is_finite());
+            for (name, slope) in found.params.iter() {
+                let total = slope.abs().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap();
+                assert!(total.is_finite(), "{name}: {total}");
+            }
+        }
     }
 }

@@ -9,8 +9,11 @@ use candle_core::Tensor;
 use std::collections::BTreeMap;
 use taper_data::{Batch, Episode};
 use taper_learn::{
-    Adapt, Context, Draw, Gradient, Kind, LearnError, MethodInfo, Objective, Registered, Result, TaskNorm, Training,
-    TypedMethod, accuracy, method_settings,
+    Adapt, Context, Draw, LearnError, Result, TaskNorm, TypedMethod,
+    evaluation::accuracy,
+    method_settings,
+    methods::{Kind, MethodInfo, Registered, Training},
+    training::{Gradient, Objective},
 };
 use taper_models::State;
 use taper_ops::cross_entropy;

@@ -1,7 +1,10 @@
 //! A small task and network in f64, and meta-gradients against finite differences.
 
 use taper_data::{Batch, Episode};
-use taper_learn::{Context, Draw, Gradient, Objective, TaskNorm, TypedMethod};
+use taper_learn::{
+    Context, Draw, TaskNorm, TypedMethod,
+    training::{Gradient, Objective},
+};
 use taper_models::{Architecture, Head, Network, Params, State};
 use taper_ops::{normal, rng};
 

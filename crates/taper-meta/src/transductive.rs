@@ -90,7 +90,7 @@ mod tests {
         let support_labels = Tensor::new(&[0u32, 1], &candle_core::Device::Cpu).unwrap();
         let logits = head.logits(&support, &support_labels, 2, &query).unwrap();
         assert_eq!(logits.dtype(), DType::F32);
-        taper_learn::accuracy(&logits, &Tensor::new(labels, &candle_core::Device::Cpu).unwrap()).unwrap()
+        taper_learn::evaluation::accuracy(&logits, &Tensor::new(labels, &candle_core::Device::Cpu).unwrap()).unwrap()
     }
 
     #[test]

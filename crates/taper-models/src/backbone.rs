@@ -56,7 +56,7 @@ pub struct Features {
 
 /// A feature extractor: images `(n, c, h, w)` to features `(n, d)`.
 pub trait Backbone: Send + Sync + fmt::Debug {
-    /// The architecture's name, as `--backbone` takes it (`"conv4-64"`).
+    /// The architecture's name, as it is written and parsed (`"conv4-64"`).
     fn name(&self) -> String;
 
     /// Width d of the features.

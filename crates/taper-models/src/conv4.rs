@@ -26,9 +26,7 @@ impl Conv4 {
     pub fn new(width: usize, input: (usize, usize, usize)) -> Result<Self> {
         let (c, h, w) = input;
         if width == 0 || c == 0 || h < 16 || w < 16 {
-            return Err(ModelError::Invalid(format!(
-                "conv4 takes images of at least 16x16, not {h}x{w} with {c} channels: use a larger --image-size"
-            )));
+            return Err(ModelError::too_small("conv4", 16, input));
         }
         Ok(Self { width, input })
     }

@@ -107,9 +107,7 @@ impl EfficientNetLite0 {
     pub fn new(input: (usize, usize, usize)) -> Result<Self> {
         let (c, h, w) = input;
         if c == 0 || h == 0 || w == 0 {
-            return Err(ModelError::Invalid(format!(
-                "efficientnet-lite0 takes no images of {h}x{w} with {c} channels: use a larger --image-size"
-            )));
+            return Err(ModelError::too_small("efficientnet-lite0", 1, input));
         }
         Ok(Self { input })
     }

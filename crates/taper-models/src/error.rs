@@ -46,10 +46,30 @@ pub enum ModelError {
         /// The architecture that it nearly fits, and what keeps it from fitting.
         nearest: String,
     },
+    /// Images of a size that a network can't take.
+    #[error("{network} takes {takes}, not {}x{} with {} channel(s)", .given.1, .given.2, .given.0)]
+    ImageSize {
+        /// The network.
+        network: String,
+        /// What it takes, such as `images of at least 16x16`.
+        takes: String,
+        /// A height and width that would fit.
+        side: usize,
+        /// Channels, height and width of the images.
+        given: (usize, usize, usize),
+    },
     /// A value that makes no sense.
     #[error("{0}")]
     Invalid(String),
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+impl ModelError {
+    /// For images that are smaller than `least` pixels a side, or have no channel.
+    pub(crate) fn too_small(network: &str, least: usize, given: (usize, usize, usize)) -> Self {
+        let takes = format!("images of at least {least}x{least}");
+        Self::ImageSize { network: network.into(), takes, side: least, given }
+    }
 }

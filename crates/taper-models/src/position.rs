@@ -98,10 +98,10 @@ fn taps(old: usize, new: usize, scale: GridScale) -> Vec<([usize; 4], [f32; 4])>
 mod tests {
     use super::*;
 
-    /// `tests/golden/positions.py` wrote the numbers with PyTorch.
+    /// `golden/positions.py` wrote the numbers with PyTorch.
     #[test]
     fn interpolated_positions_equal_pytorchs() {
-        let text = include_str!("../../../tests/golden/positions.json");
+        let text = include_str!("../golden/positions.json");
         let golden: serde_json::Value = serde_json::from_str(text).unwrap();
         for case in golden["cases"].as_array().unwrap() {
             let number = |key: &str| case[key].as_u64().unwrap() as usize;

@@ -42,7 +42,7 @@ impl ResNetDepth {
     /// Every depth.
     pub const ALL: [Self; 9] = [R18, R34, R50, R101, R152, Cifar20, Cifar32, Cifar44, Cifar56];
 
-    /// The name, as `--backbone` takes it.
+    /// The name, as it is written and parsed.
     pub fn name(self) -> &'static str {
         match self {
             R18 => "resnet18",
@@ -138,10 +138,7 @@ impl ResNet {
     pub fn new(depth: ResNetDepth, input: (usize, usize, usize)) -> Result<Self> {
         let (c, h, w) = input;
         if c == 0 || h == 0 || w == 0 {
-            return Err(ModelError::Invalid(format!(
-                "{} takes no images of {h}x{w} with {c} channels: use a larger --image-size",
-                depth.name()
-            )));
+            return Err(ModelError::too_small(depth.name(), 1, input));
         }
         Ok(Self { depth, input })
     }

@@ -28,9 +28,7 @@ impl ResNet12 {
     pub fn new(input: (usize, usize, usize)) -> Result<Self> {
         let (c, h, w) = input;
         if c == 0 || h < 16 || w < 16 {
-            return Err(ModelError::Invalid(format!(
-                "resnet12 takes images of at least 16x16, not {h}x{w} with {c} channels: use a larger --image-size"
-            )));
+            return Err(ModelError::too_small("resnet12", 16, input));
         }
         Ok(Self { input })
     }

@@ -25,9 +25,7 @@ impl SmallCnn {
     pub fn new(input: (usize, usize, usize)) -> Result<Self> {
         let (c, h, w) = input;
         if c == 0 || h < 6 || w < 6 {
-            return Err(ModelError::Invalid(format!(
-                "small-cnn takes images of at least 6x6, not {h}x{w} with {c} channels: use a larger --image-size"
-            )));
+            return Err(ModelError::too_small("small-cnn", 6, input));
         }
         Ok(Self { input })
     }

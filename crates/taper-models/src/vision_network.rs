@@ -42,7 +42,7 @@ impl VisionNetworkKind {
     pub const ALL: [Self; 7] =
         [DinoV2Small, DinoV2Base, VitBase, ClipVitB32, ConvNextTiny, EfficientNetB0, MobileNetV4Small];
 
-    /// The name, as `--backbone` takes it.
+    /// The name, as it is written and parsed.
     pub fn name(self) -> &'static str {
         match self {
             DinoV2Small => "dinov2-small",
@@ -154,13 +154,19 @@ impl VisionNetwork {
     /// # Errors
     ///
     /// Returns an error for images that are not in color, not square, or of a size that it can't take.
-    pub fn new(kind: VisionNetworkKind, (channels, height, width): (usize, usize, usize)) -> Result<Self> {
+    pub fn new(kind: VisionNetworkKind, input: (usize, usize, usize)) -> Result<Self> {
+        let (channels, height, width) = input;
         if channels != 3 || height != width || !kind.takes(height) {
-            return Err(ModelError::Invalid(format!(
-                "{} takes no images of {height}x{width} with {channels} channels: use color and --image-size {}",
-                kind.name(),
-                kind.default_side()
-            )));
+            let side = kind.default_side();
+            return Err(ModelError::ImageSize {
+                network: kind.name().into(),
+                takes: match kind.positions() {
+                    Some((_, patch, _)) => format!("square color images of a multiple of {patch} pixels, best {side}"),
+                    None => format!("square color images of at least 32x32, best {side}x{side}"),
+                },
+                side,
+                given: input,
+            });
         }
         Ok(Self { kind, side: height })
     }
@@ -404,7 +410,9 @@ mod tests {
         let error = frozen.features(&state.params, &state.buffers, &images, &mut mode).unwrap_err().to_string();
         assert!(error.contains("not trained"), "{error}");
         for (kind, input) in [(VitBase, (3, 250, 250)), (DinoV2Small, (3, 224, 210)), (ConvNextTiny, (1, 64, 64))] {
-            assert!(VisionNetwork::new(kind, input).unwrap_err().to_string().contains("--image-size"));
+            let error = VisionNetwork::new(kind, input).unwrap_err();
+            assert!(matches!(error, ModelError::ImageSize { side: 224 | 256 | 518, .. }), "{error}");
+            assert!(error.to_string().contains(&format!("{}x{}", input.1, input.2)), "{error}");
         }
     }
 }

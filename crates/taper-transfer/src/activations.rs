@@ -63,6 +63,9 @@ impl Activations {
     }
 
     /// Bytes per image below `stage`.
+    ///
+    /// # Errors
+    /// Returns an error if the network has no such stage.
     pub fn bytes_per_image(view: &View, network: &Network, state: &State, stage: &str) -> Result<usize> {
         let State { params, buffers } = state;
         let image = view.inputs(&[0], None)?;

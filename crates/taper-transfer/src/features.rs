@@ -31,6 +31,23 @@ impl Features {
     ///
     /// # Errors
     /// Returns an error if the transform is random or an image can't be read or transformed.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use taper_data::{Glyphs, GlyphsSize, Inputs, View};
+    /// use taper_models::{Architecture, Head, Network};
+    /// use taper_transfer::Features;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let glyphs = Arc::new(Glyphs::new(0, GlyphsSize { alphabets: 1, characters: 3, drawings: 2 })?);
+    /// let view = View::new(glyphs, "gray resize(16x16) invert".parse()?)?;
+    /// let network = Network::new("conv4-8".parse::<Architecture>()?.backbone(view.shape())?, Head::Identity);
+    /// let state = network.init(0)?; // or pretrained weights
+    /// let features = Features::compute(&view, &[0, 2, 4], &network, &state, None, |_, _| Ok(()))?;
+    /// assert_eq!(features.inputs(&[4], None)?.dims(), [1, network.backbone().width()]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn compute(
         view: &View,
         indices: &[usize],

@@ -6,8 +6,8 @@ use candle_core::{Device, Tensor};
 use taper_data::Batch;
 use taper_learn::heads::{Embedding, LogisticRegression, OnFeatures, Penalty};
 use taper_learn::{
-    Adapt, Classifier, Deadline, Draw, LearnError, MiniBatches, Optimizer, Plan, Progress, Rates, Result, Schedule,
-    Supervised, Targeted, TaskNorm, Trainable, fit,
+    Adapt, Classifier, Draw, LearnError, Plan, Progress, Result, TaskNorm, fit,
+    training::{Deadline, MiniBatches, Optimizer, Rates, Schedule, Supervised, Targeted, Trainable},
 };
 use taper_models::{Buffers, Head, Network, Norm, State};
 

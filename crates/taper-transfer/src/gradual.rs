@@ -3,7 +3,10 @@
 
 use crate::Part;
 use std::collections::BTreeSet;
-use taper_learn::{Draw, Gradient, Objective, Result, Supervised, Targeted};
+use taper_learn::{
+    Draw, Result,
+    training::{Gradient, Objective, Supervised, Targeted},
+};
 use taper_models::{Network, State};
 
 /// The parameters trained from an epoch on.
@@ -87,7 +90,7 @@ impl Objective for Gradual {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use taper_learn::Trainable;
+    use taper_learn::training::Trainable;
     use taper_models::{Architecture, Head, Norm};
 
     fn network(name: &str) -> (Network, State) {

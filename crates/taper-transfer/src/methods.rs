@@ -3,8 +3,8 @@
 use crate::FineTune;
 use serde::{Deserialize, Serialize};
 use taper_learn::{
-    Adapt, Context, Kind, MethodInfo, MethodSettings, Registered, Result, TaskNorm, Training, TypedMethod,
-    method_settings,
+    Adapt, Context, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, MethodSettings, Registered, Training},
 };
 use taper_models::State;
 

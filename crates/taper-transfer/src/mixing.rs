@@ -3,7 +3,7 @@
 
 use candle_core::{Result, Tensor};
 use rand::Rng as _;
-use taper_learn::Targeted;
+use taper_learn::training::Targeted;
 use taper_ops::{Rng, weighted_sum};
 
 /// Whether and how the inputs of a batch are mixed.

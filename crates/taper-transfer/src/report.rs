@@ -4,7 +4,11 @@
 use crate::{Problem, Result};
 use serde::{Deserialize, Serialize};
 use taper_data::{Copies, Inputs};
-use taper_learn::{Confusion, Interval, Labeled, mean_logits};
+use taper_learn::{
+    Interval,
+    classifiers::mean_logits,
+    evaluation::{Confusion, Labeled},
+};
 use taper_models::{Network, State};
 use taper_ops::log_softmax;
 
@@ -98,7 +102,7 @@ impl ValidationReport {
             predicted: names[given].clone(),
             probability,
         };
-        let class = |(name, score): (&String, taper_learn::ClassScore)| ClassReport {
+        let class = |(name, score): (&String, taper_learn::evaluation::ClassScore)| ClassReport {
             name: name.clone(),
             images: score.images,
             precision: score.precision,

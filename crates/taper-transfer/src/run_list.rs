@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::Deref;
 use std::path::PathBuf;
-use taper_learn::{LearnError, RunDirectory, write_atomically};
+use taper_learn::{LearnError, RunDirectory, runs::write_atomically};
 
 /// Entries of this session and earlier ones, in the order in which they came.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use taper_compare::CompareError;
 use taper_data::DataError;
 use taper_learn::LearnError;
+use taper_models::ModelError;
 use taper_transfer::TransferError;
 
 /// The whole chain of causes in one line, with the options that its advice is about.
@@ -21,6 +22,9 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<LearnError>() {
         return of_learning(error);
     }
+    if let Some(error) = cause.downcast_ref::<ModelError>() {
+        return of_model(error);
+    }
     of_data(cause.downcast_ref()?)
 }
 
@@ -29,6 +33,7 @@ fn of_comparison(error: &CompareError) -> Option<String> {
         CompareError::TooFewClasses { classes, .. } => Some(format!("use --ways {classes}")),
         CompareError::Learn(error) => of_learning(error),
         CompareError::Data(error) => of_data(error),
+        CompareError::Model(error) => of_model(error),
         _ => None,
     }
 }
@@ -57,6 +62,7 @@ fn of_learning(error: &LearnError) -> Option<String> {
         LearnError::OutOfTime => "use a longer --budget",
         LearnError::Stage { problem, .. } => return of_learning(problem),
         LearnError::Data(error) => return of_data(error),
+        LearnError::Model(error) => return of_model(error),
         _ => return None,
     };
     Some(hint.to_string())
@@ -67,6 +73,40 @@ fn of_data(error: &DataError) -> Option<String> {
         DataError::ClassTooSmall { images, shots, .. } if *shots > 0 => {
             Some(format!("use --shots {shots} --queries {}", images - shots))
         }
+        DataError::Unfillable { ways: Some(ways @ 2..), .. } => Some(format!("use --ways {ways}")),
+        DataError::Unfillable { ways: None, .. } => Some("use a smaller --shots or --queries".into()),
         _ => None,
+    }
+}
+
+fn of_model(error: &ModelError) -> Option<String> {
+    match error {
+        ModelError::ImageSize { side, .. } => Some(format!("use --image-size {side}")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_a_library_gets_the_option_that_helps() {
+        let small = ModelError::ImageSize {
+            network: "conv4".into(),
+            takes: "images of at least 16x16".into(),
+            side: 16,
+            given: (1, 8, 8),
+        };
+        let line = with_hint(&anyhow::Error::from(LearnError::from(small)).context("training"));
+        let expected =
+            "training: conv4 takes images of at least 16x16, not 8x8 with 1 channel(s) (use --image-size 16)";
+        assert_eq!(line, expected);
+
+        let wide = DataError::Unfillable { asked: "8-way".into(), limit: "too few".into(), ways: Some(6) };
+        assert!(with_hint(&CompareError::from(wide).into()).ends_with("(use --ways 6)"));
+        let deep = DataError::Unfillable { asked: "5-way".into(), limit: "too few".into(), ways: None };
+        assert!(with_hint(&deep.into()).ends_with("(use a smaller --shots or --queries)"));
+        assert_eq!(with_hint(&anyhow::anyhow!("no\nadvice")), "no advice");
     }
 }

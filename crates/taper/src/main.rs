@@ -1,5 +1,4 @@
-//! The command line: arguments in, library calls, text out.
-
+#![doc = include_str!("../README.md")]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // text is this program's output
 
 mod args;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::path::Path;
 use taper_compare::CompareError;
-use taper_learn::{Evaluation, Existing, LearnError, RunDirectory};
+use taper_learn::{Evaluation, LearnError, RunDirectory, runs::Existing};
 use taper_transfer::TransferError;
 
 /// The run's directory: a new one, an earlier one to resume, or none.

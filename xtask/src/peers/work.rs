@@ -6,8 +6,8 @@ use clap::ValueEnum;
 use std::time::{Duration, Instant};
 use taper_data::{Batch, Episode};
 use taper_learn::{
-    Context, Event, Flow, Objective, Observer, Optimizer, Plan, Progress, Supervised, Targeted, TaskNorm, Trainable,
-    TypedMethod, fit,
+    Context, Event, Flow, Observer, Plan, Progress, TaskNorm, TypedMethod, fit,
+    training::{Objective, Optimizer, Supervised, Targeted, Trainable},
 };
 use taper_meta::{FirstOrderMaml, Maml, ProtoNet};
 use taper_models::{Architecture, Frozen, Head, Network, Norm};

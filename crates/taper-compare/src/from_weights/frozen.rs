@@ -1,7 +1,7 @@
 //! A pretrained network, and what it makes of images.
 
-use crate::external::view;
 use crate::Result;
+use crate::external::view;
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Dataset, Inputs, View};
@@ -61,13 +61,7 @@ impl Frozen {
     }
 
     /// Features and activations of the images `images` of `view`.
-    pub(crate) fn make(
-        &self,
-        view: &View,
-        images: &[usize],
-        what: &str,
-        observer: &mut dyn Observer,
-    ) -> Result<Made> {
+    pub(crate) fn make(&self, view: &View, images: &[usize], what: &str, observer: &mut dyn Observer) -> Result<Made> {
         let Self { network, state, .. } = self;
         let Some(stage) = &self.stage else {
             let progress = |done, total| observer.advanced(what, done, total);

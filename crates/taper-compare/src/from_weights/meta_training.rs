@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{EpisodeIndices, Inputs};
 use taper_learn::{
-    ConfiguredMethod, Context, Draw, Method, Observer, Plan, RunDirectory, Schedule, SettingValues, Stage, TaskNorm,
-    evaluate,
+    Context, Draw, Method, Observer, Plan, RunDirectory, TaskNorm, evaluate,
+    methods::{ConfiguredMethod, SettingValues},
+    training::{Schedule, Stage},
 };
 use taper_models::{Network, State};
 use taper_ops::map_in_order;
@@ -78,7 +79,10 @@ impl<'a> MetaTraining<'a> {
         seed: u64,
     ) -> Result<Self> {
         let Some(stage) = &frozen.stage else {
-            return Err(CompareError::Invalid(format!("{} can't be trained in part: use another network", frozen.name)));
+            return Err(CompareError::Invalid(format!(
+                "{} can't be trained in part: use another network",
+                frozen.name
+            )));
         };
         let (upper, pretrained) = upper_part(&frozen.network, &frozen.state, stage)?;
         let network = method.network(&upper, tasks.ways);

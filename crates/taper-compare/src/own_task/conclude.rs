@@ -49,10 +49,8 @@ pub(super) fn conclude(curves: &[Curve]) -> Result<Conclusion> {
         }
     }
     claims.extend(claimed(Question::WhichKind, &pairs)?);
-    let floors: Vec<&Curve> = curves
-        .iter()
-        .filter(|curve| matches!(curve.approach, Approach::Pixels | Approach::FromScratch))
-        .collect();
+    let floors: Vec<&Curve> =
+        curves.iter().filter(|curve| matches!(curve.approach, Approach::Pixels | Approach::FromScratch)).collect();
     let against: Vec<(&Curve, &Curve)> =
         bests.iter().flat_map(|&best| floors.iter().map(move |&floor| (best, floor))).collect();
     claims.extend(claimed(Question::BeatsFloor, &against)?);

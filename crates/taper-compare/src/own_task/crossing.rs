@@ -55,10 +55,8 @@ impl Piece {
 pub(super) fn crossing(a: (&str, &Series), b: (&str, &Series)) -> Result<Option<Crossing>> {
     let counts = a.1.shared(b.1);
     let pieces = pieces(a.1, b.1, &counts)?;
-    let places: Vec<(f64, f64, f64)> = pieces
-        .iter()
-        .flat_map(|piece| (0..=STEPS).map(|step| piece.at(step as f64 / STEPS as f64)))
-        .collect();
+    let places: Vec<(f64, f64, f64)> =
+        pieces.iter().flat_map(|piece| (0..=STEPS).map(|step| piece.at(step as f64 / STEPS as f64))).collect();
     let Some(&(_, last, margin)) = places.last() else { return Ok(None) };
     if last.abs() <= margin {
         return Ok(None);

@@ -4,7 +4,7 @@ use super::pool::Pool;
 use crate::{CompareError, Result};
 use std::collections::BTreeMap;
 use taper_learn::statistics::{Decision, ScoredTask};
-use taper_learn::{Labeled, Observer};
+use taper_learn::{Observer, evaluation::Labeled};
 use taper_ops::{permutation, rng};
 use taper_transfer::LabelCount;
 
@@ -75,9 +75,8 @@ impl Draws {
         let ways = pool.ways() as u64;
         let (mut order, mut inside) = (Vec::new(), Vec::new());
         for (label, images) in (0..).zip(&pool.labeled) {
-            let shuffled = |stream, number: u64| {
-                permutation(&mut rng(*seed, stream, number * ways + label), images.len())
-            };
+            let shuffled =
+                |stream, number: u64| permutation(&mut rng(*seed, stream, number * ways + label), images.len());
             let place_in_folds = shuffled("label folds", repetition);
             let is_inside = |place: usize| fold.is_some_and(|fold| place_in_folds[place] % folds == fold);
             order.push(
@@ -108,7 +107,12 @@ impl Draws {
     ///
     /// # Errors
     /// Returns an error if no class has as many images as the fewest labels asked for.
-    pub(super) fn counts(&self, asked: &[LabelCount], is_default: bool, observer: &mut dyn Observer) -> Result<Vec<Count>> {
+    pub(super) fn counts(
+        &self,
+        asked: &[LabelCount],
+        is_default: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Count>> {
         let all = self.count(LabelCount::All);
         let outside = |labels: &[usize]| match self.folds {
             0 | 1 => labels.len(),
@@ -263,7 +267,8 @@ mod tests {
     #[test]
     fn numbers_of_labels_go_as_far_as_the_data_and_more_are_refused() {
         let draws = draws([4, 10, 10], 3);
-        let usual: Vec<LabelCount> = [1, 2, 5, 10, 20].map(LabelCount::Of).into_iter().chain([LabelCount::All]).collect();
+        let usual: Vec<LabelCount> =
+            [1, 2, 5, 10, 20].map(LabelCount::Of).into_iter().chain([LabelCount::All]).collect();
         let names = |counts: Vec<Count>| counts.iter().map(|count| count.labels.to_string()).collect::<Vec<_>>();
         let counts = draws.counts(&usual, true, &mut NoopObserver).unwrap();
         assert_eq!(names(counts), ["1", "2", "5", "all"]);

@@ -54,11 +54,8 @@ pub(super) fn forecast(method: &str, curve: &[(Count, Estimate)], labels: f64) -
     let freedom = last.1.degrees_of_freedom.max(4.0);
     let margin = student_quantile(0.95, freedom) * deviation;
     let accuracy = |log_error: f64| 1.0 - log_error.exp().min(1.0);
-    let accuracy = Interval {
-        mean: accuracy(expected),
-        low: accuracy(expected + margin),
-        high: accuracy(expected - margin),
-    };
+    let accuracy =
+        Interval { mean: accuracy(expected), low: accuracy(expected + margin), high: accuracy(expected - margin) };
     Some(Forecast { method: method.to_string(), labels, accuracy })
 }
 

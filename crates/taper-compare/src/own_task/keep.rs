@@ -6,7 +6,12 @@ use super::rows::Scratch;
 use crate::Result;
 use crate::from_weights::Frozen;
 use taper_data::Dataset;
-use taper_learn::{CLASSIFIER, LearnError, Model, Origin, Provenance, SettingValues, TaskNorm, UsedData};
+use taper_learn::{
+    LearnError, Model, TaskNorm,
+    methods::SettingValues,
+    models::{CLASSIFIER, Origin},
+    provenance::{Provenance, UsedData},
+};
 
 /// The classifier that `row` makes of all images that may be labeled; `None` if no network does what it does.
 pub(super) fn trained_on_all(

@@ -8,7 +8,7 @@ use crate::{CompareError, Result};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use taper_data::{Dataset, Hash, Look, View};
-use taper_learn::{Observer, UsedData};
+use taper_learn::{Observer, provenance::UsedData};
 use taper_ops::map_in_order;
 
 /// Other images to meta-learn from: none of them is in the data set that is compared on.
@@ -46,7 +46,10 @@ impl MetaSource {
         let most = (SHARE * budget / seconds_per_image) as usize;
         let classes = MetaClasses::of(meta.as_ref(), |image| is_known[image], most, own.seed);
         if classes.classes.len() < 2 {
-            return Err(CompareError::TooLittleMetaData { meta: meta.name().to_string(), classes: classes.classes.len() });
+            return Err(CompareError::TooLittleMetaData {
+                meta: meta.name().to_string(),
+                classes: classes.classes.len(),
+            });
         }
         let shared = is_known.iter().filter(|&&known| known).count();
         Ok(Self { dataset: meta.clone(), classes, shared })

@@ -3,7 +3,10 @@
 use crate::registry::{METHODS, method};
 use crate::{CompareError, Result};
 use serde::{Deserialize, Serialize};
-use taper_learn::{Kind, Method, SettingOverrides, Training};
+use taper_learn::{
+    Method,
+    methods::{Kind, SettingOverrides, Training},
+};
 use taper_transfer::{HEADS, LabelCount};
 
 /// A comparison on a data set's own classes: every task holds all of them, with so many labels each. As TOML

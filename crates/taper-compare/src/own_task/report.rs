@@ -7,7 +7,7 @@ use super::options::OwnTask;
 use super::row::{Approach, LabelStart, LeftOut};
 use crate::Claim;
 use serde::Serialize;
-use taper_learn::{Interval, Kind, Model};
+use taper_learn::{Interval, Model, methods::Kind};
 
 /// What a comparison on a data set's own classes found.
 #[derive(Debug, Serialize)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use taper_data::Inputs;
-use taper_learn::{Adapt, Kind};
+use taper_learn::{Adapt, methods::Kind};
 
 /// What a method has learned from before it sees a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

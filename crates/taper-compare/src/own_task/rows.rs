@@ -10,7 +10,10 @@ use std::time::Instant;
 use taper_data::{Dataset, Inputs, Look, View};
 use taper_learn::heads::{LogisticRegression, NearestNeighbor, Penalty};
 use taper_learn::{
-    Adapt, Context, Kind, Labeled, Method, SettingValues, TaskNorm, default_transform, network_part,
+    Adapt, Context, Method, TaskNorm,
+    evaluation::Labeled,
+    methods::{Kind, SettingValues, network_part},
+    models::default_transform,
 };
 use taper_models::{Architecture, Head, Network, State};
 use taper_transfer::{Activations, Features, FineTune, upper_part};
@@ -45,9 +48,8 @@ impl Scratch {
     }
 
     pub(super) fn row(&self, method: &dyn Method, sample: &Labeled, ledger: &mut Ledger) -> Result<Row> {
-        let cost = ledger.measured("training from scratch", || {
-            seconds_of_fine_tuning(&self.tune, self.view.as_ref(), sample)
-        })?;
+        let cost = ledger
+            .measured("training from scratch", || seconds_of_fine_tuning(&self.tune, self.view.as_ref(), sample))?;
         Ok(Row {
             name: method.info().title.into(),
             kind: Kind::Scratch,
@@ -119,12 +121,7 @@ pub(super) fn fine_tune_all(frozen: &Frozen, sample: &Labeled, ledger: &mut Ledg
     Ok(tuned("fine-tune everything", tune, inputs, frozen, cost))
 }
 
-fn upper_cost(
-    tune: &FineTune,
-    activations: &Arc<Activations>,
-    sample: &Labeled,
-    ledger: &mut Ledger,
-) -> Result<f64> {
+fn upper_cost(tune: &FineTune, activations: &Arc<Activations>, sample: &Labeled, ledger: &mut Ledger) -> Result<f64> {
     ledger.measured("fine-tuning the last stage", || seconds_of_fine_tuning(tune, activations.as_ref(), sample))
 }
 

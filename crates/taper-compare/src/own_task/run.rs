@@ -18,7 +18,7 @@ use crate::{CompareError, Result};
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::Dataset;
-use taper_learn::{Kind, Labeled, Method, Observer, RunDirectory};
+use taper_learn::{Method, Observer, RunDirectory, evaluation::Labeled, methods::Kind};
 use taper_models::catalog::Pretrained;
 
 /// What is compared on.
@@ -137,9 +137,11 @@ impl OwnTask {
         session.announce(budget, meta.as_ref(), observer)?;
         session.fill(meta.as_ref(), observer)?;
         let Session { scored, left_out, scratch, .. } = session;
-        let curves = scored.iter().map(|(row, scores)| curve(row, scores, &draws, &counts)).collect::<Result<Vec<_>>>()?;
+        let curves =
+            scored.iter().map(|(row, scores)| curve(row, scores, &draws, &counts)).collect::<Result<Vec<_>>>()?;
         let conclusion = conclude(&curves)?;
-        let keepable = conclusion.chosen.as_ref().and_then(|chosen| scored.iter().find(|(row, _)| row.name == chosen.name));
+        let keepable =
+            conclusion.chosen.as_ref().and_then(|chosen| scored.iter().find(|(row, _)| row.name == chosen.name));
         let used = meta.as_ref().map(MetaSource::used).transpose()?;
         let model = match keepable {
             Some((row, _)) => {
@@ -239,7 +241,8 @@ impl Session<'_> {
         while !planned.is_empty() {
             let total: f64 = planned.iter().map(Planned::weight).sum();
             let next = planned.remove(0);
-            if let (Planned::Method(_, Part::Meta), None, Some(meta), Some(frozen)) = (&next, &tasks, meta, self.frozen) {
+            if let (Planned::Method(_, Part::Meta), None, Some(meta), Some(frozen)) = (&next, &tasks, meta, self.frozen)
+            {
                 tasks = Some(meta.tasks(frozen, self.draws.pool().ways(), self.own.seed, observer)?);
             }
             let part = next.weight() / total;
@@ -283,11 +286,7 @@ impl Session<'_> {
                     trained.get_or_insert(meta_trained);
                     row
                 }
-                (
-                    Planned::MetaThenFineTune,
-                    Some(frozen),
-                    Some(Made { activations: Some(activations), .. }),
-                ) => {
+                (Planned::MetaThenFineTune, Some(frozen), Some(Made { activations: Some(activations), .. })) => {
                     let (Some(stage), Some(trained)) = (&frozen.stage, &trained) else { continue };
                     rows::meta_then_fine_tune(trained, frozen, stage, activations, &sample, &mut self.ledger)?
                 }
@@ -333,7 +332,9 @@ impl Session<'_> {
             }
         }
         if without_weights > 0 {
-            observer.note(format!("{without_weights} methods start from pretrained weights, and there are none: left out"))?;
+            observer.note(format!(
+                "{without_weights} methods start from pretrained weights, and there are none: left out"
+            ))?;
         }
         if without_meta > 0 {
             observer.note(format!(

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Instant;
 use taper_learn::statistics::ScoredTask;
-use taper_learn::{LearnError, Observer, RunDirectory, predict};
+use taper_learn::{LearnError, Observer, RunDirectory, classifiers::predict};
 use taper_ops::{map_in_order, threads};
 use taper_transfer::{LabelCount, RunList};
 
@@ -98,7 +98,8 @@ pub(super) fn score(
         let first = if draws.vary(count.labels) { FIRST } else { 1 };
         let estimate = first as f64 * scoring.estimate(count, reached.last(), &scores);
         if scores.seconds() + estimate > share && !(reached.is_empty() && row.cost == LearningCost::Small) {
-            let text = if estimate >= 90.0 { format!("{:.0} min", estimate / 60.0) } else { format!("{estimate:.0} s") };
+            let text =
+                if estimate >= 90.0 { format!("{:.0} min", estimate / 60.0) } else { format!("{estimate:.0} s") };
             scores.left_out = Some(format!("{} labels per class take about {text}", count.labels));
             break;
         }
@@ -155,7 +156,8 @@ impl Scoring<'_> {
         let is_known = |list: &RunList<Cell>, (labels, draw)| {
             list.iter().any(|cell: &Cell| cell.labels == labels && cell.draw == draw)
         };
-        let missing: Vec<(LabelCount, u64)> = wanted.iter().copied().filter(|&one| !is_known(&self.list, one)).collect();
+        let missing: Vec<(LabelCount, u64)> =
+            wanted.iter().copied().filter(|&one| !is_known(&self.list, one)).collect();
         if self.row.cost == LearningCost::Small {
             let start = Instant::now();
             let made = map_in_order(&missing, |_, &(labels, draw)| self.cell(labels, draw));

@@ -14,7 +14,7 @@ pub use start::Start;
 
 pub(crate) use claim::Pair;
 use serde::{Deserialize, Serialize};
-use taper_learn::{Evaluation, Interval, Kind, LearnError, Result};
+use taper_learn::{Evaluation, Interval, LearnError, Result, methods::Kind};
 
 /// A method with its scores.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,7 @@
 //! Every rule of the verdict, on made-up answers.
 
 use super::*;
-use taper_learn::Cost;
+use taper_learn::evaluation::Cost;
 use taper_learn::statistics::{Decision, ScoredTask};
 
 const CLASSES: u32 = 20;

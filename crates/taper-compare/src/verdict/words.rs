@@ -2,7 +2,7 @@
 
 use super::{Claim, Kinds, Outcome, Scored, Start, above};
 use taper_learn::statistics::Population;
-use taper_learn::{Interval, Kind};
+use taper_learn::{Interval, methods::Kind};
 
 /// Which kind of learning wins, or why none does; `None` without both kinds.
 pub(super) fn which_kind(kinds: Option<&Kinds<'_>>, claim: Option<&Claim>, unbeaten: Option<&Claim>) -> Option<String> {

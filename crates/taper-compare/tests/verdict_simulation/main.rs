@@ -11,7 +11,7 @@ mod model;
 use model::{Effects, World};
 use taper_compare::{Scored, Start, Verdict};
 use taper_learn::statistics::ScoredTask;
-use taper_learn::{Cost, Evaluation, Kind};
+use taper_learn::{Evaluation, evaluation::Cost, methods::Kind};
 use taper_ops::rng;
 
 /// What became of many simulated comparisons.

@@ -1,9 +1,9 @@
-//! Files of every format against Pillow's pixels. `tests/golden/formats.py` wrote them.
+//! Files of every format against Pillow's pixels. `golden/formats.py` wrote them.
 
 use super::decode::decode_noted;
 use crate::Image;
 
-const FILES: &str = include_str!("../../../../tests/golden/formats.txt");
+const FILES: &str = include_str!("../../golden/formats.txt");
 
 /// Whether this build reads the golden file of this name.
 fn is_read(name: &str) -> bool {

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use crate::Image;
 
-    /// The picture that `tests/golden/resize.py` draws.
+    /// The picture that `golden/resize.py` draws.
     fn picture(channels: usize) -> Planes {
         let (width, height) = (13, 10);
         let mut pixels = Vec::new();
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn sizes_and_filters_agree_with_pillow_within_a_gray_level() {
-        let golden = include_str!("../../../../tests/golden/resize.txt");
+        let golden = include_str!("../../golden/resize.txt");
         let mut cases = 0;
         for line in golden.lines().filter(|line| !line.starts_with('#')) {
             let mut words = line.split_whitespace();

@@ -102,7 +102,7 @@ mod tests {
     use crate::Image;
     use taper_ops::rng;
 
-    /// The picture that `tests/golden/trivial_augment.py` draws.
+    /// The picture that `golden/trivial_augment.py` draws.
     fn picture((width, height): (usize, usize), channels: usize) -> Planes {
         let sample = |x: usize, y: usize, c: usize| 20 + ((x * x * 7 + y * 31 + x * y * (c + 3) + c * 50) % 216) as u8;
         let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn every_operation_is_pillows_to_the_level() {
         let mut seen = std::collections::BTreeSet::new();
-        let golden = include_str!("../../../../tests/golden/trivial_augment.txt");
+        let golden = include_str!("../../golden/trivial_augment.txt");
         for line in golden.lines().filter(|line| !line.starts_with('#')) {
             let words: Vec<&str> = line.split(' ').collect();
             let [name, strength, channels, ref theirs @ ..] = *words.as_slice() else { panic!("{line}") };

@@ -6,8 +6,8 @@ use super::linear_on_features::LinearOnFeatures;
 use super::matrix::{Matrix, dot, solve_positive};
 use super::on_features::FeatureHead;
 use crate::{
-    Adapt, Classifier, Context, Kind, LearnError, MethodInfo, Registered, Result, TaskNorm, Training, TypedMethod,
-    method_settings,
+    Adapt, Classifier, Context, LearnError, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, Registered, Training},
 };
 use candle_core::{Device, Tensor};
 use taper_data::Batch;

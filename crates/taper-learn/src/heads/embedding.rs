@@ -1,6 +1,6 @@
 //! A frozen network as a map from inputs to features.
 
-use crate::{Context, LearnError, Result, TaskNorm, network_part};
+use crate::{Context, LearnError, Result, TaskNorm, methods::network_part};
 use candle_core::Tensor;
 use taper_models::{Buffers, Head, Network, Params, State};
 
@@ -30,6 +30,9 @@ impl Embedding {
     }
 
     /// Features of a support set, and the map for this task's queries.
+    ///
+    /// # Errors
+    /// Returns an error if the images don't fit the network.
     pub fn support(&self, inputs: &Tensor) -> Result<(Tensor, TaskEmbedding)> {
         let (forward, statistics) =
             self.norm.support(&self.network, &self.state.params, &self.state.buffers, inputs, None)?;
@@ -52,6 +55,9 @@ impl TaskEmbedding {
     }
 
     /// Features `(n, d)` of queries.
+    ///
+    /// # Errors
+    /// Returns an error if the images don't fit the network.
     pub fn query(&self, inputs: &Tensor) -> Result<Tensor> {
         let Embedding { network, state, norm } = &self.embedding;
         Ok(norm.query(network, &state.params, &self.statistics, inputs, None)?.features.detach())

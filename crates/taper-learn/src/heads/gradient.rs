@@ -4,9 +4,10 @@
 use super::embedding::TaskEmbedding;
 use super::on_features::FeatureHead;
 use crate::{
-    Adapt, Classifier, Context, Draw, Kind, LearnError, MethodInfo, MethodSettings, MiniBatches, NoopObserver,
-    Optimizer, Plan, Progress, Registered, Result, Supervised, Targeted, TaskNorm, Trainable, Training, TypedMethod,
-    fit, method_settings,
+    Adapt, Classifier, Context, Draw, LearnError, NoopObserver, Plan, Progress, Result, TaskNorm, TypedMethod, fit,
+    method_settings,
+    methods::{Kind, MethodInfo, MethodSettings, Registered, Training},
+    training::{MiniBatches, Optimizer, Supervised, Targeted, Trainable},
 };
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};

@@ -10,8 +10,9 @@ use super::matrix::{Matrix, dot};
 use super::on_features::FeatureHead;
 use super::penalty::Penalty;
 use crate::{
-    Adapt, Classifier, Context, Deadline, Kind, MethodInfo, Registered, Result, TaskNorm, Training, TypedMethod,
-    method_settings,
+    Adapt, Classifier, Context, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, Registered, Training},
+    training::Deadline,
 };
 use candle_core::Tensor;
 use taper_data::Batch;

@@ -4,7 +4,8 @@
 use super::embedding::TaskEmbedding;
 use super::on_features::FeatureHead;
 use crate::{
-    Adapt, Classifier, Context, Kind, MethodInfo, Registered, Result, TaskNorm, Training, TypedMethod, method_settings,
+    Adapt, Classifier, Context, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, Registered, Training},
 };
 use candle_core::Tensor;
 use taper_data::Batch;
@@ -58,6 +59,9 @@ impl Classifier for Prototypes {
 }
 
 /// Means of `features (n, d)` by class: `(ways, d)`. Shots may differ from class to class.
+///
+/// # Errors
+/// Returns an error if the shapes don't match. A class without rows has a mean of NaN.
 pub fn class_means(features: &Tensor, labels: &Tensor, ways: usize) -> Result<Tensor> {
     let members = one_hot(labels, ways, features.dtype())?.t()?.contiguous()?;
     let counts = members.sum_keepdim(1)?;
@@ -65,6 +69,9 @@ pub fn class_means(features: &Tensor, labels: &Tensor, ways: usize) -> Result<Te
 }
 
 /// Squared Euclidean distances of `a (n, d)` from `b (m, d)`: `(n, m)`.
+///
+/// # Errors
+/// Returns an error if the widths differ.
 pub fn squared_distances(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let cross = matmul_nt(a, b)?;
     let (a2, b2) = (a.sqr()?.sum_keepdim(1)?, b.sqr()?.sum_keepdim(1)?.t()?);

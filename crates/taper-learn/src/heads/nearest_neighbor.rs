@@ -2,7 +2,8 @@
 
 use super::nearest_mean::squared_distances;
 use crate::{
-    Adapt, Classifier, Context, Kind, MethodInfo, Registered, Result, TaskNorm, Training, TypedMethod, method_settings,
+    Adapt, Classifier, Context, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, Registered, Training},
 };
 use candle_core::{D, Tensor};
 use taper_data::Batch;

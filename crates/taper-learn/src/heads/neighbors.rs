@@ -5,7 +5,8 @@ use super::embedding::TaskEmbedding;
 use super::on_features::FeatureHead;
 use super::unit_length::unit_length;
 use crate::{
-    Adapt, Classifier, Context, Kind, MethodInfo, Registered, Result, TaskNorm, Training, TypedMethod, method_settings,
+    Adapt, Classifier, Context, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, Registered, Training},
 };
 use candle_core::{Device, Tensor};
 use taper_data::Batch;

@@ -9,7 +9,8 @@ use super::on_features::FeatureHead;
 use super::penalty::Penalty;
 use super::unit_length::unit_length;
 use crate::{
-    Adapt, Classifier, Context, Kind, MethodInfo, Registered, Result, TaskNorm, Training, TypedMethod, method_settings,
+    Adapt, Classifier, Context, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, Registered, Training},
 };
 use candle_core::Tensor;
 use taper_data::Batch;

@@ -8,7 +8,8 @@ use super::linear_on_features::LinearOnFeatures;
 use super::matrix::Matrix;
 use super::on_features::FeatureHead;
 use crate::{
-    Adapt, Classifier, Context, Kind, MethodInfo, Registered, Result, TaskNorm, Training, TypedMethod, method_settings,
+    Adapt, Classifier, Context, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, Registered, Training},
 };
 use candle_core::Tensor;
 use taper_data::Batch;

@@ -5,6 +5,9 @@ use candle_core::{D, Tensor};
 
 /// Each row of `features (n, d)` divided by its length; a row shorter than 1e-12 is divided by
 /// that, so that zero stays zero. Differentiable everywhere.
+///
+/// # Errors
+/// Returns an error if the features are not a matrix.
 pub fn unit_length(features: &Tensor) -> Result<Tensor> {
     // under the root, since the root has no derivative at 0
     let lengths = features.sqr()?.sum_keepdim(D::Minus1)?.maximum(1e-24)?.sqrt()?;

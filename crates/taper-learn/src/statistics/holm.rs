@@ -3,6 +3,11 @@
 /// Returns Holm's adjusted p-values, in the order of `p_values`. If every claim with an adjusted value
 /// below 0.05 is made, the probability that any of them is wrong is at most 5%, however the claims
 /// depend on each other.
+///
+/// ```
+/// let adjusted = taper_learn::statistics::holm(&[0.01, 0.04, 0.03]);
+/// assert!(adjusted[0] < 0.05 && adjusted[1] > 0.05 && adjusted[2] > 0.05); // one claim of three holds
+/// ```
 pub fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p_values.len()).collect();
     order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));

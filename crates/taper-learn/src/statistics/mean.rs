@@ -4,6 +4,11 @@ use super::{Interval, student_quantile};
 
 /// Mean of independent accuracies (each from 0 to 1) with Student's t interval, cut to 0 and 1. A
 /// single value says nothing about chance: its interval is all accuracies, 0 to 1.
+///
+/// ```
+/// let mean = taper_learn::statistics::mean_interval(&[0.6, 0.7, 0.8]);
+/// assert_eq!(format!("{:.2} ({:.2} to {:.2})", mean.mean, mean.low, mean.high), "0.70 (0.45 to 0.95)");
+/// ```
 pub fn mean_interval(accuracies: &[f64]) -> Interval {
     student(accuracies, 0.0)
 }
@@ -11,6 +16,11 @@ pub fn mean_interval(accuracies: &[f64]) -> Interval {
 /// Mean difference `a − b` of paired accuracies (of the same tasks) with Student's t interval, cut to
 /// −1 and 1; a single pair gives −1 to 1. For tasks that share classes use
 /// [`difference_estimate`](super::difference_estimate).
+///
+/// ```
+/// let gain = taper_learn::statistics::paired_difference(&[0.7, 0.8, 0.9], &[0.6, 0.7, 0.7]);
+/// assert!(gain.mean > 0.13 && gain.low < 0.0); // three tasks prove nothing
+/// ```
 pub fn paired_difference(a: &[f64], b: &[f64]) -> Interval {
     student(&a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<_>>(), -1.0)
 }

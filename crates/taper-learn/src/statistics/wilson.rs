@@ -4,6 +4,11 @@ use super::Interval;
 
 /// Share of `correct` among `total` independent decisions with Wilson's score interval (1927), which
 /// keeps its level near 0 and 1 and for small `total`. No decision gives the whole range.
+///
+/// ```
+/// let share = taper_learn::statistics::wilson_interval(9, 10);
+/// assert_eq!(format!("{:.2} ({:.2} to {:.2})", share.mean, share.low, share.high), "0.90 (0.60 to 0.98)");
+/// ```
 pub fn wilson_interval(correct: usize, total: usize) -> Interval {
     const Z: f64 = 1.959_963_984_540_054;
     if total == 0 {

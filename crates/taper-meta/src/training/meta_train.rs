@@ -4,8 +4,9 @@ use super::{TrainingTasks, pretrain};
 use std::sync::Arc;
 use taper_data::{EpisodeSampler, Inputs};
 use taper_learn::{
-    Context, LearnError, Method, Observer, Plan, Result, RunDirectory, SettingValues, Stage, TaskNorm, Training,
-    evaluate,
+    Context, LearnError, Method, Observer, Plan, Result, RunDirectory, TaskNorm, evaluate,
+    methods::{SettingValues, Training},
+    training::Stage,
 };
 use taper_models::{Architecture, Head, Network, State, SymmetryEnsemble};
 
@@ -50,6 +51,34 @@ pub struct Learned {
 /// # Errors
 /// Returns an error if the method does not learn from tasks, symmetries do not suit it, or training
 /// fails or is stopped.
+///
+/// ```
+/// use std::sync::Arc;
+/// use taper_data::{Glyphs, GlyphsSize, TaskShape, View};
+/// use taper_learn::{NoopObserver, Plan, TaskNorm, methods::SettingValues};
+/// use taper_meta::PROTONET;
+/// use taper_meta::training::{MetaTraining, TaskSource, TrainingTasks, meta_train};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let glyphs = Arc::new(Glyphs::new(0, GlyphsSize { alphabets: 1, characters: 6, drawings: 4 })?);
+/// let view = Arc::new(View::new(glyphs, "gray resize(16x16) invert".parse()?)?);
+/// let source = TaskSource::new(view, (0..6).collect());
+/// let tasks = TrainingTasks::new(source, Vec::new(), TaskShape::fixed(3, 1, 2)?)?;
+/// let training = MetaTraining {
+///     architecture: "conv4-4".parse()?,
+///     norm: TaskNorm::Support,
+///     settings: SettingValues::new(),
+///     plan: Plan { steps: 3, items: 2, ..Plan::default() },
+///     pretraining: Plan::default(),
+///     batch: 20,
+///     validation_tasks: 0,
+///     symmetries: false,
+/// };
+/// let learned = meta_train(&PROTONET, &training, &tasks, None, None, &mut NoopObserver)?;
+/// assert!(learned.state.params.count() > 0);
+/// # Ok(())
+/// # }
+/// ```
 pub fn meta_train(
     method: &dyn Method,
     training: &MetaTraining,

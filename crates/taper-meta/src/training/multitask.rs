@@ -4,8 +4,9 @@
 use super::TaskSource;
 use crate::SharedTasks;
 use taper_learn::{
-    Draw, Event, Flow, Observer, Plan, Result, RunDirectory, Stage, StageOutcome, Supervised, Targeted, Trainable,
-    accuracy,
+    Draw, Event, Flow, Observer, Plan, Result, RunDirectory,
+    evaluation::accuracy,
+    training::{Stage, StageOutcome, Supervised, Targeted, Trainable},
 };
 use taper_models::{Architecture, Head, Network, Norm, State};
 
@@ -48,6 +49,31 @@ pub struct MultitaskOutcome {
 ///
 /// # Errors
 /// Returns an error if no group has enough classes, or training fails or is stopped.
+///
+/// ```
+/// use std::sync::Arc;
+/// use taper_data::{Glyphs, GlyphsSize, View};
+/// use taper_learn::{NoopObserver, Plan, training::Stage};
+/// use taper_meta::training::{MultitaskTraining, TaskSource, multitask};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let glyphs = Arc::new(Glyphs::new(0, GlyphsSize { alphabets: 2, characters: 3, drawings: 4 })?);
+/// let view = Arc::new(View::new(glyphs, "gray resize(16x16) invert".parse()?)?);
+/// let training = MultitaskTraining {
+///     architecture: "conv4-4".parse()?,
+///     ways: 3,
+///     batch: 4,
+///     epochs: 2,
+///     queries: Some(2),
+///     plan: Plan { steps: 0, ..Plan::default() },
+/// };
+/// let source = TaskSource::new(view, (0..6).collect());
+/// let stage = Stage { name: "multitask", run: None };
+/// let trained = multitask(stage, &source, &training, &mut NoopObserver)?;
+/// assert_eq!(trained.last_epoch.len(), 2); // an alphabet is a task
+/// # Ok(())
+/// # }
+/// ```
 pub fn multitask(
     stage: Stage<'_>,
     source: &TaskSource,
@@ -112,5 +138,53 @@ impl Observer for TaskLines<'_> {
                 .on(Event::Line(format!("Epoch: {epoch}, Task: {name}, Test Accuracy: {:.0} %", score * 100.0)))?;
         }
         self.outer.on(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use taper_data::{Dataset, Glyphs, GlyphsSize, View};
+    use taper_learn::{LearnError, NoopObserver, runs::Existing, training::Schedule};
+
+    /// Stops after this step.
+    struct StopAt(u64);
+
+    impl Observer for StopAt {
+        fn on(&mut self, event: Event<'_>) -> Result<Flow> {
+            let stop = matches!(event, Event::Step { step, .. } if step == self.0);
+            Ok(if stop { Flow::Stop } else { Flow::Continue })
+        }
+    }
+
+    #[test]
+    fn a_resumed_multitask_run_remembers_the_scores_of_before() {
+        let glyphs = Arc::new(Glyphs::new(0, GlyphsSize { alphabets: 2, characters: 6, drawings: 6 }).unwrap());
+        let classes = (0..glyphs.classes().len() as u32).collect();
+        let view = View::new(glyphs, "gray resize(16x16) invert".parse().unwrap()).unwrap();
+        let source = TaskSource::new(Arc::new(view), classes);
+        // three epochs of four tasks: the last epoch is steps 9 to 12
+        let training = MultitaskTraining {
+            architecture: "conv4-4".parse().unwrap(),
+            ways: 3,
+            batch: 4,
+            epochs: 3,
+            queries: Some(2),
+            plan: Plan { schedule: Schedule::Constant, ..Plan::default() },
+        };
+        let train = |run: Option<&RunDirectory>, observer: &mut dyn Observer| {
+            multitask(Stage { name: "multitask", run }, &source, &training, observer)
+        };
+        let unbroken = train(None, &mut NoopObserver).unwrap().last_epoch;
+        assert_eq!(unbroken.len(), 4);
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDirectory::create(&folder.path().join("run"), "", Existing::Refuse).unwrap();
+        for step in [5, 10, 11] {
+            let stopped = train(Some(&run), &mut StopAt(step)).unwrap_err();
+            assert!(matches!(stopped, LearnError::Stopped { .. }), "{stopped}");
+        }
+        assert_eq!(train(Some(&run), &mut NoopObserver).unwrap().last_epoch, unbroken);
+        assert_eq!(train(Some(&run), &mut NoopObserver).unwrap().last_epoch, unbroken, "a finished run too");
     }
 }

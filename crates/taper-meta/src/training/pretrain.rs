@@ -4,7 +4,10 @@ use super::TaskSource;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use taper_data::{Batch, Inputs, Step, Symmetries, View};
-use taper_learn::{Draw, MiniBatches, Observer, Plan, Result, Stage, StageOutcome, Supervised, Targeted, Trainable};
+use taper_learn::{
+    Draw, Observer, Plan, Result,
+    training::{MiniBatches, Stage, StageOutcome, Supervised, Targeted, Trainable},
+};
 use taper_models::{Architecture, Head, Network, Norm};
 
 /// Trains a classifier of all classes of `source`, `batch` images per step, and returns its network.
@@ -12,6 +15,22 @@ use taper_models::{Architecture, Head, Network, Norm};
 ///
 /// # Errors
 /// Returns an error if the network does not take such images, or training fails or is stopped.
+///
+/// ```
+/// use std::sync::Arc;
+/// use taper_data::{Glyphs, GlyphsSize, View};
+/// use taper_learn::{NoopObserver, Plan, training::Stage};
+/// use taper_meta::training::{TaskSource, pretrain};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let glyphs = Arc::new(Glyphs::new(0, GlyphsSize { alphabets: 1, characters: 3, drawings: 4 })?);
+/// let source = TaskSource::new(Arc::new(View::new(glyphs, "gray resize(16x16) invert".parse()?)?), vec![0, 1, 2]);
+/// let (stage, plan) = (Stage { name: "pretrained", run: None }, Plan { steps: 2, ..Plan::default() });
+/// let (_network, outcome) = pretrain(stage, &source, "conv4-4".parse()?, &plan, 4, &mut NoopObserver)?;
+/// assert_eq!(outcome.progress.step, 2);
+/// # Ok(())
+/// # }
+/// ```
 pub fn pretrain(
     stage: Stage<'_>,
     source: &TaskSource,

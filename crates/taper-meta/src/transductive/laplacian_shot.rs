@@ -5,7 +5,8 @@ use super::{AllQueries, TransductiveHead, centered};
 use candle_core::{Device, Tensor};
 use taper_learn::heads::{class_means, squared_distances};
 use taper_learn::{
-    Adapt, Context, Kind, MethodInfo, Registered, Result, TaskNorm, Training, TypedMethod, method_settings,
+    Adapt, Context, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, Registered, Training},
 };
 use taper_models::State;
 use taper_ops::{log_softmax, matmul};

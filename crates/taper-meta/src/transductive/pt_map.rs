@@ -6,7 +6,8 @@ use super::{AllQueries, TransductiveHead};
 use candle_core::{D, Device, Tensor};
 use taper_learn::heads::{squared_distances, unit_length};
 use taper_learn::{
-    Adapt, Context, Kind, MethodInfo, Registered, Result, TaskNorm, Training, TypedMethod, method_settings,
+    Adapt, Context, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, Registered, Training},
 };
 use taper_models::State;
 use taper_ops::{matmul, one_hot};

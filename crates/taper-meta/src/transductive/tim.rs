@@ -6,7 +6,9 @@ use super::{AllQueries, TransductiveHead, centered};
 use candle_core::Tensor;
 use taper_learn::heads::{class_means, squared_distances};
 use taper_learn::{
-    Adapt, Context, Kind, MethodInfo, Optimizer, Registered, Result, TaskNorm, Training, TypedMethod, method_settings,
+    Adapt, Context, Result, TaskNorm, TypedMethod, method_settings,
+    methods::{Kind, MethodInfo, Registered, Training},
+    training::Optimizer,
 };
 use taper_models::{Leaves, Params, State};
 use taper_ops::{cross_entropy, log_softmax};
@@ -55,7 +57,7 @@ impl TransductiveHead for TimGd {
     fn logits(&self, support: &Tensor, labels: &Tensor, ways: usize, query: &Tensor) -> Result<Tensor> {
         let (support, query) = centered(support, query)?;
         let mut w: Params = [("w".to_string(), class_means(&support, labels, ways)?)].into_iter().collect();
-        let mut moments = taper_learn::OptimizerState::default();
+        let mut moments = taper_learn::training::OptimizerState::default();
         for _ in 0..self.tim_steps {
             let leaves = Leaves::new(&w)?;
             let params = leaves.params();

@@ -5,7 +5,7 @@ use taper_learn::heads::{
     DISCRIMINANT, LINEAR_HEAD, LINEAR_PROBE, LinearProbe, LogisticRegression, MLP_HEAD, NEAREST_MEAN, NEIGHBORS,
     Penalty, RFS, RIDGE, SIMPLE_SHOT,
 };
-use taper_learn::{Adapt, Context, Deadline, Method, SettingValues, TaskNorm, TypedMethod};
+use taper_learn::{Adapt, Context, Method, TaskNorm, TypedMethod, methods::SettingValues, training::Deadline};
 
 /// The heads that classify by frozen features.
 pub static HEADS: [&dyn Method; 9] =
@@ -32,4 +32,33 @@ pub(crate) fn head_learner(
         return Ok(context.on_features(probe, problem.state()));
     }
     Ok(method.configure(&SettingValues::new(), context)?.learner(problem.state().clone())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toy::Toy;
+    use taper_learn::{NoopObserver, evaluation::Labeled};
+
+    #[test]
+    fn the_penalty_of_a_linear_probe_is_chosen_inside_each_fold() {
+        let toy = Toy::new(&[8, 8, 8]);
+        let images: Vec<usize> = (0..toy.labels.len()).filter(|image| !toy.validation.contains(image)).collect();
+        // every fourth image is left out of the fold's training images
+        let (left_out, kept): (Vec<usize>, Vec<usize>) = images.into_iter().partition(|image| image % 4 == 0);
+        let fitted = |toy: Toy| {
+            let labels = kept.iter().map(|&image| toy.labels[image]).collect();
+            let kept = Labeled { images: kept.clone(), labels, ways: 3 };
+            let problem = toy.problem(0);
+            let features = problem.features(&kept.images, &mut NoopObserver).unwrap();
+            let batch = kept.batch(&features).unwrap();
+            let probe = head_learner("linear-probe", &HEADS, &problem, Deadline::default()).unwrap();
+            probe.adapt(&batch, 0).unwrap().logits(&batch.inputs).unwrap().to_vec2::<f32>().unwrap()
+        };
+        let mut other = toy.clone();
+        for image in left_out {
+            other.labels[image] = (other.labels[image] + 1) % 3;
+        }
+        assert_eq!(fitted(toy), fitted(other), "labels outside of the fold have no say");
+    }
 }

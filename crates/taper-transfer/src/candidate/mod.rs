@@ -17,7 +17,11 @@ use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Inputs, View};
 use taper_learn::heads::stratified_folds;
-use taper_learn::{Adapt, Deadline, Labeled, LearnError, Method, Right, cross_validate};
+use taper_learn::{
+    Adapt, LearnError, Method,
+    evaluation::{Labeled, Right, cross_validate},
+    training::Deadline,
+};
 use taper_models::{Network, State, Upper};
 use taper_ops::threads;
 

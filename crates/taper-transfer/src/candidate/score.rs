@@ -1,7 +1,11 @@
 //! A candidate's score on folds of the training images.
 
 use serde::{Deserialize, Serialize};
-use taper_learn::{Interval, Right, repeated_folds_interval, wilson_interval};
+use taper_learn::{
+    Interval,
+    evaluation::Right,
+    statistics::{repeated_folds_interval, wilson_interval},
+};
 
 /// A candidate's score on folds of the training images.
 #[derive(Debug, Clone, Serialize, Deserialize)]

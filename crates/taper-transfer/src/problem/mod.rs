@@ -12,7 +12,10 @@ use parts::Parts;
 use std::sync::Arc;
 use taper_data::{Dataset, Look, Transform, View};
 use taper_learn::{
-    CLASSIFIER, Event, Labeled, Model, Observer, Origin, Provenance, TaskNorm, UsedData, default_transform,
+    Event, Model, Observer, TaskNorm,
+    evaluation::Labeled,
+    models::{CLASSIFIER, Origin, default_transform},
+    provenance::{Provenance, UsedData},
 };
 use taper_models::catalog::Pretrained;
 use taper_models::{Architecture, HeadPolicy, Network, State};
@@ -192,7 +195,7 @@ impl Problem {
                 method: CLASSIFIER.into(),
                 on: format!("{} ({} images)", dataset.name(), self.training().images.len()),
                 classes: labels,
-                settings: taper_learn::SettingValues::new(),
+                settings: taper_learn::methods::SettingValues::new(),
                 norm: TaskNorm::Stored.to_string(),
             },
             provenance: Provenance { trained_on: pretraining.chain([training]).collect(), ..provenance },

@@ -3,7 +3,7 @@
 use crate::{Result, TransferError};
 use std::collections::{BTreeMap, BTreeSet};
 use taper_data::{Dataset, Part, duplicates, images_by_class, images_of_part, one_line};
-use taper_learn::{Labeled, Observer};
+use taper_learn::{Observer, evaluation::Labeled};
 use taper_ops::{permutation, rng};
 
 /// Training, validation and test images, each in one part only.

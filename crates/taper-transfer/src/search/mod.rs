@@ -16,7 +16,7 @@ use crate::{
 use progress::Search;
 use std::time::Instant;
 use taper_learn::heads::default_folds;
-use taper_learn::{Observer, Provenance, RunDirectory};
+use taper_learn::{Observer, RunDirectory, provenance::Provenance};
 
 /// Heads to try, the plainest first: of equally good ones the first is kept. The last is the seed
 /// recipe's.
@@ -182,7 +182,7 @@ mod tests {
     use crate::toy::Toy;
     use serde_json::Value;
     use std::path::Path;
-    use taper_learn::{Event, Existing, Flow, LearnError, NoopObserver};
+    use taper_learn::{Event, Flow, LearnError, NoopObserver, runs::Existing};
 
     const OPTIONS: SearchOptions = SearchOptions { budget: 3600.0 };
 

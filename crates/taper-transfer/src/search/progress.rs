@@ -6,7 +6,7 @@ use crate::run_list::RunList;
 use crate::{CandidateSpec, Result, TransferError};
 use serde_json::json;
 use std::time::{Duration, Instant};
-use taper_learn::{Deadline, Event, Flow, LearnError, Observer, RunDirectory};
+use taper_learn::{Event, Flow, LearnError, Observer, RunDirectory, training::Deadline};
 
 /// The file of a run with the scores.
 const SCORES: &str = "tried.json";

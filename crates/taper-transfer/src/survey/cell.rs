@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::run_list::RunList;
 use serde::{Deserialize, Serialize};
-use taper_learn::{Confusion, Event, Flow, Interval, LearnError, Observer, RunDirectory};
+use taper_learn::{Event, Flow, Interval, LearnError, Observer, RunDirectory, evaluation::Confusion};
 
 /// The score of one method with one number of labels on one problem.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

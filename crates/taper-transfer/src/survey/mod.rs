@@ -15,7 +15,11 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Hash, Inputs};
-use taper_learn::{Confusion, Deadline, Labeled, Method, Observer, RunDirectory};
+use taper_learn::{
+    Method, Observer, RunDirectory,
+    evaluation::{Confusion, Labeled},
+    training::Deadline,
+};
 use taper_ops::{permutation, rng};
 
 /// Images classified at once.
@@ -31,6 +35,24 @@ const BATCH: usize = 64;
 /// Returns an error, before anything is trained, if a head is unknown or a network has no such stage;
 /// [`taper_learn::LearnError::Stopped`] if the observer asks to stop; and an error if images or the run can't be
 /// read or written.
+///
+/// ```
+/// use std::sync::Arc;
+/// use taper_data::{Glyphs, GlyphsSize};
+/// use taper_learn::NoopObserver;
+/// use taper_transfer::{HEADS, Problem, ProblemOptions, SurveyOptions, survey};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let images = Arc::new(Glyphs::new(0, GlyphsSize { alphabets: 1, characters: 3, drawings: 6 })?);
+/// let options = ProblemOptions { backbone: Some("conv4-4".parse()?), validation: 0.5, ..ProblemOptions::default() };
+/// let problem = Problem::new(images, None, &options, &mut NoopObserver)?;
+/// let options = SurveyOptions { heads: vec!["nearest-mean".into(), "ridge".into()], ..SurveyOptions::default() };
+/// for cell in survey(&[problem], &options, &HEADS, None, &mut NoopObserver)? {
+///     println!("{} with {} labels per class: {:.2}", cell.method, cell.labels, cell.accuracy);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub fn survey(
     problems: &[Problem],
     options: &SurveyOptions,
@@ -251,7 +273,7 @@ mod tests {
     use crate::HEADS;
     use crate::toy::Toy;
     use std::collections::BTreeSet;
-    use taper_learn::{Event, Existing, Flow, LearnError, NoopObserver};
+    use taper_learn::{Event, Flow, LearnError, NoopObserver, runs::Existing};
 
     fn options() -> SurveyOptions {
         SurveyOptions {

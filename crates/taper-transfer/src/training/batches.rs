@@ -5,7 +5,11 @@ use super::{Balance, TrainingOptions};
 use crate::{Mixing, Problem, Result, balanced_order};
 use candle_core::{Device, Tensor};
 use taper_data::{Batch, Inputs};
-use taper_learn::{Draw, Labeled, MiniBatches, Targeted};
+use taper_learn::{
+    Draw,
+    evaluation::Labeled,
+    training::{MiniBatches, Targeted},
+};
 use taper_ops::rng;
 
 /// The mini-batches of a training: the images of each epoch in a random order, the last batch smaller.

@@ -1,7 +1,10 @@
 //! The training images that decide when training stops.
 
 use crate::{Result, TransferError};
-use taper_learn::{HoldOut, Labeled, hold_out};
+use taper_learn::{
+    evaluation::Labeled,
+    training::{HoldOut, hold_out},
+};
 
 /// Training images in two parts: those that are trained on, and those that decide when to stop.
 pub(super) struct StoppingSplit {

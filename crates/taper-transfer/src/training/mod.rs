@@ -18,7 +18,12 @@ use early_stopping::StoppingSplit;
 use phases::{Phase, Phases};
 use std::cell::Cell;
 use taper_data::Copies;
-use taper_learn::{Event, Flow, Labeled, Observer, Provenance, RunDirectory, Stage, accuracy};
+use taper_learn::{
+    Event, Flow, Observer, RunDirectory,
+    evaluation::{Labeled, accuracy},
+    provenance::Provenance,
+    training::Stage,
+};
 use taper_models::{Mode, Norm, State};
 use taper_ops::{cross_entropy, rng};
 
@@ -33,6 +38,23 @@ const STAGE: &str = "classifier";
 /// # Errors
 /// Returns an error if options exclude each other or name parts that the network does not have, if the loss
 /// diverges, and [`taper_learn::LearnError::Stopped`] if the observer asks to stop.
+///
+/// ```
+/// use std::sync::Arc;
+/// use taper_data::{Glyphs, GlyphsSize};
+/// use taper_learn::NoopObserver;
+/// use taper_transfer::{Problem, ProblemOptions, TrainingOptions, train};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let images = Arc::new(Glyphs::new(0, GlyphsSize { alphabets: 1, characters: 3, drawings: 6 })?);
+/// let options = ProblemOptions { backbone: Some("conv4-4".parse()?), ..ProblemOptions::default() };
+/// let problem = Problem::new(images, None, &options, &mut NoopObserver)?;
+/// let options = TrainingOptions { epochs: 1, ..TrainingOptions::default() };
+/// let fitted = train(&problem, &options, None, &mut NoopObserver)?;
+/// println!("{:.0} % of the validation images", 100.0 * fitted.report.accuracy.mean);
+/// # Ok(())
+/// # }
+/// ```
 pub fn train(
     problem: &Problem,
     options: &TrainingOptions,
@@ -162,7 +184,7 @@ mod tests {
     use super::*;
     use crate::TransferError;
     use crate::toy::Toy;
-    use taper_learn::{Existing, LearnError, NoopObserver};
+    use taper_learn::{LearnError, NoopObserver, runs::Existing};
 
     /// Stops at a step, and counts the epochs' lines.
     #[derive(Default)]

@@ -3,7 +3,10 @@
 use super::TrainedPart;
 use crate::{Mixing, Part, Problem, Result, TransferError, UnfreezePhase};
 use serde::{Deserialize, Serialize};
-use taper_learn::{Average, Optimizer, Plan, Schedule};
+use taper_learn::{
+    Plan,
+    training::{Average, Optimizer, Schedule},
+};
 
 /// Options of a training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,10 @@ use crate::{Activations, Features, Gradual, Mixing, Problem, Result, TransferErr
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use taper_data::Inputs;
-use taper_learn::{Observer, Supervised, Trainable};
+use taper_learn::{
+    Observer,
+    training::{Supervised, Trainable},
+};
 use taper_models::{Network, Norm, State};
 
 /// Activations at several split points are kept if they fit in this.

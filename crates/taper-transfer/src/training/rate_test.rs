@@ -6,7 +6,7 @@ use super::phases::Phases;
 use super::{TrainingOptions, check, norm};
 use crate::{Problem, Result, TransferError};
 use serde::{Deserialize, Serialize};
-use taper_learn::{Event, Flow, LearnError, Observer, Plan, Progress, Schedule, fit};
+use taper_learn::{Event, Flow, LearnError, Observer, Plan, Progress, fit, training::Schedule};
 
 const STEPS: u64 = 100;
 const FROM: f64 = 1e-6;

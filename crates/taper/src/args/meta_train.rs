@@ -6,7 +6,7 @@ use clap::{ArgAction, Args};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
-use taper_learn::Average;
+use taper_learn::training::Average;
 use taper_models::Architecture;
 
 #[derive(Args, Clone, Serialize)]

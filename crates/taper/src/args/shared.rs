@@ -8,7 +8,10 @@ use serde::Serialize;
 use std::path::PathBuf;
 use taper_compare::comparable;
 use taper_data::{Count, Scope, TaskShape, Transform};
-use taper_learn::{Method, SettingOverrides, TaskNorm, Training};
+use taper_learn::{
+    Method, TaskNorm,
+    methods::{SettingOverrides, Training},
+};
 use taper_models::Architecture;
 use taper_models::catalog::WeightHints;
 

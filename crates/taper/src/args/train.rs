@@ -6,7 +6,7 @@ use super::values::{InputPath, Seconds, amount, concentration, positive, rate, s
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use taper_learn::Average;
+use taper_learn::training::Average;
 use taper_models::Architecture;
 use taper_transfer::{
     Balance, Freeze, HeadShape, ProblemOptions, ScheduleShape, SearchOptions, TrainedPart, TrainingOptions,

@@ -14,7 +14,7 @@ use taper_compare::{LakeScore, lake_floors, learner, method, score_classifier, s
 use taper_data::{
     Copies, Dataset, EpisodeIndices, EpisodeSampler, LakeRuns, Scope, View, read_manifest, write_manifest,
 };
-use taper_learn::{Averaged, CLASSIFIER, Interval, Model, write_atomically};
+use taper_learn::{Interval, Model, classifiers::Averaged, models::CLASSIFIER, runs::write_atomically};
 
 pub(crate) fn run(options: &Evaluate, output: &Output) -> Result<()> {
     let start = Instant::now();

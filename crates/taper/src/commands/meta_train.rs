@@ -12,8 +12,12 @@ use std::time::Instant;
 use taper_compare::{TEST_SEED, learner, method};
 use taper_data::{Dataset, Glyphs, Inputs, Look, Split, TaskShape, Transform, View, split_classes};
 use taper_learn::{
-    Evaluation, LearnError, Method, Model, Origin, Plan, Provenance, RunDirectory, Schedule, SettingValues, Stage,
-    Training, UsedData, default_transform, evaluate, mean_interval,
+    Evaluation, LearnError, Method, Model, Plan, RunDirectory, evaluate,
+    methods::{SettingValues, Training},
+    models::{Origin, default_transform},
+    provenance::{Provenance, UsedData},
+    statistics::mean_interval,
+    training::{Schedule, Stage},
 };
 use taper_meta::training::{
     Auxiliary, Learned, MetaTraining, MultitaskTraining, TaskSource, TrainingTasks, meta_train, multitask, pretrain,
@@ -69,7 +73,8 @@ fn check_options(options: &MetaTrain, method: &dyn Method) -> Result<()> {
     let ignored = match method.info().training {
         Training::SharedTasks => vec![
             ("--also", !options.also.is_empty()),
-            ("--average", options.average != taper_learn::Average::Off),
+            ("--glyphs beside DATA", options.data.is_some() && options.glyphs.is_some()),
+            ("--average", options.average != taper_learn::training::Average::Off),
             ("--split", options.tasks.split.is_some()),
             ("--train-on-all", options.train_on_all),
             ("--validate-every", options.validate_every.is_some()),

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use taper_compare::adapt;
 use taper_data::{DataError, Transform, Walk, copies, one_line, path_text, read_image, walk_images};
-use taper_learn::{CLASSIFIER, Model};
+use taper_learn::{Model, models::CLASSIFIER};
 use taper_ops::log_softmax;
 
 /// Classes shown in a row of the table besides the likeliest.

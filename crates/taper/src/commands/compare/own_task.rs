@@ -28,7 +28,8 @@ pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output)
     let run = run_directory("compare", &written, &options.run)?;
     let compared = OwnTaskData { dataset, pretrained: pretrained.as_ref(), meta_data };
     let mut reporter = output.reporter();
-    let report = own.run(&compared, run.as_ref(), &mut reporter).map_err(|error| stopped_or_failed(error, run.as_ref()))?;
+    let report =
+        own.run(&compared, run.as_ref(), &mut reporter).map_err(|error| stopped_or_failed(error, run.as_ref()))?;
     print(&report, output);
     let mut kept = None;
     if let Some(run) = &run
@@ -72,7 +73,12 @@ fn print(report: &OwnTaskReport, output: &Output) {
         0 => "scored on images that are not labeled".to_string(),
         held_out => format!("scored on {held_out} images set aside"),
     };
-    output.line(format!("{}: {} classes, {} images to label, {scored}.", one_line(&data.name), data.classes, data.images));
+    output.line(format!(
+        "{}: {} classes, {} images to label, {scored}.",
+        one_line(&data.name),
+        data.classes,
+        data.images
+    ));
     if let Some(meta) = &data.meta_data {
         let shared = match meta.shared {
             0 => String::new(),
@@ -87,10 +93,14 @@ fn print(report: &OwnTaskReport, output: &Output) {
     }
     let columns = columns(report);
     let names: Vec<String> = columns.iter().map(CurvePointColumn::name).collect();
-    let header: Vec<&str> =
-        ["method", "kind", "start"].into_iter().chain(names.iter().map(String::as_str)).chain(["training", "learning"]).collect();
+    let header: Vec<&str> = ["method", "kind", "start"]
+        .into_iter()
+        .chain(names.iter().map(String::as_str))
+        .chain(["training", "learning"])
+        .collect();
     let cells = |curve: &Curve| {
-        let points = columns.iter().map(|column| column.of(curve).map_or(String::new(), |point| percent(point.accuracy)));
+        let points =
+            columns.iter().map(|column| column.of(curve).map_or(String::new(), |point| percent(point.accuracy)));
         let learning = curve.points.last().map_or(0.0, |point| point.adapt_seconds);
         [curve.name.clone(), curve.kind.to_string(), curve.start.name().to_string()]
             .into_iter()
@@ -100,7 +110,8 @@ fn print(report: &OwnTaskReport, output: &Output) {
     };
     output.line("\nAccuracy in % by labels per class, with 95% intervals:\n");
     output.line(table(&header, &report.methods.iter().map(cells).collect::<Vec<_>>()));
-    let shortened = report.methods.iter().filter_map(|curve| Some(format!("{}: {}", curve.name, curve.left_out.as_ref()?)));
+    let shortened =
+        report.methods.iter().filter_map(|curve| Some(format!("{}: {}", curve.name, curve.left_out.as_ref()?)));
     let left_out = report.left_out.iter().map(|row| format!("{}: {}", row.name, row.reason));
     let missing: Vec<String> = left_out.chain(shortened).collect();
     if !missing.is_empty() {
@@ -169,7 +180,9 @@ fn drawn(report: &OwnTaskReport, columns: &[CurvePointColumn], names: &[String])
 /// What to type next.
 fn what_next(report: &OwnTaskReport, kept: Option<&Path>) -> String {
     match (kept, &report.chosen) {
-        (Some(run), _) => format!("Next: `taper predict {} PICTURES` names the classes of other pictures.", run.display()),
+        (Some(run), _) => {
+            format!("Next: `taper predict {} PICTURES` names the classes of other pictures.", run.display())
+        }
         (None, Some(chosen)) => format!("Next: add --out MINE to keep {} as a classifier.", chosen.name),
         (None, None) => "Next: fetch pretrained weights, and compare again.".into(),
     }

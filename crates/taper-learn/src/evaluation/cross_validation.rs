@@ -1,0 +1,134 @@
+//! Scores of a method inside a set of labeled images: each image is classified by a learner that
+//! did not see it.
+
+use crate::{Adapt, LearnError, Result};
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use std::sync::Arc;
+use taper_data::{Batch, Inputs};
+use taper_ops::map_in_order;
+
+/// Labeled images: their numbers in what makes inputs of them, and a label each.
+#[derive(Debug, Clone)]
+pub struct Labeled {
+    /// Numbers of the images.
+    pub images: Vec<usize>,
+    /// A label each, below `ways`.
+    pub labels: Vec<u32>,
+    /// How many classes there are.
+    pub ways: usize,
+}
+
+impl Labeled {
+    /// Those at these places of the list.
+    pub fn select(&self, places: &[usize]) -> Self {
+        Self {
+            images: places.iter().map(|&place| self.images[place]).collect(),
+            labels: places.iter().map(|&place| self.labels[place]).collect(),
+            ways: self.ways,
+        }
+    }
+
+    /// All of them as one batch.
+    ///
+    /// # Errors
+    /// Returns an error if an image can't be read.
+    pub fn batch(&self, inputs: &dyn Inputs) -> Result<Batch> {
+        Ok(Batch::new(inputs.inputs(&self.images, None)?, &self.labels, self.ways)?)
+    }
+
+    /// All of them through each of `inputs`, one after the other, as one batch.
+    ///
+    /// # Errors
+    /// Returns an error if `inputs` is empty or an image can't be read.
+    pub fn batch_through_each(&self, inputs: &[Arc<dyn Inputs>]) -> Result<Batch> {
+        let seen =
+            inputs.iter().map(|inputs| inputs.inputs(&self.images, None)).collect::<taper_data::Result<Vec<_>>>()?;
+        Ok(Batch::new(Tensor::cat(&seen, 0)?, &self.labels.repeat(inputs.len()), self.ways)?)
+    }
+}
+
+/// Adapts `method` to all folds but one and classifies the images of that fold, for each of `folds`.
+/// It learns from the images through each of `inputs`, and classifies them through the first. The
+/// results are the same on any number of threads.
+///
+/// # Errors
+/// Returns an error if `fold_of` does not have one fold per image, or adapting fails.
+pub fn cross_validate(
+    method: &dyn Adapt,
+    inputs: &[Arc<dyn Inputs>],
+    labeled: &Labeled,
+    fold_of: &[usize],
+    folds: Range<usize>,
+    seed: u64,
+) -> Result<Vec<Right>> {
+    let Some(plain) = inputs.first().filter(|_| fold_of.len() == labeled.images.len()) else {
+        return Err(LearnError::Invalid("each image needs a fold and inputs: make folds of these images".into()));
+    };
+    let folds: Vec<usize> = folds.collect();
+    let scored = map_in_order(&folds, |_, &fold| -> Result<Right> {
+        let part = |inside: bool| (0..fold_of.len()).filter(|&place| (fold_of[place] == fold) == inside).collect();
+        let (left, kept): (Vec<usize>, Vec<usize>) = (part(true), part(false));
+        let classifier = method.adapt(&labeled.select(&kept).batch_through_each(inputs)?, seed)?;
+        let mut right = 0;
+        for left in left.chunks(BATCH) {
+            let left = labeled.select(left);
+            let given = classifier.logits(&plain.inputs(&left.images, None)?)?.argmax(1)?.to_vec1::<u32>()?;
+            right += given.iter().zip(&left.labels).filter(|(given, label)| given == label).count();
+        }
+        Ok(Right { right, of: left.len() })
+    });
+    scored.into_iter().collect()
+}
+
+/// Images classified at once.
+const BATCH: usize = 64;
+
+/// Right decisions among all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Right {
+    /// The right ones.
+    pub right: usize,
+    /// All.
+    pub of: usize,
+}
+
+impl Right {
+    /// The share of right ones.
+    pub fn share(self) -> f64 {
+        self.right as f64 / self.of as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heads::NearestNeighbor;
+    use candle_core::Device;
+    use taper_ops::Rng;
+
+    /// One number an image.
+    struct Numbers(Vec<f32>);
+
+    impl Inputs for Numbers {
+        fn inputs(&self, indices: &[usize], _: Option<&mut Rng>) -> taper_data::Result<Tensor> {
+            let values: Vec<f32> = indices.iter().map(|&index| self.0[index]).collect();
+            Ok(Tensor::from_vec(values, (indices.len(), 1), &Device::Cpu)?)
+        }
+    }
+
+    #[test]
+    fn no_image_is_classified_by_a_learner_that_saw_it() {
+        // pairs of the same number under different labels: whoever sees both is always right
+        let numbers = Numbers(vec![0.0, 0.0, 10.0, 10.0]);
+        let labeled = Labeled { images: vec![0, 1, 2, 3], labels: vec![0, 1, 0, 1], ways: 2 };
+        let inputs: [Arc<dyn Inputs>; 1] = [Arc::new(numbers)];
+        let scored = |fold_of: &[usize], folds| cross_validate(&NearestNeighbor, &inputs, &labeled, fold_of, folds, 0);
+        // trained on 1 and 3 alone, 0 and 2 become class 1; and the other way round
+        assert_eq!(scored(&[0, 1, 0, 1], 0..2).unwrap(), [Right { right: 0, of: 2 }; 2]);
+        // a pair in one fold has no twin outside: one of the two is right, whoever is near
+        assert_eq!(scored(&[0, 0, 1, 1], 1..2).unwrap(), [Right { right: 1, of: 2 }]);
+        assert!(scored(&[0, 1], 0..2).is_err());
+    }
+}

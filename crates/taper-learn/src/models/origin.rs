@@ -1,0 +1,20 @@
+//! How a model came to be.
+
+use crate::methods::SettingValues;
+use serde::{Deserialize, Serialize};
+
+/// How a model came to be, in words, and so how it is used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The method's name in the registry; `classifier` for a network whose head names the classes.
+    pub method: String,
+    /// The training data, in words.
+    pub on: String,
+    /// Full names of the classes it was trained on. Two data sets may use one name for different
+    /// classes: [`Provenance`](crate::provenance::Provenance) identifies the images.
+    pub classes: Vec<String>,
+    /// The method's settings, such as `inner-lr`.
+    pub settings: SettingValues,
+    /// Whose statistics normalize a task: `support`, `batch` or `stored`.
+    pub norm: String,
+}

@@ -1,0 +1,13 @@
+//! Run directories, and files that are written whole or not at all.
+
+mod checkpoint;
+mod run_directory;
+mod run_lock;
+mod run_manifest;
+mod storage;
+mod whole_directory;
+
+pub use run_directory::{Existing, RunDirectory, RunRecord};
+pub use storage::write_atomically;
+pub(crate) use whole_directory::readable;
+pub use whole_directory::write_directory;

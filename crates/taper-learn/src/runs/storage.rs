@@ -1,0 +1,82 @@
+//! Files that are whole or not there: written under a temporary name beside the target, synced,
+//! then renamed.
+
+use crate::{LearnError, Result};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Writes a file so that at any kill there is either the old one or the new one. Two processes that
+/// write the same file leave the file of one of them, whole. A symbolic link is followed.
+///
+/// # Errors
+/// Returns an error if the file or its folder can't be written; the old file is kept.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// taper_learn::runs::write_atomically(&folder.path().join("result.json"), b"{}")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || -> io::Result<()> {
+        let path = &followed(path)?;
+        let folder = folder_of(path);
+        fs::create_dir_all(folder)?;
+        let prefix = format!(".{}.", name_of(path));
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).suffix(UNFINISHED);
+        #[cfg(unix)]
+        {
+            // as for any new file, less what the user's umask takes away
+            use std::os::unix::fs::PermissionsExt as _;
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        let mut file = builder.tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        sync_folder(folder)
+    };
+    write().map_err(|source| LearnError::File { path: path.to_path_buf(), source })
+}
+
+const UNFINISHED: &str = ".unfinished";
+
+/// The name of the file that `name` was being written for, if it is such a temporary name.
+pub(crate) fn unfinished(name: &str) -> Option<&str> {
+    let inner = name.strip_prefix('.')?.strip_suffix(UNFINISHED)?;
+    // the random part; earlier versions had none
+    Some(inner.rsplit_once('.').filter(|(_, random)| is_random(random)).map_or(inner, |(target, _)| target))
+}
+
+/// Whether this is what [`tempfile`] puts between prefix and suffix.
+pub(crate) fn is_random(part: &str) -> bool {
+    part.len() == 6 && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// The folder that holds `path`.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The last part of `path`.
+pub(crate) fn name_of(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Where a symbolic link leads; any other path as it is.
+pub(crate) fn followed(path: &Path) -> io::Result<PathBuf> {
+    if path.is_symlink() { fs::canonicalize(path) } else { Ok(path.to_path_buf()) }
+}
+
+/// Makes renames in a folder last, where the system has a way to.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    match File::open(folder)?.sync_all() {
+        // some file systems have no such thing for folders
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        done => done,
+    }
+}
