@@ -1,4 +1,4 @@
-//! `taper train` with nothing said: ways are tried on folds of the training images, one is kept.
+//! `taper train` without training options: candidates are cross-validated on the training images, one is kept.
 
 use rand::Rng as _;
 use serde_json::Value;
@@ -26,7 +26,7 @@ const AUTOMATIC: &str = "train data --weights base/model/model.safetensors --tra
 fn heads_and_fine_tuning_are_tried_and_the_best_is_kept_and_resumed() {
     let at = folder();
     let text = taper_ok(at.path(), &format!("{AUTOMATIC} --out run")).stdout;
-    for words in ["tried on folds", "ridge", "lda", "fine-tune from layer3", "is kept", "macro-F1"] {
+    for words in ["cross-validated on", "ridge", "lda", "fine-tune from layer3", "keeping", "macro-F1"] {
         assert!(text.contains(words), "no `{words}` in {text}");
     }
     let model = |run: &str| fs::read(at.path().join(run).join("model/model.safetensors")).unwrap();

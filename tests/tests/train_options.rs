@@ -170,7 +170,7 @@ fn photographs_without_weights_are_trained_from_scratch_and_told_where_weights_a
         }
     }
     let run = taper_ok(at.path(), "train data");
-    assert!(run.stderr.contains("no --weights are given") && run.stderr.contains("fetch-weights"), "{run:?}");
+    assert!(run.stderr.contains("no --weights given") && run.stderr.contains("fetch-weights"), "{run:?}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Data sets of labeled images, and the tasks drawn from them.
 //!
-//! A [`Dataset`] gives single decoded images; tasks are drawn by an [`EpisodeSampler`] from a
-//! seed, as indices; whatever gives [`Inputs`] for indices turns them into an [`Episode`].
-//! Nothing here knows a network. What a hostile or damaged file may cost is in [`limits`].
+//! A [`Dataset`] gives single decoded images. An [`EpisodeSampler`] draws tasks from a
+//! seed, as indices; [`Inputs`] turns indices into an [`Episode`].
+//! Nothing here depends on a network. [`limits`] bounds what a hostile or damaged file may cost.
 
 mod batch;
 mod copies;

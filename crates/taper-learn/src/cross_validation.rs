@@ -1,5 +1,5 @@
-//! Scores of a method inside a set of labeled images: each image is classified by a learner that
-//! did not see it.
+//! Cross-validation: each labeled image is classified by a learner that
+//! was not trained on it.
 
 use crate::{Adapt, LearnError, Result};
 use candle_core::Tensor;
@@ -9,19 +9,19 @@ use std::sync::Arc;
 use taper_data::{Batch, Inputs};
 use taper_ops::map_in_order;
 
-/// Labeled images: their numbers in what makes inputs of them, and a label each.
+/// Labeled images: their indices in some [`Inputs`], with one label each.
 #[derive(Debug, Clone)]
 pub struct Labeled {
-    /// Numbers of the images.
+    /// Indices of the images.
     pub images: Vec<usize>,
-    /// A label each, below `ways`.
+    /// One label per image, below `ways`.
     pub labels: Vec<u32>,
-    /// How many classes there are.
+    /// The number of classes.
     pub ways: usize,
 }
 
 impl Labeled {
-    /// Those at these places of the list.
+    /// The images at these places of the list.
     pub fn select(&self, places: &[usize]) -> Self {
         Self {
             images: places.iter().map(|&place| self.images[place]).collect(),
@@ -30,14 +30,15 @@ impl Labeled {
         }
     }
 
-    /// All of them as one batch.
+    /// All images as one batch.
     pub fn batch(&self, inputs: &dyn Inputs) -> Result<Batch> {
         Ok(Batch::new(inputs.inputs(&self.images, None)?, &self.labels, self.ways)?)
     }
 
-    /// All of them through each of `inputs`, one after the other, as one batch.
+    /// All images through each of `inputs`, one after the other, as one batch.
     ///
-    /// Errs when there is nothing to see them through.
+    /// # Errors
+    /// Returns an error if `inputs` is empty, or an image can't be read.
     pub fn batch_through_each(&self, inputs: &[Arc<dyn Inputs>]) -> Result<Batch> {
         let seen =
             inputs.iter().map(|inputs| inputs.inputs(&self.images, None)).collect::<taper_data::Result<Vec<_>>>()?;
@@ -45,11 +46,12 @@ impl Labeled {
     }
 }
 
-/// How many images of each of the `folds` the learner gets right that `method` makes of all other
-/// folds. It learns from the images through each of `inputs`, and classifies through the first. The
-/// same on any number of threads.
+/// For each of the `folds`, the number of its images that `method` classifies correctly after adapting to all other
+/// folds. It adapts to the images through each of `inputs`, and classifies through the first. The
+/// result is the same on any number of threads.
 ///
-/// Errs when there is not one fold an image, or adapting fails.
+/// # Errors
+/// Returns an error if there is not one fold per image, or if adapting fails.
 pub fn cross_validate(
     method: &dyn Adapt,
     inputs: &[Arc<dyn Inputs>],
@@ -80,17 +82,17 @@ pub fn cross_validate(
 /// Images classified at once.
 const BATCH: usize = 64;
 
-/// Right decisions among all.
+/// Correct predictions among all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Right {
-    /// The right ones.
+    /// The number of correct predictions.
     pub right: usize,
-    /// All.
+    /// The number of all predictions.
     pub of: usize,
 }
 
 impl Right {
-    /// The share of right ones.
+    /// The share of correct predictions.
     pub fn share(self) -> f64 {
         self.right as f64 / self.of as f64
     }
@@ -103,7 +105,7 @@ mod tests {
     use candle_core::Device;
     use taper_ops::Rng;
 
-    /// One number an image.
+    /// One number per image.
     struct Numbers(Vec<f32>);
 
     impl Inputs for Numbers {
@@ -115,14 +117,14 @@ mod tests {
 
     #[test]
     fn no_image_is_classified_by_a_learner_that_saw_it() {
-        // pairs of the same number under different labels: whoever sees both is always right
+        // pairs of the same number with different labels: a learner that sees both is always correct
         let numbers = Numbers(vec![0.0, 0.0, 10.0, 10.0]);
         let labeled = Labeled { images: vec![0, 1, 2, 3], labels: vec![0, 1, 0, 1], ways: 2 };
         let inputs: [Arc<dyn Inputs>; 1] = [Arc::new(numbers)];
         let scored = |fold_of: &[usize], folds| cross_validate(&NearestNeighbor, &inputs, &labeled, fold_of, folds, 0);
-        // trained on 1 and 3 alone, 0 and 2 become class 1; and the other way round
+        // trained on 1 and 3 only, 0 and 2 become class 1, and vice versa
         assert_eq!(scored(&[0, 1, 0, 1], 0..2).unwrap(), [Right { right: 0, of: 2 }; 2]);
-        // a pair in one fold has no twin outside: one of the two is right, whoever is near
+        // a pair in one fold has no twin outside: one of the two is correct, whichever image is near
         assert_eq!(scored(&[0, 0, 1, 1], 1..2).unwrap(), [Right { right: 1, of: 2 }]);
         assert!(scored(&[0, 1], 0..2).is_err());
     }

@@ -75,7 +75,7 @@ pub use whole_directory::write_directory;
 
 use candle_core::{D, Tensor};
 
-/// What a model directory calls a network whose head names the classes itself.
+/// The method's name, in a model directory, of a network with a classification head.
 pub const CLASSIFIER: &str = "classifier";
 
 /// Share of rows of `logits (n, ways)` whose largest entry is at the label `(n)`.

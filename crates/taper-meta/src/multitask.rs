@@ -1,7 +1,7 @@
-//! Joint training over tasks with one shared head (the seed recipe): not learning to learn, since no
-//! step makes the network better at *adapting*, but the baseline that learning to learn must beat.
+//! Joint training over tasks with one shared head (the seed recipe): not meta-learning, because no
+//! step makes the network better at *adapting*, but the baseline that meta-learning must beat.
 //!
-//! Its objective is [`taper_learn::Supervised`]; what is its own is where batches come from.
+//! Its objective is [`taper_learn::Supervised`]; only the source of its batches is specific to it.
 
 use rand::Rng as _;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ struct SharedTask {
 }
 
 impl SharedTasks {
-    /// Splits `classes`, group by group, into tasks of `ways` classes by `seed`; classes left over
+    /// Splits `classes`, group by group, into tasks of `ways` classes by `seed`; remaining classes
     /// are not used.
     ///
     /// # Errors
@@ -56,8 +56,8 @@ impl SharedTasks {
         Ok(Self { tasks, ways })
     }
 
-    /// The same tasks on two parts of their images: a share of each class is set apart to be tested
-    /// on, at least one image where there are two.
+    /// The same tasks on two parts of their images: a share of each class is held out for
+    /// testing, at least one image if there are two.
     pub fn split(&self, share: f64, seed: u64) -> (Self, Self) {
         let (mut training, mut test) = (self.clone(), self.clone());
         for (number, task) in self.tasks.iter().enumerate() {
@@ -90,7 +90,7 @@ impl SharedTasks {
         self.tasks.is_empty()
     }
 
-    /// `size` images of task `task`, classes and images drawn by `at`.
+    /// `size` images of task `task`, with classes and images drawn by `at`.
     pub fn batch(&self, inputs: &dyn Inputs, task: usize, size: usize, at: Draw) -> Result<Batch> {
         let rng = &mut at.rng("shared batch");
         let task = &self.tasks[task % self.tasks.len()];

@@ -75,9 +75,9 @@ fn stock_loss(parameters: &[Tensor], batch: &Batch) -> Result<Tensor> {
         let per_channel = |t: &Tensor| t.reshape((1, CHANNELS, 1, 1));
         let hidden = x.conv2d(&block[0], 1, 1, 1, 1)?;
         let mean = hidden.mean_keepdim((0, 2, 3))?;
-        let centerd = hidden.broadcast_sub(&mean)?;
-        let deviation = (centerd.sqr()?.mean_keepdim((0, 2, 3))? + EPS)?.sqrt()?;
-        let y = centerd.broadcast_div(&deviation)?.broadcast_mul(&per_channel(&block[1])?)?;
+        let centered = hidden.broadcast_sub(&mean)?;
+        let deviation = (centered.sqr()?.mean_keepdim((0, 2, 3))? + EPS)?.sqrt()?;
+        let y = centered.broadcast_div(&deviation)?.broadcast_mul(&per_channel(&block[1])?)?;
         let y = y.broadcast_add(&per_channel(&block[2])?)?.relu()?;
         x = stock_pool(&y)?;
     }

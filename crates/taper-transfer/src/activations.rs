@@ -7,7 +7,7 @@ use taper_learn::Result;
 use taper_models::{Backbone, Mode, Network, State, Upper};
 use taper_ops::Rng;
 
-/// Activations `(n, h, w, c)` at a cut: [`Inputs`] for the part above, without the cost of that
+/// Activations `(n, h, w, c)` at a split point: [`Inputs`] for the part above, without the cost of the part
 /// below.
 #[derive(Debug, Clone)]
 pub struct Activations {
@@ -19,8 +19,8 @@ pub struct Activations {
 const BATCH: usize = 16;
 
 impl Activations {
-    /// Those of the images `indices` of `view`, whose transform must not be random, below each of
-    /// `stages`, cuts from the lowest to the highest: one pass gives them all.
+    /// The activations of the images `indices` of `view`, whose transform must not be random, below each of
+    /// `stages`, split points from the lowest to the highest, computed in one pass.
     pub fn compute(
         view: &View,
         indices: &[usize],
@@ -30,7 +30,7 @@ impl Activations {
     ) -> Result<Vec<Self>> {
         if view.transform().is_random() {
             return Err(DataError::Invalid(
-                "activations of randomly changed images can't be kept: remove random transforms".into(),
+                "activations of randomly transformed images can't be kept: use no random transforms".into(),
             )
             .into());
         }

@@ -1,4 +1,4 @@
-//! A list that a run keeps in a file, so that a later session goes on from it.
+//! A list that a run keeps in a file, so that a later session can resume from it.
 
 use crate::{Result, TransferError};
 use serde::Serialize;
@@ -7,15 +7,15 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use taper_learn::{LearnError, RunDirectory, write_atomically};
 
-/// Entries of this session and earlier ones, in the order in which they came.
+/// Entries of this session and earlier ones, in the order in which they were added.
 pub(crate) struct RunList<T> {
-    /// Where they are kept; nowhere without a run.
+    /// The file; `None` without a run.
     file: Option<PathBuf>,
     entries: Vec<T>,
 }
 
 impl<T: Serialize + DeserializeOwned> RunList<T> {
-    /// The entries that earlier sessions of the run left in the file called `name`.
+    /// The entries that earlier sessions of the run wrote to the file `name`.
     pub(crate) fn open(run: Option<&RunDirectory>, name: &str) -> Result<Self> {
         let file = run.map(|run| run.file(name)).transpose()?;
         let entries = match file.clone().filter(|file| file.exists()) {

@@ -6,7 +6,7 @@ use crate::{
 };
 use std::{collections::VecDeque, fs, time::Instant};
 
-/// Fetches with these faults of the file's answers, the last of which stays if `endless`.
+/// Fetches with these faults of the file's answers, the last of which repeats if `endless`.
 fn fetch_with_faults(bench: &Bench, faults: &[Fault], endless: bool) -> (Outcome, Server) {
     let server = Server::start(Script { faults: VecDeque::from(faults.to_vec()), endless, ..bench.script() });
     (bench.fetch(&server.address), server)

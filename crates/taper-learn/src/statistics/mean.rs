@@ -2,13 +2,13 @@
 
 use super::{Interval, student_quantile};
 
-/// Mean of independent accuracies (each from 0 to 1) with Student's t interval, cut to 0 and 1. A
-/// single value says nothing about chance: its interval is all accuracies, 0 to 1.
+/// Mean of independent accuracies (each from 0 to 1) with Student's t interval, clipped to 0 and 1. A
+/// single value says nothing about its variation: its interval is all accuracies, 0 to 1.
 pub fn mean_interval(accuracies: &[f64]) -> Interval {
     student(accuracies, 0.0)
 }
 
-/// Mean difference `a − b` of paired accuracies (of the same tasks) with Student's t interval, cut to
+/// Mean difference `a − b` of paired accuracies (of the same tasks) with Student's t interval, clipped to
 /// −1 and 1; a single pair gives −1 to 1. For tasks that share classes use
 /// [`difference_estimate`](super::difference_estimate).
 pub fn paired_difference(a: &[f64], b: &[f64]) -> Interval {

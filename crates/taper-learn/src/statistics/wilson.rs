@@ -3,7 +3,7 @@
 use super::Interval;
 
 /// Share of `correct` among `total` independent decisions with Wilson's score interval (1927), which
-/// keeps its level near 0 and 1 and for small `total`. No decision gives the whole range.
+/// keeps its level near 0 and 1 and for small `total`. Without decisions it is the whole range.
 pub fn wilson_interval(correct: usize, total: usize) -> Interval {
     const Z: f64 = 1.959_963_984_540_054;
     if total == 0 {
@@ -13,7 +13,7 @@ pub fn wilson_interval(correct: usize, total: usize) -> Interval {
     let share = correct as f64 / n;
     let center = (share + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
     let margin = Z / (1.0 + Z * Z / n) * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    // the ends are within 0 and 1 but for rounding
+    // the ends are within 0 and 1 except for rounding
     Interval { mean: share, low: (center - margin).max(0.0), high: (center + margin).min(1.0) }
 }
 

@@ -98,7 +98,7 @@ fn originals(dataset: &dyn Dataset) -> Result<Vec<usize>> {
     for found in duplicates(dataset)? {
         originals[found.copy] = found.original;
     }
-    // The original of a copy may itself be a copy of a third image
+    // the original of a copy may itself be a copy of a third image
     for image in 0..originals.len() {
         while originals[originals[image]] != originals[image] {
             originals[image] = originals[originals[image]];
@@ -108,7 +108,7 @@ fn originals(dataset: &dyn Dataset) -> Result<Vec<usize>> {
 }
 
 /// The images of a part whose picture is not in an earlier part; `known` has the earlier parts' images by
-/// their original and gets these.
+/// their original and is extended by these.
 fn without_copies(
     dataset: &dyn Dataset,
     originals: &[usize],

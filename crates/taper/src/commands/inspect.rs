@@ -130,7 +130,7 @@ fn describe_duplicates(dataset: &dyn Dataset, found: &Inspection, output: &Outpu
         let how = match copy.likeness {
             Likeness::SameFile => "the same file",
             Likeness::SamePixels => "the same pixels in another file",
-            Likeness::Copy => "resized or encoded again",
+            Likeness::Copy => "resized or re-encoded",
             Likeness::Mirrored => "mirrored",
         };
         let across = match (copy.across_parts, copy.across_classes) {
@@ -234,7 +234,7 @@ fn describe_run(path: &Path, output: &Output) -> Result<Value> {
     output.line(if model.is_dir() {
         format!("the model is in {}", model.display())
     } else {
-        "it has no model yet: resume it with --resume".into()
+        "no model yet: continue the run with --resume".into()
     });
     Ok(json!({"what": "run", "stages": stages, "finished": model.is_dir()}))
 }

@@ -57,7 +57,7 @@ pub(crate) fn run(options: &MetaTrain, output: &Output) -> Result<()> {
     let also = also(options, &transform, output)?;
     let auxiliary = auxiliary(options, &view, &also)?;
     if auxiliary.iter().map(|source| source.share).sum::<f64>() >= 1.0 {
-        let problem = "--also and --glyphs-share leave no tasks for DATA: give shares that sum to less than 1";
+        let problem = "--also and --glyphs-share leave no tasks for DATA: use shares that sum to less than 1";
         return Err(UsageError(problem.into()).into());
     }
     let tasks = TrainingTasks::new(own.training.clone(), auxiliary, shape)?;
@@ -77,7 +77,7 @@ fn check_options(options: &MetaTrain, method: &dyn Method) -> Result<()> {
         ],
         Training::Pretraining => vec![
             ("--also", !options.also.is_empty()),
-            ("--glyphs beside DATA", options.data.is_some() && options.glyphs.is_some()),
+            ("--glyphs together with DATA", options.data.is_some() && options.glyphs.is_some()),
             ("--validate-every", options.validate_every.is_some()),
         ],
         _ => Vec::new(),
@@ -121,7 +121,7 @@ impl Source {
                 Some(split) => split,
                 None => {
                     let name = dataset.name();
-                    output.note(format!("{name}: too few classes to set some apart: all are trained on"));
+                    output.note(format!("{name}: too few classes to hold some out: trains on all of them"));
                     all()
                 }
             },
@@ -200,7 +200,7 @@ impl Job<'_> {
         for source in std::iter::once(own).chain(also.iter().map(|(source, _)| source)) {
             let Some(evaluation) = source.test(&model, shape, seed)? else { continue };
             output.line(format!(
-                "{}: {} % on {TEST_TASKS} tasks of {shape} from classes of {} that it was not trained on{}",
+                "{}: {}% on {TEST_TASKS} tasks of {shape}, from classes of {} that it was not trained on{}",
                 method.title,
                 percent(evaluation.accuracy()),
                 source.test.dataset().name(),
@@ -212,7 +212,7 @@ impl Job<'_> {
         let methods: Vec<Value> = Evaluation::together(scored)
             .map(|all| {
                 if several {
-                    output.line(format!("{}: {} % on all of them", method.title, percent(all.accuracy())));
+                    output.line(format!("{}: {}% on all of them", method.title, percent(all.accuracy())));
                 }
                 method_json(method.name, &method.kind.to_string(), &all, seconds)
             })
@@ -343,7 +343,7 @@ impl Job<'_> {
         let mut methods = Vec::new();
         if !trained.last_epoch.is_empty() {
             let accuracy = mean_interval(&trained.last_epoch);
-            output.line(format!("last epoch: {} % over {} tasks", percent(accuracy), trained.last_epoch.len()));
+            output.line(format!("last epoch: {}% over {} tasks", percent(accuracy), trained.last_epoch.len()));
             methods.push(json!({"name": self.method.info().name, "kind": self.method.info().kind.to_string(),
                 "accuracy": accuracy.mean, "ci95": [accuracy.low, accuracy.high],
                 "train_seconds": trained.outcome.seconds, "adapt_seconds": 0.0}));
@@ -354,7 +354,7 @@ impl Job<'_> {
 
     fn finish(&self, run: Option<&RunDirectory>, methods: Vec<Value>) {
         if let Some(run) = run {
-            self.output.line(format!("the learner is in {}", run.model_path().display()));
+            self.output.line(format!("saved the learner to {}", run.model_path().display()));
         }
         let seconds = self.start.elapsed().as_secs_f64();
         self.output.event(&result_json("meta-train", seconds, methods, run.map(RunDirectory::path)));

@@ -73,10 +73,10 @@ fn weights(options: &Train, dataset: &dyn Dataset, output: &Output) -> Result<Op
     let default = KnownWeights::default_for_photographs()?;
     let found = hub_cache().and_then(|hub| default.in_hub_cache(&hub));
     output.note(match &found {
-        Some(file) => format!("no --weights are given: using {} from the hub's cache", file.display()),
+        Some(file) => format!("no --weights given: using {} from the hub's cache", file.display()),
         None => format!(
-            "no --weights are given: training from scratch; pretrained weights do better on a few photographs, \
-             `cargo xtask fetch-weights {}` gets some",
+            "no --weights given: training from scratch; on few photographs pretrained weights do better \
+             (`cargo xtask fetch-weights {}` fetches some)",
             default.name
         ),
     });
@@ -100,11 +100,11 @@ fn print_candidates(fitted: &Fitted, problem: &Problem, output: &Output) {
     };
     if !fitted.candidates.is_empty() {
         let rows: Vec<Vec<String>> = fitted.candidates.iter().map(row).collect();
-        output.line("candidates tried on folds of the training images:");
+        output.line("cross-validated on the training images:");
         output.line(table(&["candidate", "accuracy %", "95% CI", "predictions", "time"], &rows));
     }
     let images = problem.training().images.len();
-    output.line(format!("{} is kept, trained on all {images} training images\n", fitted.name));
+    output.line(format!("keeping {}, trained on all {images} training images\n", fitted.name));
 }
 
 /// Says where the classifier is, and writes the result.
@@ -117,7 +117,7 @@ fn finish(
     output: &Output,
 ) {
     if let Some(run) = run {
-        output.line(format!("the classifier is in {}", run.model_path().display()));
+        output.line(format!("saved the classifier to {}", run.model_path().display()));
     }
     let kind = if problem.weights().is_some() || searches { "transfer" } else { "scratch" };
     let facts = json!({"name": fitted.name, "kind": kind, "train_seconds": fitted.train_seconds, "adapt_seconds": 0.0});
