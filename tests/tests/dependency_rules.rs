@@ -1,4 +1,4 @@
-//! The arrows of docs/architecture.md, read from `cargo metadata`: who may know whom.
+//! The arrows of docs/architecture.md, read from `cargo metadata`: which crate may depend on which.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use serde_json::Value;
@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-/// Each member, and all that it depends on; for its own tests too where `tests_too`.
+/// Each member with its dependencies, including those of its tests if `tests_too`.
 fn dependencies(tests_too: bool) -> BTreeMap<String, BTreeSet<String>> {
     let kinds = |dependency: &&Value| tests_too || dependency["kind"] != "dev";
     let members = metadata()["packages"].as_array().unwrap().clone();
@@ -19,7 +19,7 @@ fn dependencies(tests_too: bool) -> BTreeMap<String, BTreeSet<String>> {
     members.iter().map(|member| (text(&member["name"]), of(member))).collect()
 }
 
-/// Members that `from` reaches, through others too.
+/// Members that `from` depends on, directly or indirectly.
 fn reached(from: &str, direct: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut open = vec![from];
@@ -63,7 +63,7 @@ fn no_crate_knows_what_the_architecture_forbids() {
         ("taper-meta", "taper-transfer"),
     ];
     for (one, other) in rules {
-        assert!(direct.contains_key(one) && direct.contains_key(other), "{one} or {other} is no member");
+        assert!(direct.contains_key(one) && direct.contains_key(other), "{one} or {other} is not a member");
         assert!(!reached(one, &direct).contains(other), "{one} must not know {other}");
     }
 }

@@ -180,7 +180,7 @@ fn stay_on_host() -> Policy {
         let origin = |url: &Url| (url.host_str().map(str::to_string), url.port_or_known_default());
         let same = attempt.previous().last().is_some_and(|from| origin(from) == origin(attempt.url()));
         match attempt.previous().len() {
-            10.. => attempt.error("too many redirections"),
+            10.. => attempt.error("too many redirects"),
             _ if same => attempt.follow(),
             _ => attempt.stop(),
         }

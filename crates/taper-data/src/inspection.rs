@@ -1,4 +1,4 @@
-//! Everything that can be said about a data set without learning from it.
+//! A description of a data set.
 
 use crate::duplicates::{Duplicate, Likeness, duplicates_of, prints};
 use crate::reading::{Part, Reason, counted};
@@ -239,11 +239,11 @@ impl Inspection {
                 notes.push(format!("{} {what}: {}", counted(several.count, noun), several.names()));
             }
         };
-        tell(&self.duplicates.across_parts, "image", "of one part also in another");
-        tell(&self.duplicates.across_classes, "image", "of one class also in another");
-        tell(&self.duplicates.within, "image", "more than once in the same class");
-        tell(&self.blank, "image", "blank");
-        tell(&Several::of(self.blank_classes.iter().cloned()), "class", "of blank images only");
+        tell(&self.duplicates.across_parts, "image", "in one part that are also in another");
+        tell(&self.duplicates.across_classes, "image", "in one class that are also in another");
+        tell(&self.duplicates.within, "image", "that occur more than once in the same class");
+        tell(&self.blank, "image", "that are blank");
+        tell(&Several::of(self.blank_classes.iter().cloned()), "class", "with only blank images");
         tell(&self.tiny, "image", "smaller than 8 pixels");
         tell(&self.undecodable, "image", "that can't be decoded");
         tell(&self.single, "class", "with one training image");
@@ -308,9 +308,12 @@ mod tests {
         assert_eq!((found.left_out[&Reason::Unreadable].count, found.left_out[&Reason::Document].count), (1, 1));
         assert_eq!(found.imbalance, 6.0);
         let notes = found.notes.join("\n");
-        for told in
-            ["red has 12 training images", "in another: val/red/copy.png", "2 images blank", "train/red/cut.png"]
-        {
+        for told in [
+            "red has 12 training images",
+            "in another: val/red/copy.png",
+            "2 images that are blank",
+            "train/red/cut.png",
+        ] {
             assert!(notes.contains(told), "{told}: {notes}");
         }
         let json = serde_json::to_value(&found).unwrap();

@@ -64,8 +64,8 @@ impl Reason {
     /// The reason in words, to follow a number of files.
     pub fn words(self) -> &'static str {
         match self {
-            Self::System => "hidden, or left behind by a system",
-            Self::Document => "text beside the images",
+            Self::System => "hidden, or left behind by an operating system",
+            Self::Document => "text next to the images",
             Self::NotAnImage => "not an image",
             Self::Unreadable => "an image that can't be read",
             Self::OutsideClasses => "an image outside the class folders",

@@ -166,7 +166,7 @@ mod tests {
         for (text, problem) in [
             (format!("{one},train\n{one}"), "line 2: "),
             (format!("{one},train\nnobody,test"), "no class or group `nobody`"),
-            (format!("{one},train\n{one},test"), "line 1 already"),
+            (format!("{one},train\n{one},test"), "already in line 1"),
             (format!("{one},train\n{one},exam"), "`exam` is not a part"),
             (format!("{one},test"), "no class to train on"),
         ] {

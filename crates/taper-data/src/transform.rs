@@ -376,10 +376,7 @@ mod tests {
         }
         let whole: Transform = "resize-short(2000) random-flip".parse().unwrap();
         let error = whole.apply(&strip(1, 60_000), None).unwrap_err().to_string();
-        assert!(
-            error.contains("makes 120000000x2000 pixels") && error.contains("put center-crop behind it"),
-            "{error}"
-        );
+        assert!(error.contains("makes 120000000x2000 pixels") && error.contains("put center-crop after it"), "{error}");
     }
 
     #[test]

@@ -67,7 +67,7 @@ fn compute(folder: &Path) {
     println!("{} {}", start.elapsed().as_secs_f64(), peak_memory());
 }
 
-/// In MB; 0 if the system does not report it.
+/// In MB; NaN if the system does not report it.
 fn peak_memory() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

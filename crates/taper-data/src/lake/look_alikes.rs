@@ -158,6 +158,6 @@ mod tests {
     #[test]
     fn an_alphabet_that_is_not_there_is_named() {
         let error = look_alikes(&glyphs().0, &["Klingon".into()], 1, Drawers::Random, 0).unwrap_err().to_string();
-        assert!(error.contains("`Klingon`") && error.ends_with("name another"), "{error}");
+        assert!(error.contains("`Klingon`") && error.ends_with("choose another"), "{error}");
     }
 }

@@ -103,13 +103,13 @@ impl WeightReport {
             ));
         }
         if !self.foreign.is_empty() {
-            notes.push(format!("skipped Python objects without running them: {}", listed(&self.foreign)));
+            notes.push(format!("skipped Python objects without executing them: {}", listed(&self.foreign)));
         }
         for (name, count) in self.not_finite.iter().take(5) {
-            notes.push(format!("`{name}` holds {count} values that are NaN or infinite"));
+            notes.push(format!("`{name}` has {count} values that are NaN or infinite"));
         }
         if let Some(more) = self.not_finite.len().checked_sub(5).filter(|&more| more > 0) {
-            notes.push(format!("{more} more tensors hold values that are NaN or infinite"));
+            notes.push(format!("{more} more tensors have values that are NaN or infinite"));
         }
         notes
     }

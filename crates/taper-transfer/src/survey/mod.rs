@@ -71,8 +71,8 @@ struct Names {
 }
 
 impl Names {
-    /// Names of problems: those of their data set and network, with the weights' name and a piece of a
-    /// fingerprint where names would be equal.
+    /// Names of problems: those of their data set and network, with the weights' name and part of a
+    /// fingerprint if names would be equal.
     fn of(problems: &[Problem]) -> Result<Vec<Self>> {
         let data: Vec<Hash> = problems.iter().map(data_fingerprint).collect::<Result<_>>()?;
         let weights: Vec<Hash> = problems
@@ -144,7 +144,8 @@ impl ProblemSurvey<'_> {
         let inputs: Arc<dyn Inputs> = Arc::new(problem.features(&all, observer)?);
         for &labels in &options.labels {
             let Some(training) = labeled(problem.training(), labels, problem.seed()) else {
-                observer.note(format!("{}: a class has fewer than {labels} training images, skipped", name.data))?;
+                observer
+                    .note(format!("{}: skipped, because a class has fewer than {labels} training images", name.data))?;
                 continue;
             };
             let place = |method: &str| Place {

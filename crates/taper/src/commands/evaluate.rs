@@ -67,9 +67,9 @@ fn tasks(model: &Model, view: &Arc<View>, options: &Evaluate, output: &Output) -
     Ok(entry)
 }
 
-/// The tasks to score on, and what they are in words.
+/// The tasks to score on, with a description.
 ///
-/// Fails if they hold classes that the learner was trained on, unless asked for.
+/// Fails if they contain classes that the learner was trained on, unless the options include them.
 fn episodes(
     model: &Model,
     dataset: &dyn Dataset,

@@ -40,9 +40,9 @@ fn describe(path: Option<&Path>, output: &Output) -> Result<(Value, Option<PathB
     Ok((describe_data(data::dataset(Some(path))?.as_ref(), output)?, None))
 }
 
-/// Sizes, and names of each kind, that are shown; JSON has them all.
+/// Sizes, and names of each kind, that are shown; JSON lists them all.
 const SHOWN: usize = 5;
-/// Files left out, and copies, that are shown.
+/// Skipped files, and copies, that are shown.
 const FILES_SHOWN: usize = 100;
 
 fn describe_data(dataset: &dyn Dataset, output: &Output) -> Result<Value> {
@@ -109,7 +109,7 @@ fn describe_classes(found: &Inspection, output: &Output) {
     output.line(table(&header, &rows));
 }
 
-/// What was left out: the number for each reason, then the files that a person should hear of.
+/// What was skipped: the number for each reason, then the files that a person should know about.
 fn describe_left_out(found: &Inspection, output: &Output) {
     for (reason, several) in &found.left_out {
         output.line(format!("left out, {}: {} ({})", reason.words(), several.count, first(several)));
@@ -123,7 +123,7 @@ fn describe_left_out(found: &Inspection, output: &Output) {
     }
 }
 
-/// Pictures that are there more than once.
+/// Pictures that occur more than once.
 fn describe_duplicates(dataset: &dyn Dataset, found: &Inspection, output: &Output) {
     let all = &found.duplicates.all;
     for copy in all.iter().take(FILES_SHOWN) {

@@ -21,7 +21,7 @@ use taper_meta::training::{
 };
 use taper_models::{Head, Network};
 
-/// Tasks of a run whose length is not given.
+/// Training tasks by default.
 const DEFAULT_TASKS: u64 = 60_000;
 /// Tasks scored at the end.
 const TEST_TASKS: u64 = 200;
@@ -42,7 +42,7 @@ pub(crate) fn run(options: &MetaTrain, output: &Output) -> Result<()> {
         None => default_transform(options.backbone, look, look.channels, options.image.image_size)?,
     };
     let own = Source::new(options, options.tasks.split.as_ref(), dataset, &transform, output)?;
-    // nothing is written before everything that can be refused is
+    // nothing is written before everything is checked
     let view = own.training.view.clone();
     let plain = Network::new(options.backbone.backbone(view.shape())?, Head::Identity);
     if options.symmetries {
@@ -102,8 +102,8 @@ struct Source {
 }
 
 impl Source {
-    /// A data set seen through `transform`; all its classes are trained on if there are too few to set
-    /// some apart, or the user says so.
+    /// A data set seen through `transform`; all its classes are trained on if there are too few to hold
+    /// some out, or the user asks for it.
     fn new(
         options: &MetaTrain,
         split: Option<&InputPath>,
@@ -143,7 +143,7 @@ impl Source {
     }
 }
 
-/// What --also mixes in.
+/// The data sets of --also.
 fn also(options: &MetaTrain, transform: &Transform, output: &Output) -> Result<Vec<(Source, f64)>> {
     let source = |also: &crate::args::Also| {
         let dataset = data::given(Some(&also.path), output)?;
@@ -154,7 +154,7 @@ fn also(options: &MetaTrain, transform: &Transform, output: &Output) -> Result<V
     options.also.iter().map(source).collect()
 }
 
-/// Everything that is mixed in with DATA, seen through the same transform.
+/// Everything that is added to DATA, through the same transform.
 fn auxiliary(options: &MetaTrain, view: &View, also: &[(Source, f64)]) -> Result<Vec<Auxiliary>> {
     let mut all = Vec::new();
     if let (Some(_), Some(alphabets)) = (&options.data, options.glyphs) {
@@ -272,7 +272,7 @@ impl Job<'_> {
         }
     }
 
-    /// What the model says about its training. Synthetic alphabets made for training are never met
+    /// What the model records about its training. Synthetic alphabets made for training are never used
     /// again, so their names would only fill the file.
     fn origin(&self, tasks: &TrainingTasks) -> Origin {
         let only_synthetic = self.options.data.is_none() && self.options.glyphs.is_some();
@@ -298,7 +298,7 @@ impl Job<'_> {
     }
 
     /// The images that the learner was trained and validated on. Synthetic alphabets made for training
-    /// are never met again.
+    /// are never used again.
     fn provenance(&self, own: &Source, tasks: &TrainingTasks) -> Result<Provenance> {
         let synthetic = |source: &&TaskSource| source.dataset().name() != GLYPHS || self.options.glyphs.is_none();
         let used = |source: &TaskSource| UsedData::of_classes(source.dataset(), &source.classes);
