@@ -1,4 +1,4 @@
-//! What every method must do, whatever it is: one suite over a registry.
+//! What every method must do: one suite over a registry.
 //!
 //! Each check is a sentence about a learner's logits on a small task of noisy patterns.
 
@@ -11,15 +11,15 @@ use taper_learn::{
 use taper_models::{Architecture, Head, Network, State};
 use taper_ops::{normal, rng};
 
-/// What theory lets a method do that others may not.
+/// A method's theoretical exceptions from the rules.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Allowed {
-    /// It begins a task with random weights of its own for each class, so that classes are not
+    /// It starts a task with different random weights for each class, so that classes are not
     /// interchangeable.
     pub random_head: bool,
-    /// It drops units out by an image's place in the support set, so that the order counts.
+    /// Its dropout depends on an image's place in the support set, so that the order matters.
     pub dropout: bool,
-    /// It weighs a penalty, a shrinkage or votes against the number of images, so that duplicates
+    /// It weights a penalty, a shrinkage or votes by the number of images, so that duplicates
     /// count.
     pub counts_images: bool,
 }
@@ -28,7 +28,7 @@ pub struct Allowed {
 const WAYS: usize = 3;
 /// Side of its images.
 const SIDE: usize = 16;
-/// Support images, class by class in turn.
+/// Support images, with alternating classes.
 const SUPPORT: [u32; 12] = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2];
 
 /// Images of the classes `labels`: each class's own pattern with noise from `stream`.
@@ -117,7 +117,7 @@ pub fn check_learner(learner: &dyn Adapt, permuted: &dyn Adapt, allowed: Allowed
     );
     let unequal = support(&all, &[0, 1, 2, 3, 6, 9], &[0, 1, 2, 0, 0, 0])?;
     expect(finite(&logits(learner, &unequal, &queries)?), "unequal numbers of images work".into());
-    // four images have their mean exactly, so that features less their mean are zeros; twelve do not
+    // the mean of four images is exact, so that centered features are zeros; that of twelve is not
     for images in [4, 12] {
         let constant = support(&all, &vec![0; images], &SUPPORT[..images])?;
         for (queries, which) in [(&queries, "other"), (&rows(&all, &[0, 0])?, "the same")] {

@@ -10,23 +10,23 @@ use std::path::Path;
 pub struct Drawings {
     /// Classes, `c00`, `c01` and so on.
     pub classes: usize,
-    /// Images a class.
+    /// Images per class.
     pub images: usize,
-    /// Groups that the classes are dealt out to, `g0`, `g1` and so on; 0 for no groups.
+    /// Groups that the classes are distributed to, `g0`, `g1` and so on; 0 for no groups.
     pub groups: usize,
     /// Side of an image in pixels.
     pub side: u32,
 }
 
 impl Default for Drawings {
-    /// 20 classes of 6 images, 28 pixels wide, without groups: enough to be split three ways.
+    /// 20 classes of 6 images, 28 pixels wide, without groups: enough for three parts.
     fn default() -> Self {
         Self { classes: 20, images: 6, groups: 0, side: 28 }
     }
 }
 
 impl Drawings {
-    /// Draws them all below `folder`.
+    /// Writes them all below `folder`.
     pub fn write(&self, folder: &Path) {
         for class in 0..self.classes {
             let group = if self.groups == 0 { String::new() } else { format!("g{}/", class % self.groups) };

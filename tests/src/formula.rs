@@ -1,4 +1,4 @@
-//! Numbers that Python and Rust compute alike, so that no weights need to be stored;
+//! Numbers that Python and Rust compute identically, so that no weights need to be stored;
 //! `golden/formula.py` is the same in Python.
 
 use candle_core::{Device, Result, Tensor};
@@ -19,7 +19,7 @@ pub fn uniform(name: &str, shape: &[usize]) -> Result<Tensor> {
     Tensor::from_vec((0..shape.iter().product()).map(value).collect::<Vec<f32>>(), shape, &Device::Cpu)
 }
 
-/// Weights that keep activations of order one: variances in (0.5, 1.5), the rest near its usual start.
+/// Weights that keep activations of order one: variances in (0.5, 1.5), the rest near its usual initialization.
 fn weights(name: &str, shape: &[usize]) -> Result<Tensor> {
     let values = uniform(name, shape)?;
     if name.ends_with("running_var") {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-/// The arguments of a line: its words, where a `;` stands for a blank inside one.
+/// The arguments of a line: its words, where a `;` means a space inside one.
 pub fn arguments(line: &str) -> Vec<String> {
     line.split_whitespace().map(|word| word.replace(';', " ")).collect()
 }
@@ -14,7 +14,7 @@ pub fn arguments(line: &str) -> Vec<String> {
 /// A finished run of `taper`.
 #[derive(Debug)]
 pub struct Run {
-    /// The exit code; none after a signal.
+    /// The exit code; `None` after a signal.
     pub code: Option<i32>,
     /// Standard output.
     pub stdout: String,
@@ -36,7 +36,7 @@ impl Run {
 }
 
 /// `taper` with these arguments, ready to start in `folder`. Its caches go to `folder/cache`, and
-/// it finds no weights of the hub.
+/// it finds no weights from the hub.
 pub fn command<S: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(program());
     command
@@ -56,20 +56,20 @@ pub fn taper(folder: &Path, line: &str) -> Run {
     finished(command(folder, arguments(line)).output().expect("taper starts"))
 }
 
-/// The same; panics unless it ends well.
+/// The same; panics unless it succeeds.
 pub fn taper_ok(folder: &Path, line: &str) -> Run {
     let run = taper(folder, line);
     assert_eq!(run.code, Some(0), "taper {line}\n{}{}", run.stdout, run.stderr);
     run
 }
 
-/// What a process left.
+/// The output of a finished process.
 pub fn finished(output: Output) -> Run {
     let text = |bytes| String::from_utf8(bytes).expect("taper writes UTF-8");
     Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-/// The folder of data sets beside the repository, if it is there.
+/// The folder of data sets next to the repository, if it exists.
 pub fn shared_data() -> Option<PathBuf> {
     let folder = root().join("../shared/data");
     folder.is_dir().then_some(folder)
@@ -81,7 +81,7 @@ pub fn root() -> &'static Path {
 }
 
 /// The program, built in the profile of the tests: cargo builds no other package's programs for
-/// them. Features are resolved for the whole workspace, as for the tests, so nothing but the
+/// them. Features are resolved for the whole workspace, as for the tests, so only the
 /// program itself is compiled again.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();

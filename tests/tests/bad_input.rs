@@ -116,7 +116,7 @@ fn flags_that_make_no_sense_are_usage_errors() {
         ("compare --episodes 0", &["--episodes", "at least 1"]),
         ("compare --lr -1", &["--lr", "above 0"]),
         ("compare --ways 1", &["--ways", "at least 2"]),
-        ("compare --ways five", &["--ways", "write 5 or 5-20"]),
+        ("compare --ways five", &["--ways", "use 5 or 5-20"]),
         ("compare --threads 0", &["--threads", "at least 1"]),
         ("compare --device cuda", &["--device"]),
         ("compare --episode 3", &["--episode", "--episodes"]),

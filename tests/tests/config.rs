@@ -1,4 +1,4 @@
-//! Options from files: every flag is a key, flags win, a run writes down enough to be run again.
+//! Options from files: every option is a key, options win, and a run records enough to be repeated.
 
 use std::fs;
 use taper_tests::drawings::Drawings;

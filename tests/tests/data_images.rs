@@ -10,12 +10,12 @@
 use std::path::Path;
 use taper_data::{Image, Transform, read_image};
 
-/// Every so-manieth sample of (row, column, channel), as in `golden/photographs.py`.
+/// Every nth sample of (row, column, channel), as in `golden/photographs.py`.
 fn samples(values: &[u8], count: usize) -> Vec<u8> {
     (0..count).map(|index| values[(index * 7919 * 13) % values.len()]).collect()
 }
 
-/// The image through a transform, in bytes as an image has them.
+/// The image through a transform, as bytes.
 fn bytes(text: &str, image: &Image) -> Vec<u8> {
     let planes = text.parse::<Transform>().unwrap().apply(image, None).unwrap();
     let size = planes.height * planes.width;

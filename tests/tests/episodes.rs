@@ -1,4 +1,4 @@
-//! Episodes written down by one run and scored by another; and classes that a learner knows.
+//! Episodes saved by one run and scored by another; and classes that a learner has seen.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ fn accuracy(run: &Run) -> f64 {
     run.events().last().unwrap()["methods"][0]["accuracy"].as_f64().unwrap()
 }
 
-/// What `evaluate` says of learner `learner` on the episodes that `options` give.
+/// `evaluate`'s result for `learner` on the episodes that `options` give.
 fn evaluated(at: &Path, learner: &str, options: &str) -> Run {
     taper_ok(at, &format!("evaluate {learner} data --ways 3 --queries 2 --trained-classes {options} --json"))
 }

@@ -1,4 +1,4 @@
-//! Fine-tuning through the border of the disk, and what it leaves alone.
+//! Fine-tuning of weights from a file, and what it does not change.
 
 use candle_core::Tensor;
 use taper_data::Batch;
@@ -7,7 +7,7 @@ use taper_models::{Architecture, Head, Network, State};
 use taper_ops::{rng, uniform};
 use taper_transfer::{FineTune, Part};
 
-/// CIFAR's ResNet-20, whose statistics are not those it starts with, and six images of two classes.
+/// CIFAR's ResNet-20, whose statistics are not the initial ones, and six images of two classes.
 fn setting() -> (Network, State, Batch) {
     let backbone = "cifar-resnet20".parse::<Architecture>().unwrap().backbone((3, 32, 32)).unwrap();
     let network = Network::new(backbone, Head::Linear { outputs: 10 });

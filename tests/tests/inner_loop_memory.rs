@@ -1,5 +1,5 @@
 //! Peak resident memory of exact MAML does not grow with the number of inner steps: Conv4-64,
-//! 5-way 5-shot, in a process of its own for each number.
+//! 5-way 5-shot, in a separate process for each number.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test may fail, and reports")]
 
 use std::process::Command;
@@ -9,7 +9,7 @@ use taper_meta::Maml;
 use taper_models::{Architecture, Head, Network};
 use taper_tests::formula;
 
-/// As in the program.
+/// The program's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -50,9 +50,9 @@ fn of_a_child(steps: &str) -> u64 {
     let arguments = [name, "--exact", "--nocapture", "--test-threads=1"];
     let settings = [
         (STEPS, steps),
-        // freed pages go back at once: the peak is then what is in use, not what the allocator keeps
+        // freed pages are returned at once: the peak is then the memory in use, not what the allocator keeps
         ("MIMALLOC_PURGE_DELAY", "0"),
-        // a task has one thread, as where tasks are trained on; what several keep is no matter of steps
+        // a task has one thread, as in training; what several threads keep does not depend on steps
         ("RAYON_NUM_THREADS", "1"),
     ];
     let output = Command::new(test).args(arguments).envs(settings).output().unwrap();

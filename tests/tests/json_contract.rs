@@ -1,5 +1,5 @@
-//! The JSON output that `docs/guide/json.md` promises: one object a line, nothing else on standard
-//! output, the last one the result.
+//! The JSON output that `docs/guide/json.md` promises: one object per line, nothing else on standard
+//! output, and the result as the last one.
 
 use serde_json::Value;
 use taper_tests::drawings::Drawings;
@@ -67,5 +67,5 @@ fn check(line: &str, result: &Value) {
 }
 
 fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+    value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"))
 }

@@ -1,5 +1,5 @@
-//! The learner in the program meets a dozen symbols that nobody has drawn before: letters of a
-//! vector font of our own, by a shaky pen, one drawing each to learn from.
+//! The built-in learner classifies a dozen symbols that nobody has drawn before: letters of a
+//! vector font of our own, by a shaky pen, with one support drawing each.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use image::{GrayImage, Luma};
@@ -27,7 +27,7 @@ const SYMBOLS: [(&str, &[Stroke]); 12] = [
     ("stairs", &[&[(0., 8.), (0., 5.), (3., 5.), (3., 2.), (6., 2.), (6., 0.), (8., 0.)]]),
 ];
 
-/// How somebody draws: size of the sheet and of the drawing, pen and colors.
+/// How a person draws: size of the sheet and of the drawing, pen and colors.
 struct Hand {
     sheet: (u32, u32),
     size: f32,
@@ -36,7 +36,7 @@ struct Hand {
     number: u64,
 }
 
-/// A symbol by a shaky hand: every corner is off a little, every line wavers.
+/// A symbol by a shaky hand: every corner is slightly off, every line wavers.
 fn draw(strokes: &[Stroke], symbol: usize, hand: &Hand) -> GrayImage {
     let rng = &mut taper_ops::rng(hand.number, "hand", symbol as u64);
     let (width, height) = hand.sheet;
@@ -101,7 +101,7 @@ fn one_drawing_each_of_a_dozen_made_up_symbols_is_enough() {
         image.contains(&format!("{}{}", std::path::MAIN_SEPARATOR, event["class"].as_str().unwrap()))
     });
     let right = right.count();
-    assert!(right >= 11, "{right} of 12 right");
+    assert!(right >= 11, "{right} of 12 correct");
 
     let at_once = taper_ok(folder.path(), "predict support queries --json").events();
     let predictions = |events: &[serde_json::Value]| -> Vec<serde_json::Value> {

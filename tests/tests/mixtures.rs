@@ -20,7 +20,7 @@ fn tasks_of_several_data_sets_are_mixed_and_each_is_scored() {
     assert!(mixed.stdout.contains("on all of them"), "{}", mixed.stdout);
     let trained = fs::read_to_string(at.join("mixed/model/config.json")).unwrap();
     assert!(trained.contains("and more"), "{trained}");
-    // the tasks of the other data set are others, so what is learned is too
+    // the tasks of the other data set are different, and so is the result
     taper_ok(at, &format!("{META} --out alone"));
     let weights = |run: &str| fs::read(at.join(run).join("model/model.safetensors")).unwrap();
     assert!(weights("mixed") != weights("alone"));

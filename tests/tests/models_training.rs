@@ -91,7 +91,7 @@ impl Case {
         (values(&loss)[0], gradient, State { params, buffers })
     }
 
-    /// Everything in f32, the type networks are trained in.
+    /// Everything in f32, the type in which networks are trained.
     fn check(&self) {
         self.check_in(DType::F32, 1e-3, 1e-3);
     }
@@ -105,7 +105,7 @@ impl Case {
         let losses = numbers(&self.golden["losses"]);
         for (step, &expected) in losses.iter().enumerate() {
             let (loss, gradient, next) = self.step(&state);
-            // relative, but a loss that has nearly vanished is measured by where it came from
+            // relative, but a loss that has nearly vanished is compared on the scale of its start
             let error = (loss - expected).abs() / (expected + 0.1 * losses[0]);
             assert!(error < of_training, "loss of step {step}: {loss}, PyTorch's {expected}");
             if step == 0 {
@@ -127,9 +127,9 @@ fn conv4_trains_as_in_pytorch() {
     Case::new("conv4-32").check();
 }
 
-/// In f64 sharply. In f32 a ReLU whose input lies within rounding of zero may go the other way,
+/// Strictly in f64. In f32 a ReLU whose input is within rounding of zero may go the other way,
 /// which moves single entries of a deep network's gradient by up to a hundredth, with direct sums
-/// as with Winograd's; the loss hardly notices.
+/// and with Winograd's; the loss hardly changes.
 #[test]
 fn cifar_resnet20_trains_as_in_pytorch() {
     let case = Case::new("cifar-resnet20");
@@ -143,7 +143,7 @@ fn resnet18_trains_as_in_pytorch() {
 }
 
 /// Deep enough that the gradient in f32 is up to a hundredth off that in f64, with direct sums too,
-/// and that ten steps part the ways: compared in f64.
+/// and that ten steps diverge; compared in f64.
 #[test]
 fn resnet34_trains_as_in_pytorch() {
     Case::new("resnet34").check_in(DType::F64, 1e-5, 1e-2);
@@ -154,9 +154,9 @@ fn efficientnet_lite0_trains_as_in_pytorch() {
     Case::new("efficientnet-lite0").check_in(DType::F64, 1e-5, 1e-3);
 }
 
-/// Here rounding is amplified: the gradient of `conv1` in f32 is 3 % off that in f64 in PyTorch
+/// Here rounding is amplified: the gradient of `conv1` in f32 is 3% off that in f64 in PyTorch
 /// itself, and in f64 the last bit of the start still shows after ten steps.
-/// So this one is compared in f64: its gradient sharply, its training loosely.
+/// So this one is compared in f64: its gradient strictly, its training loosely.
 #[test]
 fn resnet50_trains_as_in_pytorch() {
     Case::new("resnet50").check_in(DType::F64, 1e-5, 2e-2);

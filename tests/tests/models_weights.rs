@@ -1,4 +1,4 @@
-//! Weight files as others write them: what loads, what is refused, and that nothing panics.
+//! Weight files of other programs: what loads, what is rejected, and that nothing panics.
 //! `golden/state_dicts.py` wrote the small files, `golden/cifar_resnet20.py` the logits.
 #![allow(
     clippy::unwrap_used,
@@ -34,7 +34,7 @@ fn values(tensor: &Tensor) -> Vec<f64> {
     tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
 }
 
-/// What reading a file of these bytes gives.
+/// The result of reading a file of these bytes.
 fn read_bytes(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.pth");
@@ -238,7 +238,7 @@ fn checkpoint(name: &str) -> PathBuf {
     golden("checkpoints").join(name)
 }
 
-/// `golden/checkpoints.py` saved one network in the forms that training code does.
+/// `golden/checkpoints.py` saved one network in the forms that training code uses.
 #[test]
 fn checkpoints_of_training_code_give_the_network_and_say_what_was_taken() {
     let names = [
@@ -253,7 +253,7 @@ fn checkpoints_of_training_code_give_the_network_and_say_what_was_taken() {
         "layers.2.bias",
         "layers.2.weight",
     ];
-    let strangers = "skipped Python objects without running them: ";
+    let strangers = "skipped Python objects without executing them: ";
     let cases: [(&str, f64, &[&str]); 9] = [
         (
             "timm.pth.tar",
@@ -347,7 +347,7 @@ fn a_dinov2_at_224_pixels_has_257_tokens() {
     let weights = as_map(&at(518).init(0).unwrap());
     let state = at(224).load(weights, HeadPolicy::Replace { seed: 0 }).unwrap();
     assert_eq!(state.params.get("pos_embed").unwrap().dims(), [1, 257, 384]);
-    // weights of another size are known by their other tensors
+    // weights of another size are recognized by their other tensors
     assert_eq!(identify(&as_map(&state)), Some(("dinov2-small".parse().unwrap(), 2)));
 }
 
@@ -472,7 +472,7 @@ fn bombs_are_refused_within_the_memory_of_a_child_process() {
         (0..1000).for_each(|_| copies.extend(b"h\x00h\x01R"));
         assert!(read_bytes(&legacy(&copies)).is_err());
 
-        // 20,000 views in f64 of one storage of 1 MiB, no two alike
+        // 20,000 different views in f64 of one storage of 1 MiB
         let mut views = b"}(".to_vec();
         let elements = (1u32 << 17).to_le_bytes();
         for index in 0..10_000u32 {
@@ -492,7 +492,7 @@ fn bombs_are_refused_within_the_memory_of_a_child_process() {
     });
 }
 
-/// The file has 320 MiB, of which half is the optimizer's; reading it may take the tensors that are
+/// The file has 320 MiB, of which half is the optimizer's; reading it may take the memory of the tensors that are
 /// kept and little more. Mapped pages don't count, a file that is read whole does.
 #[test]
 fn a_large_file_costs_its_own_size_and_the_network() {
@@ -541,7 +541,7 @@ fn in_child(name: &str, bytes: usize, body: fn()) {
     }
 }
 
-/// Files of every format with the damage that transfers and attackers do.
+/// Files of every format with the damage that transfers and attackers cause.
 #[test]
 fn no_mutation_of_a_weight_file_panics_or_takes_much_memory() {
     in_child("mutations", 768 << 20, || {
@@ -586,7 +586,7 @@ fn mutate(bytes: &mut Vec<u8>, rng: &mut taper_ops::Rng) {
             2 => bytes[at] = rng.random(),
             3 => bytes[at..at + 4].fill(0xff),
             4 => {
-                // a stretch again, or gone
+                // a range repeated, or missing
                 let end = (at + rng.random_range(1..200)).min(bytes.len());
                 let stretch = bytes[at..end].to_vec();
                 bytes.splice(at..at, stretch);

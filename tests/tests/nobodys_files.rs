@@ -59,7 +59,7 @@ fn adapt_never_overwrites_a_config_json_of_something_else() {
     assert_eq!(fs::read_dir(at.path().join("site")).unwrap().count(), 1);
 }
 
-/// A process that ends with the value.
+/// A process that is killed when the value is dropped.
 struct Process(Child);
 
 impl Drop for Process {

@@ -1,4 +1,4 @@
-//! From a learner and a few labeled images to a classifier that names new images.
+//! From a learner and a few labeled images to a classifier of new images.
 
 use std::fs;
 use taper_tests::drawings::Drawings;

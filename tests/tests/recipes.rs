@@ -1,4 +1,4 @@
-//! The two programs that Taper grew from, run by one command each: what they print, line by line.
+//! The two programs that Taper grew from, each as one command: what they print, line by line.
 
 use candle_core::Tensor;
 use taper_models::read_weights;
@@ -21,7 +21,7 @@ fn epochs(run: &Run) -> Vec<&str> {
     run.stdout.lines().filter(|line| line.starts_with("Epoch: ")).collect()
 }
 
-/// `text` is a share such as `94.1`, of so many decimals.
+/// `text` is a share such as `94.1`, with this many decimals.
 fn is_percentage(text: &str, decimals: usize) -> bool {
     let places = text.split_once('.').map_or(0, |(_, fraction)| fraction.len());
     places == decimals && text.parse::<f64>().is_ok_and(|value| (0.0..=100.0).contains(&value))
@@ -51,7 +51,7 @@ fn seed_transfer_replaces_the_head_by_two_layers_and_trains_nothing_else() {
     taper_ok(at.path(), &format!("{line} --epochs 1 --out one"));
     taper_ok(at.path(), &format!("{line} --epochs 2 --out two"));
     let inspected = taper_ok(at.path(), "inspect one/model --json").result();
-    // 64 features -> 1024 -> 3 classes, beside the backbone's 269,722 - 650, of one channel, not three
+    // 64 features -> 1024 -> 3 classes, in addition to the backbone's 269,722 - 650, of one channel, not three
     let head = 64 * 1024 + 1024 + 3 * 1024 + 3;
     assert_eq!(inspected["parameters"], 269_722 - 650 - 288 + head);
 

@@ -30,7 +30,7 @@ fn start(at: &Path, line: &str) -> Child {
     taper.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Waits until the run's log tells of `step`; false when the run ended before.
+/// Waits until the run's log has `step`; `false` if the run ended before.
 fn reached(at: &Path, step: u64, taper: &mut Child) -> bool {
     let deadline = Instant::now() + Duration::from_secs(120);
     loop {
@@ -47,7 +47,7 @@ fn reached(at: &Path, step: u64, taper: &mut Child) -> bool {
     }
 }
 
-/// Everything that a run learned, as it lies on disk.
+/// Everything that a run learned, as stored on disk.
 fn learned(run: &Path) -> Vec<Vec<u8>> {
     let mut files: Vec<_> = fs::read_dir(run.join("checkpoint")).unwrap().map(|file| file.unwrap().path()).collect();
     let names: Vec<_> = files.iter().filter_map(|file| file.file_name()).collect();
@@ -90,7 +90,7 @@ fn gradual_unfreezing_killed_in_several_of_its_parts_and_resumed_equals_the_unbr
     };
     taper_ok(at.path(), &line("unbroken"));
     let mut next = line("run");
-    // five steps an epoch
+    // five steps per epoch
     for moment in [3, 6, 12, 18, 27] {
         let mut taper = start(at.path(), &next);
         assert!(reached(at.path(), moment, &mut taper), "ended before step {moment}");
@@ -102,7 +102,7 @@ fn gradual_unfreezing_killed_in_several_of_its_parts_and_resumed_equals_the_unbr
     assert!(learned(&at.path().join("run")) == learned(&at.path().join("unbroken")));
 }
 
-/// Other moments in every run of the test; a failure names its own.
+/// Different times in every run of the test; a failure names its own.
 fn rand_seed() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
 }

@@ -1,4 +1,4 @@
-//! `taper survey`: a table over data sets, networks and numbers of labels, filled a cell after the other.
+//! `taper survey`: a table over data sets, networks and numbers of labels, filled one cell at a time.
 
 use serde_json::Value;
 use std::fs;
@@ -21,7 +21,7 @@ fn folder() -> TempDir {
     at
 }
 
-/// What the cells of a run say, but for the times.
+/// The cells of a run, without the times.
 fn cells(run: &Path) -> Vec<Value> {
     let text = fs::read_to_string(run.join("cells.json")).unwrap_or("[]".into());
     let mut cells: Vec<Value> = serde_json::from_str(&text).unwrap();

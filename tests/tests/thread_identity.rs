@@ -77,7 +77,7 @@ fn every_method_trains_the_same_bits_on_any_number_of_threads() {
     }
 }
 
-/// Features of 1,600 numbers: matrix products that candle would split over threads inside a task.
+/// Features of 1,600 values: matrix products that candle would split over threads inside a task.
 #[test]
 fn large_images_train_the_same_bits_on_any_number_of_threads() {
     for method in [&R2D2 as &dyn Method, &META_OPT_NET] {

@@ -1,4 +1,4 @@
-//! `taper train` with nothing said: ways are tried on folds of the training images, one is kept.
+//! `taper train` without training options: candidates are cross-validated on the training images, one is kept.
 
 use rand::Rng as _;
 use serde_json::Value;
@@ -26,12 +26,12 @@ const AUTOMATIC: &str = "train data --weights base/model/model.safetensors --tra
 fn heads_and_fine_tuning_are_tried_and_the_best_is_kept_and_resumed() {
     let at = folder();
     let text = taper_ok(at.path(), &format!("{AUTOMATIC} --out run")).stdout;
-    for words in ["tried on folds", "ridge", "lda", "fine-tune from layer3", "is kept", "macro-F1"] {
+    for words in ["cross-validated on", "ridge", "lda", "fine-tune from layer3", "keeping", "macro-F1"] {
         assert!(text.contains(words), "no `{words}` in {text}");
     }
     let model = |run: &str| fs::read(at.path().join(run).join("model/model.safetensors")).unwrap();
     let unbroken = model("run");
-    // as if it had been killed after the second way
+    // as if it had been killed after the second candidate
     let tried = at.path().join("run/tried.json");
     let scores: Vec<serde_json::Value> = serde_json::from_slice(&fs::read(&tried).unwrap()).unwrap();
     assert!(scores.len() > 6, "{scores:?}");
@@ -42,7 +42,7 @@ fn heads_and_fine_tuning_are_tried_and_the_best_is_kept_and_resumed() {
     taper_ok(at.path(), "predict run/model data");
 }
 
-/// What a run has tried so far: each way with what it got right of every fold.
+/// The candidates that a run has tried so far, with their correct predictions on every fold.
 fn tried(run: &Path) -> Vec<(Value, Value)> {
     let text = fs::read_to_string(run.join("tried.json")).unwrap_or("[]".into());
     let scores: Vec<Value> = serde_json::from_str(&text).unwrap();
@@ -55,7 +55,7 @@ fn a_search_killed_at_any_moment_and_resumed_ends_as_the_unbroken_one() {
     let unbroken = at.path().join("unbroken");
     taper_ok(at.path(), &format!("{AUTOMATIC} --out unbroken"));
     let ways = tried(&unbroken).len();
-    // so that its features have to be computed as well
+    // so that its features have to be computed too
     fs::remove_dir_all(at.path().join("cache")).unwrap();
     let run = at.path().join("run");
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;

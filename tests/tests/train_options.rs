@@ -1,4 +1,4 @@
-//! `taper train` as its options say: which part is trained, and on what.
+//! `taper train` with options: which part is trained, and on what.
 
 use std::fs;
 use taper_models::read_weights;
@@ -55,7 +55,7 @@ fn what_is_opened_gradually_is_opened_from_the_top_and_cached_activations_train_
         let events = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         events.filter_map(|event| event["loss"].as_f64()).collect::<Vec<f64>>()
     };
-    // erasing that never happens, and nevertheless keeps anything from being computed once
+    // erasing that never happens, but prevents computing anything once
     let (cached, plain) =
         (losses("cached", "color resize(16x16)"), losses("plain", "color resize(16x16) random-erasing(0)"));
     assert_eq!(cached.len(), 15, "three steps in each of five epochs");
@@ -77,7 +77,7 @@ fn mixed_images_averages_and_patience_train_a_classifier() {
         assert!(run.stdout.contains("macro-F1"), "{run:?}");
         if how.contains("patience") {
             let epochs = run.stdout.lines().filter(|line| line.starts_with("Epoch: ")).count();
-            assert!(epochs < 20, "a rate of 3 goes on improving for {epochs} epochs");
+            assert!(epochs < 20, "a rate of 3 keeps improving for {epochs} epochs");
         }
     }
     let both = taper(at.path(), "train data --mixup 0.2 --cutmix 1");
@@ -91,7 +91,7 @@ fn unequal_classes_are_balanced_in_the_loss_or_in_the_sampling() {
         let folder = at.path().join("data").join(name);
         fs::create_dir_all(&folder).unwrap();
         for number in 0..images {
-            // shades that overlap, so that guessing the large class is right more often than not
+            // shades that overlap, so that guessing the large class is usually correct
             let shade = |x: u32, y: u32| image::Luma([(least + (number * 37 + x * 11 + y * 5) % 60) as u8]);
             image::GrayImage::from_fn(16, 16, shade).save(folder.join(format!("{number}.png"))).unwrap();
         }
@@ -170,7 +170,7 @@ fn photographs_without_weights_are_trained_from_scratch_and_told_where_weights_a
         }
     }
     let run = taper_ok(at.path(), "train data");
-    assert!(run.stderr.contains("no --weights are given") && run.stderr.contains("fetch-weights"), "{run:?}");
+    assert!(run.stderr.contains("no --weights given") && run.stderr.contains("fetch-weights"), "{run:?}");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn classes_that_can_not_be_learned_are_named_and_unequal_ones_told() {
     };
     class("alone", "cup", 4);
     class("alone", "plate", 1);
-    refused("alone", "class `plate` has 1 image, it needs at least 2");
+    refused("alone", "class `plate` has 1 image but needs at least 2");
     for part in ["new/train", "new/val"] {
         class(part, "cup", 2);
     }

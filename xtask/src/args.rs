@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-/// Developers' chores: fetch pretrained weights and data sets, check the workspace
+/// Developers' tasks: fetch pretrained weights and data sets, check the workspace
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 pub(crate) struct Arguments {
@@ -17,9 +17,9 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Chore {
-    /// Format, lints and docs, warnings denied
+    /// Check formatting, lints and docs, with warnings denied
     Ci,
-    /// Miri, sanitizers, guards and stress tests of taper-ops; says what it skips
+    /// Run Miri, sanitizers, guards and stress tests on taper-ops; prints what it skips
     Soundness,
     FetchWeights(FetchWeights),
     FetchData(FetchData),
@@ -31,9 +31,9 @@ pub(crate) enum Chore {
     PeersWork(PeersWork),
 }
 
-/// The guide's table: every method, on glyphs and on a data set of alphabets, at 1 and at 5 shots
+/// Print the guide's table: every method, on glyphs and on a data set of alphabets, at 1 and at 5 shots
 ///
-/// Builds with --release first. Stopped, the same command goes on where it stood.
+/// Builds with --release first. After a stop, the same command resumes.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:
   cargo xtask methods images_background_small1.zip --out methods")]
@@ -46,7 +46,7 @@ pub(crate) struct Methods {
     pub(crate) out: PathBuf,
 }
 
-/// Measure Taper beside PyTorch: the same work in turn, the best of several rounds on both sides
+/// Compare Taper's speed with PyTorch's: the same work alternately, the best of several rounds each
 ///
 /// Builds with --release first. Nothing else should run on the machine.
 #[derive(Debug, Args)]
@@ -60,24 +60,24 @@ pub(crate) struct Peers {
     /// The folder of the PyTorch programs (torch_maml.py and its siblings)
     #[arg(long, value_name = "DIR")]
     pub(crate) scripts: PathBuf,
-    /// These works alone, such as maml-1-step; may be given more than once
+    /// Only this work, such as maml-1-step; may be given more than once
     #[arg(long, value_name = "WORK", value_delimiter = ',')]
     pub(crate) only: Vec<Work>,
-    /// Rounds of both sides in turn
+    /// Rounds, each with both programs
     #[arg(long, default_value_t = 3)]
     pub(crate) rounds: usize,
-    /// Seconds that one side is timed in a round, after one call to warm up
+    /// Seconds that each program is timed per round, after one warm-up call
     #[arg(long, default_value_t = 4.0)]
     pub(crate) seconds: f64,
-    /// Threads on both sides
+    /// Threads of each program
     #[arg(long, default_value_t = 2)]
     pub(crate) threads: usize,
-    /// End with one line of JSON
+    /// Print one line of JSON at the end
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// Taper's side of one work, which `peers` runs in a process of its own
+/// Taper's part of one work, which `peers` runs in a separate process
 #[derive(Debug, Args)]
 pub(crate) struct PeersWork {
     pub(crate) work: Work,
@@ -89,10 +89,10 @@ pub(crate) struct PeersWork {
 
 /// Fetch pretrained weights from the Hugging Face hub by the names in crates/taper-models/catalog/weights.toml
 ///
-/// Files land in the hub's shared cache, so nothing that `transformers` or `timm` has fetched is
-/// fetched again. A file takes its final name only after its length and SHA-256 are right; a
-/// wrong one is kept aside as `….rejected`, which nothing loads. A broken transfer goes on where
-/// it stopped, in this run or the next. Where crates/taper-models/catalog/weights.toml has no hash, the file is reported
+/// Files go to the hub's shared cache, so files that `transformers` or `timm` have fetched are not
+/// fetched again. A file gets its final name only after its length and SHA-256 have been checked; one
+/// that fails is kept as `….rejected`, which nothing loads. An interrupted download resumes where
+/// it stopped, in this run or the next. If crates/taper-models/catalog/weights.toml has no hash, the file is reported
 /// as unverified, with the lines that pin it.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
@@ -107,7 +107,7 @@ Environment:
   HF_TOKEN         for repositories that ask for one; HF_TOKEN_PATH and $HF_HOME/token work too
   HF_HOME          [default: ~/.cache/huggingface]
   HF_HUB_CACHE     [default: $HF_HOME/hub]
-  HF_HUB_OFFLINE   1: look into the cache only, never at the network")]
+  HF_HUB_OFFLINE   1: use only the cache, never the network")]
 pub(crate) struct FetchWeights {
     /// Names as --list prints them, such as resnet18 or dinov2-small
     #[arg(value_name = "NAME", required_unless_present_any = ["list", "all"])]
@@ -115,10 +115,10 @@ pub(crate) struct FetchWeights {
     /// Show every name with its size and license, and whether it is here already
     #[arg(long, conflicts_with_all = ["all", "pin", "to"])]
     pub(crate) list: bool,
-    /// Fetch every name that lies on the hub
+    /// Fetch every name that is on the hub
     #[arg(long, conflicts_with = "names")]
     pub(crate) all: bool,
-    /// A branch, tag or commit instead of the one in crates/taper-models/catalog/weights.toml, whose hashes then don't count
+    /// A branch, tag or commit instead of the one in crates/taper-models/catalog/weights.toml, whose hashes are then ignored
     #[arg(long, value_name = "REVISION")]
     pub(crate) revision: Option<String>,
     /// Copy the files into DIR/NAME as well
@@ -134,21 +134,21 @@ pub(crate) struct FetchWeights {
     pub(crate) patience: Patience,
 }
 
-/// Fetch a data set over HTTPS, its SHA-256 checked
+/// Fetch a data set over HTTPS and check its SHA-256
 ///
-/// The file takes its final name only after its length and hash are right; a wrong one is kept
-/// aside as `….rejected`, which nothing loads. A broken transfer goes on where it stopped.
+/// The file gets its final name only after its length and hash have been checked; one that fails is
+/// kept as `….rejected`, which nothing loads. An interrupted download resumes where it stopped.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   cargo xtask fetch-data omniglot
   cargo xtask fetch-data omniglot --to ~/data
   cargo xtask fetch-data omniglot --from https://mirror.example/images_background_small1.zip
 
-A zip is used as it is: cargo run --release -- compare data/downloads/images_background_small1.zip")]
+A zip needs no unpacking: cargo run --release -- compare data/downloads/images_background_small1.zip")]
 pub(crate) struct FetchData {
     /// Which data set
     pub(crate) name: DataName,
-    /// Another address of the same file; its hash is checked all the same
+    /// Another address of the same file; its hash is still checked
     #[arg(long, value_name = "URL")]
     pub(crate) from: Option<String>,
     /// The folder to put it in [default: data/downloads]
@@ -167,8 +167,8 @@ pub(crate) enum DataName {
 
 /// Write look-alikes of Lake's Omniglot challenge: what `taper evaluate --protocol lake` scores
 ///
-/// Each run has 20 characters of one alphabet, one drawing of each to learn from and another
-/// person's to name. The defaults are "LA3", the runs that this repository's figures are measured
+/// Each run has 20 characters of one alphabet, with one drawing of each as support set and another
+/// person's as query. The defaults are "LA3", the runs that this repository's figures are measured
 /// on; choices are made on other alphabets. Never train on what you test on.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
@@ -187,7 +187,7 @@ pub(crate) struct LookAlikes {
     /// Whose drawings a run takes
     #[arg(long, value_enum, default_value_t = DrawersName::Random)]
     pub(crate) drawers: DrawersName,
-    /// Everything random follows from this number
+    /// Seed of all random choices
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// The folder to write run01 and so on into
@@ -198,15 +198,15 @@ pub(crate) struct LookAlikes {
 /// Whose drawings a look-alike run takes.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum DrawersName {
-    /// Two by chance, others for each run
+    /// Two at random, different for each run
     Random,
-    /// The two of each alphabet whose drawings lie nearest the others'
+    /// The two of each alphabet whose drawings are closest to the others'
     Typical,
 }
 
-/// Pack a trained learner, in half precision, as the one that the program carries for line drawings
+/// Pack a trained learner, in half precision, as the built-in learner for line drawings
 ///
-/// The same run gives the same bytes; their SHA-256 stands in docs/guide/drawings.md.
+/// The same run gives the same bytes; docs/guide/drawings.md has their SHA-256.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   cargo run --release -- meta-train --config data/configs/lake-glyphs.toml --out runs/lake-glyphs
@@ -219,13 +219,13 @@ pub(crate) struct PackLearner {
     pub(crate) to: PathBuf,
 }
 
-/// How long to wait for a server, and how often to ask again.
+/// How long to wait for a server, and how often to retry.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Patience {
-    /// Seconds without a byte after which a connection is given up
+    /// Seconds without data before a connection is dropped
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(crate) timeout: Duration,
-    /// How often to try again after a broken, silent or overloaded connection
+    /// Retries after a broken, silent or overloaded connection
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) retries: u32,
     /// Seconds before the first retry, doubled before each further one
@@ -239,8 +239,8 @@ pub(crate) fn in_workspace(path: &str) -> PathBuf {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{text}` is no number of seconds"))
+    let seconds: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| format!("`{text}` is not a number of seconds"))
 }
 
 #[cfg(test)]

@@ -21,12 +21,12 @@ impl Shelf {
         Self { folder: cache.join(&name), locks: cache.join(".locks").join(name) }
     }
 
-    /// Where the content with this tag lies.
+    /// The path of the content with this tag.
     pub(crate) fn blob(&self, tag: &str) -> PathBuf {
         self.folder.join("blobs").join(tag)
     }
 
-    /// What to hold while writing it.
+    /// The lock to hold while writing it.
     pub(crate) fn lock(&self, tag: &str) -> PathBuf {
         self.locks.join(format!("{tag}.lock"))
     }
@@ -37,8 +37,8 @@ impl Shelf {
         Some(below.iter().next()?.to_str()?.to_string())
     }
 
-    /// Makes the content with this tag the file `name` of `commit`, and `commit` what `revision`
-    /// stands for. Returns the file's path.
+    /// Links the content with this tag as the file `name` of `commit`, and `revision` to `commit`.
+    /// Returns the file's path.
     pub(crate) fn link(&self, revision: &str, commit: &str, name: &str, tag: &str) -> Result<PathBuf> {
         let pointer = self.folder.join("snapshots").join(commit).join(name);
         write_beside(&pointer, |path| {
@@ -52,7 +52,7 @@ impl Shelf {
     }
 }
 
-/// Puts a file aside as `….rejected`, which nothing loads; `false` when it is gone already.
+/// Renames a file to `….rejected`, which nothing loads; `false` if it is already gone.
 pub(crate) fn set_aside(path: &Path) -> Result<bool> {
     match fs::rename(path, with_suffix(path, ".rejected")) {
         Ok(()) => Ok(true),
@@ -61,7 +61,7 @@ pub(crate) fn set_aside(path: &Path) -> Result<bool> {
     }
 }
 
-/// Writes a file under a name of this process, then gives it its own.
+/// Writes a file under a temporary name of this process, then renames it.
 pub(crate) fn write_beside(target: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
     let staged = with_suffix(target, &format!(".{}.incomplete", std::process::id()));
     let written = || {

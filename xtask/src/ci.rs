@@ -1,9 +1,9 @@
-//! What continuous integration checks beside the tests.
+//! What continuous integration checks in addition to the tests.
 
 use anyhow::{Context, Result, bail};
 use std::process::Command;
 
-/// Format, lints and docs, warnings denied.
+/// Checks formatting, lints and docs, with warnings denied.
 pub(crate) fn run() -> Result<()> {
     cargo(&["fmt", "--all", "--check"], &[])?;
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
@@ -16,9 +16,9 @@ fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
         .args(arguments)
         .envs(environment.iter().copied())
         .status()
-        .context("cargo does not start, install a Rust tool chain")?;
+        .context("cargo does not start: install a Rust toolchain")?;
     if !status.success() {
-        bail!("cargo {} failed, see above", arguments.join(" "));
+        bail!("cargo {} failed: see above", arguments.join(" "));
     }
     Ok(())
 }

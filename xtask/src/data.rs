@@ -34,9 +34,9 @@ impl DataName {
     }
 }
 
-/// Fetches a data set, unless it is there already.
+/// Fetches a data set, unless it is already there.
 ///
-/// Errs when it can't be had, or is not what was published.
+/// Fails if it can't be fetched, or is not the published one.
 pub(crate) fn run(asked: &FetchData) -> Result<()> {
     let published = asked.name.published();
     let expected = Expected { bytes: Some(published.bytes), sha256: Some(published.sha256.to_string()) };
@@ -45,7 +45,7 @@ pub(crate) fn run(asked: &FetchData) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("the network can't be used, check the system's limits")?;
+        .context("the network can't be used: check the system's limits")?;
     runtime.block_on(async {
         let _lock = lock(&with_suffix(&target, ".lock")).await?;
         let present = target.exists() && expected.check(&target)?.is_ok();

@@ -11,10 +11,10 @@ pub(crate) fn sha256(path: &Path) -> Result<String> {
         io::copy(&mut File::open(path)?, &mut hasher)?;
         Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     };
-    hash().with_context(|| format!("{} can't be read, check the disk", path.display()))
+    hash().with_context(|| format!("{} can't be read: check the disk", path.display()))
 }
 
-/// Does this look like a SHA-256? The hub's tags of large files are; those of small ones are git's.
+/// Whether this looks like a SHA-256. The hub's tags of large files are; those of small ones are git's.
 pub(crate) fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

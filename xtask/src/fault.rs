@@ -1,4 +1,4 @@
-//! What goes wrong on the way, and whether it is worth another try.
+//! What goes wrong in a transfer, and whether to retry.
 
 use crate::args::Patience;
 use anyhow::{Error, Result, anyhow};
@@ -9,14 +9,14 @@ use std::{future::Future, time::Duration};
 /// A failed attempt.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// May be gone in a moment: a broken or silent connection, an overloaded server.
+    /// Temporary: a broken or silent connection, an overloaded server.
     Passing {
         /// What happened.
         problem: Error,
-        /// How long the server asks to be left alone.
+        /// How long the server asks to wait.
         wait: Option<Duration>,
     },
-    /// Will be the same next time.
+    /// Permanent.
     Lasting(Error),
 }
 
@@ -27,7 +27,7 @@ impl From<Error> for Fault {
 }
 
 impl Fault {
-    /// A fault that may pass.
+    /// A temporary fault.
     pub(crate) fn passing(problem: impl Into<Error>) -> Self {
         Self::Passing { problem: problem.into(), wait: None }
     }
@@ -49,27 +49,27 @@ impl Fault {
         let lasting = |what: &str| Some(Self::Lasting(anyhow!("{address} {what}")));
         match status.as_u16() {
             200..=399 => None,
-            401 => lasting("does not exist or asks for a token (401), check the address or set HF_TOKEN"),
+            401 => lasting("does not exist or needs a token (401): check the address or set HF_TOKEN"),
             403 => lasting("is forbidden (403), accept its license there or use another token"),
-            404 | 410 => lasting("does not exist (404), check the address"),
+            404 | 410 => lasting("does not exist (404): check the address"),
             408 | 429 | 500..=599 => Some(Self::Passing {
                 problem: anyhow!("{address} is not available now ({status}), try again later"),
                 wait,
             }),
-            code => lasting(&format!("was refused ({code}), check the address")),
+            code => lasting(&format!("was refused ({code}): check the address")),
         }
     }
 
     /// What an error of the HTTP client means.
     pub(crate) fn of_transport(problem: &reqwest::Error, address: &str) -> Self {
         let hint = if problem.is_connect() {
-            "no connection, check the address, the network and the proxy"
+            "no connection: check the address, the network and the proxy"
         } else if problem.is_timeout() {
             "the server fell silent, try again later"
         } else if problem.is_redirect() {
-            "too many redirections, check the address"
+            "too many redirects: check the address"
         } else if problem.is_builder() {
-            return Self::Lasting(anyhow!("{address}: no address of a file, give one that starts with https://"));
+            return Self::Lasting(anyhow!("{address}: not the address of a file: give one that starts with https://"));
         } else {
             "the connection broke, try again later"
         };
@@ -92,8 +92,8 @@ impl Fault {
     }
 }
 
-/// Runs `attempt` until it succeeds, fails for good, or patience ends. Each pause is twice the
-/// one before, at least as long as the server asks for, and at most a minute.
+/// Runs `attempt` until it succeeds, fails permanently, or patience ends. Each pause is twice the
+/// previous one, at least as long as the server asks for, and at most a minute.
 pub(crate) async fn with_patience<T, F>(patience: Patience, mut attempt: impl FnMut() -> F) -> Result<T, Fault>
 where
     F: Future<Output = Result<T, Fault>>,
@@ -111,7 +111,7 @@ where
     attempt().await
 }
 
-/// `waiting`, given up when it takes longer than the patience allows.
+/// `waiting`, aborted if it takes longer than the patience allows.
 pub(crate) async fn in_time<T>(
     patience: Patience,
     address: &str,

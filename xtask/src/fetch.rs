@@ -1,4 +1,4 @@
-//! A checked download: a file takes its final name only after its length and hash are right.
+//! A checked download: a file gets its final name only after its length and hash have been checked.
 
 use crate::{
     args::Patience,
@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-/// What a file must be, as far as anybody said.
+/// What a file must be, as far as known.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Expected {
     /// Its length.
@@ -29,7 +29,7 @@ pub(crate) struct Expected {
 impl Expected {
     /// The SHA-256 of the file at `path`, or what is wrong with it.
     ///
-    /// Errs when the file can't be read.
+    /// Fails if the file can't be read.
     pub(crate) fn check(&self, path: &Path) -> Result<Result<String, Error>> {
         let bytes = fs::metadata(path).with_context(|| unreadable(path))?.len();
         if let Some(expected) = self.bytes.filter(|&expected| expected != bytes) {
@@ -44,11 +44,11 @@ impl Expected {
     }
 }
 
-/// Downloads `source` to `target`, going on with what an earlier attempt left in
+/// Downloads `source` to `target`, resuming what an earlier attempt left in
 /// `target.incomplete`. Returns the SHA-256.
 ///
-/// Errs when the server can't be reached in the time that `patience` gives, when the disk is full,
-/// and when length or hash are wrong; then the file is kept aside as `target.rejected`.
+/// Fails if the server can't be reached in the time that `patience` gives, if the disk is full,
+/// or if length or hash are wrong; then the file is kept as `target.rejected`.
 pub(crate) async fn fetch(
     source: &impl Source,
     expected: &Expected,
@@ -67,13 +67,13 @@ pub(crate) async fn fetch(
                 settle(&partial, target).map_err(|problem| unwritable(target, &problem))?;
                 return Ok(sha256);
             }
-            // The first part may be of another day: once more, from the beginning.
+            // the first part may be outdated: once more, from the beginning
             Err(_) if resumed => fs::remove_file(&partial).map_err(|problem| unwritable(&partial, &problem))?,
             Err(wrong) => {
                 let aside = with_suffix(target, ".rejected");
                 settle(&partial, &aside).map_err(|problem| unwritable(&aside, &problem))?;
                 return Err(Fault::Lasting(anyhow!(
-                    "{}: {wrong}; it is kept aside as {}, check the address, the proxy and the hash",
+                    "{}: {wrong}; the file is kept as {}: check the address, the proxy and the hash",
                     source.address(),
                     aside.display()
                 )));
@@ -125,7 +125,7 @@ async fn transfer(
     Ok(rest.offset > 0)
 }
 
-/// Gives a whole file its name, so that after any crash there is either all of it or nothing.
+/// Gives a complete file its name, so that after any crash there is either all of it or nothing.
 pub(crate) fn settle(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     match to.parent() {
@@ -134,7 +134,7 @@ pub(crate) fn settle(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Holds a lock file, as `huggingface_hub` does, until dropped: one process at a time fetches a file.
+/// Holds a lock file until dropped, as `huggingface_hub` does: one process at a time fetches a file.
 pub(crate) async fn lock(path: &Path) -> Result<File> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|problem| unwritable(folder, &problem))?;
@@ -167,10 +167,10 @@ pub(crate) fn unwritable(path: &Path, problem: &io::Error) -> Error {
 }
 
 fn unreadable(path: &Path) -> String {
-    format!("{} can't be read, check the disk", path.display())
+    format!("{} can't be read: check the disk", path.display())
 }
 
-/// Devices and pipes can't be synced; nothing is lost.
+/// Devices and pipes can't be synced; this loses nothing.
 fn ignore_devices(problem: io::Error) -> io::Result<()> {
     if problem.kind() == ErrorKind::InvalidInput { Ok(()) } else { Err(problem) }
 }

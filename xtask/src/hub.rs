@@ -1,7 +1,7 @@
 //! The Hugging Face hub, through hf-hub: its environment, its cache and its files' bytes.
 //!
-//! What a file is (commit, tag, length) is asked here: hf-hub's `get_file_metadata` follows a large
-//! file's redirection to another host, whose answer has no commit.
+//! A file's commit, tag and length are queried here: hf-hub's `get_file_metadata` follows a large
+//! file's redirect to another host, whose answer has no commit.
 
 use crate::{
     args::Patience,
@@ -27,14 +27,14 @@ pub(crate) struct Hub {
     head: Client,
     token: Option<String>,
     patience: Patience,
-    /// Only the cache may be used.
+    /// Whether only the cache may be used.
     pub(crate) offline: bool,
 }
 
 /// What the hub says about a file at a revision.
 #[derive(Debug, Clone)]
 pub(crate) struct Description {
-    /// The commit that the revision stands for.
+    /// The commit of the revision.
     pub(crate) commit: String,
     /// The name of the file's content: its SHA-256 for large files, git's hash for small ones.
     pub(crate) tag: String,
@@ -45,20 +45,20 @@ pub(crate) struct Description {
 impl Hub {
     /// The hub that HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE describe.
     ///
-    /// Errs when they make no sense.
+    /// Fails if they are invalid.
     pub(crate) fn from_environment(patience: Patience) -> Result<Self> {
         let token = token();
         let mut builder = HFClient::builder().client(client(patience, Policy::limited(10))?).retry_max_attempts(0);
         if let Some(token) = &token {
             builder = builder.token(token);
         }
-        let client = builder.build().context("the hub's client does not start, check HF_ENDPOINT")?;
+        let client = builder.build().context("the hub's client does not start: check HF_ENDPOINT")?;
         let offline = env::var("HF_HUB_OFFLINE")
             .is_ok_and(|value| matches!(value.to_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE"));
         Ok(Self { client, head: self::client(patience, stay_on_host())?, token, patience, offline })
     }
 
-    /// Where the cache lies.
+    /// Where the cache is.
     pub(crate) fn cache(&self) -> &Path {
         self.client.cache_dir()
     }
@@ -69,7 +69,7 @@ impl Hub {
         repository.download_file().filename(name).revision(revision).local_files_only(true).send().await.ok()
     }
 
-    /// What the hub has under this name.
+    /// Describes the hub's file of this name.
     pub(crate) async fn describe(&self, repository: &str, revision: &str, name: &str) -> Result<Description, Fault> {
         let url = self.url(repository, revision, name)?;
         with_patience(self.patience, || in_time(self.patience, url.as_str(), self.ask(&url))).await
@@ -101,7 +101,7 @@ impl Hub {
         let tag = tag.map(|tag| tag.trim_start_matches("W/").trim_matches('"')).filter(plain);
         let (Some(commit), Some(tag)) = (header("x-repo-commit").filter(plain), tag) else {
             return Err(Fault::Lasting(anyhow!(
-                "{url}: the answer is not a hub's (a log-in page?), check the proxy and HF_ENDPOINT"
+                "{url}: the answer is not a hub's (a log-in page?): check the proxy and HF_ENDPOINT"
             )));
         };
         let own_length = header("content-length").filter(|_| response.status().is_success());
@@ -116,9 +116,10 @@ impl Hub {
 
     fn url(&self, repository: &str, revision: &str, name: &str) -> Result<Url> {
         let endpoint = self.client.endpoint();
-        let mut url = Url::parse(endpoint).with_context(|| format!("`{endpoint}` is no address, check HF_ENDPOINT"))?;
+        let mut url =
+            Url::parse(endpoint).with_context(|| format!("`{endpoint}` is not an address: check HF_ENDPOINT"))?;
         url.path_segments_mut()
-            .map_err(|()| anyhow!("`{endpoint}` is no address of a hub, check HF_ENDPOINT"))?
+            .map_err(|()| anyhow!("`{endpoint}` is not the address of a hub: check HF_ENDPOINT"))?
             .pop_if_empty()
             .extend(repository.split('/').chain(["resolve", revision]))
             .extend(name.split('/'));
@@ -146,7 +147,7 @@ impl Source for HubFile {
         let stream = self.repository.download_file_stream().filename(&self.name).revision(&self.description.commit);
         let (length, bytes) =
             stream.maybe_range(range).send().await.map_err(|problem| Fault::of_hub(problem, &self.address))?;
-        // hf-hub hides the status. Only what has the length of the rest is the rest.
+        // hf-hub hides the status: only an answer with the remaining length is the rest of the file
         if wanted.is_some() && length != wanted {
             return Box::pin(self.open(0)).await;
         }
@@ -169,24 +170,24 @@ pub(crate) fn client(patience: Patience, redirections: Policy) -> Result<Client>
         .read_timeout(patience.timeout)
         .redirect(redirections)
         .build()
-        .context("the HTTP client does not start, check the system's certificates and proxy settings")
+        .context("the HTTP client does not start: check the system's certificates and proxy settings")
 }
 
-/// Follows the hub's redirections to itself, and stops at those to where large files lie, whose
-/// headers tell what the file is.
+/// Follows the hub's redirects to itself, and stops at those to the host of large files, whose
+/// headers describe the file.
 fn stay_on_host() -> Policy {
     Policy::custom(|attempt| {
         let origin = |url: &Url| (url.host_str().map(str::to_string), url.port_or_known_default());
         let same = attempt.previous().last().is_some_and(|from| origin(from) == origin(attempt.url()));
         match attempt.previous().len() {
-            10.. => attempt.error("too many redirections"),
+            10.. => attempt.error("too many redirects"),
             _ if same => attempt.follow(),
             _ => attempt.stop(),
         }
     })
 }
 
-/// The token as hf-hub finds it; it keeps its own to itself.
+/// The token as hf-hub finds it; hf-hub does not expose its own.
 fn token() -> Option<String> {
     let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     if set("HF_HUB_DISABLE_IMPLICIT_TOKEN").is_some() {

@@ -1,4 +1,4 @@
-//! `look-alikes`: runs like those of Lake's Omniglot challenge, written as it was published.
+//! `look-alikes`: runs like those of Lake's Omniglot challenge, written in its published format.
 
 use crate::args::{DrawersName, LookAlikes};
 use anyhow::{Context, Result, bail};
@@ -8,10 +8,10 @@ use taper_data::{Dataset, Drawers, look_alikes, open};
 
 /// Writes the runs.
 ///
-/// Errs when the target exists, or an alphabet has no such runs.
+/// Fails if the target exists, or an alphabet has no such runs.
 pub(crate) fn run(asked: &LookAlikes) -> Result<()> {
     if asked.out.exists() {
-        bail!("{} exists, remove it or choose another --out", asked.out.display());
+        bail!("{} already exists: remove it or choose another --out", asked.out.display());
     }
     let dataset = open(&asked.data)?;
     let drawers = match asked.drawers {

@@ -1,4 +1,4 @@
-//! Developers' chores: `cargo xtask --help`.
+//! Developers' tasks: `cargo xtask --help`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program speaks to people")]
 
 mod args;
@@ -24,7 +24,7 @@ use args::{Arguments, Chore};
 use clap::Parser;
 use std::process::ExitCode;
 
-/// As in the program whose speed `peers` measures.
+/// The allocator of the program whose speed `peers` measures.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

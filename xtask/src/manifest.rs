@@ -14,7 +14,7 @@ use toml_edit::{DocumentMut, value};
 pub(crate) struct Manifest {
     path: PathBuf,
     document: DocumentMut,
-    /// Names and what stands under them, in the file's order.
+    /// Names with their entries, in the file's order.
     pub(crate) entries: Vec<(String, Entry)>,
 }
 
@@ -23,11 +23,11 @@ pub(crate) struct Manifest {
 pub(crate) struct Entry {
     /// A shorter name for the same.
     pub(crate) also: Option<String>,
-    /// `owner/name` on the hub, if they lie there.
+    /// `owner/name` on the hub, if they are there.
     pub(crate) repository: Option<String>,
     /// A branch, tag or commit there.
     revision: Option<String>,
-    /// Where else they come from.
+    /// Another place that they come from.
     pub(crate) source: Option<String>,
     /// As the publisher states it.
     pub(crate) license: Option<String>,
@@ -45,7 +45,7 @@ pub(crate) struct Wanted {
     approximate_bytes: Option<u64>,
 }
 
-/// What was seen of a file, to be written down.
+/// What was found out about a file, to be recorded.
 #[derive(Debug, Clone)]
 pub(crate) struct Pin {
     /// Under which name.
@@ -66,14 +66,14 @@ impl Entry {
         self.revision.as_deref().unwrap_or("main")
     }
 
-    /// How many bytes all files have, as far as known.
+    /// The length of all files in bytes, as far as known.
     pub(crate) fn bytes(&self) -> u64 {
         self.files.iter().filter_map(|file| file.bytes.or(file.approximate_bytes)).sum()
     }
 }
 
 impl Wanted {
-    /// What is pinned of it.
+    /// What is pinned about it.
     pub(crate) fn expected(&self) -> Expected {
         Expected { bytes: self.bytes, sha256: self.sha256.as_ref().map(|hash| hash.to_lowercase()) }
     }
@@ -89,10 +89,10 @@ impl Pin {
 impl Manifest {
     /// Reads the list.
     ///
-    /// Errs when it is not there or not as its head comment says.
+    /// Fails if it is missing, or not in the format of its head comment.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
-        let wrong = || format!("{} is no list of weights, see the comment at its head", path.display());
+        let wrong = || format!("{} is not a list of weights: see the comment at its top", path.display());
         let document: DocumentMut = text.parse().with_context(wrong)?;
         let mut by_name: BTreeMap<String, Entry> = toml::from_str(&text).with_context(wrong)?;
         let entries = document.iter().filter_map(|(name, _)| by_name.remove_entry(name)).collect();
@@ -101,19 +101,19 @@ impl Manifest {
 
     /// The entry with this name.
     ///
-    /// Errs when there is none, with the names there are.
+    /// Fails if there is none; the error lists all names.
     pub(crate) fn find(&self, name: &str) -> Result<(&str, &Entry)> {
         let found = self.entries.iter().find(|(full, entry)| full == name || entry.also.as_deref() == Some(name));
         let (full, entry) = found.ok_or_else(|| {
             let names: Vec<&str> = self.entries.iter().map(|(name, _)| name.as_str()).collect();
-            anyhow!("`{name}` is not in {}, use one of {}", self.path.display(), names.join(", "))
+            anyhow!("`{name}` is not in {}: use one of {}", self.path.display(), names.join(", "))
         })?;
         Ok((full, entry))
     }
 
-    /// Writes commits, lengths and hashes down, and leaves the rest of the file as it is.
+    /// Records commits, lengths and hashes, and leaves the rest of the file unchanged.
     ///
-    /// Errs when the file can't be written.
+    /// Fails if the file can't be written.
     pub(crate) fn pin(mut self, pins: &[Pin]) -> Result<()> {
         for pin in pins {
             let entry = &mut self.document[&pin.entry];

@@ -1,5 +1,5 @@
-//! `methods`: the guide's table of every method, on invented handwriting and on a data set of
-//! alphabets, at one shot and at five. Each column is a `taper compare` with a run of its own.
+//! `methods`: the guide's table of every method, on synthetic handwriting and on a data set of
+//! alphabets, at one shot and at five. Each column is a separate `taper compare` run.
 
 use crate::args::{Methods, in_workspace};
 use crate::program;
@@ -12,7 +12,7 @@ use std::{
 };
 use taper_learn::runs::write_atomically;
 
-/// Images of each class to learn from.
+/// Support images per class.
 const SHOTS: [&str; 2] = ["1", "5"];
 
 /// One comparison.
@@ -21,9 +21,9 @@ struct Column {
     methods: Vec<Value>,
 }
 
-/// Runs what has not run yet, then prints the table as Markdown.
+/// Runs the comparisons that are missing, then prints the table as Markdown.
 ///
-/// Errs when a comparison fails; what it trained so far is kept, and the next call goes on there.
+/// Fails if a comparison fails; its training so far is kept, and the next call resumes it.
 pub(crate) fn run(asked: &Methods) -> Result<()> {
     let taper = program::release("taper")?;
     let mut columns = Vec::new();
@@ -43,11 +43,11 @@ fn plural(shots: &str) -> &'static str {
     if shots == "1" { "" } else { "s" }
 }
 
-/// The result of one comparison: read where it has run, otherwise run, from where it stood.
+/// The result of one comparison, which is run or resumed if it has not finished.
 fn compared(taper: &Path, data: Option<&Path>, shots: &str, run: &Path) -> Result<Value> {
     let kept = run.with_extension("json");
     if let Ok(line) = fs::read_to_string(&kept) {
-        return serde_json::from_str(&line).with_context(|| format!("{}: is no result, remove it", kept.display()));
+        return serde_json::from_str(&line).with_context(|| format!("{}: is not a result: remove it", kept.display()));
     }
     let mut command = Command::new(taper);
     command.arg("compare");
@@ -60,7 +60,7 @@ fn compared(taper: &Path, data: Option<&Path>, shots: &str, run: &Path) -> Resul
     };
     let output = command.arg("--json").stderr(Stdio::inherit()).output().context("taper does not start")?;
     if !output.status.success() {
-        bail!("{}: the comparison stopped, see above; the same command goes on", run.display());
+        bail!("{}: the comparison stopped: see above; the same command resumes it", run.display());
     }
     let words = String::from_utf8_lossy(&output.stdout);
     let last = words.lines().last().unwrap_or_default();
@@ -69,7 +69,7 @@ fn compared(taper: &Path, data: Option<&Path>, shots: &str, run: &Path) -> Resul
     Ok(result)
 }
 
-/// A row a method in the first column's order, those whose queries see each other last.
+/// One row per method in the first column's order, with transductive methods last.
 fn table(columns: &[Column]) -> String {
     let Some(first) = columns.first() else { return String::new() };
     let apart = |together| first.methods.iter().filter(move |method| method["transductive"] == together);
@@ -91,7 +91,7 @@ fn table(columns: &[Column]) -> String {
     text
 }
 
-/// Per cent, with half the interval.
+/// In percent, with half the interval.
 fn accuracy(column: &Column, name: &Value) -> String {
     let found = column.methods.iter().find(|method| method["name"] == *name).and_then(|method| {
         let (low, high) = (method["ci95"][0].as_f64()?, method["ci95"][1].as_f64()?);

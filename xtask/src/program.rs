@@ -1,22 +1,22 @@
-//! The workspace's programs, optimized as users have them.
+//! The workspace's programs in release builds.
 
 use anyhow::{Context, Result, bail};
 use std::{path::PathBuf, process::Command};
 
-/// Builds a package's program with `--release`; where it lies.
+/// Builds a package's program with `--release`; returns its path.
 ///
-/// Errs when it does not build.
+/// Fails if it does not build.
 pub(crate) fn release(package: &str) -> Result<PathBuf> {
     let status = Command::new("cargo")
         .args(["build", "--release", "--quiet", "--package", package])
         .status()
-        .context("cargo does not start, install a Rust tool chain")?;
+        .context("cargo does not start: install a Rust toolchain")?;
     if !status.success() {
-        bail!("the release build failed, see above");
+        bail!("the release build failed: see above");
     }
     let here = std::env::current_exe()?;
     match here.ancestors().nth(2) {
         Some(target) => Ok(target.join("release").join(package).with_extension(std::env::consts::EXE_EXTENSION)),
-        None => bail!("{} lies in no target folder, run it by cargo xtask", here.display()),
+        None => bail!("{} is not in a target folder: run it with cargo xtask", here.display()),
     }
 }

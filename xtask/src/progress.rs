@@ -1,8 +1,8 @@
-//! Progress on a terminal: a bar a file, with rate and time left. Nothing anywhere else.
+//! Progress bars, one per file, with rate and remaining time; only on a terminal.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-/// The bars of all files under way.
+/// The bars of all current files.
 #[derive(Default)]
 pub(crate) struct Bars(MultiProgress);
 

@@ -1,4 +1,4 @@
-//! Checks for undefined behavior and races, by the tools of the nightly toolchain.
+//! Checks for undefined behavior and races with the tools of the nightly toolchain.
 
 use anyhow::{Context, Result, bail};
 use std::process::{Command, Stdio};
@@ -38,7 +38,7 @@ const CHECKS: [Check; 5] = [
         tests: &[],
         environment: &[],
     },
-    // Small sizes only: Miri runs thousands of times slower than the machine.
+    // small sizes only: Miri is thousands of times slower than native code
     Check {
         name: "Miri, stacked borrows: portable kernels, tape and files",
         component: Some("miri"),
@@ -54,7 +54,7 @@ const CHECKS: [Check; 5] = [
         ],
         environment: &[("MIRIFLAGS", MIRI)],
     },
-    // rayon's queues break the rules of stacked borrows.
+    // rayon's queues violate stacked borrows
     Check {
         name: "Miri, tree borrows: map_in_order and the tape on several threads",
         component: Some("miri"),

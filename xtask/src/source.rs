@@ -8,17 +8,17 @@ use reqwest::{Client, StatusCode, header::RANGE};
 /// Bytes as they arrive.
 pub(crate) type Arriving = BoxStream<'static, Result<Vec<u8>, Fault>>;
 
-/// The rest of a file.
+/// The remaining part of a file.
 pub(crate) struct Rest {
-    /// Where in the file it begins: what was asked for, or 0 from a server that can't resume.
+    /// Where in the file it begins: the requested offset, or 0 from a server that can't resume.
     pub(crate) offset: u64,
-    /// How many bytes will come, where the server says so.
+    /// How many bytes will come, if the server says so.
     pub(crate) length: Option<u64>,
     /// The bytes.
     pub(crate) bytes: Arriving,
 }
 
-/// Something that gives a file's bytes from any place on.
+/// A source of a file's bytes from any offset on.
 pub(crate) trait Source {
     /// The address, for people.
     fn address(&self) -> &str;

@@ -21,17 +21,17 @@ use std::{
 /// How many files are fetched at once.
 const AT_ONCE: usize = 2;
 
-/// A file to have.
+/// A file to fetch.
 struct Job<'a> {
     name: &'a str,
     repository: &'a str,
     revision: &'a str,
     file: &'a Wanted,
-    /// What is pinned of it at this revision.
+    /// What is pinned about it at this revision.
     pinned: Expected,
 }
 
-/// A file that is in the cache, and right.
+/// A checked file in the cache.
 struct Obtained {
     path: PathBuf,
     commit: String,
@@ -39,16 +39,16 @@ struct Obtained {
     sha256: String,
 }
 
-/// Lists or fetches what was asked for.
+/// Lists or fetches the requested weights.
 ///
-/// Errs when a name is unknown, or any of its files can't be had or is not what it should be.
+/// Fails if a name is unknown, or one of its files can't be fetched or is not as expected.
 pub(crate) fn run(asked: &FetchWeights) -> Result<()> {
     let manifest = Manifest::read(&asked.manifest)?;
     let hub = Hub::from_environment(asked.patience)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("the network can't be used, check the system's limits")?;
+        .context("the network can't be used: check the system's limits")?;
     if asked.list {
         runtime.block_on(list(&manifest, &hub, asked));
         return Ok(());
@@ -71,7 +71,7 @@ pub(crate) fn run(asked: &FetchWeights) -> Result<()> {
                 sha256: got.sha256,
             }),
             Ok(_) => {}
-            // One reason a name is enough.
+            // one reason per name is enough
             Err(problem) => {
                 if failed.insert(job.name) {
                     problems.push(problem.context(job.name.to_string()));
@@ -95,7 +95,7 @@ pub(crate) fn run(asked: &FetchWeights) -> Result<()> {
     }
 }
 
-/// The files of the names asked for.
+/// The files of the requested names.
 fn plan<'a>(manifest: &'a Manifest, asked: &'a FetchWeights) -> Result<Vec<Job<'a>>> {
     let mut chosen: Vec<(&str, &Entry)> = Vec::new();
     if asked.all {
@@ -112,7 +112,7 @@ fn plan<'a>(manifest: &'a Manifest, asked: &'a FetchWeights) -> Result<Vec<Job<'
     for (name, entry) in chosen {
         let Some(repository) = &entry.repository else {
             let source = entry.source.as_deref().unwrap_or("elsewhere");
-            bail!("{name} is not on the hub, get it from {source}; taper knows the file by its hash");
+            bail!("{name} is not on the hub: get it from {source}; taper recognizes the file by its hash");
         };
         let revision = asked.revision.as_deref().unwrap_or(entry.revision());
         jobs.extend(entry.files.iter().map(|file| {
@@ -147,7 +147,7 @@ async fn list(manifest: &Manifest, hub: &Hub, asked: &FetchWeights) {
     }
 }
 
-/// Gets a file, says so, and copies it where it was asked for.
+/// Gets a file, reports it, and copies it if requested.
 async fn obtain(hub: &Hub, job: &Job<'_>, asked: &FetchWeights, bars: &Bars) -> Result<Obtained> {
     let got = have(hub, job, asked, bars).await?;
     let mut place = got.path.clone();
@@ -160,7 +160,7 @@ async fn obtain(hub: &Hub, job: &Job<'_>, asked: &FetchWeights, bars: &Bars) -> 
     Ok(got)
 }
 
-/// Finds a file in the cache, or brings it there.
+/// Finds a file in the cache, or downloads it.
 async fn have(hub: &Hub, job: &Job<'_>, asked: &FetchWeights, bars: &Bars) -> Result<Obtained> {
     let shelf = Shelf::new(hub.cache(), job.repository);
     let cached = hub.cached(job.repository, job.revision, &job.file.name).await;
@@ -217,12 +217,12 @@ async fn have(hub: &Hub, job: &Job<'_>, asked: &FetchWeights, bars: &Bars) -> Re
     Ok(Obtained { path, commit: described.commit, bytes, sha256 })
 }
 
-/// What the cache has, if it is right; a broken file is put aside.
+/// The cached file, if it is correct; a broken file is renamed to `….rejected`.
 ///
-/// Errs when the file is whole, but is not the pinned one.
+/// Fails if the file is complete, but is not the pinned one.
 async fn take(shelf: &Shelf, job: &Job<'_>, path: &Path) -> Result<Option<Obtained>> {
-    let commit = shelf.commit_of(path).ok_or_else(|| anyhow!("{} is no file of the cache", path.display()))?;
-    let blob = path.canonicalize().with_context(|| format!("{} can't be read, check the disk", path.display()))?;
+    let commit = shelf.commit_of(path).ok_or_else(|| anyhow!("{} is not a file of the cache", path.display()))?;
+    let blob = path.canonicalize().with_context(|| format!("{} can't be read: check the disk", path.display()))?;
     let tag = blob.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let hubs_hash = is_sha256(&tag).then(|| tag.clone());
     let whole = Expected { bytes: None, sha256: hubs_hash.clone() };
@@ -236,7 +236,7 @@ async fn take(shelf: &Shelf, job: &Job<'_>, path: &Path) -> Result<Option<Obtain
         Ok(sha256) => Ok(Some(Obtained { path: path.to_path_buf(), commit, bytes: length(&blob)?, sha256 })),
         Err(_) => {
             let _lock = lock(&shelf.lock(&tag)).await?;
-            // Somebody else may have mended it meanwhile.
+            // another process may have repaired it in the meantime
             if blob.exists() && expected.check(&blob)?.is_err() {
                 set_aside(&blob)?;
             }
@@ -270,7 +270,7 @@ fn changed(job: &Job<'_>, pinned: &str, hubs: &str) -> anyhow::Error {
 }
 
 fn length(path: &Path) -> Result<u64> {
-    Ok(fs::metadata(path).with_context(|| format!("{} can't be read, check the disk", path.display()))?.len())
+    Ok(fs::metadata(path).with_context(|| format!("{} can't be read: check the disk", path.display()))?.len())
 }
 
 fn is_commit(revision: &str) -> bool {

@@ -1,7 +1,7 @@
-//! Draws a sheet of glyphs, or of another data set with groups: a row a character, a column a drawer.
+//! Draws a sheet of glyphs, or of another data set with groups: one row per character, one column per drawer.
 //!
-//! `cargo run --release -p taper-data --example contact_sheet -- SHEET.png [DATA]`; DATA `own` is glyphs by
-//! people with habits of their own.
+//! `cargo run --release -p taper-data --example contact_sheet -- SHEET.png [DATA]`; DATA `own` means glyphs by
+//! drawers with habits.
 #![allow(clippy::print_stdout, reason = "an example talks to the person who runs it")]
 
 use std::collections::BTreeMap;

@@ -61,11 +61,11 @@ pub fn copies(transform: &Transform, image: &Image, copies: usize, seed: u64) ->
 
 fn check(transform: &Transform, copies: usize) -> Result<()> {
     if copies == 0 {
-        return Err(DataError::Invalid("0 views of an image show nothing: use 1 or more".to_string()));
+        return Err(DataError::Invalid("0 views of an image: use 1 or more".to_string()));
     }
     if copies > 1 && !transform.is_random() {
         return Err(DataError::Invalid(format!(
-            "all {copies} views of an image would be the same because the transform `{transform}` has no random step: \
+            "all {copies} views of an image would be identical because the transform `{transform}` has no random step: \
              use 1 view, or train with a random step such as random-warp"
         )));
     }

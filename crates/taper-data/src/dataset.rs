@@ -8,7 +8,7 @@ use std::fmt;
 pub struct Class {
     /// The class's own name (`"alpha"`).
     pub name: String,
-    /// Where it belongs (`"Greek"`); empty where the data set has no groups.
+    /// Where it belongs (`"Greek"`); empty if the data set has no groups.
     pub group: String,
 }
 
@@ -19,7 +19,7 @@ impl Class {
     }
 }
 
-/// Fingerprint of an image's content: the same for the same picture, whatever it is called.
+/// Fingerprint of an image's content: the same for the same picture under any name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hash(pub [u8; 32]);
 
@@ -29,7 +29,7 @@ impl Hash {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
-    /// What [`struct@Hash`]'s `Display` wrote; none for other text.
+    /// Parses the output of [`struct@Hash`]'s `Display`; `None` for other text.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.as_bytes();
         let value = |digit: u8| char::from(digit).to_digit(16);
@@ -53,7 +53,7 @@ impl fmt::Debug for Hash {
 
 /// Labeled images. Images are numbered from 0 and need not have equal sizes.
 pub trait Dataset: Send + Sync {
-    /// What people call it (`"glyphs"`, a folder's name).
+    /// Its name for people (`"glyphs"`, a folder's name).
     fn name(&self) -> &str;
 
     /// The classes; a label is a place in this list.
@@ -62,7 +62,7 @@ pub trait Dataset: Send + Sync {
     /// One label per image.
     fn labels(&self) -> &[u32];
 
-    /// The decoded image, its own size.
+    /// The decoded image, in its own size.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ pub trait Dataset: Send + Sync {
     /// more.
     fn image(&self, index: usize) -> Result<Image>;
 
-    /// The size `(c, h, w)` of the decoded image, without decoding it where the data set can.
+    /// The size `(c, h, w)` of the decoded image, without decoding it if possible.
     ///
     /// # Errors
     ///
@@ -83,26 +83,26 @@ pub trait Dataset: Send + Sync {
     /// The image's fingerprint.
     fn content_hash(&self, index: usize) -> Result<Hash>;
 
-    /// What a person calls the image: its path, or its number.
+    /// The image's name for people: its path, or its number.
     fn image_name(&self, index: usize) -> String {
         format!("{} image {index}", self.name())
     }
 
-    /// Images that the data set's owner set aside, such as `val/` and `test/` of an image folder:
+    /// Images that the data set's owner held out, such as `val/` and `test/` of an image folder:
     /// validation and test images together, in order. Empty if there are none. Neither training
     /// nor any choice may see them.
     fn held_out(&self) -> &[usize] {
         &[]
     }
 
-    /// The part that an image belongs to. Unless a data set knows better, what is held out is for
+    /// The part that an image belongs to. By default, held-out images are for
     /// validation.
     fn part(&self, image: usize) -> Part {
         if self.held_out().binary_search(&image).is_ok() { Part::Validation } else { Part::Train }
     }
 
-    /// Files that were left out and that a person should hear of: path and reason. For everything
-    /// that was left out see [`Dataset::reading`].
+    /// Skipped files that a person should know about: path and reason. [`Dataset::reading`] lists
+    /// all of them.
     fn skipped(&self) -> &[(String, String)] {
         &[]
     }

@@ -1,11 +1,11 @@
-//! Pictures that are there more than once: the same file, the same pixels in another file, or a
+//! Pictures that occur more than once: the same file, the same pixels in another file, or a
 //! resized, re-encoded or mirrored copy.
 //!
 //! Copies are looked for by a difference hash of 64 bits (Krawetz 2013, "Kind of like that"): the
 //! picture is averaged down to 9 by 8 gray values, and each bit says whether a value is larger than
 //! the one to its right. Pictures whose hashes differ in few bits are compared as 16 by 16
 //! colors, and count as copies if these correlate and agree in color and contrast almost perfectly.
-//! Of pictures up to 32 pixels, of which few pixels tell much, all are compared.
+//! Pictures up to 32 pixels are compared at a larger side, because they have so few pixels.
 
 use crate::{Dataset, Hash, Image, Result};
 use rayon::prelude::*;
@@ -16,19 +16,19 @@ use std::collections::BTreeMap;
 const BITS: u32 = 10;
 /// The side of the pictures that are compared.
 const SIDE: usize = 16;
-/// Copies correlate at least so much.
+/// Copies correlate at least this much.
 const CORRELATION: f64 = 0.99;
 /// Pictures with a shorter side of at most this many pixels are compared at this side.
 const SMALL: usize = 32;
-/// Copies of small pictures correlate at least so much.
+/// Copies of small pictures correlate at least this much.
 const SMALL_CORRELATION: f64 = 0.995;
-/// Copies differ in their mean red, green and blue by at most so many of 255 levels.
+/// Copies differ in their mean red, green and blue by at most this many of 255 levels.
 const BRIGHTNESS: f64 = 8.0;
 /// Copies' contrasts, as standard deviations, have at most this ratio.
 const CONTRAST: f64 = 1.15;
-/// Pictures of less contrast, in levels, hold nothing to compare: they are blank.
+/// Pictures of less contrast, in levels, are blank and not compared.
 const BLANK: f64 = 2.0;
-/// Up to so many pictures, every pair of hashes is compared; in larger sets only pairs that share 16
+/// Up to this many pictures, every pair of hashes is compared; in larger sets only pairs that share 16
 /// of the 64 bits as a block, which finds all pairs that differ in up to 3 bits.
 const ALL_PAIRS: usize = 60_000;
 
@@ -40,16 +40,16 @@ pub enum Likeness {
     SameFile,
     /// The same pixels in other bytes.
     SamePixels,
-    /// Resized or encoded anew.
+    /// Resized or re-encoded.
     Copy,
-    /// A copy turned left to right.
+    /// A copy mirrored left to right.
     Mirrored,
 }
 
 /// Two images of a data set that show the same picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Duplicate {
-    /// The image that stays: one of the training part if there is one, else the first.
+    /// The image that is kept: one of the training part if there is one, else the first.
     pub original: usize,
     /// The other image.
     pub copy: usize,
@@ -61,7 +61,7 @@ pub struct Duplicate {
     pub across_classes: bool,
 }
 
-/// What is known of a picture's pixels.
+/// A summary of a picture's pixels.
 #[derive(Debug, Clone)]
 pub(crate) struct Print {
     pub(crate) file: Hash,
@@ -224,7 +224,7 @@ fn bits(gray: &[f32], mirrored: bool) -> u64 {
     bits
 }
 
-/// What is known of the pixels of all images, in order; `None` for one that can't be decoded.
+/// The summaries of all images, in order; `None` for one that can't be decoded.
 pub(crate) fn prints(dataset: &dyn Dataset) -> Vec<Option<Print>> {
     let print = |index: usize| {
         let image = dataset.image(index).ok().filter(|image| !image.pixels.is_empty())?;
@@ -234,7 +234,7 @@ pub(crate) fn prints(dataset: &dyn Dataset) -> Vec<Option<Print>> {
 }
 
 /// Pictures that are in the data set more than once: each copy with the image that it is a copy of,
-/// sorted by copy. Images that can't be decoded are passed over.
+/// sorted by copy. Images that can't be decoded are skipped.
 ///
 /// Every image is decoded once.
 ///
@@ -245,9 +245,9 @@ pub fn duplicates(dataset: &dyn Dataset) -> Result<Vec<Duplicate>> {
     Ok(duplicates_of(dataset, &prints(dataset)))
 }
 
-/// [`duplicates`], of prints that were taken before.
+/// [`duplicates`], from existing summaries.
 pub(crate) fn duplicates_of(dataset: &dyn Dataset, prints: &[Option<Print>]) -> Vec<Duplicate> {
-    // Training images come first, so that a copy is always the image to leave out.
+    // training images come first, so that the copy is always the image to skip
     let mut order: Vec<usize> = (0..prints.len()).filter(|&image| prints[image].is_some()).collect();
     order.sort_by_key(|&image| (dataset.part(image), image));
     let ordered: Vec<&Print> = order.iter().filter_map(|&image| prints[image].as_ref()).collect();
@@ -264,7 +264,7 @@ pub(crate) fn duplicates_of(dataset: &dyn Dataset, prints: &[Option<Print>]) -> 
             }
         }
     }
-    // Copies among the pictures that are left, each of the first that it is a copy of.
+    // copies among the remaining pictures, each of the first that it is a copy of
     let single: Vec<usize> = (0..ordered.len()).filter(|place| !found.contains_key(place)).collect();
     let copies: Vec<Option<(usize, Likeness)>> = if single.len() <= ALL_PAIRS {
         let earlier = |at: usize| copy_of(&ordered, single[at], single[..at].iter().copied());
@@ -328,7 +328,7 @@ impl Blocks {
 
     /// Earlier pictures that share a block with the picture or its mirror image, in order.
     fn near(&self, print: &Print, before: usize) -> Vec<usize> {
-        /// Blocks that more pictures share say nothing, such as those of blank areas.
+        /// Blocks shared by more pictures, such as those of blank areas, are uninformative.
         const COMMON: usize = 2000;
         let mut near: Vec<usize> = [print.bits, print.mirrored_bits]
             .iter()

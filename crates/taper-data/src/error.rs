@@ -1,4 +1,4 @@
-//! What can go wrong with data, each said in one line that ends with what to do.
+//! What can go wrong with data: each error is one line that ends with what to do.
 
 use crate::path_text;
 use std::path::PathBuf;
@@ -10,11 +10,11 @@ pub type Result<T> = std::result::Result<T, DataError>;
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The path does not exist.
-    #[error("{}: no such file or folder, check the path", path_text(.0))]
+    #[error("{}: no such file or folder: check the path", path_text(.0))]
     NoSuchPath(PathBuf),
-    /// The path exists but holds nothing that a reader knows.
+    /// The path exists but holds nothing that a reader supports.
     #[error(
-        "{}: {found}; give a folder or zip of class folders, images beside a table of labels, or MNIST (IDX) or CIFAR binary files",
+        "{}: {found}: give a folder or zip of class folders, images with a table of labels, or MNIST (IDX) or CIFAR binary files",
         path_text(.path)
     )]
     NotADataset {
@@ -23,7 +23,7 @@ pub enum DataError {
         /// What was found there.
         found: String,
     },
-    /// A file could not be read or made sense of.
+    /// A file could not be read or understood.
     #[error("{}: {problem}", path_text(.path))]
     BadFile {
         /// The file.
@@ -42,7 +42,7 @@ pub enum DataError {
         ways: Option<usize>,
     },
     /// A class has fewer images than a task takes of each.
-    #[error("{dataset}: class `{class}` has {images} image(s) and tasks take {needed} of each class: {}", fits(*.images, *.shots))]
+    #[error("{dataset}: class `{class}` has {images} image(s), but tasks take {needed} per class: {}", fits(*.images, *.shots))]
     ClassTooSmall {
         /// The data set.
         dataset: String,
@@ -55,7 +55,7 @@ pub enum DataError {
         /// Support images per class that would fit, 0 if none do; the rest would be queries.
         shots: usize,
     },
-    /// A value that makes no sense.
+    /// An invalid value.
     #[error("{0}")]
     Invalid(String),
     /// A tensor operation failed.
@@ -67,6 +67,6 @@ pub enum DataError {
 fn fits(images: usize, shots: usize) -> String {
     match shots {
         0 => "add images or remove the class".into(),
-        _ => format!("{shots} shot(s) and {} queries would fit, or add images or remove the class", images - shots),
+        _ => format!("use {shots} shot(s) and {} queries, add images or remove the class", images - shots),
     }
 }

@@ -1,4 +1,4 @@
-//! Everything that can be said about a data set without learning from it.
+//! A description of a data set.
 
 use crate::duplicates::{Duplicate, Likeness, duplicates_of, prints};
 use crate::reading::{Part, Reason, counted};
@@ -10,19 +10,19 @@ use std::collections::BTreeMap;
 const TINY: usize = 8;
 /// Pictures whose contrast, as a standard deviation of 255 levels, is lower are called blank.
 const BLANK: f64 = 2.0;
-/// From this ratio of the largest to the smallest class on, classes are called imbalanced.
+/// Classes are called imbalanced from this ratio of the largest to the smallest on.
 const IMBALANCED: usize = 5;
-/// The number of names that stand for all of their kind.
+/// The number of names shown as examples of their kind.
 const NAMED: usize = 5;
 
 /// A data set, explained. Names are on one line each.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Inspection {
-    /// What people call the data set.
+    /// The data set's name.
     pub name: String,
     /// The layout in a few words, if the data set is made of files.
     pub layout: Option<String>,
-    /// What was decided about the layout, and by what evidence.
+    /// What was decided about the layout, and on what evidence.
     pub why: Vec<String>,
     /// The number of images.
     pub images: usize,
@@ -34,11 +34,11 @@ pub struct Inspection {
     pub sizes: Vec<SizeCount>,
     /// The number of image files of each format.
     pub formats: BTreeMap<String, usize>,
-    /// What was left out, by reason.
+    /// What was skipped, by reason.
     pub left_out: BTreeMap<Reason, Several>,
-    /// Every file that was left out, sorted by path.
+    /// Every skipped file, sorted by path.
     pub left_out_files: Vec<LeftOut>,
-    /// Pictures that are there more than once.
+    /// Pictures that occur more than once.
     pub duplicates: Duplicates,
     /// Pictures without contrast.
     pub blank: Several,
@@ -111,12 +111,12 @@ impl Several {
     }
 }
 
-/// Pictures that are there more than once.
+/// Pictures that occur more than once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Duplicates {
     /// Every copy, with the image that it is a copy of.
     pub all: Vec<Duplicate>,
-    /// Copies in another part than their original: they make figures too good.
+    /// Copies in another part than their original: they make scores too good.
     pub across_parts: Several,
     /// Copies with another label than their original: one of the two is wrong.
     pub across_classes: Several,
@@ -205,7 +205,7 @@ pub fn inspect(dataset: &dyn Dataset) -> Result<Inspection> {
     Ok(inspection)
 }
 
-/// The duplicates, by what they spoil.
+/// The duplicates, by what they affect.
 fn gathered(dataset: &dyn Dataset, all: Vec<Duplicate>) -> Duplicates {
     let mut duplicates = Duplicates::default();
     for found in &all {
@@ -239,11 +239,11 @@ impl Inspection {
                 notes.push(format!("{} {what}: {}", counted(several.count, noun), several.names()));
             }
         };
-        tell(&self.duplicates.across_parts, "image", "of one part also in another");
-        tell(&self.duplicates.across_classes, "image", "of one class also in another");
-        tell(&self.duplicates.within, "image", "more than once in the same class");
-        tell(&self.blank, "image", "blank");
-        tell(&Several::of(self.blank_classes.iter().cloned()), "class", "of blank images only");
+        tell(&self.duplicates.across_parts, "image", "in one part that are also in another");
+        tell(&self.duplicates.across_classes, "image", "in one class that are also in another");
+        tell(&self.duplicates.within, "image", "that occur more than once in the same class");
+        tell(&self.blank, "image", "that are blank");
+        tell(&Several::of(self.blank_classes.iter().cloned()), "class", "with only blank images");
         tell(&self.tiny, "image", "smaller than 8 pixels");
         tell(&self.undecodable, "image", "that can't be decoded");
         tell(&self.single, "class", "with one training image");
@@ -308,9 +308,12 @@ mod tests {
         assert_eq!((found.left_out[&Reason::Unreadable].count, found.left_out[&Reason::Document].count), (1, 1));
         assert_eq!(found.imbalance, 6.0);
         let notes = found.notes.join("\n");
-        for told in
-            ["red has 12 training images", "in another: val/red/copy.png", "2 images blank", "train/red/cut.png"]
-        {
+        for told in [
+            "red has 12 training images",
+            "in another: val/red/copy.png",
+            "2 images that are blank",
+            "train/red/cut.png",
+        ] {
             assert!(notes.contains(told), "{told}: {notes}");
         }
         let json = serde_json::to_value(&found).unwrap();

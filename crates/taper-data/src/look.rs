@@ -11,16 +11,16 @@ const SAMPLE: usize = 60;
 pub struct Look {
     /// 3 if any image has color, else 1.
     pub channels: usize,
-    /// Whether most images are dark on a light ground.
+    /// Whether most images are dark on a light background.
     pub dark_on_light: bool,
 }
 
 impl Look {
-    /// Looks at the channels of every image until one has color, and at the pixels of a [`sample`].
+    /// Examines the channels of every image until one has color, and the pixels of a [`sample`].
     ///
     /// # Errors
     ///
-    /// Returns an error if an image that is looked at can't be read.
+    /// Returns an error if one of these images can't be read.
     pub fn of(dataset: &dyn Dataset) -> Result<Self> {
         let mut channels = 1;
         for index in 0..dataset.labels().len() {
@@ -59,7 +59,7 @@ fn spread(dataset: &dyn Dataset, most: usize) -> Vec<usize> {
     sample
 }
 
-/// Up to `most` of `count` numbers at even distances, each in the middle of its stretch.
+/// Up to `most` of `count` numbers at even distances, each in the middle of its interval.
 fn even(count: usize, most: usize) -> Vec<usize> {
     let chosen = count.min(most);
     (0..chosen).map(|place| (2 * place + 1) * count / (2 * chosen)).collect()

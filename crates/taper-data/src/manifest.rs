@@ -1,4 +1,4 @@
-//! Episodes written down, so that another run, method or program scores exactly the same ones: one
+//! Episodes in a file, so that another run, method or program scores exactly the same ones: one
 //! JSON object per line, images by their content's hash, not by their number.
 
 use crate::{DataError, Dataset, EpisodeIndices, Hash, Result};
@@ -63,7 +63,7 @@ pub fn read_manifest(text: &str, dataset: &dyn Dataset) -> Result<Vec<EpisodeInd
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let line: Line = serde_json::from_str(line).map_err(|error| {
             DataError::Invalid(format!(
-                "line {} is not an episode ({error}), give a manifest of saved episodes",
+                "line {} is not an episode ({error}): give a file of saved episodes",
                 number + 1
             ))
         })?;
@@ -71,7 +71,7 @@ pub fn read_manifest(text: &str, dataset: &dyn Dataset) -> Result<Vec<EpisodeInd
         for (label, class) in line.classes.iter().enumerate() {
             let Some(&place) = classes.get(&class.name) else {
                 return Err(DataError::Invalid(format!(
-                    "class `{}` of episode {} is not in {}, give the data set that the episodes were drawn from",
+                    "class `{}` of episode {} is not in {}: give the data set that the episodes were drawn from",
                     class.name,
                     number + 1,
                     dataset.name()
@@ -101,7 +101,7 @@ pub fn read_manifest(text: &str, dataset: &dyn Dataset) -> Result<Vec<EpisodeInd
     missing.dedup();
     let shown = missing.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
     Err(DataError::Invalid(format!(
-        "{} image(s) of the episodes are missing from {} or have changed: {shown}{}; give the data set that they were drawn from",
+        "{} image(s) of the episodes are missing from {} or have changed: {shown}{}: give the data set that they were drawn from",
         missing.len(),
         dataset.name(),
         if missing.len() > 5 { ", …" } else { "" }

@@ -10,25 +10,25 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Opens the data set at `path`, by what is there:
+/// Opens the data set at `path`, which may be:
 ///
 /// - a folder of class folders of images, nested to any depth: the innermost folder is the class,
 ///   those around it its group (`Greek/alpha`);
-/// - the same in parts: folders called train, validation and test in any usual spelling
+/// - the same in parts: folders named train, validation and test in any common spelling
 ///   (`Training`, `dev`, `test_set`) with the same classes. Images outside the training part are
-///   [`held_out`](Dataset::held_out), and [`part`](Dataset::part) tells validation from test;
-/// - images in one folder and a table of their labels beside them, see
+///   [`held_out`](Dataset::held_out), and [`part`](Dataset::part) distinguishes validation from test;
+/// - images in one folder and a table of their labels, see
 ///   [`open_with_labels`](crate::open_with_labels);
 /// - a zip of class folders, such as Omniglot's as published, which stays packed;
-/// - MNIST's format IDX, gzipped or plain: the folder, or one of its files;
+/// - MNIST's IDX format, gzipped or plain: the folder, or one of its files;
 /// - the folder of CIFAR-10's or CIFAR-100's binary version.
 ///
-/// Folders that hold one folder are looked through. Which level is the class is decided from how
-/// the folders' names repeat; [`reading`](Dataset::reading) tells what was decided and why, and lists
-/// everything that was left out.
+/// Folders that hold only one folder are skipped. Which level is the class is decided from how
+/// the folders' names repeat; [`reading`](Dataset::reading) says what was decided and why, and lists
+/// everything that was skipped.
 ///
 /// Classes and images are sorted by name, so numbers are the same on every machine. In sets of more
-/// than 200 MiB only unreadable headers are found here, and other damage when the image is asked for.
+/// than 200 MiB only unreadable headers are found here, and other damage when the image is read.
 ///
 /// # Errors
 ///
@@ -52,7 +52,7 @@ pub fn open(path: &Path) -> Result<Arc<dyn Dataset>> {
     File::open(path).and_then(|file| file.take(FIRST_BYTES as u64).read_to_end(&mut first)).map_err(|error| {
         DataError::BadFile {
             path: path.to_path_buf(),
-            problem: format!("can't be read ({error}), check its permissions"),
+            problem: format!("can't be read ({error}): check its permissions"),
         }
     })?;
     if first.starts_with(b"PK\x03\x04") || first.starts_with(b"PK\x05\x06") {

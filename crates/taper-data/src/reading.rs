@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 pub enum Part {
     /// Images to train on.
     Train,
-    /// Images to validate on: set aside from training and from every choice.
+    /// Images to validate on: held out from training and from every choice.
     Validation,
-    /// Images for the last figure only.
+    /// Images for the final score only.
     Test,
 }
 
@@ -32,7 +32,7 @@ impl Part {
 pub enum Reason {
     /// Left behind by an operating system or tool, or hidden.
     System,
-    /// Text beside the images, such as a README.
+    /// Text next to the images, such as a README.
     Document,
     /// Not an image.
     NotAnImage,
@@ -44,9 +44,9 @@ pub enum Reason {
     Unlabeled,
     /// An image of a class that has no training images.
     ClassNotInTraining,
-    /// A folder beside the parts that is not one of them.
+    /// A folder next to the parts that is not one of them.
     OtherFolder,
-    /// The data set a second time.
+    /// A second copy of the data set.
     SecondCopy,
     /// A folder without images.
     NoImages,
@@ -61,11 +61,11 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The reason in words, to stand behind a number of files.
+    /// The reason in words, to follow a number of files.
     pub fn words(self) -> &'static str {
         match self {
-            Self::System => "hidden, or left behind by a system",
-            Self::Document => "text beside the images",
+            Self::System => "hidden, or left behind by an operating system",
+            Self::Document => "text next to the images",
             Self::NotAnImage => "not an image",
             Self::Unreadable => "an image that can't be read",
             Self::OutsideClasses => "an image outside the class folders",
@@ -81,7 +81,7 @@ impl Reason {
         }
     }
 
-    /// Whether a person should hear of such files without asking.
+    /// Whether such files should be reported without being asked for.
     pub fn matters(self) -> bool {
         !matches!(self, Self::System | Self::Document)
     }
@@ -109,11 +109,11 @@ impl LeftOut {
 pub struct Reading {
     /// The layout in a few words: `class folders in train, validation and test folders`.
     pub layout: String,
-    /// What was decided about the layout, and by what evidence.
+    /// What was decided about the layout, and on what evidence.
     pub why: Vec<String>,
     /// The number of image files of each format.
     pub formats: BTreeMap<String, usize>,
-    /// Everything that was left out, sorted by path.
+    /// Everything that was skipped, sorted by path.
     pub left_out: Vec<LeftOut>,
     /// What a person should know before using the data set, each with how many and the first names.
     pub notes: Vec<String>,

@@ -41,8 +41,8 @@ pub struct EpisodeIndices {
 }
 
 impl EpisodeIndices {
-    /// For each query the same task with that query alone: for methods whose queries see each
-    /// other, where each is to be classified by itself.
+    /// For each query, the same task with only that query: makes transductive methods classify
+    /// each query independently.
     pub fn each_query(&self) -> Vec<Self> {
         let single =
             |(&query, &label): (&usize, &u32)| Self { query: vec![query], query_labels: vec![label], ..self.clone() };
@@ -57,7 +57,7 @@ pub struct EpisodeSampler {
     shape: TaskShape,
 }
 
-/// Classes that may meet in one task.
+/// Classes that may occur in one task.
 #[derive(Debug, Clone)]
 struct Pool {
     source: String,
@@ -66,9 +66,10 @@ struct Pool {
 }
 
 impl EpisodeSampler {
-    /// A sampler over `classes` of `dataset`. Groups too small for the shape are left out.
+    /// A sampler over `classes` of `dataset`. Groups too small for the shape are skipped.
     ///
-    /// Errs when no pool of classes can fill the shape; the error names the largest that fits.
+    /// # Errors
+    /// Returns an error if no group can fill the shape; it names the largest that fits.
     pub fn new(dataset: &dyn Dataset, classes: &[u32], shape: TaskShape, scope: Scope) -> Result<Self> {
         let images = images_by_class(dataset);
         let mut pools: BTreeMap<String, Vec<(u32, Vec<usize>)>> = BTreeMap::new();

@@ -13,7 +13,7 @@ pub struct Split {
     pub train: Vec<u32>,
     /// Classes that choices are made on.
     pub validation: Vec<u32>,
-    /// Classes that are scored, once.
+    /// Classes for the final score.
     pub test: Vec<u32>,
 }
 
@@ -37,7 +37,7 @@ impl Split {
     /// A published split, as CSV: a class and its part (`train`, `validation`, `test`, in any usual
     /// spelling) per line, such as `Greek/alpha,train`. A group's name stands for all its classes.
     /// Accented names match in either Unicode form. Classes that are not named are in no part; a
-    /// first line of titles and lines that begin with `#` are passed over.
+    /// header line and lines that begin with `#` are skipped.
     ///
     /// # Errors
     ///
@@ -54,34 +54,34 @@ impl Split {
             let (name, part) = line
                 .rsplit_once(',')
                 .map(|(name, part)| (name.trim().trim_matches('"'), part.trim().trim_matches('"')))
-                .ok_or_else(|| wrong(format!("`{line}` names no part, write class,train")))?;
+                .ok_or_else(|| wrong(format!("`{line}` names no part: write class,train")))?;
             let classes = names.find(name);
             let to = match part_of_word(part) {
                 Some(Part::Train) => &mut split.train,
                 Some(Part::Validation) => &mut split.validation,
                 Some(Part::Test) => &mut split.test,
                 None if place == 0 && classes.is_empty() => continue,
-                None => return Err(wrong(format!("`{part}` is not a part, use train, validation or test"))),
+                None => return Err(wrong(format!("`{part}` is not a part: use train, validation or test"))),
             };
             if classes.is_empty() {
-                return Err(wrong(format!("{} has no class or group `{name}`, correct it", dataset.name())));
+                return Err(wrong(format!("{} has no class or group `{name}`: correct it", dataset.name())));
             }
             for &class in classes {
                 if let Some(before) = lines_of.insert(class, number + 1) {
-                    return Err(wrong(format!("`{name}` is in line {before} already, name each class once")));
+                    return Err(wrong(format!("`{name}` is already in line {before}: name each class once")));
                 }
                 to.push(class);
             }
         }
         if split.train.is_empty() {
-            return Err(DataError::Invalid("names no class to train on, add lines such as class,train".into()));
+            return Err(DataError::Invalid("names no class to train on: add lines such as class,train".into()));
         }
         [&mut split.train, &mut split.validation, &mut split.test].into_iter().for_each(|part| part.sort_unstable());
         Ok(split)
     }
 }
 
-/// What classes are called in a published split.
+/// The names of classes in a published split.
 struct Names {
     full: BTreeMap<String, Vec<u32>>,
     own: BTreeMap<String, Vec<u32>>,
@@ -100,7 +100,7 @@ impl Names {
         names
     }
 
-    /// Classes of that full name, of that name where it is the only one, or of that group.
+    /// Classes of that full name, of that name if it is unique, or of that group.
     fn find(&self, name: &str) -> &[u32] {
         let name = composed(name);
         let name = name.as_ref();
@@ -110,8 +110,8 @@ impl Names {
     }
 }
 
-/// Splits the classes by `seed`: whole groups where there are at least three, so that test groups
-/// are new too, single classes otherwise. About a fifth of them goes to validation and three
+/// Splits the classes by `seed`: in whole groups if there are at least three, so that test groups
+/// are unseen too, otherwise by class. About a fifth of them goes to validation and three
 /// tenths to test, at least one each.
 pub fn split_classes(dataset: &dyn Dataset, seed: u64) -> Split {
     let mut groups: BTreeMap<String, Vec<u32>> = BTreeMap::new();
@@ -166,7 +166,7 @@ mod tests {
         for (text, problem) in [
             (format!("{one},train\n{one}"), "line 2: "),
             (format!("{one},train\nnobody,test"), "no class or group `nobody`"),
-            (format!("{one},train\n{one},test"), "line 1 already"),
+            (format!("{one},train\n{one},test"), "already in line 1"),
             (format!("{one},train\n{one},exam"), "`exam` is not a part"),
             (format!("{one},test"), "no class to train on"),
         ] {

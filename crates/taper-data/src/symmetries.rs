@@ -1,9 +1,9 @@
-//! Turned and mirrored classes as classes of their own.
+//! Rotated and mirrored classes as separate classes.
 
 use crate::{Class, Dataset, Hash, Image, Result};
 use std::sync::Arc;
 
-/// The symmetries of the square, as people call them; the first one changes nothing.
+/// The names of the symmetries of the square; the first one changes nothing.
 const NAMES: [&str; 8] = [
     "",
     "turned by 90",
@@ -15,8 +15,8 @@ const NAMES: [&str; 8] = [
     "mirrored, turned by 270",
 ];
 
-/// A data set whose every class is eight: as it is, turned by quarters, and all that mirrored. A
-/// turned character is another character, and its alphabet another alphabet.
+/// A data set in which every class becomes eight: unchanged, rotated by quarter turns, and all of these mirrored. A
+/// rotated character is another character, and its alphabet another alphabet.
 ///
 /// Classes and images of the data set itself come first, in their order, then those of the second
 /// symmetry, and so on.
@@ -35,7 +35,7 @@ impl Symmetries {
             (name, text) => format!("{text}, {name}"),
         };
         let classes = NAMES.iter().flat_map(|name| {
-            // where there are no groups, the classes tell the symmetries apart
+            // without groups, the classes' names distinguish the symmetries
             dataset.classes().iter().map(move |class| match class.group.as_str() {
                 "" => Class { name: named(name, &class.name), group: String::new() },
                 group => Class { name: class.name.clone(), group: named(name, group) },
@@ -49,13 +49,13 @@ impl Symmetries {
         Self { dataset, classes, labels }
     }
 
-    /// The classes that some of the data set's own become, themselves among them.
+    /// The classes that some of the data set's own classes become, including themselves.
     pub fn of(&self, classes: &[u32]) -> Vec<u32> {
         let own = self.dataset.classes().len() as u32;
         (0..NAMES.len() as u32).flat_map(|symmetry| classes.iter().map(move |class| symmetry * own + class)).collect()
     }
 
-    /// The symmetry of an image, and its number in the data set.
+    /// The symmetry of an image, and the image's number in the data set.
     fn part(&self, index: usize) -> (usize, usize) {
         let own = self.dataset.labels().len().max(1);
         (index / own, index % own)
@@ -100,7 +100,7 @@ impl Dataset for Symmetries {
     }
 }
 
-/// An image mirrored left to right where asked for, then turned by so many quarters clockwise.
+/// An image, mirrored left to right if `mirrored`, then rotated clockwise by this many quarter turns.
 fn turned(image: &Image, quarters: usize, mirrored: bool) -> Image {
     let (height, width) =
         if quarters.is_multiple_of(2) { (image.height, image.width) } else { (image.width, image.height) };

@@ -38,7 +38,7 @@ impl FromStr for Count {
     type Err = DataError;
 
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = || DataError::Invalid(format!("`{text}` is no number or range, write 5 or 5-20"));
+        let wrong = || DataError::Invalid(format!("`{text}` is neither a number nor a range: use 5 or 5-20"));
         let number = |part: &str| part.trim().parse::<usize>().map_err(|_| wrong());
         let (low, high) = match text.split_once('-') {
             Some((low, high)) => (number(low)?, number(high)?),
@@ -48,7 +48,7 @@ impl FromStr for Count {
     }
 }
 
-/// How large tasks are: classes, support images a class, query images a class.
+/// The size of tasks: classes, support images per class, query images per class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskShape {
     ways: Count,
@@ -57,12 +57,15 @@ pub struct TaskShape {
 }
 
 impl TaskShape {
-    /// Errs when a task would have fewer than two classes, or no image to learn from or to be
-    /// scored on.
+    /// A shape of these numbers.
+    ///
+    /// # Errors
+    /// Returns an error if a task would have fewer than two classes, no support images or no
+    /// query images.
     pub fn new(ways: Count, shots: Count, queries: Count) -> Result<Self> {
         for (what, count, least) in [("ways", ways, 2), ("shots", shots, 1), ("queries", queries, 1)] {
             if count.low < least {
-                return Err(DataError::Invalid(format!("{what} is {count}, it must be at least {least}")));
+                return Err(DataError::Invalid(format!("{what} is {count}: it must be at least {least}")));
             }
         }
         Ok(Self { ways, shots, queries })
@@ -73,17 +76,17 @@ impl TaskShape {
         Self::new(Count::fixed(ways), Count::fixed(shots), Count::fixed(queries))
     }
 
-    /// Classes a task.
+    /// Classes per task.
     pub fn ways(&self) -> Count {
         self.ways
     }
 
-    /// Support images a class.
+    /// Support images per class.
     pub fn shots(&self) -> Count {
         self.shots
     }
 
-    /// Query images a class.
+    /// Query images per class.
     pub fn queries(&self) -> Count {
         self.queries
     }
@@ -107,7 +110,7 @@ impl TaskShape {
         }
     }
 
-    /// The least images that a class needs.
+    /// The fewest images that a class needs.
     pub fn images_per_class(&self) -> usize {
         self.shots.low + self.queries.low
     }
@@ -115,7 +118,7 @@ impl TaskShape {
 
 impl fmt::Display for TaskShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-way {}-shot with {} queries a class", self.ways, self.shots, self.queries)
+        write!(f, "{}-way {}-shot with {} queries per class", self.ways, self.shots, self.queries)
     }
 }
 

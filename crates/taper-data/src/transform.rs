@@ -27,7 +27,7 @@ use crate::{DataError, Image, Result};
 use distortion::distort;
 use taper_ops::Rng;
 
-/// Steps done one after the other. Its text form (`Display`, `FromStr`) is canonical: equal
+/// Steps applied one after the other. Its text form (`Display`, `FromStr`) is canonical: equal
 /// transforms have equal texts, and reading a text back gives the same transform.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transform {
@@ -38,7 +38,7 @@ impl Transform {
     /// A transform of these steps; without any, images stay as they are.
     ///
     /// # Errors
-    /// Returns an error if a step's numbers make no sense, or anything comes after `normalize`: the
+    /// Returns an error if a step's numbers are invalid, or anything comes after `normalize`: the
     /// other steps take samples of 0 to 1.
     pub fn new(steps: Vec<Step>) -> Result<Self> {
         steps.iter().try_for_each(Step::check)?;
@@ -65,7 +65,7 @@ impl Transform {
     ///
     /// # Errors
     /// Returns an error if a step can't be done on it: a crop larger than the image, a normalization
-    /// of three channels on one, a resize that makes more than 64 million pixels with no crop behind it.
+    /// of three channels on one, a resize that makes more than 64 million pixels with no crop after it.
     pub fn shape(&self, image: (usize, usize, usize)) -> Result<(usize, usize, usize)> {
         let shape = self.steps.iter().try_fold(image, |shape, step| step.shape(shape))?;
         let stages = self.stages();
@@ -73,7 +73,7 @@ impl Transform {
             let made = stage.steps().try_fold((channels, height, width), |shape, step| step.shape(shape))?;
             if (made.1 as u64).saturating_mul(made.2 as u64) > PIXELS {
                 return Err(DataError::Invalid(format!(
-                    "`{}` makes {}x{} pixels of an image of {width}x{height}, more than {PIXELS} in all: put center-crop behind it, or remove the image",
+                    "`{}` makes {}x{} pixels of an image of {width}x{height}, more than {PIXELS} in all: put center-crop after it, or remove the image",
                     stage.step, made.2, made.1
                 )));
             }
@@ -86,9 +86,9 @@ impl Transform {
     /// crops take the center and other random steps do nothing. Steps of tasks and classes do nothing
     /// either, see [`Transform::apply_in_task`].
     ///
-    /// Beside the image, memory is taken for the results of the steps only: a transform that starts
+    /// Besides the image, memory is needed only for the results of the steps: a transform that starts
     /// with a resize or a crop never holds the whole image as planes, and of a resized image only what
-    /// the crop behind it keeps is computed.
+    /// the crop after it keeps is computed.
     ///
     /// # Errors
     /// Returns an error if [`Transform::shape`] does, or the image has no pixels.
@@ -133,9 +133,9 @@ impl Transform {
         Ok(if maps.is_empty() { planes } else { distort(&planes, &maps) })
     }
 
-    /// The steps in the order in which they are done, with the same result: `color` goes behind what
-    /// resizes or crops, crops go before steps that change each pixel by itself, and a resize goes
-    /// together with the crop behind it.
+    /// The steps in the order in which they are executed, with the same result: `color` goes after
+    /// resizes and crops, crops go before steps that change each pixel independently, and a resize is
+    /// merged with the crop after it.
     fn stages(&self) -> Vec<Stage<'_>> {
         let mut steps: Vec<&Step> = self.steps.iter().collect();
         let swaps = |first: &Step, second: &Step| {
@@ -158,7 +158,7 @@ impl Transform {
     }
 }
 
-/// A step, and the crop that is done together with it.
+/// A step, and the crop that is merged with it.
 struct Stage<'a> {
     step: &'a Step,
     crop: Option<&'a Step>,
@@ -376,10 +376,7 @@ mod tests {
         }
         let whole: Transform = "resize-short(2000) random-flip".parse().unwrap();
         let error = whole.apply(&strip(1, 60_000), None).unwrap_err().to_string();
-        assert!(
-            error.contains("makes 120000000x2000 pixels") && error.contains("put center-crop behind it"),
-            "{error}"
-        );
+        assert!(error.contains("makes 120000000x2000 pixels") && error.contains("put center-crop after it"), "{error}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub enum LearnError {
         /// The learning rate at that step.
         learning_rate: f64,
     },
-    /// A step has left something that is NaN or infinite, although its loss was finite.
+    /// A step with a finite loss produced a NaN or infinite value.
     #[error(
         "{what} is not finite after step {step}: lower the learning rate (now {learning_rate}) or clip gradients; the last good checkpoint is kept"
     )]
@@ -58,7 +58,7 @@ pub enum LearnError {
     /// The user asked to stop.
     #[error("stopped after {at}")]
     Stopped {
-        /// How far the job had come, such as `step 5 of 10 of maml`.
+        /// How far the job got, such as `step 5 of 10 of maml`.
         at: String,
     },
     /// A stage of training failed.
@@ -69,7 +69,7 @@ pub enum LearnError {
         /// Why it failed.
         problem: Box<LearnError>,
     },
-    /// A directory that can't be used as asked.
+    /// A directory that can't be used as requested.
     #[error("{path}: {problem}")]
     Run {
         /// The directory or file.
@@ -85,8 +85,8 @@ pub enum LearnError {
         /// What is wrong.
         problem: String,
     },
-    /// A directory that holds an earlier run or model, which was not to be replaced.
-    #[error("{path}: holds a {what} already: replace it or choose another directory")]
+    /// A directory that holds an earlier run or model, which must not be replaced.
+    #[error("{path}: already holds a {what}: replace it or choose another directory")]
     Exists {
         /// The directory.
         path: PathBuf,
@@ -109,7 +109,7 @@ pub enum LearnError {
         /// The system's error.
         source: std::io::Error,
     },
-    /// A value that makes no sense.
+    /// An invalid value.
     #[error("{0}")]
     Invalid(String),
     /// Data failed.

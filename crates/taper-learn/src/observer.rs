@@ -1,4 +1,4 @@
-//! What a long job reports, and to whom.
+//! What a long job reports, and who receives it.
 
 use crate::{LearnError, Progress, Result};
 use std::collections::BTreeMap;
@@ -64,11 +64,11 @@ pub enum Event<'a> {
     },
     /// A JSON object for programs, as a run directory's `metrics.jsonl` holds it.
     Record(&'a serde_json::Value),
-    /// A result for people as soon as it is known, such as an epoch's accuracy.
+    /// A result for people, as soon as it is known, such as an epoch's accuracy.
     Line(String),
     /// Something the user should know.
     Note(String),
-    /// Something the user should know, and the report repeats.
+    /// Something the user should know, which the report repeats.
     Warning(String),
 }
 

@@ -1,5 +1,5 @@
-//! What a model was trained, validated and chosen on, image by image: nothing is scored fairly on
-//! images it learned from.
+//! What a model was trained, validated and chosen on, image by image: scores on images that it
+//! learned from would not be fair.
 //!
 //! An image is identified by the first 8 bytes of its content hash, so that the same picture is
 //! recognized under any name, and equal names of different pictures are not confused. A wrong match
@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use taper_data::{Dataset, Hash};
 use taper_ops::map_in_order;
 
-/// The data that a model has met.
+/// The data that a model has used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Provenance {
     /// Data that its parameters were fitted to.
@@ -24,7 +24,7 @@ pub struct Provenance {
     pub chosen_on: Vec<UsedData>,
 }
 
-/// Images of one data set that a model has met.
+/// Images of one data set that a model has used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsedData {
     /// The data set's name.
@@ -35,7 +35,7 @@ pub struct UsedData {
     images: Option<Vec<u64>>,
 }
 
-/// How many of a class's images a model has met.
+/// How many of a class's images a model has used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SeenClass {
     /// Images of the class.
@@ -46,11 +46,11 @@ pub struct SeenClass {
     pub validated: usize,
     /// Those it was chosen on.
     pub chosen: usize,
-    /// Those it has met in any of the three ways.
+    /// Those it has used in any of the three ways.
     pub met: usize,
 }
 
-/// How much of a class a model must have met for the class to count as seen.
+/// How much of a class a model must have used for the class to count as seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overlap {
     /// One image is enough.
@@ -86,7 +86,7 @@ impl UsedData {
         Self::of_images(dataset, &images.map(|(index, _)| index).collect::<Vec<_>>())
     }
 
-    /// Data whose images are not known, such as those of weights from elsewhere.
+    /// Data whose images are not known, such as those of published weights.
     pub fn unrecorded(name: &str, classes: &[String]) -> Self {
         Self { name: name.to_string(), classes: classes.to_vec(), images: None }
     }
@@ -113,17 +113,17 @@ impl UsedData {
 }
 
 impl Provenance {
-    /// What is known of a model whose images were not recorded: its origin's words.
+    /// What is known about a model whose images were not recorded: its origin.
     pub fn unrecorded(origin: &Origin) -> Self {
         Self { trained_on: vec![UsedData::unrecorded(&origin.on, &origin.classes)], ..Self::default() }
     }
 
-    /// Whether the images of all data are recorded, so that what is not found was never met.
+    /// Whether the images of all data are recorded, so that images that are not found were never used.
     pub fn is_complete(&self) -> bool {
         self.parts().into_iter().flatten().all(|data| data.images.is_some())
     }
 
-    /// The data of both, as of a classifier that a learner has made of new images.
+    /// The data of both, as for a classifier that a learner has made from new images.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -144,8 +144,8 @@ impl Provenance {
         found.into_iter().filter_map(Result::transpose).collect()
     }
 
-    /// For each class of a data set, how many of its images the model has met, whatever the class
-    /// was called then.
+    /// For each class of a data set, how many of its images the model has used, under any class
+    /// name.
     ///
     /// # Errors
     /// Returns an error if an image can't be read.
@@ -168,7 +168,7 @@ impl Provenance {
         Ok(seen)
     }
 
-    /// The classes of a data set that the model has met.
+    /// The classes of a data set that the model has seen.
     ///
     /// # Errors
     /// Returns an error if an image can't be read.
@@ -202,7 +202,7 @@ impl Provenance {
             .map_err(|error| LearnError::Invalid(error.to_string()))
     }
 
-    /// The inverse of [`Self::to_bytes`]; what is wrong as text.
+    /// The inverse of [`Self::to_bytes`]; errors as text.
     pub(crate) fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, String> {
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
         let listed = metadata.metadata().as_ref().and_then(|words| words.get(METADATA)).ok_or("it names no data")?;
@@ -232,7 +232,7 @@ impl SeenClass {
     }
 }
 
-/// What the file says of one data set beside its hashes.
+/// What the file says about one data set besides its hashes.
 #[derive(Serialize, Deserialize)]
 struct Listed {
     name: String,

@@ -10,20 +10,20 @@ use taper_ops::Rng;
 /// Whose statistics batch norm uses inside a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskNorm {
-    /// The support set's, for support and queries: every query is classified by itself.
+    /// The support set's, for support and queries: every query is classified independently.
     Support,
     /// Each batch's own: predictions depend on the other queries (transductive).
     Batch,
     /// The stored ones.
     Stored,
-    /// Stored ones of their own for every inner step (MAML++).
+    /// Separate stored ones for every inner step (MAML++).
     PerStep,
 }
 
 impl TaskNorm {
     /// The error of a method that does not keep statistics per inner step.
     pub fn per_step_elsewhere() -> LearnError {
-        LearnError::Invalid("only maml++ has a norm per step: use the norm `support`".into())
+        LearnError::Invalid("only maml++ supports the norm `per-step`: use the norm `support`".into())
     }
 
     /// Returns `true` if predictions depend on the other queries (transductive inference).
@@ -31,7 +31,7 @@ impl TaskNorm {
         self == Self::Batch
     }
 
-    /// A forward pass over the support set, and the statistics that queries are to be normalized
+    /// A forward pass over the support set, and the statistics to normalize queries
     /// by, tracked (see [`TaskNorm::query`]).
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serializer, de::Error};
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// Writes the value's text, or a number if the text is a whole number that every format holds.
+/// Writes the value's text, or a number if the text is an integer that every format can hold.
 ///
 /// # Errors
 /// Returns an error if the format does.
@@ -25,7 +25,7 @@ pub fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(deserial
     Text::deserialize(deserializer)?.to_string().parse().map_err(D::Error::custom)
 }
 
-/// A text, or what people write without quotes.
+/// A text, or a value that is written without quotes.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Text {

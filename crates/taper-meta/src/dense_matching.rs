@@ -1,9 +1,9 @@
-//! Dense matching: a query is of the class whose support images its features match, place for
+//! Dense matching: a query is assigned to the class whose support images its features match, place by
 //! place within a small window and as a whole.
 //!
 //! The model has no single paper; [`Matching`](taper_models::Matching) describes it and names the
-//! nearest. It learns everything in episodes: the network, the attention that weighs places, the
-//! window's shape, and how much local and global likeness count.
+//! closest ones. It learns everything in episodes: the network, the attention that weighs places, the
+//! window's shape, and the weights of local and global likeness.
 
 use crate::with_context::WithContext;
 use candle_core::{DType, Tensor};
@@ -54,19 +54,19 @@ impl TypedMethod for DenseMatching {
     }
 }
 
-/// Weight of the losses of local and of global likeness by themselves, besides that of both.
+/// Weight of the separate losses of local and of global likeness, in addition to the joint one.
 const SINGLE: f64 = 0.3;
 
 impl Objective for WithContext<DenseMatching> {
     type Item = Episode;
 
     /// Cross-entropy of the queries' logits over the classes, and of the support images' over the
-    /// classes of the queries; of both likenesses together, and lightly of each by itself.
+    /// classes of the queries; of both likenesses together, and with a small weight of each separately.
     fn gradient(&self, state: &State, episode: &Episode, at: Draw) -> Result<Gradient> {
         let (support, query) = (&episode.support, &episode.query);
         let network = &self.context.network;
         let backbone = network.backbone();
-        // Without features of places there is no window to learn.
+        // without features of places there is no window to learn
         let has_window = backbone.layout().side > 0;
         let leaves = Leaves::new(&state.params.filter(|name| has_window || !name.ends_with(".window")))?;
         let params = leaves.params();
@@ -108,7 +108,7 @@ fn members(batch: &Batch, dtype: DType) -> Result<Tensor> {
     Ok(members.broadcast_div(&images)?)
 }
 
-/// A trained matching network: matches queries with a task's support images.
+/// A trained matching network, which matches queries with a task's support images.
 #[derive(Debug, Clone)]
 struct DenseHead {
     network: Network,

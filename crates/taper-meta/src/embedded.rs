@@ -1,4 +1,4 @@
-//! A training episode as features: what every method that compares features starts from.
+//! A training episode as features: the starting point of every method that compares features.
 
 use candle_core::{DType, Tensor};
 use std::collections::BTreeMap;
@@ -7,24 +7,24 @@ use taper_learn::{Context, Draw, Result, evaluation::accuracy, methods::is_own, 
 use taper_models::{Leaves, Params, State};
 use taper_ops::cross_entropy;
 
-/// The features of an episode's images, tracked, and all that is learned as leaves.
+/// The features of an episode's images, tracked, and all learned parameters as leaves.
 pub(crate) struct Embedded {
     /// `(n, d)`.
     pub(crate) support: Tensor,
     /// `(m, d)`.
     pub(crate) query: Tensor,
-    /// The state's parameters, those that are learned tracked.
+    /// The state's parameters; those that are learned are tracked.
     pub(crate) params: Params,
     leaves: Leaves,
 }
 
 impl Embedded {
-    /// With all parameters but the head's learned.
+    /// Features for learning all parameters except the head's.
     pub(crate) fn new(context: &Context, state: &State, episode: &Episode, at: Draw) -> Result<Self> {
         Self::of(context, state, episode, at, |name| is_own(name) || !context.network.in_head(name))
     }
 
-    /// With the head's learned too.
+    /// Features for learning all parameters, including the head's.
     pub(crate) fn with_head(context: &Context, state: &State, episode: &Episode, at: Draw) -> Result<Self> {
         Self::of(context, state, episode, at, |_| true)
     }
@@ -46,7 +46,7 @@ impl Embedded {
         Ok(Self { support: support.features, query: query.features, params, leaves })
     }
 
-    /// The gradient of the queries' cross-entropy by their logits `(m, ways)`.
+    /// The gradient of the queries' cross-entropy, from their logits `(m, ways)`.
     pub(crate) fn cross_entropy(&self, logits: &Tensor, episode: &Episode) -> Result<Gradient> {
         self.loss(&cross_entropy(logits, &episode.query.labels, 0.0)?, logits, episode)
     }

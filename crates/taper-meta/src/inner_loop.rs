@@ -1,10 +1,10 @@
-//! Gradient steps inside a task, and the derivative of what they lead to: what every method that
-//! learns to be fitted is made of.
+//! Gradient steps inside a task, and the derivative through them: the basis of every method that
+//! learns an initialization.
 //!
-//! φ₀ is where the task starts and φₖ₊₁ = φₖ − αₖ ∘ ∇L_support(φₖ), over the parameters that have a
-//! rate; the others stay. The derivative of Σₖ wₖ L_query(φₖ) needs no graph over the whole loop:
+//! φ₀ is the task's initialization and φₖ₊₁ = φₖ − αₖ ∘ ∇L_support(φₖ), over the parameters that have a
+//! rate; the others don't change. The derivative of Σₖ wₖ L_query(φₖ) needs no graph over the whole loop:
 //! with v = w_K ∇L_query(φ_K), go backward,
-//! v ← v − ∇⟨∇L_support(φₖ), αₖ ∘ v⟩ + wₖ ∇L_query(φₖ), with few steps' graphs alive at a time; at
+//! v ← v − ∇⟨∇L_support(φₖ), αₖ ∘ v⟩ + wₖ ∇L_query(φₖ), with only a few steps' graphs alive at a time; at
 //! each step ∂/∂αₖ = −∇L_support(φₖ) ∘ v. Memory is that of those few, plus copies of the parameters
 //! ([`Trajectory`]).
 
@@ -15,12 +15,12 @@ use taper_learn::{Classifier, Context, LearnError, Result, TaskNorm, evaluation:
 use taper_models::{BatchStatistics, Buffers, Forward, Leaves, Mode, Network, Norm, Params, State};
 use taper_ops::cross_entropy;
 
-/// Which derivative the meta-gradient is.
+/// The order of the meta-gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// Without second derivatives: v stays as the queries gave it.
+    /// Without second derivatives: v stays the queries' gradient.
     First,
-    /// The derivative itself.
+    /// The exact derivative.
     Second,
 }
 
@@ -46,7 +46,7 @@ impl Rate {
         }
     }
 
-    /// α ∘ direction, for the adapted part of it.
+    /// α ∘ direction, for the adapted parameters.
     fn times(&self, direction: &Params) -> Result<Params> {
         Ok(match self {
             Self::Same(rate) => direction.scaled(*rate)?,
@@ -91,30 +91,30 @@ impl Step {
     }
 }
 
-/// The gradient of where an inner loop leads.
+/// The gradient through an inner loop.
 pub(crate) struct Outcome {
     /// Σ wₖ L_query(φₖ).
     pub(crate) loss: f64,
     /// Accuracy on the queries at φ_K.
     pub(crate) accuracy: f64,
-    /// By φ₀.
+    /// The gradient with respect to φ₀.
     pub(crate) start: Params,
-    /// By what each step has of its own; the last one is where queries are classified.
+    /// The gradient with respect to each step's own values; queries are classified after the last one.
     pub(crate) steps: Vec<StepGradient>,
 }
 
-/// The gradient by what one step has of its own.
+/// The gradient with respect to one step's own values.
 #[derive(Default)]
 pub(crate) struct StepGradient {
-    /// By its rates; empty for a rate that is not learned.
+    /// With respect to its rates; empty for a rate that is not learned.
     pub(crate) rate: Params,
-    /// By its own parameters.
+    /// With respect to its own parameters.
     pub(crate) own: Params,
     /// The statistics of its batch.
     pub(crate) statistics: BatchStatistics,
 }
 
-/// A network that is fitted to a task by gradient steps.
+/// A network that adapts to a task by gradient steps.
 #[derive(Debug, Clone)]
 pub(crate) struct InnerLoop {
     pub(crate) network: Network,
@@ -123,7 +123,7 @@ pub(crate) struct InnerLoop {
 }
 
 impl InnerLoop {
-    /// For a context's network and norm.
+    /// An inner loop for a context's network and norm.
     pub(crate) fn new(context: &Context, order: Order) -> Self {
         Self { network: context.network.clone(), norm: context.norm, order }
     }
@@ -138,13 +138,13 @@ impl InnerLoop {
         Ok((self.per_step(params, step, inputs, Norm::Batch)?, step.buffers.clone()))
     }
 
-    /// Through the norms that a step has for itself.
+    /// A forward pass through the norms of one step.
     fn per_step(&self, params: &Params, step: &Step, inputs: &Tensor, norm: Norm) -> Result<Forward> {
         Ok(self.network.forward(params, &step.buffers, inputs, Mode { norm, ..Mode::evaluate() })?)
     }
 
-    /// Query logits at φ, the step's own parameters in their places, with φ's graph through the support's statistics too, and the statistics of
-    /// the queries where each step keeps its own.
+    /// Query logits at φ with the step's own parameters, tracked through the support's statistics too, and the
+    /// statistics of the queries if each step keeps its own.
     pub(crate) fn query(
         &self,
         params: &Params,
@@ -154,7 +154,7 @@ impl InnerLoop {
         training: bool,
     ) -> Result<(Tensor, BatchStatistics)> {
         if self.norm == TaskNorm::PerStep {
-            // as batch norm always does: by the batch in training, by running statistics at inference
+            // as in ordinary batch norm: the batch's statistics in training, running statistics at inference
             let norm = if training { Norm::Batch } else { Norm::Stored };
             let forward = self.per_step(params, step, inputs, norm)?;
             return Ok((logits(&forward, support.ways)?, forward.statistics));
@@ -167,7 +167,7 @@ impl InnerLoop {
         Ok((logits(&forward, support.ways)?, BatchStatistics::default()))
     }
 
-    /// φ_K, detached, φ₀ being `start`.
+    /// φ_K, detached, from φ₀ = `start`.
     ///
     /// Fails at the first loss that is not finite.
     pub(crate) fn descend(&self, start: &Params, steps: &[Step], support: &Batch, source: &str) -> Result<Params> {
@@ -203,7 +203,7 @@ impl InnerLoop {
         self.order == Order::Second || step.rate.is_learned()
     }
 
-    /// The gradient of Σ wₖ L_query(φₖ); `last` is where queries are classified, after all `steps`.
+    /// The gradient of Σ wₖ L_query(φₖ); queries are classified with `last`, after all `steps`.
     pub(crate) fn differentiate(
         &self,
         start: &Params,
@@ -251,7 +251,7 @@ impl InnerLoop {
 }
 
 impl Step {
-    /// A gradient's part by this step's own parameters, and the rest.
+    /// A gradient's part for this step's own parameters, and the rest.
     fn split(&self, gradient: &Params) -> (Params, Params) {
         let own = |name: &str| self.own.get(name).is_ok();
         (gradient.filter(own), gradient.filter(|name| !own(name)))
@@ -264,7 +264,7 @@ fn logits(forward: &Forward, ways: usize) -> Result<Tensor> {
         outputs if outputs == ways => Ok(forward.output.clone()),
         outputs if outputs > ways => Ok(forward.output.narrow(1, 0, ways)?),
         outputs => Err(LearnError::Invalid(format!(
-            "this learner's head has {outputs} outputs and can't tell {ways} classes apart: use tasks of at most {outputs}"
+            "this learner's head has {outputs} outputs and can't classify {ways} classes: use tasks of at most {outputs}"
         ))),
     }
 }
@@ -316,7 +316,7 @@ impl Scored {
 pub(crate) struct Fitted {
     pub(crate) inner: InnerLoop,
     pub(crate) params: Params,
-    /// Where the inner loop ended.
+    /// The last step of the inner loop.
     pub(crate) step: Step,
     pub(crate) support: Batch,
 }

@@ -69,7 +69,7 @@ impl TypedMethod for Maml {
     };
 
     /// # Errors
-    /// Returns an error if candle would cut second derivatives off in this process.
+    /// Returns an error if candle would drop second derivatives in this process.
     fn objective(&self, context: &Context) -> Result<Box<dyn Objective<Item = Episode>>> {
         second_order_probe()?;
         Ok(Box::new(ThroughDescent::new(self, context, Order::Second)))
@@ -92,7 +92,7 @@ impl TypedMethod for FirstOrderMaml {
     }
 }
 
-/// The query loss after the inner loop, differentiated by where the loop starts.
+/// The query loss after the inner loop, differentiated with respect to its start.
 struct ThroughDescent {
     inner: InnerLoop,
     inner_lr: f64,

@@ -1,11 +1,11 @@
 //! MAML++ (Antoniou, Edwards and Storkey 2019, "How to train your MAML"): MAML with a learned rate
 //! for every tensor and step (LSLR), the query loss of every step early in training (MSL),
-//! first-order gradients at first (DA), and batch norm with scales and shifts of their own for
+//! first-order gradients at first (DA), and batch norm with separate scales and shifts for
 //! every step (BNWB). Section numbers are the paper's.
 //!
 //! The paper also normalizes by running statistics of every step (BNRS), here [`TaskNorm::PerStep`].
-//! It is not the default: queries of a new alphabet lie far from the average of the old ones, and
-//! what the paper's own program does, a batch of queries by its own statistics, is transductive.
+//! It is not the default: queries of a new alphabet are far from the average of the old ones, and
+//! the paper's own program, which normalizes a batch of queries by its own statistics, is transductive.
 
 use crate::inner_loop::{Fitted, InnerLoop, Order, Outcome, Rate, Step, widened};
 use crate::with_context::WithContext;
@@ -24,9 +24,9 @@ use taper_ops::second_order_probe;
 pub const MAML_PLUS_PLUS: Registered<MamlPlusPlus> = Registered::new();
 
 method_settings! {
-    /// Learns an initialization, and how each inner step is taken.
+    /// Learns an initialization, and the parameters of each inner step.
     pub struct MamlPlusPlus {
-        /// Where the learned rates start.
+        /// Initial value of the learned rates.
         pub inner_lr: f64 = 0.1;
         /// Gradient steps inside a task.
         pub inner_steps: usize = 3;
@@ -78,7 +78,7 @@ impl TypedMethod for MamlPlusPlus {
     }
 }
 
-/// Where step `k` keeps what is its own.
+/// The prefix of step `k`'s own values.
 fn prefix(k: usize) -> String {
     format!("{OWN}.step{k}")
 }
@@ -88,12 +88,12 @@ impl WithContext<MamlPlusPlus> {
         InnerLoop::new(&self.context, order)
     }
 
-    /// The training step until which a share of the training lasts.
+    /// The training step at which a share of the training ends.
     fn until(&self, share: f64) -> f64 {
         share * self.context.steps as f64
     }
 
-    /// Step `k` of a state, its query loss weighed by `weight`.
+    /// Step `k` of a state, with its query loss weighted by `weight`.
     fn step(&self, state: &State, k: usize, weight: f64) -> Step {
         let own = state.params.under(&prefix(k));
         let buffers = match self.context.norm {
@@ -103,14 +103,14 @@ impl WithContext<MamlPlusPlus> {
         Step { rate: Rate::Each(own.under("rate")), own: own.under("norm"), buffers, weight }
     }
 
-    /// Where the inner loop starts: the network without what each step has for itself.
+    /// The start of the inner loop: the network without the steps' own values.
     fn start(&self, state: &State) -> Params {
         let network = network_part(state);
         network.params.filter(|name| !network.buffers.normalize(name))
     }
 
-    /// Section 4, MSL: weights of the query losses after steps 1 to K, which go from equal ones to
-    /// the last only, though never quite.
+    /// Section 4, MSL: weights of the query losses after steps 1 to K, which move from equal ones almost to
+    /// the last one only.
     fn weights(&self, step: u64) -> Vec<f64> {
         let k = self.method.inner_steps;
         let even = 1.0 / k.max(1) as f64;
@@ -122,7 +122,7 @@ impl WithContext<MamlPlusPlus> {
         weights
     }
 
-    /// All gradients under their names, and the statistics moved.
+    /// All gradients under their names, and the updated statistics.
     fn gradient_of(&self, state: &State, outcome: Outcome) -> Result<Gradient> {
         let mut params = outcome.start;
         let mut buffers = Buffers::default();
@@ -144,7 +144,7 @@ impl Objective for WithContext<MamlPlusPlus> {
 
     fn gradient(&self, state: &State, episode: &Episode, at: Draw) -> Result<Gradient> {
         let weights = self.weights(at.step);
-        // the loss after step k is taken at φₖ, with what step k has for itself
+        // the loss after step k is computed at φₖ, with step k's own values
         let weight = |k: usize| if k == 0 { 0.0 } else { weights[k - 1] };
         let steps: Vec<Step> = (0..self.method.inner_steps).map(|k| self.step(state, k, weight(k))).collect();
         let last = self.step(state, self.method.inner_steps, weights.last().copied().unwrap_or(1.0));

@@ -1,10 +1,10 @@
 //! Matching Networks (Vinyals et al. 2016, "Matching Networks for One Shot Learning"): a query's
-//! label is the support's labels, each weighted by attention to its image.
+//! label is the sum of the support's labels, weighted by attention to their images.
 //!
 //! Full-context embeddings (section 2.1.2, appendix A) are an option: the support is read by a
 //! bidirectional LSTM, each query by an LSTM that attends to the support. The paper's attention is a
-//! softmax of plain cosines, which lie within [−1, 1] and hardly differ; here a learned factor
-//! sharpens it.
+//! softmax of plain cosines, which are within [−1, 1] and hardly differ; here a learned factor
+//! scales them.
 
 use crate::embedded::Embedded;
 use crate::with_context::WithContext;
@@ -23,11 +23,11 @@ use taper_ops::{log_softmax, matmul, matmul_nt, one_hot, rng, sigmoid, uniform};
 pub const MATCHING: Registered<Matching> = Registered::new();
 
 method_settings! {
-    /// Learns an embedding in which attention to the support finds the label.
+    /// Learns an embedding in which attention to the support set gives the label.
     pub struct Matching {
         /// Whether images are embedded in the context of the support.
         pub full_context: bool = false;
-        /// Times that a query reads the support, in full context.
+        /// How often a query reads the support set, in full context.
         pub readings: usize = 3;
     }
 }
@@ -175,7 +175,7 @@ struct Memory {
 }
 
 impl Lstm {
-    /// PyTorch's beginning: uniform within ±1/√d.
+    /// PyTorch's initialization: uniform within ±1/√d.
     fn init(name: &str, inputs: usize, d: usize, seed: u64) -> Result<Vec<(String, Tensor)>> {
         let bound = 1.0 / (d as f32).sqrt();
         let parts = [("input", vec![4 * d, inputs]), ("hidden", vec![4 * d, d]), ("bias", vec![4 * d])];

@@ -22,7 +22,7 @@ pub const META_OPT_NET: Registered<MetaOptNet> = Registered::new();
 method_settings! {
     /// Learns features on which a support vector machine classifies.
     pub struct MetaOptNet {
-        /// Price C of a violated margin.
+        /// Penalty C of margin violations.
         pub c: f64 = 0.1;
     }
 }
@@ -45,7 +45,7 @@ impl TypedMethod for MetaOptNet {
     fn check(&self) -> Result<()> {
         match self.c > 0.0 {
             true => Ok(()),
-            false => Err(LearnError::Invalid(format!("the price C of a margin is {}: use one above 0", self.c))),
+            false => Err(LearnError::Invalid(format!("the SVM penalty C is {}: it must be above 0", self.c))),
         }
     }
 

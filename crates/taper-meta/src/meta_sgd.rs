@@ -19,7 +19,7 @@ pub const META_SGD: Registered<MetaSgd> = Registered::new();
 method_settings! {
     /// Learns an initialization θ and step sizes α.
     pub struct MetaSgd {
-        /// Where every α starts.
+        /// Initial value of every α.
         pub inner_lr: f64 = 0.1;
         /// Gradient steps inside a task.
         pub inner_steps: usize = 1;

@@ -1,5 +1,5 @@
-//! Joint training over tasks with one shared head (the seed recipe): not learning to learn, since no
-//! step makes the network better at *adapting*, but the baseline that learning to learn must beat.
+//! Joint training over tasks with one shared head (the seed recipe): not meta-learning, because no
+//! step makes the network better at *adapting*, but the baseline that meta-learning must beat.
 //!
 //! Its objective is [`taper_learn::training::Supervised`]; what is its own is where batches come from.
 
@@ -24,7 +24,7 @@ struct SharedTask {
 }
 
 impl SharedTasks {
-    /// Splits `classes`, group by group, into tasks of `ways` classes by `seed`; classes left over
+    /// Splits `classes`, group by group, into tasks of `ways` classes by `seed`; remaining classes
     /// are not used.
     ///
     /// # Errors
@@ -57,8 +57,8 @@ impl SharedTasks {
         Ok(Self { tasks, ways })
     }
 
-    /// The same tasks on two parts of their images: a share of each class is set apart to be tested
-    /// on, at least one image where there are two.
+    /// The same tasks on two parts of their images: a share of each class is held out for
+    /// testing, at least one image if there are two.
     pub fn split(&self, share: f64, seed: u64) -> (Self, Self) {
         let (mut training, mut test) = (self.clone(), self.clone());
         for (number, task) in self.tasks.iter().enumerate() {

@@ -19,7 +19,7 @@ use taper_ops::second_order_probe;
 pub const PROTO_MAML: Registered<ProtoMaml> = Registered::new();
 
 method_settings! {
-    /// Learns features whose prototypes are where gradient steps start from.
+    /// Learns features whose prototypes are the start of gradient steps.
     pub struct ProtoMaml {
         /// Learning rate inside a task.
         pub inner_lr: f64 = 0.1;
@@ -73,7 +73,7 @@ impl FromPrototypes {
         Step::plain(Rate::Same(self.inner_lr), &state.buffers)
     }
 
-    /// The head that a support set gives, tracked by `params`.
+    /// The head from a support set, tracked through `params`.
     fn head(&self, params: &Params, state: &State, support: &Batch) -> Result<Params> {
         let Context { network, norm, .. } = &self.context;
         let (forward, _) = norm.support(network, params, &state.buffers, &support.inputs, None)?;
@@ -96,7 +96,7 @@ impl Objective for FromPrototypes {
         let steps = vec![step.clone(); self.steps];
         let inner = self.inner(episode.support.ways);
         let outcome = inner.differentiate(&start, &steps, &Step { weight: 1.0, ..step }, episode)?;
-        // the head came from the features: its gradient is theirs too
+        // the head depends on the features, so its gradient passes to them
         let through_head = leaves.vector_product(&head, &outcome.start)?;
         let params = outcome.start.filter(|name| state.params.get(name).is_ok()).plus(1.0, &through_head)?;
         Ok(Gradient {

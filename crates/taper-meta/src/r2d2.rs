@@ -25,7 +25,7 @@ pub const META_OPT_NET_RIDGE: Registered<MetaOptNetRidge> = Registered::new();
 method_settings! {
     /// Learns features on which ridge regression classifies, and its penalty.
     pub struct R2d2 {
-        /// The penalty λ; R2-D2 learns it from there.
+        /// The penalty λ, or its initial value if it is learned (R2-D2).
         pub penalty: f64 = 1.0;
     }
 }
@@ -57,7 +57,7 @@ impl TypedMethod for R2d2 {
     fn check(&self) -> Result<()> {
         match self.penalty > 0.0 {
             true => Ok(()),
-            false => Err(LearnError::Invalid(format!("a ridge penalty is {}: use one above 0", self.penalty))),
+            false => Err(LearnError::Invalid(format!("the ridge penalty is {}: it must be above 0", self.penalty))),
         }
     }
 
@@ -102,7 +102,7 @@ impl TypedMethod for MetaOptNetRidge {
     }
 }
 
-/// Scalars of its own.
+/// The method's own scalars.
 fn own<const N: usize>(values: [(&str, f64); N]) -> Result<State> {
     let scalar =
         |(name, value): (&str, f64)| Ok((format!("{OWN}.{name}"), Tensor::full(value as f32, (), &Device::Cpu)?));
@@ -110,7 +110,7 @@ fn own<const N: usize>(values: [(&str, f64); N]) -> Result<State> {
     Ok(State { params, buffers: Buffers::default() })
 }
 
-/// Ridge regression with what is learned about it; without a learned penalty, with the fixed one.
+/// Ridge regression with its learned parameters, and a learned or fixed penalty.
 struct RidgeHead {
     penalty: f64,
     own: Params,

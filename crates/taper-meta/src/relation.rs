@@ -2,8 +2,8 @@
 //! Learning"): a learned module scores how well a query fits a class, trained by squared error.
 //!
 //! Features are vectors here (Conv4 leaves one pixel of 28x28), so the relation module g is the
-//! fully connected part of the paper's, on the class's and the query's features side by side; a
-//! class of several shots is their mean, the paper's sum up to a factor.
+//! fully connected part of the paper's, on the concatenated features of class and query; a
+//! class of several shots is their mean, which is the paper's sum up to a factor.
 
 use crate::embedded::Embedded;
 use crate::with_context::WithContext;
@@ -46,7 +46,7 @@ impl TypedMethod for Relation {
 
     fn check(&self) -> Result<()> {
         match self.hidden {
-            0 => Err(LearnError::Invalid("a relation module of 0 hidden units relates nothing: use 64".into())),
+            0 => Err(LearnError::Invalid("the relation module has 0 hidden units: use 64".into())),
             _ => Ok(()),
         }
     }

@@ -47,7 +47,7 @@ impl TypedMethod for Reptile {
     fn check(&self) -> Result<()> {
         if self.inner_steps == 0 || self.inner_lr == 0.0 {
             return Err(LearnError::Invalid(
-                "reptile moves to where its inner loop ends: use inner-steps 5 and inner-lr 0.1, or others above 0"
+                "reptile needs an inner loop that moves: use inner-steps 5 and inner-lr 0.1, or other values above 0"
                     .into(),
             ));
         }

@@ -7,11 +7,11 @@
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, WithDType, bail};
 
-/// The dual variables α `(n, ways)` of a kernel `(n, n)` and labels `(n)`, differentiable (once) by
-/// the kernel.
+/// The dual variables α `(n, ways)` of a kernel `(n, n)` and labels `(n)`, differentiable (once) with
+/// respect to the kernel.
 pub(crate) fn dual(kernel: &Tensor, labels: &Tensor, ways: usize, c: f64) -> Result<Tensor> {
     if c.is_nan() || c <= 0.0 {
-        bail!("a support vector machine's price C is {c}, use one above 0");
+        bail!("the SVM penalty C is {c}: it must be above 0");
     }
     let labels = labels.to_vec1::<u32>()?.into_iter().map(|label| label as usize).collect();
     kernel.contiguous()?.apply_op1(Dual { labels, ways, c })
@@ -23,7 +23,7 @@ struct Dual {
     c: f64,
 }
 
-/// Further than this from its bound, a variable is free.
+/// A variable farther than this from its bound is free.
 const FREE: f64 = 1e-9;
 
 impl Dual {
@@ -31,7 +31,7 @@ impl Dual {
         if self.labels[i] == k { self.c } else { 0.0 }
     }
 
-    /// Coordinate ascent over images, each image's own problem solved exactly, until nothing moves.
+    /// Coordinate ascent over images, each image's own problem solved exactly, until nothing changes.
     fn solve(&self, kernel: &[f64]) -> Vec<f64> {
         let (n, ways) = (self.labels.len(), self.ways);
         let mut alpha = vec![0.0; n * ways];
@@ -60,8 +60,8 @@ impl Dual {
         alpha
     }
 
-    /// The gradient by the kernel, of a loss with gradient `slope` by α. With the free variables F,
-    /// the conditions Q_F α + ν = e, Σ α = 0 stay true when the kernel moves; so with
+    /// The gradient with respect to the kernel, of a loss with gradient `slope` with respect to α. With the free variables F,
+    /// the conditions Q_F α + ν = e, Σ α = 0 still hold when the kernel changes; so with
     /// (Q_FF, 1; 1ᵀ, 0)(u, μ) = (slope_F, 0) the gradient is −u αᵀ.
     fn gradient(&self, kernel: &[f64], alpha: &[f64], slope: &[f64]) -> Option<Vec<f64>> {
         let (n, ways) = (self.labels.len(), self.ways);
@@ -105,10 +105,10 @@ impl Dual {
 }
 
 /// The point nearest to `target` that sums to 0 and is nowhere above `bounds`: min(target − θ,
-/// bounds) for the θ at which the sum is 0, found among the sorted places where a bound starts to
-/// hold.
+/// bounds) for the θ at which the sum is 0, found among the sorted points where a bound becomes
+/// active.
 fn projected(target: &[f64], bounds: &[f64]) -> Vec<f64> {
-    // the sum of min(target − θ, bounds) falls as θ grows; a variable is free once θ > target − bound
+    // the sum of min(target − θ, bounds) decreases as θ grows; a variable is free once θ > target − bound
     let mut order: Vec<usize> = (0..target.len()).collect();
     order.sort_by(|&a, &b| (target[a] - bounds[a]).total_cmp(&(target[b] - bounds[b])));
     let mut bound_sum: f64 = bounds.iter().sum();
@@ -165,7 +165,7 @@ impl CustomOp1 for Dual {
             bail!("support vectors: a kernel of {:?} does not fit {n} labels", layout.dims());
         }
         let Some((start, end)) = layout.contiguous_offsets() else {
-            bail!("support vectors: the kernel is not contiguous, call .contiguous() first");
+            bail!("the kernel is not contiguous: call .contiguous() first");
         };
         let shape = Shape::from((n, self.ways));
         Ok(match kernel {
@@ -189,7 +189,7 @@ impl CustomOp1 for Dual {
             _ => self.solve(&quadratic),
         };
         let Some(gradient) = self.gradient(&quadratic, &alpha, &numbers(slope)?) else {
-            bail!("support vectors: the solution has no derivative by the kernel: use another C");
+            bail!("support vectors: the solution has no derivative with respect to the kernel: use another C");
         };
         let n = self.labels.len();
         Ok(Some(Tensor::from_vec(gradient, (n, n), &Device::Cpu)?.to_dtype(kernel.dtype())?))
@@ -224,7 +224,7 @@ mod tests {
                     (0..6).map(|j| q[i * 6 + j] * alpha[j * 3 + k]).sum::<f64>()
                         - f64::from(u8::from(problem.labels[i] == k))
                 };
-                // free variables share one slope; those at their bound would go on: a smaller one
+                // free variables share one slope; those at their bound have a smaller one
                 let free: Vec<usize> = (0..3).filter(|&k| problem.bound(i, k) - alpha[i * 3 + k] > 1e-9).collect();
                 let level = free.iter().map(|&k| slope(k)).fold(f64::NEG_INFINITY, f64::max);
                 for k in 0..3 {

@@ -26,8 +26,8 @@ pub(crate) fn task() -> Episode {
     }
 }
 
-/// A narrow Conv4 (batch norm, pooling) with the method's head for three classes, set up for
-/// training of `steps`, and its start, moved a little away from symmetric points, in f64.
+/// A narrow Conv4 (batch norm, pooling) with the method's head for three classes, configured for
+/// training of `steps`, and its start, moved slightly away from symmetric points, in f64.
 pub(crate) fn start<M: TypedMethod>(method: &M, norm: TaskNorm, steps: u64) -> (Context, State) {
     let backbone = "conv4-4".parse::<Architecture>().unwrap().backbone((1, 16, 16)).unwrap();
     let network = M::network(&Network::new(backbone, Head::Identity), 3);
@@ -62,7 +62,7 @@ pub(crate) fn largest_error(objective: &dyn Objective<Item = Episode>, state: &S
         };
         let mut error = error_at(1e-6);
         if error > 1e-7 {
-            // a difference across a tie of ReLU or pooling says nothing: a shorter one then decides
+            // a difference across a tie of ReLU or pooling is meaningless: a smaller step then decides
             error = error.min(error_at(1e-7));
         }
         worst = worst.max(error);

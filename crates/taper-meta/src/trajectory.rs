@@ -52,7 +52,7 @@ impl<'a> Trajectory<'a> {
             Self { inner, steps, support, source, stride, checkpoints: Vec::new(), segment: Vec::new() };
         let mut here = start.detached();
         for from in (0..count).step_by(stride) {
-            // two segments at a time would take memory for nothing
+            // two segments at a time would waste memory
             trajectory.segment.clear();
             trajectory.checkpoints.push(here.clone());
             (trajectory.segment, here) = trajectory.segment_from(from, here)?;
@@ -70,7 +70,7 @@ impl<'a> Trajectory<'a> {
         Ok(self.segment.pop())
     }
 
-    /// One segment from φ at step `from`: its points, and where it ends.
+    /// One segment from φ at step `from`: its points, and its end.
     fn segment_from(&self, from: usize, start: Params) -> Result<(Vec<TrajectoryPoint>, Params)> {
         let to = (from + self.stride).min(self.steps.len());
         let mut here = start;

@@ -46,7 +46,7 @@ impl<T: TransductiveHead> Classifier for Together<T> {
     }
 }
 
-/// Support and queries less the support's mean, rows of unit length.
+/// Support and queries with the support's mean subtracted, as rows of unit length.
 fn centered(support: &Tensor, query: &Tensor) -> Result<(Tensor, Tensor)> {
     let mean = support.mean_keepdim(0)?;
     Ok((unit_length(&support.broadcast_sub(&mean)?)?, unit_length(&query.broadcast_sub(&mean)?)?))

@@ -1,4 +1,4 @@
-//! A method together with what it is set up for: what objectives and heads of this crate are made of.
+//! A method together with its context: the basis of this crate's objectives and heads.
 
 use taper_learn::Context;
 

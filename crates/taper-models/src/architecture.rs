@@ -1,4 +1,4 @@
-//! Architectures by the names that people give them.
+//! Architectures by name.
 
 use crate::{
     Backbone, Conv4, EfficientNetLite0, ModelError, ResNet, ResNet12, ResNetDepth, Result, SmallCnn, StrokeNet,
@@ -48,7 +48,7 @@ impl Architecture {
         })
     }
 
-    /// The image side it is usually given.
+    /// The default side of its images.
     pub fn default_side(&self) -> usize {
         match self {
             Self::SmallCnn => 14,
@@ -119,7 +119,7 @@ fn vision_networks() -> String {
     format!(", or (never trained) {}", VisionNetworkKind::ALL.map(VisionNetworkKind::name).join(", "))
 }
 
-/// Without the feature `vision-networks` there are none.
+/// There are none without the feature `vision-networks`.
 #[cfg(not(feature = "vision-networks"))]
 fn vision_networks() -> &'static str {
     ""

@@ -11,25 +11,25 @@ use taper_ops::Rng;
 /// Which statistics batch normalization uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Norm {
-    /// Those of the batch at hand: its images see each other.
+    /// Those of the current batch: predictions depend on its other images.
     Batch,
     /// The stored ones.
     Stored,
 }
 
-/// How a forward pass runs: what differs between training and use is an argument.
+/// How a forward pass runs: everything that differs between training and inference.
 #[derive(Debug, Clone)]
 pub struct Mode {
     /// Which statistics batch normalization uses.
     pub norm: Norm,
     /// The random numbers of dropout; `None` switches dropout off.
     pub dropout: Option<Rng>,
-    /// Weights that are final, their norms folded in: [`crate::Frozen`]'s.
+    /// The final weights of a [`crate::Frozen`], with norms folded in.
     pub packed: Option<Arc<PackedWeights>>,
 }
 
 impl Mode {
-    /// For use: stored statistics, no dropout.
+    /// For inference: stored statistics, no dropout.
     pub fn evaluate() -> Self {
         Self { norm: Norm::Stored, dropout: None, packed: None }
     }
@@ -45,12 +45,12 @@ impl Mode {
     }
 }
 
-/// What a backbone makes of images.
+/// The output of a backbone.
 #[derive(Debug, Clone)]
 pub struct Features {
     /// `(n, d)`.
     pub features: Tensor,
-    /// With [`Norm::Batch`], the statistics of this batch, tracked; else empty.
+    /// With [`Norm::Batch`], the statistics of this batch, tracked; otherwise empty.
     pub statistics: BatchStatistics,
 }
 
@@ -62,7 +62,7 @@ pub trait Backbone: Send + Sync + fmt::Debug {
     /// Width d of the features.
     fn width(&self) -> usize;
 
-    /// How its features are laid out; all one embedding, unless it has features of places too.
+    /// The layout of its features: one embedding, unless it has features of places too.
     fn layout(&self) -> Layout {
         Layout { views: 1, side: 0, local: 0, global: self.width() }
     }
@@ -70,7 +70,7 @@ pub trait Backbone: Send + Sync + fmt::Debug {
     /// Channels, height and width of the images it takes.
     fn input(&self) -> (usize, usize, usize);
 
-    /// Key prefix of the head that its published weights have (`"fc"` in torchvision's ResNets).
+    /// Key prefix of the head in its published weights (`"fc"` in torchvision's ResNets).
     fn head_name(&self) -> &str {
         "fc"
     }
@@ -91,7 +91,7 @@ pub trait Backbone: Send + Sync + fmt::Debug {
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features>;
 
     /// A published tensor of this name in the shape that the backbone needs, if that depends on the
-    /// image size: position embeddings are interpolated. Other tensors come back as they are.
+    /// image size: position embeddings are interpolated. Other tensors are returned unchanged.
     ///
     /// # Errors
     ///
@@ -101,16 +101,16 @@ pub trait Backbone: Send + Sync + fmt::Debug {
     }
 
     /// The names of parameters, from the input to the features, grouped in stages that can be
-    /// frozen or trained as one (`"layer4"`).
+    /// frozen or trained as a whole (`"layer4"`).
     fn stages(&self) -> Vec<String>;
 
-    /// The stages below which the network can be cut in two (see [`crate::Upper`]); empty where it
-    /// can't be.
+    /// The stages at which the network can be split in two (see [`crate::Upper`]); empty if it
+    /// can't be split.
     fn split_points(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// What enters `stage`, one of the cuts, when `inputs (n, c, h, w)` enter the network:
+    /// The input of `stage`, one of the split points, for `inputs (n, c, h, w)` of the network:
     /// activations `(n, h, w, c)`.
     ///
     /// # Errors
@@ -127,7 +127,7 @@ pub trait Backbone: Send + Sync + fmt::Debug {
         Err(ModelError::Invalid(format!("{} cannot be split at `{stage}`: train the whole network", self.name())))
     }
 
-    /// What enters `to`, a cut above the cut `from`, when `activations (n, h, w, c)` enter `from`.
+    /// The input of `to`, a split point above `from`, for `activations (n, h, w, c)` that enter `from`.
     ///
     /// # Errors
     ///
@@ -143,7 +143,7 @@ pub trait Backbone: Send + Sync + fmt::Debug {
         Err(ModelError::Invalid(format!("{} cannot be split at `{from}`: train the whole network", self.name())))
     }
 
-    /// The features of what enters `stage`.
+    /// The features for activations that enter `stage`.
     ///
     /// # Errors
     ///

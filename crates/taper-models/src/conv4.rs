@@ -8,7 +8,7 @@ use taper_ops::{Convolution, Window, channels_last};
 
 /// Four blocks of `width` channels. 28x28 images give features of `width`, 84x84 of 25 · `width`.
 ///
-/// Convolutions have no bias: batch norm takes it out again.
+/// Convolutions have no bias, because batch norm would remove it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conv4 {
     width: usize,
@@ -22,7 +22,7 @@ impl Conv4 {
     ///
     /// # Errors
     ///
-    /// Returns an error for images under 16 pixels a side: four times halved, nothing is left.
+    /// Returns an error for images with sides under 16 pixels, of which nothing is left after halving four times.
     pub fn new(width: usize, input: (usize, usize, usize)) -> Result<Self> {
         let (c, h, w) = input;
         if width == 0 || c == 0 || h < 16 || w < 16 {

@@ -1,5 +1,5 @@
 //! EfficientNet-Lite0 (Tan and Le 2019, in the variant of the TensorFlow authors, 2020: no
-//! squeeze-and-excitation, ReLU6 for swish): depthwise convolutions between pointwise ones.
+//! squeeze-and-excitation, ReLU6 instead of swish): depthwise convolutions between pointwise ones.
 
 use crate::layers::{LayerEpilogue, Pass};
 use crate::{Backbone, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result, Start};
@@ -46,9 +46,9 @@ struct Unit {
     outputs: usize,
     kernel: usize,
     stride: usize,
-    /// One filter a channel?
+    /// Whether it has one filter per channel.
     depthwise: bool,
-    /// Does ReLU6 follow?
+    /// Whether ReLU6 follows.
     rectified: bool,
 }
 
@@ -92,7 +92,7 @@ impl Block {
 }
 
 impl EfficientNetLite0 {
-    /// From `x` through `blocks`, which are the uppermost, to the features.
+    /// From `x` through the uppermost `blocks` to the features.
     fn rise(&self, mut pass: Pass, x: Tensor, mut blocks: impl Iterator<Item = Block>) -> Result<Features> {
         let x = blocks.try_fold(x, |x, block| block.pass(&mut pass, &x))?;
         let features = global_avg_pool(&self.last().pass(&mut pass, &x)?)?;
@@ -140,7 +140,7 @@ impl EfficientNetLite0 {
     }
 }
 
-/// Stage and place in it of a block that is counted through all stages.
+/// The stage of a block that is counted over all stages, and its place in the stage.
 pub(crate) fn place(block: usize) -> Option<(usize, usize)> {
     let mut places =
         STAGES.iter().enumerate().flat_map(|(number, stage)| (0..stage.blocks).map(move |index| (number, index)));
@@ -167,9 +167,9 @@ fn block(number: usize, index: usize, inputs: usize, stride: usize) -> Block {
     Block { stage: format!("blocks.{number}"), units, residual: stride == 1 && inputs == stage.outputs }
 }
 
-/// TensorFlow's padding `SAME`: as many outputs as strides fit, the odd row or column of zeros
-/// after the image. Returns the image `(n, h, w, c)` with what a convolution's padding, which is
-/// the same on all sides, leaves out, and that padding.
+/// TensorFlow's padding `SAME`: as many outputs as strides fit, with an odd row or column of zeros
+/// after the image. Returns the image `(n, h, w, c)`, padded by what a symmetric convolution padding can't
+/// express, and that symmetric padding.
 fn same(x: &Tensor, kernel: usize, stride: usize) -> Result<(Tensor, usize)> {
     let (_, h, w, _) = x.dims4()?;
     let sides = |size: usize| {

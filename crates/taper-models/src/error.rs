@@ -9,7 +9,7 @@ pub enum ModelError {
     /// A parameter that the network needs is missing.
     #[error("parameter `{0}` is missing: these are not the weights of this network")]
     Missing(String),
-    /// A loss did not depend on a parameter that was to be learned.
+    /// The loss does not depend on a parameter to be learned.
     #[error("the loss does not depend on `{0}`: freeze it or use it")]
     NoGradient(String),
     /// Weights that don't fit the network; lists every key that is wrong.
@@ -20,7 +20,7 @@ pub enum ModelError {
         /// Missing, unexpected and misshapen keys.
         problems: String,
     },
-    /// Weights that no training run ends with.
+    /// Weights that are NaN or infinite.
     #[error(
         "the weights for {network} hold NaN or infinity in {tensors}: use a checkpoint from before training diverged"
     )]
@@ -38,12 +38,12 @@ pub enum ModelError {
         /// What is wrong, and what to do.
         problem: String,
     },
-    /// Weights of a network that is not one of ours, or can't be told from their tensors.
+    /// Weights of a network that is unknown, or can't be recognized from its tensors.
     #[error("{path}: fits no known architecture{nearest}")]
     UnknownArchitecture {
         /// The file.
         path: std::path::PathBuf,
-        /// The architecture that it nearly fits, and what keeps it from fitting.
+        /// The architecture that it nearly fits, and what does not fit.
         nearest: String,
     },
     /// Images of a size that a network can't take.

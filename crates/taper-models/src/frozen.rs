@@ -1,4 +1,4 @@
-//! Backbones whose weights are final: feature extraction without the cost of being able to learn.
+//! Backbones whose weights are final: feature extraction without the overhead of training.
 
 use crate::{Backbone, Mode, Result, State};
 use candle_core::Tensor;
@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use taper_ops::FrozenConvolution;
 
-/// A backbone with weights that don't change any more. Norms are folded into convolutions, whose
-/// weights are packed once, by the first images.
+/// A backbone whose weights no longer change. Norms are folded into convolutions, whose
+/// weights are packed once, for the first images.
 #[derive(Debug, Clone)]
 pub struct Frozen {
     backbone: Arc<dyn Backbone>,
@@ -33,18 +33,18 @@ impl Frozen {
     }
 }
 
-/// Folded and packed convolutions of one state, by name: filled as they are met, the same for good.
+/// Folded and packed convolutions of one state, by name: filled on first use, then constant.
 #[derive(Default)]
 pub struct PackedWeights(Mutex<BTreeMap<String, Arc<FrozenConvolution>>>);
 
 impl PackedWeights {
-    /// The convolution of that name, packed now if it was not before.
+    /// The convolution of that name, packed on first use.
     pub(crate) fn get_or_pack(
         &self,
         name: &str,
         pack: impl FnOnce() -> Result<FrozenConvolution>,
     ) -> Result<Arc<FrozenConvolution>> {
-        // a panic elsewhere leaves whole entries behind
+        // a panic elsewhere leaves only complete entries
         let mut packed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = packed.get(name) {
             return Ok(found.clone());

@@ -21,8 +21,8 @@ pub enum Head {
         /// Number of classes.
         outputs: usize,
     },
-    /// Dense matching against the support images of a task, whose features it keeps. Before it
-    /// has any, the features are the output.
+    /// Dense matching against the support images of a task, whose features it keeps. Without
+    /// any, the features are the output.
     Matching {
         /// Support images kept.
         images: usize,
@@ -76,7 +76,7 @@ impl Head {
         param_specs
     }
 
-    /// Fresh parameters under `name`, PyTorch's default, for features of `width`.
+    /// Fresh parameters under `name` with PyTorch's default, for features of `width`.
     pub fn init(&self, name: &str, width: usize, seed: u64) -> Result<Params> {
         Ok(param_spec::draw(&self.param_specs(name, width), seed)?.params)
     }

@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 use taper_ops::{Rng, normal, uniform};
 
-/// Summands of one output.
+/// The number of summands of one output.
 pub(crate) fn fan_in(shape: &[usize]) -> usize {
     shape[1..].iter().product()
 }

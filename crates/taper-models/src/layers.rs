@@ -1,4 +1,4 @@
-//! What networks are made of: convolution, batch norm and dropout, by their keys.
+//! The layers of networks by their keys: convolution, batch norm and dropout.
 
 use crate::{BatchStatistics, Buffers, Features, Mode, Norm, PackedWeights, Params, Result};
 use candle_core::{Device, Tensor};
@@ -9,8 +9,8 @@ use taper_ops::{
     fold_batch_norm, max_pool2d, relu, relu6,
 };
 
-/// One pass through a network with batch norm: where its tensors come from, and the statistics it
-/// gathers on the way.
+/// One pass through a network with batch norm: where its tensors come from, and the statistics that it
+/// collects.
 pub(crate) struct Pass<'a> {
     params: &'a Params,
     buffers: &'a Buffers,
@@ -89,7 +89,7 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// The same with the norm folded into weights that were packed before, or are now.
+    /// The same with the norm folded into weights that are packed on first use.
     fn packed_layer(
         &self,
         packed: &PackedWeights,
@@ -129,7 +129,7 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// What the pass has made.
+    /// The output of the pass.
     pub(crate) fn into_features(self, features: Tensor) -> Features {
         Features { features, statistics: self.statistics }
     }
@@ -150,7 +150,7 @@ pub(crate) fn linear(params: &Params, name: &str, x: &Tensor) -> Result<Tensor> 
     Ok(taper_ops::linear(x, params.get(&format!("{name}.weight"))?, params.get(&format!("{name}.bias"))?)?)
 }
 
-/// Which elements dropout takes together.
+/// Which elements are dropped together.
 #[derive(Clone, Copy)]
 pub(crate) enum Drop {
     /// Single ones.
@@ -159,8 +159,8 @@ pub(crate) enum Drop {
     Channels,
 }
 
-/// Dropout (Srivastava et al. 2014) with probability `p`, the rest scaled up; nothing when the
-/// mode has it off.
+/// Dropout (Srivastava et al. 2014) with probability `p`, the rest scaled up; does nothing if the
+/// mode has no dropout.
 pub(crate) fn dropout(x: &Tensor, p: f64, what: Drop, mode: &mut Mode) -> Result<Tensor> {
     let Some(rng) = mode.dropout.as_mut() else { return Ok(x.clone()) };
     let shape = match (what, x.dims()) {
@@ -175,14 +175,14 @@ pub(crate) fn dropout(x: &Tensor, p: f64, what: Drop, mode: &mut Mode) -> Result
 }
 
 /// DropBlock (Ghiasi, Lin and Le 2018, algorithm 1): squares of `side` of a channel of an image
-/// `(n, h, w, c)` are dropped together, a share `p` of everything, the rest scaled up; nothing when
-/// the mode has dropout off.
+/// `(n, h, w, c)` are dropped together, a share `p` of everything, the rest scaled up; does nothing if
+/// the mode has no dropout.
 pub(crate) fn drop_block(x: &Tensor, p: f64, side: usize, mode: &mut Mode) -> Result<Tensor> {
     let Some(rng) = mode.dropout.as_mut() else { return Ok(x.clone()) };
     let (n, h, w, c) = x.dims4()?;
     let side = side.min(h).min(w);
     let (rows, columns) = (h - side + 1, w - side + 1);
-    // eq. 1: as many corners as drop a share p
+    // eq. 1: enough corners to drop a share p
     let gamma = p / (side * side) as f64 * (h * w) as f64 / (rows * columns) as f64;
     let mut mask = vec![1f32; n * h * w * c];
     for image in 0..n {

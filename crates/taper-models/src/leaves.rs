@@ -7,7 +7,7 @@ use taper_ops::{Gradients, Tape};
 
 /// Variables with the values of some [`Params`]: what a loss is differentiated with respect to.
 ///
-/// They share nothing with the past, so that each inner step's graph ends here, and they alone
+/// They are detached from earlier computations, so that each inner step's graph ends here. Only they can
 /// differentiate what is computed from them: candle's `backward` does not find them.
 #[derive(Debug)]
 pub struct Leaves {
@@ -67,13 +67,13 @@ impl Leaves {
             .collect()
     }
 
-    /// ∇loss, detached; zeros where the loss does not depend on a variable.
+    /// ∇loss, detached; zeros for variables that the loss does not depend on.
     pub fn gradient_or_zeros(&self, loss: &Tensor) -> Result<Params> {
         self.or_zeros(&self.tape.gradients(loss)?)
     }
 
     /// ∇⟨gradient, v⟩, detached: for a `gradient` tracked by [`Leaves::tracked_gradient`], the
-    /// Hessian's product with `v`. Where the inner product does not depend on a variable, zeros.
+    /// Hessian's product with `v`. Zeros for variables that the inner product does not depend on.
     pub fn vector_product(&self, gradient: &Params, v: &Params) -> Result<Params> {
         let pairs = gradient.iter().map(|(name, slope)| Ok((slope.clone(), v.get(name)?.clone())));
         self.or_zeros(&self.tape.vector_products(&pairs.collect::<Result<Vec<_>>>()?)?)

@@ -1,10 +1,10 @@
-//! Dense matching of two images' features: place against place inside a small window, softly and
-//! both ways, weighted by a learned attention; and the whole against the whole.
+//! Dense matching of two images' features: place against place within a small window, softly and
+//! in both directions, weighted by a learned attention; and the whole against the whole.
 //!
-//! The model has no single paper. Nearest are DN4 (Li et al. 2019, "Revisiting local descriptor
+//! The model has no single paper. The closest are DN4 (Li et al. 2019, "Revisiting local descriptor
 //! based image-to-class measure for few-shot learning": local features against local features,
 //! but the k best from anywhere) and cross attention (Hou et al. 2019, "Cross attention network
-//! for few-shot classification"). Here a place looks only for what lies near the same place, since
+//! for few-shot classification"). Here a place is compared only with places near the same place, because
 //! drawings of one character keep their arrangement.
 
 use crate::{ParamSpec, Params, Result, Start};
@@ -15,30 +15,30 @@ use taper_ops::{matmul_nt, softplus, window_match};
 const REACH: usize = 2;
 /// Places of a window.
 const WINDOW: usize = (2 * REACH + 1) * (2 * REACH + 1);
-/// What a window starts with: less for places farther off.
+/// A window's initial values: smaller for places farther away.
 const NEAR_FIRST: [f32; WINDOW] = near_first();
 /// Logarithms of 8, 15 and 10.
 const SCALES: [f32; 3] = [2.079_441_5, 2.708_050_3, std::f32::consts::LN_10];
-/// Pairs of images that are compared at once: what bounds memory, in use.
+/// Pairs of images that are compared at once, which bounds memory at inference.
 const PAIRS_AT_ONCE: usize = 800;
 
 /// How a backbone's features `(n, d)` are laid out, for each view of an image in turn: features of
-/// `side`² places, row by row, `local` numbers each; their attention, a number each; then an
+/// `side`² places, row by row, `local` values each; their attention, one value each; then an
 /// embedding of the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    /// Views of an image, one by one; likeness is the mean over them.
+    /// Views per image; the likeness is the mean over them.
     pub views: usize,
     /// Places down and across; 0 for a backbone without features of places.
     pub side: usize,
-    /// Numbers of a place.
+    /// Values per place.
     pub local: usize,
-    /// Numbers of the embedding.
+    /// Values of the embedding.
     pub global: usize,
 }
 
 impl Layout {
-    /// d: numbers of an image.
+    /// d: values per image.
     pub fn width(&self) -> usize {
         self.views * self.width_of_view()
     }
@@ -52,13 +52,13 @@ impl Layout {
     }
 }
 
-/// How alike images are, by several accounts: each `(m, n)`, image i of the one set against j of
+/// How similar images are, by several measures: each `(m, n)`, image i of one set against j of
 /// the other.
 #[derive(Debug, Clone)]
 pub struct Likeness {
-    /// By both.
+    /// By both of the following.
     pub both: Tensor,
-    /// By their places; none for features without places.
+    /// By their places; `None` for features without places.
     pub local: Option<Tensor>,
     /// By the whole.
     pub global: Tensor,
@@ -76,8 +76,8 @@ impl Likeness {
     }
 }
 
-/// Dense matching with its learned numbers: `name.window (25)`, added to a place's likeness by
-/// where in the window the other lies, and `name.scales (3)`, the logarithms of the window's
+/// Dense matching with its learned parameters: `name.window (25)`, added to the likeness of two places by
+/// their relative position in the window, and `name.scales (3)`, the logarithms of the window's
 /// sharpness and of the weights of local and global likeness.
 #[derive(Debug)]
 pub struct Matching<'a> {
@@ -86,24 +86,24 @@ pub struct Matching<'a> {
     layout: Layout,
 }
 
-/// Features taken apart.
+/// The parts of features.
 struct Parts {
     /// `(n, places, local)`, of length 1 each.
     places: Tensor,
-    /// `(n, places)`, adds up to 1.
+    /// `(n, places)`, sums to 1.
     attention: Tensor,
     /// `(n, global)`, of length 1.
     whole: Tensor,
 }
 
 impl<'a> Matching<'a> {
-    /// Of features laid out so, by the parameters under `name`.
+    /// Matching of features in this layout, with the parameters under `name`.
     pub fn new(params: &'a Params, name: &'a str, layout: Layout) -> Self {
         Self { params, name, layout }
     }
 
-    /// The learned numbers under `name`: near places first, a soft window, and weights that start
-    /// learning briskly.
+    /// The learned parameters under `name`, which start with a preference for near places, a soft window, and weights
+    /// that learn quickly at first.
     pub(crate) fn param_specs(name: &str) -> [ParamSpec; 2] {
         [
             ParamSpec::param(format!("{name}.window"), &[WINDOW], Start::Values(&NEAR_FIRST)),
@@ -111,7 +111,7 @@ impl<'a> Matching<'a> {
         ]
     }
 
-    /// The likeness of each of `queries (m, d)` and each of `support (n, d)`, tracked.
+    /// The likeness of each of `queries (m, d)` to each of `support (n, d)`, tracked.
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl<'a> Matching<'a> {
     }
 
     /// Logits `(m, ways)` of `queries (m, d)`: the mean of [`Likeness::both`] over a class's images,
-    /// `members (ways, n)` being each image's share. For use: detached, a part of the queries at a
+    /// `members (ways, n)` being each image's share. For inference: detached, some of the queries at a
     /// time.
     pub fn logits(&self, queries: &Tensor, support: &Tensor, members: &Tensor) -> Result<Tensor> {
         let (m, n) = (queries.dim(0)?, support.dim(0)?);
@@ -165,8 +165,8 @@ impl<'a> Matching<'a> {
     }
 
     /// How well each image of `one` is explained by each of `other`, `(m, n)`: for each place of
-    /// the one, the soft maximum of its likeness to the places of the window in the other
-    /// (nothing, outside of the image), in the mean by attention.
+    /// `one`, the soft maximum of its likeness to the places of the window in the other
+    /// (0 outside the image), averaged by attention.
     fn explained(&self, one: &Parts, other: &Parts, scales: &Tensor) -> Result<Tensor> {
         let sharpness = scales.get(0)?;
         let window = self.params.get(&format!("{}.window", self.name))?;

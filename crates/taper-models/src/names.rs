@@ -1,4 +1,4 @@
-//! The names that others give to the same tensors, brought to ours.
+//! Other programs' tensor names, converted to ours.
 
 use crate::efficientnet_lite;
 use candle_core::Tensor;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// The same tensors under the names of our networks (torchvision's ResNets, timm's
 /// EfficientNet-Lite0) if they have transformers' or those of the package `efficientnet_pytorch`;
-/// what no network here has left out: batch norm's count of batches, CLIP's text tower, the token
+/// without tensors that no network here has: batch norm's count of batches, CLIP's text tower, the token
 /// that masks DINOv2's patches in its training.
 pub(crate) fn canonical(weights: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
     let any = |start: &str| weights.keys().any(|name| name.starts_with(start));
@@ -130,13 +130,13 @@ mod tests {
             ("_conv_head.weight", "conv_head.weight"),
             ("_bn1.weight", "bn2.weight"),
             ("_fc.bias", "classifier.bias"),
-            // no such block: left alone, so that the report names it
+            // no such block: unchanged, so that the report names it
             ("_blocks.16._bn2.weight", "_blocks.16._bn2.weight"),
         ];
         assert_canonical(&pairs, "_bn0.num_batches_tracked");
     }
 
-    /// Tensors with the first names get the second ones; `count` is left out.
+    /// Tensors with the first names get the second ones; `count` is dropped.
     fn assert_canonical(pairs: &[(&str, &str)], count: &str) {
         let tensor = Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap();
         let count = (count.to_string(), tensor.clone());

@@ -5,14 +5,14 @@ use candle_core::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What a network makes of images.
+/// The output of a network.
 #[derive(Debug, Clone)]
 pub struct Forward {
     /// Logits `(n, outputs)`.
     pub output: Tensor,
     /// Features `(n, d)`.
     pub features: Tensor,
-    /// With batch statistics, those of this batch, tracked; else empty.
+    /// With batch statistics, those of this batch, tracked; otherwise empty.
     pub statistics: BatchStatistics,
 }
 
@@ -56,7 +56,7 @@ impl Network {
         param_specs
     }
 
-    /// Fresh parameters of the head alone.
+    /// Fresh parameters of the head only.
     pub fn init_head(&self, seed: u64) -> Result<Params> {
         self.head.init(self.backbone.head_name(), self.backbone.width(), seed)
     }
@@ -73,8 +73,8 @@ impl Network {
         Ok(State { params: backbone.merged(&self.init_head(seed)?), buffers: state.buffers.clone() })
     }
 
-    /// Logits and features of `inputs (n, c, h, w)`; or, for inputs `(n, d)` that are features
-    /// already, the head alone.
+    /// Logits and features of `inputs (n, c, h, w)`; or, for inputs `(n, d)`, which are already
+    /// features, only the head.
     pub fn forward(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mut mode: Mode) -> Result<Forward> {
         let (features, statistics) = match inputs.rank() {
             2 => (inputs.clone(), BatchStatistics::default()),
@@ -87,7 +87,7 @@ impl Network {
         Ok(Forward { output, features, statistics })
     }
 
-    /// Logits of `inputs`, for use.
+    /// Logits of `inputs`, for inference.
     pub fn logits(&self, state: &State, inputs: &Tensor) -> Result<Tensor> {
         Ok(self.forward(&state.params, &state.buffers, inputs, Mode::evaluate())?.output)
     }
@@ -111,7 +111,7 @@ impl Network {
     }
 }
 
-/// The first dozen problems, and the number of the rest.
+/// The first dozen problems, and the number of the others.
 pub(crate) fn listed(mut problems: Vec<String>) -> String {
     let count = problems.len();
     if count > 12 {

@@ -1,23 +1,23 @@
-//! What tensors a network has: their keys, shapes and beginnings, without any numbers.
+//! The tensors of a network: their keys, shapes and initial values, as a description.
 
 use crate::{Result, State, init};
 use candle_core::{Device, Tensor};
 use taper_ops::rng;
 
-/// How a tensor begins.
+/// How a tensor is initialized.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Start {
     /// PyTorch's default of `Conv2d` and `Linear`: uniform within ±1/√inputs, where `inputs` is
     /// what one output sums over.
     TorchDefault {
-        /// Summands of one output.
+        /// The number of summands of one output.
         inputs: usize,
     },
     /// `xavier_uniform_` (Glorot and Bengio 2010, eq. 16).
     XavierUniform,
     /// `kaiming_normal_`, fan out, for rectifiers (He et al. 2015).
     KaimingNormal,
-    /// These numbers, in order.
+    /// These values, in order.
     Values(&'static [f32]),
     /// Ones.
     Ones,
@@ -28,11 +28,11 @@ pub enum Start {
 /// One tensor that a network has.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ParamSpec {
-    /// Its key, as published weights have it.
+    /// Its key, as in published weights.
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// How it begins.
+    /// How it is initialized.
     pub start: Start,
     /// Whether it is a running statistic rather than a parameter.
     pub buffer: bool,
@@ -49,7 +49,7 @@ impl ParamSpec {
         Self::param(format!("{name}.weight"), shape, start)
     }
 
-    /// `name.weight` and `name.bias` as PyTorch begins them.
+    /// `name.weight` and `name.bias` as PyTorch initializes them.
     pub(crate) fn torch_default(name: &str, shape: &[usize]) -> [Self; 2] {
         let start = Start::TorchDefault { inputs: init::fan_in(shape) };
         [Self::weight(name, shape, start), Self::param(format!("{name}.bias"), &shape[..1], start)]
@@ -66,7 +66,7 @@ impl ParamSpec {
         ]
     }
 
-    /// The tensor as it begins, f32; random values depend only on the seed and its name.
+    /// The initial tensor, f32; random values depend only on the seed and its name.
     pub(crate) fn draw(&self, seed: u64) -> Result<Tensor> {
         let rng = &mut rng(seed, &self.name, 0);
         Ok(match self.start {
@@ -80,7 +80,7 @@ impl ParamSpec {
     }
 }
 
-/// Every slot's tensor as it begins.
+/// The initial tensors of all specs.
 pub(crate) fn draw(param_specs: &[ParamSpec], seed: u64) -> Result<State> {
     let mut state = State::default();
     for slot in param_specs {

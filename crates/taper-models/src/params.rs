@@ -13,7 +13,7 @@ pub struct Params(BTreeMap<String, Tensor>);
 #[derive(Debug, Clone, Default)]
 pub struct Buffers(BTreeMap<String, Tensor>);
 
-/// Everything a network knows.
+/// The values of a network.
 #[derive(Debug, Clone, Default)]
 pub struct State {
     /// What learning changes.
@@ -49,7 +49,7 @@ macro_rules! named_tensors {
                 self.0.is_empty()
             }
 
-            /// How many numbers there are in all.
+            /// The total number of elements.
             pub fn count(&self) -> usize {
                 self.0.values().map(Tensor::elem_count).sum()
             }
@@ -59,7 +59,7 @@ macro_rules! named_tensors {
                 self.0.iter().map(|(name, tensor)| Ok((name.clone(), f(tensor)?))).collect()
             }
 
-            /// `f` of every tensor and the other's of the same name.
+            /// `f` of every tensor and the other's tensor of the same name.
             ///
             /// # Errors
             ///
@@ -82,7 +82,7 @@ macro_rules! named_tensors {
                 self.map(|tensor| tensor.to_dtype(dtype))
             }
 
-            /// Those whose names satisfy the condition.
+            /// The tensors whose names satisfy the condition.
             pub fn filter(&self, keep: impl Fn(&str) -> bool) -> Self {
                 self.0
                     .iter()
@@ -91,7 +91,7 @@ macro_rules! named_tensors {
                     .collect()
             }
 
-            /// Those under `prefix.`, named without it.
+            /// The tensors under `prefix.`, named without it.
             pub fn under(&self, prefix: &str) -> Self {
                 self.iter()
                     .filter_map(|(name, tensor)| {
@@ -101,12 +101,12 @@ macro_rules! named_tensors {
                     .collect()
             }
 
-            /// All of them, named `prefix.name`.
+            /// All tensors, named `prefix.name`.
             pub fn prefixed(&self, prefix: &str) -> Self {
                 self.iter().map(|(name, tensor)| (format!("{prefix}.{name}"), tensor.clone())).collect()
             }
 
-            /// These and the other's; the other's win.
+            /// The union of both; the other's tensors win.
             pub fn merged(&self, other: &Self) -> Self {
                 self.0.iter().chain(&other.0).map(|(name, tensor)| (name.clone(), tensor.clone())).collect()
             }
@@ -133,7 +133,7 @@ impl Params {
         self.minus(-rate, direction)
     }
 
-    /// The same, multiplied.
+    /// `factor · self`.
     pub fn scaled(&self, factor: f64) -> Result<Self> {
         self.map(|tensor| tensor * factor)
     }
@@ -143,7 +143,7 @@ impl Params {
         self.map(Tensor::zeros_like)
     }
 
-    /// Euclidean length of all numbers together, summed in f64.
+    /// Euclidean norm of all elements together, summed in f64.
     pub fn norm(&self) -> Result<f64> {
         let mut total = 0.0;
         for (_, tensor) in self.iter() {
@@ -159,30 +159,30 @@ impl Params {
 pub struct BatchStatistics {
     /// `….running_mean` and `….running_var` (biased) of this batch.
     pub buffers: Buffers,
-    /// Rows that each layer's statistics were taken over, by the layer's name.
+    /// The number of rows of each layer's statistics, by the layer's name.
     pub rows: BTreeMap<String, usize>,
 }
 
 impl BatchStatistics {
-    /// Adds one layer's.
+    /// Adds the statistics of one layer.
     pub fn record(&mut self, layer: &str, statistics: &taper_ops::Statistics, rows: usize) {
         self.buffers.0.insert(format!("{layer}.running_mean"), statistics.mean.clone());
         self.buffers.0.insert(format!("{layer}.running_var"), statistics.variance.clone());
         self.rows.insert(layer.to_string(), rows);
     }
 
-    /// The same values without the graph that they came by, which holds a whole forward pass.
+    /// The same values, detached from their graph, which keeps a whole forward pass alive.
     pub fn detached(&self) -> Self {
         Self { buffers: self.buffers.detached(), rows: self.rows.clone() }
     }
 }
 
-/// How far running statistics go towards those of a batch, as in PyTorch.
+/// How far running statistics move toward those of a batch, as in PyTorch.
 const MOMENTUM: f64 = 0.1;
 
 impl Buffers {
-    /// Running statistics moved a tenth of the way towards those of a batch, the variance's unbiased
-    /// estimate, as in PyTorch; buffers that the batch says nothing about stay. Values without a graph.
+    /// Running statistics moved a tenth of the way toward those of a batch, with the variance's unbiased
+    /// estimate, as in PyTorch. Buffers without batch statistics stay the same. The result is detached.
     pub fn moved(&self, batch: &BatchStatistics) -> Result<Self> {
         let mut moved = self.clone();
         for (layer, &rows) in &batch.rows {
@@ -205,7 +205,7 @@ impl Buffers {
 }
 
 impl State {
-    /// Fills a network's slot.
+    /// Adds the tensor of a spec.
     pub(crate) fn insert(&mut self, slot: &ParamSpec, tensor: Tensor) {
         let tensors = if slot.buffer { &mut self.buffers.0 } else { &mut self.params.0 };
         tensors.insert(slot.name.clone(), tensor);

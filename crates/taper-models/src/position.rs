@@ -1,9 +1,9 @@
-//! Position embeddings brought to another image size.
+//! Position embeddings for another image size.
 
 use crate::{ModelError, Result};
 use candle_core::{DType, Device, Tensor};
 
-/// How coordinates of the new grid fall on the old one.
+/// How coordinates of the new grid map to the old one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum GridScale {
     /// By the two sizes, as transformers does for ViT and CLIP.
@@ -64,7 +64,7 @@ pub(crate) fn interpolate(embeddings: &Tensor, side: usize, scale: GridScale) ->
     Ok(Tensor::from_vec(grid, shape, &Device::Cpu)?)
 }
 
-/// The side of the grid of patches that stands behind one class token.
+/// The side of the grid of patches that follows one class token.
 pub(crate) fn grid(tokens: usize) -> Option<usize> {
     let patches = tokens.checked_sub(1).filter(|&patches| patches > 0)?;
     let side = patches.isqrt();

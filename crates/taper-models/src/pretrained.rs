@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What becomes of the head when weights are loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadPolicy {
-    /// The weights bring it, and it must fit.
+    /// It comes from the weights, and must fit.
     Exact,
-    /// The network's own, fresh from a seed, takes the place of whatever the weights have.
+    /// A fresh head from a seed replaces any head of the weights.
     Replace {
         /// The seed of the fresh head.
         seed: u64,
@@ -110,13 +110,13 @@ pub fn identify(weights: &BTreeMap<String, Tensor>) -> Option<(Architecture, usi
 pub struct Nearest {
     /// The architecture.
     pub architecture: Architecture,
-    /// Every key that is missing, unexpected or misshapen, with commas between.
+    /// Every key that is missing, unexpected or misshapen, comma-separated.
     pub problems: String,
 }
 
 /// The architecture whose backbone shares most tensors with these weights, at least half of its
-/// own, and what keeps them from fitting; `None` if there is no such architecture. For the message
-/// after [`identify`] found none.
+/// own, and what does not fit; `None` if there is no such architecture. For the error
+/// message if [`identify`] finds none.
 ///
 /// # Examples
 ///
@@ -143,7 +143,7 @@ pub fn nearest(weights: &BTreeMap<String, Tensor>) -> Option<Nearest> {
         let shared = shared.count();
         let head = format!("{}.", trial.head_name());
         let others = weights.keys().filter(|name| !name.starts_with(&head)).count();
-        // tensors in common among those of either
+        // shared tensors among those of either
         let likeness = shared as f64 / (specs.len() + others - shared).max(1) as f64;
         if shared * 2 < specs.len() || best.as_ref().is_some_and(|(least, _)| *least >= likeness) {
             continue;
@@ -170,7 +170,7 @@ fn candidates(weights: &BTreeMap<String, Tensor>) -> Vec<Architecture> {
 /// The architecture's backbone for images with as many channels as the weights expect.
 fn trial(architecture: Architecture, weights: &BTreeMap<String, Tensor>) -> Option<std::sync::Arc<dyn Backbone>> {
     let side = architecture.default_side();
-    // those that take only color images refuse one channel at once
+    // networks for color images reject one channel at once
     let trial = architecture.backbone((1, side, side)).or_else(|_| architecture.backbone((3, side, side))).ok()?;
     let specs = trial.param_specs();
     let first = specs.iter().find(|spec| spec.shape.len() == 4)?;
@@ -207,9 +207,8 @@ fn fits(architecture: Architecture, tensor: &Tensor, spec: &ParamSpec) -> bool {
     false
 }
 
-/// Weights with the names of a backbone, where they differ in what reading a file takes off or
-/// people call differently: a prefix that all of the backbone's own names have, and the name of
-/// the head.
+/// Weights with the names of a backbone: adds a prefix of all of the backbone's own names, which reading a
+/// file removes, and renames the head.
 fn aligned(
     backbone: &dyn Backbone,
     specs: &[ParamSpec],
@@ -237,8 +236,8 @@ fn aligned(
     };
     let heads: Vec<String> = weights.keys().filter(|name| other(name)).cloned().collect();
     let matrices: Vec<&String> = heads.iter().filter(|name| weights[*name].rank() == 2).collect();
-    // a single fully connected layer is the head under another name; anything else is dropped, as a
-    // missing head is an error wherever one is needed
+    // a single fully connected layer is the head under another name; anything else is dropped, because a
+    // missing head is an error if one is needed
     let single = match matrices.as_slice() {
         [weight] if weights[*weight].dims()[1] == backbone.width() => weight.strip_suffix(".weight").map(String::from),
         _ => None,
@@ -253,7 +252,7 @@ fn aligned(
     weights
 }
 
-/// The parts that all names begin with, with a dot behind each; empty if there are none.
+/// The parts that all names begin with, each followed by a dot; empty if there are none.
 fn common_prefix(specs: &[ParamSpec]) -> String {
     let Some(first) = specs.first() else { return String::new() };
     let mut prefix = String::new();

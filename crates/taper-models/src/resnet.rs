@@ -57,7 +57,7 @@ impl ResNetDepth {
         }
     }
 
-    /// Whether it is one for CIFAR.
+    /// Whether it is a CIFAR network.
     pub fn is_cifar(self) -> bool {
         matches!(self, Cifar20 | Cifar32 | Cifar44 | Cifar56)
     }
@@ -76,12 +76,12 @@ impl ResNetDepth {
         }
     }
 
-    /// Channels after the stem, which are those inside the first layer's blocks too.
+    /// Channels after the stem, and inside the first layer's blocks.
     fn stem(self) -> usize {
         if self.is_cifar() { 16 } else { 64 }
     }
 
-    /// How many times wider a block's output is than its inside.
+    /// The ratio of a block's output width to its inner width.
     fn expansion(self) -> usize {
         if matches!(self, R50 | R101 | R152) { 4 } else { 1 }
     }
@@ -171,7 +171,7 @@ impl ResNet {
         pass.layer(("conv1", "bn1"), &channels_last(images)?, Convolution { stride, padding, groups: 1 }, then)
     }
 
-    /// From `x` through `blocks`, which are the uppermost, to the features.
+    /// From `x` through the uppermost `blocks` to the features.
     fn rise(&self, mut pass: Pass, x: Tensor, mut blocks: impl Iterator<Item = Block>) -> Result<Features> {
         let x = blocks.try_fold(x, |x, block| self.block(&mut pass, &block, &x))?;
         let features = global_avg_pool(&x)?;
@@ -192,7 +192,7 @@ impl ResNet {
         Ok(y)
     }
 
-    /// What is added to a block's output: its input, or that brought to the output's shape.
+    /// What is added to a block's output: its input, projected to the output's shape if necessary.
     fn shortcut(&self, pass: &mut Pass, block: &Block, x: &Tensor) -> Result<Tensor> {
         if !block.changes_shape() {
             return Ok(x.clone());

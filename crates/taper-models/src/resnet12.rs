@@ -14,9 +14,9 @@ pub struct ResNet12 {
 }
 
 const CHANNELS: [usize; 4] = [64, 160, 320, 640];
-/// The side of the squares that DropBlock takes out, where the image is that large.
+/// The side of the squares that DropBlock drops, if the image is that large.
 const DROPPED_SIDE: usize = 5;
-/// Share that dropout and DropBlock take out.
+/// The share that dropout and DropBlock drop.
 const DROPPED: f64 = 0.1;
 
 impl ResNet12 {
@@ -24,7 +24,7 @@ impl ResNet12 {
     ///
     /// # Errors
     ///
-    /// Returns an error for images under 16 pixels a side: four times halved, nothing is left.
+    /// Returns an error for images with sides under 16 pixels, of which nothing is left after halving four times.
     pub fn new(input: (usize, usize, usize)) -> Result<Self> {
         let (c, h, w) = input;
         if c == 0 || h < 16 || w < 16 {

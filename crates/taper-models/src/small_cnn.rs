@@ -6,9 +6,9 @@ use layers::Drop;
 use taper_ops::{Convolution, Window, channels_last, max_pool2d, relu};
 
 /// conv 32, 3x3; ReLU; conv 64, 3x3; ReLU; max pool 2; channel dropout 0.25; 128 hidden units;
-/// ReLU; dropout 0.5. Features are the hidden units; the head goes on top as `fc2`.
+/// ReLU; dropout 0.5. Features are the hidden units; the head is `fc2`.
 ///
-/// 14x14 images give a flat width of 1600; for others it follows from the image.
+/// 14x14 images give a flat width of 1600; for others it depends on the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SmallCnn {
     input: (usize, usize, usize),
@@ -21,7 +21,7 @@ impl SmallCnn {
     ///
     /// # Errors
     ///
-    /// Returns an error for images under 6 pixels a side.
+    /// Returns an error for images with sides under 6 pixels.
     pub fn new(input: (usize, usize, usize)) -> Result<Self> {
         let (c, h, w) = input;
         if c == 0 || h < 6 || w < 6 {

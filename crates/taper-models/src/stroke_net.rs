@@ -8,7 +8,7 @@ use taper_ops::{Convolution, Window, channels_last};
 
 /// The side of the images it takes.
 const SIDE: usize = 35;
-/// What it makes of them: 9 by 9 places of 64 numbers, and an embedding of 256.
+/// Its features: 9 by 9 places of 64 values, and an embedding of 256.
 const LAYOUT: Layout = Layout { views: 1, side: 9, local: 64, global: 256 };
 
 /// A network for drawings of 35x35 pixels, one channel, light on dark.
@@ -26,7 +26,7 @@ impl StrokeNet {
     ///
     /// # Errors
     ///
-    /// Returns an error for other images than it takes, and widths that can't be divided by 6.
+    /// Returns an error for other images, and for widths that can't be divided by 6.
     pub fn new(width: usize, input: (usize, usize, usize)) -> Result<Self> {
         if input != (1, SIDE, SIDE) {
             let (c, h, w) = input;
@@ -36,7 +36,7 @@ impl StrokeNet {
             )));
         }
         if width == 0 || !width.is_multiple_of(6) {
-            return Err(ModelError::Invalid(format!("stroke-net's width is {width}, use a multiple of 6, such as 96")));
+            return Err(ModelError::Invalid(format!("stroke-net's width is {width}: use a multiple of 6, such as 96")));
         }
         Ok(Self { width })
     }

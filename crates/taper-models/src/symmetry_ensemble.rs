@@ -1,25 +1,25 @@
-//! A backbone that looks at each image in the eight symmetries of the square.
+//! A backbone that takes each image in all eight symmetries of the square.
 
 use crate::{Architecture, Backbone, Buffers, Features, Layout, Mode, ModelError, ParamSpec, Params, Result};
 use candle_core::Tensor;
 use std::sync::Arc;
 
-/// The symmetries of the square: four turns, and the same mirrored.
+/// The symmetries of the square: four rotations, and the same mirrored.
 const SYMMETRIES: usize = 8;
-/// What its name has before the backbone's own.
+/// The prefix of its name, before the backbone's own.
 const PREFIX: &str = "turned-";
 
-/// A backbone whose features are those of an image turned by quarters and mirrored, one after the
-/// other: `(n, 8 · d)`, by the same parameters.
+/// A backbone whose features are those of all rotations and reflections of an image, concatenated:
+/// `(n, 8 · d)`, with the same parameters.
 ///
-/// Who compares features, compares all eight: the mean over a test's symmetries (Krizhevsky et al.
-/// 2012 did so with the mirrored image). It is for use: a network that was trained on turned tasks
-/// as on others errs differently in each symmetry, at the training's old cost.
+/// Learners that compare features thus compare all eight: test-time augmentation (as Krizhevsky et al.
+/// 2012 did with the mirrored image). It is for inference: a network trained on rotated tasks
+/// makes different errors in each symmetry, and its training costs no more than before.
 #[derive(Debug, Clone)]
 pub struct SymmetryEnsemble(Arc<dyn Backbone>);
 
 impl SymmetryEnsemble {
-    /// Of a backbone for square images.
+    /// The ensemble of a backbone for square images.
     ///
     /// # Errors
     ///
@@ -28,18 +28,18 @@ impl SymmetryEnsemble {
         let (_, h, w) = backbone.input();
         if h != w {
             return Err(ModelError::Invalid(format!(
-                "images of {w}x{h} can't be turned, end the transform in a square"
+                "images of {w}x{h} can't be rotated: end the transform in a square"
             )));
         }
         Ok(Self(backbone))
     }
 
     /// The backbone of that name for images of `(channels, height, width)`: an [`Architecture`]'s, or
-    /// with `turned-` before it, turned.
+    /// its ensemble if the name starts with `turned-`.
     ///
     /// # Errors
     ///
-    /// Returns an error if there is none, or the images are not for it.
+    /// Returns an error if there is none, or it does not take such images.
     pub fn or_plain(name: &str, input: (usize, usize, usize)) -> Result<Arc<dyn Backbone>> {
         match name.strip_prefix(PREFIX) {
             Some(name) => Ok(Arc::new(Self::new(name.parse::<Architecture>()?.backbone(input)?)?)),
@@ -86,7 +86,7 @@ impl Backbone for SymmetryEnsemble {
     }
 }
 
-/// Images `(n, c, s, s)`, mirrored from the fifth symmetry on, then turned by `symmetry % 4` quarters.
+/// Images `(n, c, s, s)`, mirrored from the fifth symmetry on, then rotated by `symmetry % 4` quarter turns.
 fn turned(inputs: &Tensor, symmetry: usize) -> Result<Tensor> {
     let flipped = |images: &Tensor, across: usize| images.contiguous()?.flip(&[across]);
     let images = if symmetry >= SYMMETRIES / 2 { flipped(inputs, 3)? } else { inputs.clone() };
@@ -178,6 +178,6 @@ mod tests {
     #[test]
     fn images_that_are_no_squares_are_refused() {
         let error = SymmetryEnsemble::or_plain("turned-conv4-4", (1, 16, 32)).unwrap_err().to_string();
-        assert!(error.contains("32x16 can't be turned"), "{error}");
+        assert!(error.contains("32x16 can't be rotated"), "{error}");
     }
 }

@@ -1,11 +1,11 @@
-//! The upper part of a network: what is trained when the part below stays as it is.
+//! The upper part of a network: what is trained while the part below is frozen.
 
 use crate::{Backbone, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result};
 use candle_core::Tensor;
 use std::sync::Arc;
 
-/// A backbone from one of its stages on. Its inputs are what [`Backbone::forward_to`] makes of images,
-/// `(n, h, w, c)`, so the frozen part below runs once an image, not once a step.
+/// A backbone from one of its stages on. Its inputs are the outputs of [`Backbone::forward_to`],
+/// `(n, h, w, c)`, so the frozen part below runs once per image, not once per step.
 #[derive(Debug, Clone)]
 pub struct Upper {
     whole: Arc<dyn Backbone>,
@@ -17,7 +17,7 @@ impl Upper {
     ///
     /// # Errors
     ///
-    /// Returns an error if it can't be cut there, listing where it can.
+    /// Returns an error that lists the split points if it can't be split there.
     pub fn new(whole: Arc<dyn Backbone>, stage: &str) -> Result<Self> {
         check(whole.as_ref(), stage)?;
         Ok(Self { whole, stage: stage.to_string() })
@@ -37,14 +37,14 @@ impl Upper {
 
 /// # Errors
 ///
-/// Returns an error if it can't be cut at `stage`.
+/// Returns an error if it can't be split at `stage`.
 fn check(backbone: &dyn Backbone, stage: &str) -> Result<()> {
     let cuts = backbone.split_points();
     if cuts.iter().any(|cut| cut == stage) {
         return Ok(());
     }
     let hint = if cuts.is_empty() { "train the whole network".into() } else { format!("use {}", cuts.join(", ")) };
-    Err(ModelError::Invalid(format!("{} can't be cut at `{stage}`: {hint}", backbone.name())))
+    Err(ModelError::Invalid(format!("{} can't be split at `{stage}`: {hint}", backbone.name())))
 }
 
 impl Backbone for Upper {
@@ -76,7 +76,7 @@ impl Backbone for Upper {
         self.whole.stages().into_iter().skip_while(|stage| *stage != self.stage).collect()
     }
 
-    /// Those of the whole above its own.
+    /// The whole network's split points above its own.
     fn split_points(&self) -> Vec<String> {
         self.whole.split_points().into_iter().skip_while(|cut| *cut != self.stage).skip(1).collect()
     }
@@ -138,7 +138,7 @@ mod tests {
                     assert_eq!(cut(&upper, &below), cut(whole.as_ref(), &images), "{name}: {stage} to {higher}");
                 }
             }
-            assert!(Upper::new(whole, "layer9").err().unwrap().to_string().contains("can't be cut at `layer9`"));
+            assert!(Upper::new(whole, "layer9").err().unwrap().to_string().contains("can't be split at `layer9`"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Vision networks of candle-transformers as frozen backbones: used as they were published, never
+//! Vision networks of candle-transformers as frozen backbones: used as published, never
 //! trained. Parameters keep the names that candle-transformers reads.
 
 use crate::position::{self, GridScale};
@@ -34,7 +34,7 @@ pub enum VisionNetworkKind {
 
 use VisionNetworkKind::*;
 
-/// What makes features `(n, d)` of images `(n, 3, h, w)`.
+/// Computes features `(n, d)` of images `(n, 3, h, w)`.
 type Forward = Box<dyn Fn(&Tensor) -> candle_core::Result<Tensor>>;
 
 impl VisionNetworkKind {
@@ -78,7 +78,7 @@ impl VisionNetworkKind {
         }
     }
 
-    /// Sides of images it can take.
+    /// Whether it can take images of this side.
     fn takes(self, side: usize) -> bool {
         match self {
             DinoV2Small | DinoV2Base => side > 0 && side.is_multiple_of(14),
@@ -133,7 +133,7 @@ fn module(network: impl Module + 'static) -> Forward {
     Box::new(move |images| network.forward(images))
 }
 
-/// candle's DINOv2 takes no more than one image: it does not repeat the class token.
+/// candle's DINOv2 takes only one image, because it does not repeat the class token.
 fn one_by_one(network: impl Module + 'static) -> Forward {
     Box::new(move |images| {
         let each = (0..images.dim(0)?).map(|at| network.forward(&images.narrow(0, at, 1)?));
@@ -199,18 +199,18 @@ impl Backbone for VisionNetwork {
         self.kind.head_name()
     }
 
-    /// What candle's network asks for while it is built.
+    /// The tensors that candle's network requests while it is built.
     fn param_specs(&self) -> Vec<ParamSpec> {
         let asked = Asked::default();
         let builder = VarBuilder::from_backend(Box::new(asked.clone()), DType::F32, Device::Cpu);
-        // zeros of the shape that is asked for never fail it
+        // zeros of the requested shape never fail
         if self.kind.build(builder, self.side, self.width()).is_err() {
             return Vec::new();
         }
         let param_specs = std::mem::take(&mut *asked.0.lock().unwrap_or_else(PoisonError::into_inner));
         let positions = self.positions();
         let specs = param_specs.into_iter().filter(|spec| !self.in_head(&spec.name)).map(|mut spec| {
-            // candle asks for DINOv2's at 518 pixels whatever the images are
+            // candle always requests DINOv2's for 518 pixels
             if let Some((_, tokens)) = positions.filter(|(name, _)| *name == spec.name) {
                 let place = spec.shape.len() - 2;
                 spec.shape[place] = tokens;
@@ -223,7 +223,7 @@ impl Backbone for VisionNetwork {
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
         if mode.norm == Norm::Batch {
             return Err(ModelError::Invalid(format!(
-                "{} is used as it is and not trained: freeze the backbone, or use resnet18 or efficientnet-lite0",
+                "{} can't be trained: freeze the backbone, or use resnet18 or efficientnet-lite0",
                 self.kind.name()
             )));
         }
@@ -269,7 +269,7 @@ impl SimpleBackend for Asked {
         if shape.elem_count() == 0 || name.ends_with("layer_scale.gamma") {
             let part = name.strip_suffix("conv.weight");
             param_specs.retain(|slot: &ParamSpec| part.is_none_or(|part| !slot.name.starts_with(part)));
-            candle_core::bail!("`{name}` is not there")
+            candle_core::bail!("`{name}` is missing")
         }
         let scale = ["weight", "gamma", "running_var"].iter().any(|end| name.ends_with(end));
         let start = match (dims, hint) {
@@ -284,7 +284,7 @@ impl SimpleBackend for Asked {
     }
 
     fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
-        candle_core::bail!("`{name}` is asked for without a shape")
+        candle_core::bail!("`{name}` is requested without a shape")
     }
 
     fn contains_tensor(&self, _: &str) -> bool {
@@ -408,7 +408,7 @@ mod tests {
         let images = Tensor::zeros((1, 3, 64, 64), DType::F32, &Device::Cpu).unwrap();
         let mut mode = Mode::batch_statistics();
         let error = frozen.features(&state.params, &state.buffers, &images, &mut mode).unwrap_err().to_string();
-        assert!(error.contains("not trained"), "{error}");
+        assert!(error.contains("can't be trained"), "{error}");
         for (kind, input) in [(VitBase, (3, 250, 250)), (DinoV2Small, (3, 224, 210)), (ConvNextTiny, (1, 64, 64))] {
             let error = VisionNetwork::new(kind, input).unwrap_err();
             assert!(matches!(error, ModelError::ImageSize { side: 224 | 256 | 518, .. }), "{error}");

@@ -1,5 +1,5 @@
 //! Speed of the operations: convolutions in GFLOP/s, counted as direct ones (criterion prints
-//! them as Gelem/s), the rest and a whole Conv4 as times.
+//! them as Gelem/s), other operations and a whole Conv4 as times.
 //!
 //! `MIMALLOC_PURGE_DELAY=-1 cargo bench -p taper-ops`: the allocator keeps its pages, as the
 //! program's does.
@@ -42,13 +42,13 @@ impl Taped {
         Ok(Self { y: f(&leaves)?, tape })
     }
 
-    /// The way back from ones.
+    /// The backward pass from ones.
     fn back(self) -> Result<Gradients> {
         self.tape.vector_products(&[(self.y.clone(), self.y.ones_like()?)])
     }
 }
 
-/// `images`x`channels`x`side`x`side` through as many channels, 3x3.
+/// `images`x`channels`x`side`x`side` to equally many channels, 3x3.
 fn convolutions(bench: &mut Criterion) {
     for (images, channels, side) in [(32, 64, 14), (5, 64, 14), (16, 64, 56), (16, 512, 7)] {
         let mut group = bench.benchmark_group(format!("convolution {images}x{channels}x{side}x{side}"));

@@ -1,12 +1,12 @@
-//! The same work by stock candle and by this crate, in turns, and their ratio: Conv4 with 64
+//! The same work by stock candle and by this crate, alternately, and their ratio: Conv4 with 64
 //! channels on 28x28, forward and backward, and the exact meta-gradient of one MAML task.
 //!
-//! `MIMALLOC_PURGE_DELAY=-1 cargo bench -p taper-ops --bench stock`; both take one thread, or as
-//! many as `RAYON_NUM_THREADS` and `CANDLE_NUM_THREADS` say. Before any clock starts the gradients
-//! of both are compared: where they differ there is no ratio, but an error.
+//! `MIMALLOC_PURGE_DELAY=-1 cargo bench -p taper-ops --bench stock`; both use one thread, or as
+//! many as `RAYON_NUM_THREADS` and `CANDLE_NUM_THREADS` say. Before any timing the gradients
+//! of both are compared: if they differ, there is an error instead of a ratio.
 //!
 //! Stock candle is its own convolution, arithmetic, max pool and `backward`, on `(n, c, h, w)`. The
-//! gradient of its max pool is mended on the way, see [`stock_pool`].
+//! gradient of its max pool is corrected, see [`stock_pool`].
 
 #![allow(missing_docs)] // a program
 #![allow(clippy::expect_used, reason = "a benchmark has nobody to return an error to")]
@@ -59,9 +59,9 @@ fn parameters() -> Result<Vec<Tensor>> {
     Ok(all)
 }
 
-/// candle 0.11's max pooling of 2x2 windows, with right gradients. candle's own are divided by 4
-/// where one value wins, and misplaced where windows don't fill the image: so the slope is made 4
-/// times as steep without moving the value, and rows and columns that no window covers are left out.
+/// candle 0.11's max pooling of 2x2 windows, with correct gradients. candle's own are divided by 4
+/// if one value is largest, and misplaced if windows don't fill the image: so the slope is made 4
+/// times as steep without changing the value, and rows and columns that no window covers are dropped.
 #[allow(clippy::disallowed_methods, reason = "what stock candle costs is the question; its gradient is mended")]
 fn stock_pool(x: &Tensor) -> Result<Tensor> {
     let even = x.dim(2)? / 2 * 2;
@@ -75,9 +75,9 @@ fn stock_loss(parameters: &[Tensor], batch: &Batch) -> Result<Tensor> {
         let per_channel = |t: &Tensor| t.reshape((1, CHANNELS, 1, 1));
         let hidden = x.conv2d(&block[0], 1, 1, 1, 1)?;
         let mean = hidden.mean_keepdim((0, 2, 3))?;
-        let centerd = hidden.broadcast_sub(&mean)?;
-        let deviation = (centerd.sqr()?.mean_keepdim((0, 2, 3))? + EPS)?.sqrt()?;
-        let y = centerd.broadcast_div(&deviation)?.broadcast_mul(&per_channel(&block[1])?)?;
+        let centered = hidden.broadcast_sub(&mean)?;
+        let deviation = (centered.sqr()?.mean_keepdim((0, 2, 3))? + EPS)?.sqrt()?;
+        let y = centered.broadcast_div(&deviation)?.broadcast_mul(&per_channel(&block[1])?)?;
         let y = y.broadcast_add(&per_channel(&block[2])?)?.relu()?;
         x = stock_pool(&y)?;
     }
@@ -143,14 +143,14 @@ fn timed(work: &dyn Fn() -> Result<Vec<Tensor>>) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
-/// One line of the table: the best of some rounds in turns.
+/// One line of the table: the best of several alternating rounds.
 fn compare(name: &str, batch: &Batch, query: Option<&Batch>) -> Result<()> {
     let parameters = parameters()?;
     let stock = || stock_gradients(&parameters, batch, query);
     let own = || own_gradients(&parameters, batch, query);
     let distance = distance(&own()?, &stock()?)?;
     if distance.is_nan() || distance > TOLERANCE {
-        bail!("{name}: gradients are {distance:.1e} apart, so the work is not the same");
+        bail!("{name}: gradients differ by {distance:.1e}, so the work is not the same");
     }
     let mut best = [Duration::MAX; 2];
     for _ in 0..ROUNDS {

@@ -44,7 +44,7 @@ pub fn relu6(x: &Tensor) -> Result<Tensor> {
     x.contiguous()?.apply1(PiecewiseLinear { largest: Some(6.0), ..PiecewiseLinear::RELU })
 }
 
-/// x if it is positive, else `slope` · x, elementwise (Maas, Hannun and Ng 2013).
+/// x if it is positive, otherwise `slope` · x, elementwise (Maas, Hannun and Ng 2013).
 ///
 /// # Errors
 /// Returns an error if the type is neither f32 nor f64.

@@ -1,7 +1,7 @@
 //! Convolution, batch norm by the batch's own statistics, and what follows, as one operation.
 //!
 //! Its backward pass calls the operations of its parts one after the other: between them no gradient
-//! passes through candle's bookkeeping, which adds each to zeros of its size.
+//! passes through candle's bookkeeping, which adds each gradient to zeros of its size.
 
 use crate::batch_norm::{Derivatives, Known, derivatives};
 use crate::composed;

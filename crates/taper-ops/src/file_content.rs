@@ -10,7 +10,7 @@ const LARGE: usize = 1 << 30;
 /// The content of a file at the time of the call.
 ///
 /// The bytes are a copy: whatever another process does to the file afterwards, such as shortening
-/// it, they stay as they are. (A memory map would change with the file, and reading it beyond the
+/// it, they do not change. (A memory map would change with the file, and reading it beyond the
 /// end of a shortened file would kill the process.)
 ///
 /// ```
@@ -84,7 +84,7 @@ mod tests {
     use std::io::{Read, Seek, SeekFrom};
     use std::path::PathBuf;
 
-    /// A file of its own, removed at the end.
+    /// A temporary file, removed at the end.
     struct Scratch(PathBuf);
 
     impl Scratch {

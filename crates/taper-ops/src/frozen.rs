@@ -25,9 +25,9 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape
 pub struct FrozenConvolution(Frozen);
 
 enum Frozen {
-    /// For the CPU's kernels.
+    /// Packed for the CPU's kernels.
     Packed(Box<Packed>),
-    /// As given, on another device.
+    /// Unchanged, on another device.
     Composed { weight: Tensor, bias: Tensor, how: Convolution },
 }
 
@@ -40,7 +40,7 @@ struct Packed {
 
 impl FrozenConvolution {
     /// Packs `weight (o, c / groups, kh, kw)` for inputs such as `x (n, h, w, c)`; `bias (o)` is added
-    /// to each pixel. Other sizes and numbers of images work too, and no result depends on which came
+    /// to each pixel. Other sizes and numbers of images work too, and results do not depend on which came
     /// first.
     ///
     /// # Errors
@@ -206,7 +206,7 @@ mod tests {
         let narrow = |name, shape: &[usize]| random(name, shape).to_dtype(DType::F32).unwrap();
         let (weight, bias) = (narrow("w", &[20, 18, 3, 3]), narrow("b", &[20]));
         let how = Convolution { padding: 1, ..Convolution::default() };
-        // sizes that direct sums, smaller and larger tiles convolve fastest
+        // sizes for which direct sums, smaller and larger tiles are fastest
         let images = [2, 5, 14].map(|side| narrow("x", &[1, side, side, 18]));
         let run = |first: &Tensor| {
             let frozen = FrozenConvolution::new(first, &weight, &bias, how).unwrap();

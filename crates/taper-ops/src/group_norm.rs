@@ -1,4 +1,4 @@
-//! Normalization of each image by itself: over groups of its channels, or over each pixel's.
+//! Normalization of each image independently: over groups of its channels, or over each pixel's.
 //!
 //! Both are batch norm of transposed rows, and use its kernels and derivatives of every order.
 
@@ -7,7 +7,7 @@ use crate::kernels::channels::RowsPerChunk;
 use crate::scale_shift;
 use candle_core::{Result, Tensor, bail};
 
-/// Rows that are summed at a time: not by the number of columns, which are images here.
+/// Rows that are summed at a time. It does not depend on the number of columns, which are images here.
 const ROWS: RowsPerChunk = RowsPerChunk::Fixed(32);
 
 /// Group normalization (Wu and He 2018) of `x (n, h, w, c)`: each image's pixels over each of

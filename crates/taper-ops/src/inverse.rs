@@ -38,7 +38,7 @@ impl CustomOp1 for Inverse {
         by_type!(a, "inverse", inverse_kernel(a, layout))
     }
 
-    /// d(A⁻¹) = −A⁻¹ dA A⁻¹, so the gradient by A is −A⁻ᵀ G A⁻ᵀ.
+    /// d(A⁻¹) = −A⁻¹ dA A⁻¹, so the gradient with respect to A is −A⁻ᵀ G A⁻ᵀ.
     fn bwd(&self, _a: &Tensor, inverse: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         Ok(Some(matmul_nt(&matmul_tn(inverse, gradient)?, inverse)?.neg()?))
     }

@@ -3,7 +3,7 @@
 use candle_core::{D, DType, Device, Result, Tensor, bail};
 
 /// Logarithm of the softmax over the last dimension of `logits (n, ways)`; the largest logit is
-/// taken out first, so nothing overflows.
+/// subtracted first, so nothing overflows.
 ///
 /// # Errors
 /// Returns an error if there are no classes.
@@ -104,7 +104,7 @@ pub fn cross_entropy_to(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     if logits.dims() != targets.dims() {
         bail!("cross-entropy: logits of shape {:?} do not fit targets of shape {:?}", logits.dims(), targets.dims());
     }
-    // On the CPU, because not every device has f64.
+    // on the CPU, because not every device has f64
     let weight = targets.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
     if weight.is_nan() || weight <= 0.0 {
         bail!("cross-entropy: a batch without weight has no mean loss");

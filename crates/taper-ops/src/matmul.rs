@@ -1,7 +1,7 @@
 //! Products of matrices.
 //!
 //! candle's own splits a large product over the threads of the pool, also inside an item of
-//! [`map_in_order`](crate::map_in_order), where the thread that waits then runs other items. These
+//! [`map_in_order`](crate::map_in_order), where the waiting thread then runs other items. These
 //! stay on their thread there, and elsewhere split their rows by sizes only, so results have the
 //! same bits on any number of threads.
 
@@ -73,7 +73,7 @@ fn multiplied(a: &Tensor, b: &Tensor, op: Product) -> Result<Tensor> {
     a.contiguous()?.apply2(&b.contiguous()?, op)
 }
 
-/// The product of two matrices, each as it is or transposed.
+/// The product of two matrices, each transposed or not.
 #[derive(Debug, Clone, Copy)]
 struct Product {
     a_transposed: bool,

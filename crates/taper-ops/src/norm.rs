@@ -37,7 +37,7 @@ pub fn batch_statistics(x: &Tensor) -> Result<Statistics> {
     statistics(x, RowsPerChunk::ByChannels)
 }
 
-/// [`batch_statistics`], summed over chunks of so many rows.
+/// [`batch_statistics`], summed over chunks of this many rows.
 pub(crate) fn statistics(x: &Tensor, step: RowsPerChunk) -> Result<Statistics> {
     if x.elem_count() == 0 {
         bail!("batch statistics: an empty batch {:?} has no mean", x.dims());
@@ -104,7 +104,7 @@ fn last(dims: &[usize], op: &str) -> Result<usize> {
     }
 }
 
-/// Σ over rows of `x · y`, by channel: `(c)`, summed over chunks of so many rows.
+/// Σ over rows of `x · y`, by channel: `(c)`, summed over chunks of this many rows.
 pub(crate) fn channel_dot(x: &Tensor, y: &Tensor, step: RowsPerChunk) -> Result<Tensor> {
     x.contiguous()?.apply2(&y.contiguous()?, ChannelDot(step))
 }

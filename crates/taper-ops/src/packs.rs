@@ -1,6 +1,6 @@
 //! Weights that several items of a step share, packed once for all of them.
 //!
-//! Kernels read weights in an order of their own (`kernels/pack.rs`), and each convolution packs its
+//! Kernels read weights in a special order (`kernels/pack.rs`), and each convolution packs its
 //! weights into it. The tasks of a meta-batch begin with the same weights, and exact MAML uses those
 //! four times in each task: [`PackedOnce`] stores the packed weights while it lives.
 
@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
 
 /// While it lives, convolutions by given weights, or by leaves of tapes made of them, pack them once.
-/// The weights must not be changed in place meanwhile. Results have the same bits without it.
+/// The weights must not be changed in place in the meantime. Results have the same bits without it.
 ///
 /// ```
 /// use taper_ops::{Convolution, PackedOnce, conv2d, rng, uniform};
@@ -46,7 +46,7 @@ impl Drop for PackedOnce {
 
 static PACKS: LazyLock<Mutex<HashMap<TensorId, Arc<Packs>>>> = LazyLock::new(Mutex::default);
 
-/// One tensor's weights as kernels read them.
+/// One tensor's weights in the order in which kernels read them.
 #[derive(Default)]
 pub(crate) struct Packs(Mutex<Vec<(Use, Arc<Kernel>)>>);
 
@@ -104,8 +104,8 @@ mod tests {
         tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
     }
 
-    /// A convolution and its gradients by leaves made of `weight`, at two sizes, the second of
-    /// which another algorithm convolves.
+    /// A convolution and its gradients with respect to leaves made of `weight`, at two sizes, the second of
+    /// which uses another algorithm.
     fn results(weight: &Tensor) -> Vec<Vec<u32>> {
         let mut results = Vec::new();
         for side in [8, 2] {

@@ -1,4 +1,4 @@
-//! Settings of the process that must be made before its first thread, and a check that they were.
+//! Settings of the process that must be made before its first thread, and a check that they have been made.
 
 use candle_core::{Device, Result, Var, bail};
 

@@ -1,5 +1,5 @@
-//! What follows a batch norm and selects among its values: ReLU, or ReLU with max pooling. Which
-//! values are selected depends on them, but not smoothly: to derivatives of any order the selection
+//! What follows a batch norm and selects among its values: ReLU, or ReLU with max pooling. The
+//! selection does not depend smoothly on the values: to derivatives of any order it
 //! is a constant, and applying it, or its transpose, is linear.
 
 use crate::element::{Element, by_type, stored, values};
@@ -36,7 +36,7 @@ pub(crate) enum Select {
 }
 
 impl Select {
-    /// The selection, not yet made, among values of that shape.
+    /// The selection among values of this shape, not made yet.
     ///
     /// Fails if a window does not fit them.
     pub(crate) fn new(epilogue: Epilogue, shape: &Shape) -> Result<Self> {
@@ -131,7 +131,7 @@ fn made(mask: &Mask) -> Result<&[u8]> {
     }
 }
 
-/// Zeros for what was not selected: its own transpose.
+/// Zeros for values that were not selected; it is its own transpose.
 struct Masked(Mask);
 
 impl CustomOp1 for Masked {

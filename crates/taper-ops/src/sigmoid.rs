@@ -1,4 +1,4 @@
-//! Smooth activations: sigmoid, and what is made of it.
+//! Smooth activations: sigmoid, and those based on it.
 
 use crate::composed;
 use crate::element::{Element, by_type, stored, values};

@@ -1,11 +1,11 @@
-//! Every operation at sizes 0, 1, odd and absurd, strides beyond kernels, and any number of threads.
+//! Every operation at sizes 0, 1, odd and absurdly large, with strides beyond kernels, and any number of threads.
 
 use crate::test_support::random;
 use crate::*;
 use candle_core::{DType, Result, Tensor, Var};
 use proptest::prelude::*;
 
-/// Bits of the values and of the gradients by all inputs, on some number of threads.
+/// Bits of the values and of the gradients with respect to all inputs, on some number of threads.
 fn bits(threads: usize, inputs: &[Tensor], f: &(dyn Fn(&[Tensor]) -> Result<Tensor> + Sync)) -> Option<Vec<Vec<u32>>> {
     in_pool(threads, || {
         let vars: Vec<Var> = inputs.iter().map(|x| Var::from_tensor(x).unwrap()).collect();
@@ -33,7 +33,7 @@ fn same(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor> + Sync) {
     }
 }
 
-/// 0, 1, small odd numbers, and now and then a larger one.
+/// 0, 1, small odd numbers, and sometimes a larger one.
 fn size() -> impl Strategy<Value = usize> {
     prop_oneof![Just(0usize), Just(1), Just(3), 2usize..12, Just(33)]
 }

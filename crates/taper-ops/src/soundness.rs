@@ -66,7 +66,7 @@ fn winograd_convolutions_and_their_gradients() {
     }
 }
 
-/// Second derivatives of a layer by its weights, for one of several items.
+/// Second derivatives of a layer with respect to its weights, for one of several items.
 fn curvature(item: u64) -> Vec<f32> {
     let tensor = |name: &str, shape: &[usize]| {
         Tensor::from_vec(numbers(name, shape.iter().product()), shape, &Device::Cpu).unwrap()

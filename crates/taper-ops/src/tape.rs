@@ -1,10 +1,10 @@
-//! Derivatives by the leaves of a [`Tape`], without candle's bookkeeping.
+//! Derivatives with respect to the leaves of a [`Tape`], without candle's bookkeeping.
 //!
 //! candle's `backward` makes zeros for every gradient and adds to them, on one thread, and both
 //! become part of the graph that the next derivative runs through. Here an operation of this crate
 //! whose input depends on a leaf of a tape is recorded on the tape. Its result is a variable to
 //! candle, so candle's own graph ends there. [`Tape::gradients`] walks the records backwards: the
-//! first gradient of a tensor is taken as it is, and only further ones are added. What candle
+//! first gradient of a tensor is used directly, and only further ones are added. What candle
 //! computes between operations (a reshape, a loss) is a piece of candle's graph, whose `backward`
 //! ends at variables.
 //!
@@ -22,7 +22,7 @@ use candle_core::{
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, Weak};
 
-/// Records what is computed from its leaves, so that it can be differentiated by them.
+/// Records what is computed from its leaves, so that it can be differentiated with respect to them.
 ///
 /// Records are kept until the tape is dropped.
 ///
@@ -42,7 +42,7 @@ pub struct Tape(Arc<Records>);
 
 impl Tape {
     /// A variable with the value of `tensor`, detached from its graph. Only this tape can
-    /// differentiate by it: candle's `backward` ends at the first operation of this crate.
+    /// differentiate with respect to it: candle's `backward` ends at the first operation of this crate.
     ///
     /// # Errors
     /// Returns an error if candle cannot make a variable of `tensor`.
@@ -164,12 +164,12 @@ impl Records {
     }
 }
 
-/// Gradients by the leaves of a tape.
+/// Gradients with respect to the leaves of a tape.
 #[derive(Debug, Default)]
 pub struct Gradients(HashMap<TensorId, Tensor>);
 
 impl Gradients {
-    /// The gradient by `leaf`; `None` if the result does not depend on it.
+    /// The gradient with respect to `leaf`; `None` if the result does not depend on it.
     pub fn get(&self, leaf: &Tensor) -> Option<&Tensor> {
         self.0.get(&leaf.id())
     }
@@ -199,7 +199,7 @@ fn two_tapes<T>() -> Result<T> {
     bail!("derivative: a graph depends on leaves of two tapes: make all leaves with one tape")
 }
 
-/// A scalar with a given gradient by its input.
+/// A scalar with a given gradient with respect to its input.
 struct Seed(Tensor);
 
 impl CustomOp1 for Seed {
@@ -232,7 +232,7 @@ where
     Ok((like.device().zeros_impl(&().into(), like.dtype())?, ().into()))
 }
 
-/// An operation as candle knows it.
+/// An operation in candle's form.
 enum Operation {
     One(Box<dyn CustomOp1 + Send + Sync>),
     Two(Box<dyn CustomOp2 + Send + Sync>),
@@ -250,7 +250,7 @@ impl std::fmt::Debug for Operation {
 }
 
 impl Operation {
-    /// The gradient by each input.
+    /// The gradient with respect to each input.
     fn backward(&self, inputs: &[Tensor], result: &Tensor, gradient: &Tensor) -> Result<Vec<Option<Tensor>>> {
         Ok(match (self, inputs) {
             (Self::One(operation), [a]) => vec![operation.bwd(a, result, gradient)?],

@@ -61,8 +61,8 @@ fn to_second_order(inputs: &[Tensor], f: &dyn Fn(&[Tensor]) -> Result<Tensor>) -
     Ok(all)
 }
 
-/// What [`check_derivatives`] says; and what other devices get in place of the kernels has the same
-/// values and derivatives, all of them, relative to 1e-9 of the largest.
+/// Checks what [`check_derivatives`] does, and that the compositions for other devices have the same
+/// values and derivatives, to 1e-9 of the largest.
 pub(crate) fn check_gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
     check_derivatives(inputs, &f);
     without_kernels(|| check_derivatives(inputs, &f));
@@ -132,7 +132,7 @@ pub(crate) fn near<A: Copy + Into<f64>, B: Copy + Into<f64>>(ours: &[A], right: 
     }
 }
 
-/// The same values as a part of longer storage, with NaN before and behind.
+/// The same values as a part of longer storage, with NaN before and after.
 pub(crate) fn surrounded(t: &Tensor) -> Tensor {
     let nan = Tensor::full(f32::NAN, 256, t.device()).unwrap().to_dtype(t.dtype()).unwrap();
     let flat = Tensor::cat(&[&nan, &t.flatten_all().unwrap(), &nan], 0).unwrap();

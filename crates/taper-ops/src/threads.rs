@@ -4,10 +4,10 @@ use rayon::prelude::*;
 use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What the operations on a thread need to know about the work that they are part of.
+/// What operations need to know about the work that they are part of.
 ///
 /// It belongs to the work, not to the thread: a thread that waits inside one item may run another
-/// item meanwhile, so [`map_in_order`] gives each item a context of its own.
+/// item in the meantime, so [`map_in_order`] gives each item a context of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Context {
     /// Operations stay on the calling thread.
@@ -34,7 +34,7 @@ impl Context {
     }
 }
 
-/// Runs `work` with every operation inside it kept on the calling thread.
+/// Runs `work` with all of its operations on the calling thread.
 ///
 /// ```
 /// let sum = taper_ops::on_one_thread(|| (1..=4).sum::<i32>());

@@ -197,7 +197,7 @@ fn dot_kernel<T: Element>(x: &CpuStorage, lx: &Layout, y: &CpuStorage, ly: &Layo
     Ok(stored::<T>(vec![T::of(sums.iter().sum())], ()))
 }
 
-/// Sums side by side, so that additions don't wait for each other.
+/// Parallel sums, so that additions don't wait for each other.
 const LANES: usize = 16;
 
 vectorized! {

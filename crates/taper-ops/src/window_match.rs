@@ -1,5 +1,5 @@
 //! Soft matching of places inside a window, in one pass and without storing the comparisons: as
-//! tensors, those of a 20-way task would take tens of megabytes, each filled, added to and read
+//! tensors, those of a 20-way task would take tens of megabytes, and each would be filled, added to and read
 //! several times.
 
 use crate::composed;
@@ -15,8 +15,8 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 /// square window around p, whose weights `window` lists row by row. Places outside of the image are
 /// 0. The result is `(side², m, n)`.
 ///
-/// The largest term is taken out of the sum first, so nothing overflows. On the CPU there are first
-/// derivatives only: asking for a second one is an error.
+/// The largest term is factored out of the sum first, so nothing overflows. On the CPU there are only first
+/// derivatives; requesting a second one is an error.
 ///
 /// # Errors
 /// Returns an error if the shapes do not fit, or if the window's side is even.
@@ -52,7 +52,7 @@ pub fn window_match(one: &Tensor, other: &Tensor, window: &Tensor, side: usize) 
     one.contiguous()?.apply3(&other.contiguous()?, &window.contiguous()?, Forward(how))
 }
 
-/// Places a side of the image and of the window.
+/// Places per side of the image and of the window.
 #[derive(Debug, Clone, Copy)]
 struct Geometry {
     side: usize,
@@ -104,7 +104,7 @@ impl<'a, T: Soft> Operands<'a, T> {
         self.n * self.window.len()
     }
 
-    /// What lies around a place, `(n · cells, d)`.
+    /// The places around a place, `(n · cells, d)`.
     fn gather(&self, place: usize, around: &mut [T]) {
         let (places, d) = (self.how.places(), self.d);
         if d == 0 {
@@ -120,8 +120,8 @@ impl<'a, T: Soft> Operands<'a, T> {
         }
     }
 
-    /// Every comparison of a place, `(m, n · cells)`: exp of its distance to the largest of its
-    /// window, which `largest (m, n)` takes.
+    /// Every comparison of a place, `(m, n · cells)`: exp of its difference from the largest of its
+    /// window, which is written to `largest (m, n)`.
     fn compare(&self, place: usize, around: &[T], alike: &mut [T], largest: &mut [T]) {
         let mine = Matrix::new(&self.one[place * self.d..], self.how.places() * self.d);
         let theirs = Matrix::new(around, self.d).transposed();
@@ -194,7 +194,7 @@ fn forward<T: Soft>(tensors: [(&CpuStorage, &Layout); 3], how: Geometry) -> Resu
     Ok(stored::<T>(out, (how.places(), m, n)))
 }
 
-/// The three gradients in one row.
+/// The three gradients in one vector.
 struct Backward {
     how: Geometry,
     gradient: Tensor,
@@ -236,7 +236,7 @@ fn backward<T: Soft>(
     for (place, gradient) in gradient.chunks_exact((m * operands.n).max(1)).enumerate() {
         operands.gather(place, &mut around);
         operands.compare(place, &around, &mut alike, &mut largest);
-        // ∂/∂comparison: its share of the sum, times what comes in.
+        // ∂/∂comparison: its share of the sum, times the incoming gradient
         for (alike, &gradient) in alike.chunks_exact_mut(cells).zip(gradient) {
             let scale = gradient.over(total(alike));
             for (alike, sum) in alike.iter_mut().zip(of_window.iter_mut()) {
@@ -340,7 +340,7 @@ mod tests {
         [random("one", (2, 9, 4)), random("other", (3, 9, 4)), random("window", 25)]
     }
 
-    /// The same by its definition.
+    /// The same by definition.
     fn slowly(one: &Tensor, other: &Tensor, window: &Tensor, side: usize) -> Vec<f64> {
         let (one, other) = (one.to_vec3::<f64>().unwrap(), other.to_vec3::<f64>().unwrap());
         let window = window.to_vec1::<f64>().unwrap();

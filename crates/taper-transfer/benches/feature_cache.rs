@@ -1,5 +1,5 @@
 //! What the feature cache saves: features of 2,000 JPEGs in a first process and in a second one,
-//! which hashes every file again, and the most memory that 10,000 take. ResNet-18, 224 pixels.
+//! which hashes every file again, and the peak memory for 10,000. ResNet-18, 224 pixels.
 //!
 //! `cargo bench -p taper-transfer --bench feature_cache`
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures may fail, and reports")]
@@ -41,7 +41,7 @@ fn main() {
     println!("10,000 JPEGs, 8,000 of them new: {seconds:.1} s, at most {megabytes:.0} MB");
 }
 
-/// The same work in a process of its own: seconds, and the most memory that it held.
+/// The same work in a separate process: seconds, and its peak memory.
 fn run(folder: &Path) -> (f64, f64) {
     let output = Command::new(std::env::current_exe().unwrap()).arg("child").arg(folder).output().unwrap();
     let words = String::from_utf8(output.stdout).unwrap();
@@ -67,14 +67,14 @@ fn compute(folder: &Path) {
     println!("{} {}", start.elapsed().as_secs_f64(), peak_memory());
 }
 
-/// In MB; none where the system does not tell.
+/// In MB; NaN if the system does not report it.
 fn peak_memory() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok()).map_or(f64::NAN, |kb: f64| kb / 1024.0)
 }
 
-/// Smooth colors with edges, the size of small photographs, each another.
+/// Smooth colors with edges, of the size of small photographs, all different.
 fn write_photographs(folder: &Path, numbers: std::ops::Range<usize>) {
     for number in numbers {
         let class = folder.join("images").join(format!("class{}", number % CLASSES));

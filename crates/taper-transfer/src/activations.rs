@@ -7,7 +7,7 @@ use taper_learn::Result;
 use taper_models::{Backbone, Mode, Network, State, Upper};
 use taper_ops::Rng;
 
-/// Activations `(n, h, w, c)` at a cut: [`Inputs`] for the part above, without the cost of that
+/// Activations `(n, h, w, c)` at a split point: [`Inputs`] for the part above, without the cost of the part
 /// below.
 #[derive(Debug, Clone)]
 pub struct Activations {
@@ -36,7 +36,7 @@ impl Activations {
     ) -> Result<Vec<Self>> {
         if view.transform().is_random() {
             return Err(DataError::Invalid(
-                "activations of randomly changed images can't be kept: remove random transforms".into(),
+                "activations of randomly transformed images can't be kept: use no random transforms".into(),
             )
             .into());
         }

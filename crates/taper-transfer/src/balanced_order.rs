@@ -1,10 +1,10 @@
 //! Class-aware sampling (Shen, Lin and Huang 2016, section 3.2): classes are drawn equally often,
-//! whatever their numbers of images.
+//! regardless of their numbers of images.
 
 use taper_ops::{Rng, permutation};
 
-/// As many places of `labels` as there are, drawn by `rng`: the classes in turn, in a new order every
-/// round, and each class's images in turn, in a new order whenever all were there.
+/// Places of `labels`, as many as there are labels, drawn by `rng`: one class after the other, in a new order every
+/// round, and each class's images one after the other, in a new order whenever all were used.
 pub fn balanced_order(labels: &[u32], rng: &mut Rng) -> Vec<usize> {
     let mut classes: Vec<Vec<usize>> = Vec::new();
     for (place, &label) in labels.iter().enumerate() {

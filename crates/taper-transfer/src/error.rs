@@ -10,15 +10,15 @@ pub type Result<T> = std::result::Result<T, TransferError>;
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     /// A class that can't be in both parts.
-    #[error("class `{class}` has {images} image, it needs at least 2: one to train on, one to validate")]
+    #[error("class `{class}` has {images} image but needs at least 2: one to train on, one to validate")]
     ClassTooSmall {
         /// The class's full name.
         class: String,
         /// Its number of images.
         images: usize,
     },
-    /// A data set whose images are all set aside.
-    #[error("{dataset}: has no images to train on: add some beside the validation part")]
+    /// A data set whose images are all held out.
+    #[error("{dataset}: has no images to train on: add some outside the validation part")]
     NothingToTrainOn {
         /// The data set.
         dataset: String,
@@ -32,7 +32,7 @@ pub enum TransferError {
         class: String,
     },
     /// Validation images that are all copies of training images.
-    #[error("{dataset}: every validation image is a training image too: validate on other images")]
+    #[error("{dataset}: every validation image is also a training image: validate on other images")]
     OnlyCopies {
         /// The data set.
         dataset: String,
@@ -49,9 +49,9 @@ pub enum TransferError {
         /// The share given.
         share: f64,
     },
-    /// A search whose time budget does not even pay for the features.
+    /// A search whose time budget does not even cover the features.
     #[error(
-        "the time budget of {budget} s is too short: the features of {images} images alone take about {needed:.1} s"
+        "the time budget of {budget} s is too short: computing the features of {images} images takes about {needed:.1} s"
     )]
     BudgetTooShort {
         /// Seconds given.
@@ -69,10 +69,10 @@ pub enum TransferError {
     UnknownHead {
         /// The name given.
         name: String,
-        /// All names there are.
+        /// All known names.
         known: String,
     },
-    /// A network that can't be split at so many stages.
+    /// A network with fewer stages to fine-tune from.
     #[error("can't fine-tune from stage {place}: {network} has {stages} such stages")]
     NoSuchStage {
         /// The stage's place, counted from the uppermost, which is 1.
@@ -91,7 +91,7 @@ pub enum TransferError {
     /// A test of learning rates without a finite loss.
     #[error("the loss is not finite from the first step on: check the images")]
     NoFiniteLoss,
-    /// A file of a run that can't be understood.
+    /// A damaged file of a run.
     #[error("{path}: is damaged ({problem}): start the run again")]
     DamagedFile {
         /// The file.
@@ -99,7 +99,7 @@ pub enum TransferError {
         /// What is wrong with it.
         problem: String,
     },
-    /// Options that contradict each other, or a value that makes no sense.
+    /// Options that contradict each other, or an invalid value.
     #[error("{0}")]
     Invalid(String),
     /// Learning failed, or was stopped.

@@ -1,8 +1,8 @@
 //! Features kept on disk, keyed by weights, transform, image content and the version of the code
 //! that computes them.
 //!
-//! One file per key, which only grows: a head that names the key, then records of one length. Two
-//! processes may use it at once. A record that is damaged or cut off is skipped, and so computed
+//! One file per key, which only grows: a header that names the key, then records of equal length. Processes
+//! can share it. A record that is damaged or truncated is skipped, so that it is recomputed
 //! and added again.
 
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ pub struct FeatureCache {
     bound: u64,
 }
 
-/// One file of a cache, as `taper cache` shows it.
+/// One file of a cache.
 #[derive(Debug, Clone)]
 pub struct CachedFeatures {
     /// Network and transform in words.
@@ -57,7 +57,7 @@ impl FeatureCache {
         Self { folder: folder.to_path_buf(), bound: BOUND }
     }
 
-    /// The same cache, of at most `bytes`: the least recently used files make room for new ones.
+    /// The same cache, of at most `bytes`: the least recently used files are evicted.
     pub fn with_bound(self, bytes: u64) -> Self {
         Self { bound: bytes, ..self }
     }
@@ -67,7 +67,7 @@ impl FeatureCache {
         self.bound
     }
 
-    /// The files of the cache, the most recently used first. A folder that does not exist holds none.
+    /// The files of the cache, the most recently used first. A folder that does not exist has none.
     ///
     /// # Errors
     /// Returns an error if the folder can't be read.
@@ -75,7 +75,7 @@ impl FeatureCache {
         let mut found = Vec::new();
         for path in self.files()? {
             let failed = |source| LearnError::File { path: path.clone(), source };
-            // another process may have removed it meanwhile
+            // another process may have removed it in the meantime
             let Ok(mut file) = File::open(&path) else { continue };
             let metadata = file.metadata().map_err(failed)?;
             let used = metadata.modified().map_err(failed)?;
@@ -149,8 +149,8 @@ fn remove(features: &CachedFeatures) -> Result<()> {
     }
 }
 
-/// Opens a file for appending, with its head written and no incomplete record at its end. A file with
-/// another head, or none, is replaced: processes that have it open keep the old one.
+/// Opens a file for appending, with its header written and no incomplete record at its end. A file with
+/// another header, or none, is replaced: processes that have it open keep the old one.
 fn open(path: &Path, head: &Head) -> io::Result<File> {
     loop {
         let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
@@ -170,7 +170,7 @@ fn open(path: &Path, head: &Head) -> io::Result<File> {
     }
 }
 
-/// Cuts off the incomplete record that a kill or a full disk left at the end; returns the length. The
+/// Truncates an incomplete record that a kill or a full disk left at the end; returns the length. The
 /// file must be locked.
 fn cut(file: &File, head: u64, width: usize) -> io::Result<u64> {
     let length = file.metadata()?.len();
@@ -181,8 +181,8 @@ fn cut(file: &File, head: u64, width: usize) -> io::Result<u64> {
     Ok(length - rest)
 }
 
-/// Where each image's record begins, by its content hash. A file that is shortened meanwhile has the
-/// records that are left.
+/// Where each image's record begins, by its content hash. Of a file that is shortened in the meantime, the
+/// remaining records are returned.
 fn places(mut file: &File, head: u64, width: usize) -> io::Result<HashMap<Hash, u64>> {
     let record = record_length(width) as u64;
     let records = file.metadata()?.len().saturating_sub(head) / record;
@@ -196,13 +196,13 @@ fn places(mut file: &File, head: u64, width: usize) -> io::Result<HashMap<Hash, 
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
             Err(error) => return Err(error),
         }
-        // a later record mends an earlier one
+        // a later record replaces an earlier one
         places.insert(Hash(hash), head + number * record);
     }
     Ok(places)
 }
 
-/// What a file begins with.
+/// The header of a file.
 #[derive(Debug, PartialEq)]
 struct Head {
     width: usize,
@@ -265,8 +265,8 @@ impl Store {
     }
 
     /// Appends rows in one write, under a lock, so that other processes may do the same. Rows that
-    /// exceed the cache's bound are not kept. Fails if the file can't be written, and is then as it
-    /// was.
+    /// exceed the cache's bound are not kept. Fails if the file can't be written, and then leaves it
+    /// unchanged.
     pub(crate) fn add<'a>(
         &mut self,
         cache: &FeatureCache,
@@ -294,7 +294,7 @@ impl Store {
             self.file.lock()?;
             let written = cut(&self.file, self.head, self.width).and_then(|length| {
                 self.file.write_all(&bytes).inspect_err(|_| {
-                    // later records must begin where records begin
+                    // later records must begin at a record boundary
                     let _ = self.file.set_len(length);
                 })
             });
@@ -347,7 +347,7 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         for length in 0..whole.len() {
             fs::write(&path, &whole).unwrap();
-            // shortened while it is open, which must not end the process
+            // shortened while it is open, which must not crash the process
             let store = cache.open("key", 2).unwrap();
             File::options().write(true).open(&path).unwrap().set_len(length as u64).unwrap();
             for (content, row) in rows {
@@ -366,7 +366,7 @@ mod tests {
         let cache = FeatureCache::new(folder.path());
         let mut store = cache.open("key", 2).unwrap();
         let path = filled(&cache, "key", &[(b"a", [1.0, 2.0])]);
-        // a disk that was full for a moment
+        // a disk that was temporarily full
         File::options().append(true).open(&path).unwrap().write_all(&[7; 20]).unwrap();
         store.add(&cache, [(Hash::of(b"b"), [3.0, 4.0].as_slice())].into_iter()).unwrap();
         assert_eq!(row(&cache, "key", b"b"), Some([3.0, 4.0]));

@@ -12,7 +12,7 @@ use taper_ops::{Rng, map_in_order};
 #[derive(Debug, Clone)]
 pub struct Features {
     rows: Tensor,
-    /// For each image, its row.
+    /// The row of each image.
     row_of: Vec<Option<u32>>,
     warning: Option<String>,
 }
@@ -20,14 +20,14 @@ pub struct Features {
 /// Images per forward pass.
 const BATCH: usize = 16;
 
-/// The version of what features are computed with: decoders, transforms, networks and their kernels.
-/// Whoever changes a feature's bits raises it, so that features of before are not used again.
+/// The version of the code that computes features: decoders, transforms, networks and their kernels.
+/// Increase it when a change affects a feature's bits, so that older features are not reused.
 const COMPUTATION: u32 = 1;
 
 impl Features {
-    /// The features of the images `indices` of `view`, whose transform must not be random. Those
-    /// that `cache` holds are read, the others computed and added to it. A cache that can't be used
-    /// is left, with a [`Features::warning`].
+    /// The features of the images `indices` of `view`, whose transform must not be random. Features
+    /// in `cache` are read, the others computed and added to it. If the cache can't be used,
+    /// there is a [`Features::warning`].
     ///
     /// # Errors
     /// Returns an error if the transform is random or an image can't be read or transformed.
@@ -128,7 +128,7 @@ impl Features {
     }
 
     /// The features of the images `indices` that the upper part `network` of a network computes from
-    /// `activations` at its lower end.
+    /// `activations` at its input.
     ///
     /// # Errors
     /// Returns an error if an image has no activations, or they don't fit the network.
@@ -167,7 +167,7 @@ impl Inputs for Features {
     }
 }
 
-/// What features depend on besides the image: network, parameters, transform, and the code.
+/// Everything that features depend on besides the image: network, parameters, transform, and the code.
 fn key(network: &Network, state: &State, view: &View, version: &str, computation: u32) -> Result<String> {
     let name = network.backbone().name();
     let fingerprint = fingerprint(network, state)?;
@@ -256,7 +256,7 @@ mod tests {
         assert_ne!(now, of(env!("CARGO_PKG_VERSION"), COMPUTATION + 1));
         let folder = tempfile::tempdir().unwrap();
         let cache = FeatureCache::new(folder.path());
-        // an earlier version cached other features of the same images
+        // an earlier version cached different features of the same images
         let width = network.backbone().width();
         let mut stale = cache.open(&of("0.0.9", COMPUTATION), width).unwrap();
         let (wrong, hash) = (vec![7f32; width], view.dataset().content_hash(0).unwrap());
@@ -272,7 +272,7 @@ mod tests {
     fn a_cache_folder_that_cannot_be_written_means_no_cache_and_a_warning() {
         let view = view();
         let folder = tempfile::tempdir().unwrap();
-        // a file where the folder should be: not even a privileged user can write below it
+        // a file instead of the folder: not even a privileged user can write below it
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
         let (rows, computed, warning) = compute(&view, Some(&file.join("cache")));

@@ -1,5 +1,5 @@
-//! Fine-tuning: part or all of a network, by gradient on labeled images, from a fresh head, from the
-//! head that frozen features give (linear probing, then fine-tuning: Kumar et al. 2022), or as it is.
+//! Fine-tuning: training part or all of a network by gradient descent on labeled images, from a fresh head, from the
+//! head that frozen features give (linear probing, then fine-tuning: Kumar et al. 2022), or from the given head.
 
 use crate::Part;
 use candle_core::{Device, Tensor};
@@ -11,23 +11,23 @@ use taper_learn::{
 };
 use taper_models::{Buffers, Head, Network, Norm, State};
 
-/// What training begins with.
+/// The head that training starts with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Init {
     /// The network with a fresh head.
     FreshHead,
-    /// The network with the head that logistic regression gives its frozen features.
+    /// The network with a head from logistic regression on its frozen features.
     LinearProbe,
-    /// The network as it is.
+    /// The network as given.
     AsGiven,
 }
 
 /// Whose statistics batch norm uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Statistics {
-    /// Each batch's in training, and at inference the running ones, which follow them.
+    /// Each batch's in training, and at inference the running ones, which training updates.
     Running,
-    /// As a task's norm says; in training the stored ones, which stay, or each batch's.
+    /// A task's norm; in training the stored ones, which don't change, or each batch's.
     Task(TaskNorm),
 }
 
@@ -50,7 +50,7 @@ pub struct FineTune {
     pub network: Network,
     /// The state that it starts from.
     pub state: State,
-    /// What is made of that state before the first step.
+    /// How that state is prepared before the first step.
     pub init: Init,
     /// Which parameters are trained.
     pub part: Part,
@@ -62,21 +62,21 @@ pub struct FineTune {
     pub learning_rate: f64,
     /// The share of steps over which the rate rises; it falls along half a cosine after them.
     pub warmup: f64,
-    /// Factor of the rate from a stage to the one below.
+    /// Factor of the rate from each stage to the one below.
     pub layer_decay: f64,
-    /// Strength of the pull back to the pretrained weights (L2-SP, Li et al. 2018), 0 for none.
+    /// Strength of the penalty on the distance from the pretrained weights (L2-SP, Li et al. 2018), 0 for none.
     pub l2_sp: f64,
     /// Label smoothing (Szegedy et al. 2016), 0 for none.
     pub smoothing: f64,
     /// Whose statistics batch norm uses.
     pub statistics: Statistics,
-    /// When to give up.
+    /// When to stop.
     pub until: Deadline,
 }
 
 impl FineTune {
-    /// What does well with dozens of images per class: 16 epochs at a rate of 3e-4 that falls by 0.7
-    /// per stage, with a light pull back. No label smoothing: it spoils the head that it begins with.
+    /// Settings for dozens of images per class: 16 epochs at a rate of 3e-4 that is multiplied by 0.7
+    /// per stage, with weak L2-SP. No label smoothing, which would spoil the head that it starts with.
     pub fn pretrained(network: Network, state: State) -> Self {
         Self {
             network,
@@ -95,7 +95,7 @@ impl FineTune {
         }
     }
 
-    /// All of a network from its first weights, which `seed` draws: 30 epochs at a rate of 1e-3, the
+    /// Trains a whole network from random weights, drawn from `seed`: 30 epochs at a rate of 1e-3, the
     /// same for every stage, with label smoothing.
     ///
     /// # Errors
@@ -114,7 +114,7 @@ impl FineTune {
         })
     }
 
-    /// What does well with a few images per class: a fresh head, and 40 steps over all images at a
+    /// Settings for a few images per class: a fresh head, and 40 steps over all images at a
     /// rate of 3e-3.
     pub fn few_shot(network: Network, state: State, norm: TaskNorm) -> Self {
         Self {
@@ -143,7 +143,7 @@ impl FineTune {
         }
     }
 
-    /// The network with the head that logistic regression gives its features, with its state.
+    /// The network with a head from logistic regression on its features, and its state.
     fn probed(&self, support: &Batch, seed: u64) -> Result<(Network, State)> {
         let embedding = Embedding::new(self.network.clone(), self.state.clone(), TaskNorm::Stored);
         let rows: Vec<usize> = (0..support.len()).collect();
@@ -156,7 +156,7 @@ impl FineTune {
         OnFeatures::new(head, embedding).adapt(&Batch { inputs: features, ..support.clone() }, seed)?.network()
     }
 
-    /// The rates of the stages, the uppermost's being 1.
+    /// The rates of the stages, relative to the uppermost.
     fn rates(&self) -> Rates {
         if self.layer_decay == 1.0 {
             return Rates::default();

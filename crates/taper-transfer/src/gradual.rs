@@ -1,5 +1,5 @@
 //! Gradual unfreezing (Howard and Ruder 2018, section 3.3): the head is trained first; then the
-//! network is opened part by part, from the top, until all that is to be trained is.
+//! network is unfrozen part by part, from the top, until the whole part is trained.
 
 use crate::Part;
 use std::collections::BTreeSet;
@@ -20,8 +20,8 @@ pub struct UnfreezePhase {
 
 impl Part {
     /// The phases of `network` with `state` until all of the part is trained: the head, and with every
-    /// epoch what lies between two cuts, or a stage if the network can't be cut. With fewer `epochs`
-    /// than that, several at once, so that in the last epoch all are trained.
+    /// epoch the stages between two split points, or a stage if the network can't be split. With fewer `epochs`
+    /// than that, several at once, so that all are trained in the last epoch.
     ///
     /// # Errors
     /// As [`Part::of`].
@@ -51,7 +51,7 @@ impl Part {
     }
 }
 
-/// The network's stages, from the bottom, those from one cut to the next together.
+/// The network's stages, from the bottom, grouped between split points.
 fn stages_by_cut(network: &Network) -> Vec<Vec<String>> {
     let cuts = network.backbone().split_points();
     let mut parts: Vec<Vec<String>> = Vec::new();
@@ -64,7 +64,7 @@ fn stages_by_cut(network: &Network) -> Vec<Vec<String>> {
     parts
 }
 
-/// One objective after the other, each from a step on.
+/// A sequence of objectives, each from a step on.
 #[derive(Debug, Clone)]
 pub struct Gradual {
     first: Supervised,
@@ -100,7 +100,7 @@ mod tests {
         (network, state)
     }
 
-    /// First epochs, and the lowest stage that is open from then on.
+    /// First epochs, and the lowest stage that is trained from then on.
     fn lowest(name: &str, part: &Part, epochs: u64) -> Vec<(u64, String)> {
         let (network, state) = network(name);
         let stages: Vec<String> = network.backbone().stages();

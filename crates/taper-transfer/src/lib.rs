@@ -17,9 +17,9 @@
 //! let fitted = search(&problem, &SearchOptions { budget: 60.0 }, None, &mut NoopObserver)?;
 //! for candidate in &fitted.candidates {
 //!     let accuracy = candidate.accuracy.map_or(0.0, |accuracy| accuracy.mean);
-//!     println!("{}: {:.1} %", candidate.name, accuracy * 100.0);
+//!     println!("{}: {:.1}%", candidate.name, accuracy * 100.0);
 //! }
-//! println!("{} classifies {:.1} % correctly", fitted.name, fitted.report.accuracy.mean * 100.0);
+//! println!("{} classifies {:.1}% correctly", fitted.name, fitted.report.accuracy.mean * 100.0);
 //! fitted.model.save(&std::env::temp_dir().join("taper-search-example"))?;
 //! # Ok(())
 //! # }

@@ -1,4 +1,4 @@
-//! Fine-tuning as methods of a registry: on a task's support set, from three kinds of start.
+//! Fine-tuning as methods of a registry: on a task's support set, from three kinds of starting points.
 
 use crate::FineTune;
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ method_settings! {
 #[serde(transparent)]
 pub struct FromScratch(pub FineTunePretrained);
 
-/// The same from one network trained over many tasks: the baseline of learning to learn.
+/// The same from one network trained over many tasks: the baseline of meta-learning.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FineTuneShared(pub FineTunePretrained);

@@ -9,7 +9,7 @@ use taper_ops::{Rng, weighted_sum};
 /// Whether and how the inputs of a batch are mixed.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Mixing {
-    /// Not.
+    /// They are not mixed.
     #[default]
     Off,
     /// Weighted means of two inputs, the weight drawn from Beta(α, α).
@@ -19,7 +19,7 @@ pub enum Mixing {
 }
 
 impl Mixing {
-    /// The batch mixed, by `rng`.
+    /// The mixed batch, drawn by `rng`.
     ///
     /// # Errors
     /// Returns an error for CutMix of inputs that are not images.
@@ -37,13 +37,13 @@ impl Mixing {
     }
 }
 
-/// `share` of each and the rest of the one before it.
+/// `share` of each input plus the rest of the one before it.
 fn mixup(batch: &Targeted, share: f64) -> Result<Targeted> {
     Ok(Targeted { inputs: mix(share, &batch.inputs)?, targets: mix(share, &batch.targets)? })
 }
 
-/// Each with a rectangle about `center` (row, column) of the one before it, which has about
-/// 1 − `share` of the area; targets by the area that it has after it is cut at the borders.
+/// Each image with a rectangle around `center` (row, column) from the one before it, which has about
+/// 1 − `share` of the area; targets use the area that remains after clipping at the borders.
 fn cutmix(batch: &Targeted, share: f64, center: (usize, usize)) -> Result<Targeted> {
     let (_, _, height, width) = batch.inputs.dims4()?;
     let half = |side: usize| (0.5 * (1.0 - share).sqrt() * side as f64) as usize;
@@ -59,12 +59,12 @@ fn cutmix(batch: &Targeted, share: f64, center: (usize, usize)) -> Result<Target
     Ok(Targeted { inputs, targets: mix(1.0 - area, &batch.targets)? })
 }
 
-/// `share` of each row and the rest of the one before it.
+/// `share` of each row plus the rest of the one before it.
 fn mix(share: f64, tensor: &Tensor) -> Result<Tensor> {
     weighted_sum(share, tensor, 1.0 - share, &rolled(tensor)?)
 }
 
-/// Each row in the place of the next, the last in the first's.
+/// Each row moved to the place of the next, the last one to the first's.
 fn rolled(tensor: &Tensor) -> Result<Tensor> {
     let n = tensor.dim(0)?;
     if n < 2 {

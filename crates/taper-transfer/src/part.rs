@@ -7,23 +7,23 @@ use taper_models::{Network, State};
 /// Which parameters are trained; the head always is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// All of them.
+    /// All parameters.
     All,
     /// The head only.
     Head,
-    /// Those of these stages, or whose names begin so (`"layer4"`, `"layer3.0.conv1"`), and the head.
+    /// The parameters of these stages, or with these name prefixes (`"layer4"`, `"layer3.0.conv1"`), and the head.
     Named(Vec<String>),
     /// The weights and biases of the norms, and the head (Frankle et al. 2021).
     Norms,
-    /// All biases, the norms' among them, and the head (Ben Zaken et al. 2022).
+    /// All biases, including the norms', and the head (Ben Zaken et al. 2022).
     Biases,
 }
 
 impl Part {
-    /// The names of what is trained of `network` with `state`.
+    /// The names of the trained parameters of `network` with `state`.
     ///
     /// # Errors
-    /// Returns an error, listing the stages, if a name is neither a stage's nor begins a parameter's.
+    /// Returns an error, listing the stages, if a name is neither a stage nor a prefix of a parameter's name.
     pub fn of(&self, network: &Network, state: &State) -> Result<BTreeSet<String>> {
         let under = |name: &str, start: &str| {
             name.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -47,8 +47,8 @@ impl Part {
     }
 }
 
-/// The uppermost stage at which the network can be cut with all that is `trained` above it; `None`
-/// if there is no such stage.
+/// The uppermost split point with all `trained` parameters above it; `None`
+/// if there is none.
 pub fn lowest_cut(network: &Network, trained: &BTreeSet<String>) -> Option<String> {
     let backbone = network.backbone();
     let in_stage = |stage: &str, name: &str| name.strip_prefix(stage).is_some_and(|rest| rest.starts_with('.'));

@@ -1,4 +1,4 @@
-//! A list that a run keeps in a file, so that a later session goes on from it.
+//! A list that a run keeps in a file, so that a later session can resume from it.
 
 use crate::{Result, TransferError};
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! The built-in learner for drawings that the user gave, with what to say about it.
+//! The built-in learner for the user's drawings, with notes about it.
 
 use crate::output::Output;
 use anyhow::Result;
@@ -17,7 +17,7 @@ pub(crate) fn built_in_learner(support: &dyn Dataset, output: &Output) -> Result
     output.note("no model given: using the built-in learner for line drawings");
     if light_on_dark > 0 {
         let images = support.labels().len();
-        output.note(format!("{light_on_dark} of {images} drawings are light on dark and are inverted"));
+        output.note(format!("{light_on_dark} of {images} drawings are light on dark: inverting them"));
     }
     Ok(model)
 }

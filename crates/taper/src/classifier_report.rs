@@ -32,7 +32,7 @@ pub(crate) fn print(report: &ValidationReport, part: &str, output: &Output) {
     if !report.worst_errors.is_empty() {
         let row = |error: &WorstError| {
             let WorstError { image, class, predicted, probability } = error;
-            vec![image.clone(), class.clone(), predicted.clone(), format!("{:.0} %", probability * 100.0)]
+            vec![image.clone(), class.clone(), predicted.clone(), format!("{:.0}%", probability * 100.0)]
         };
         let rows: Vec<Vec<String>> = report.worst_errors.iter().take(ERRORS_SHOWN).map(row).collect();
         output.line(format!("\n{}", table(&["worst errors", "true class", "predicted", "probability"], &rows)));
@@ -53,8 +53,8 @@ pub(crate) fn figures(report: &ValidationReport) -> Value {
         "macro_f1_ci95": [macro_f1.low, macro_f1.high], "views": views})
 }
 
-/// `83.3 % (95% CI 75.7 to 88.9)`.
+/// `83.3% (95% CI 75.7 to 88.9)`.
 fn in_words(interval: Interval) -> String {
     let Interval { mean, low, high } = interval;
-    format!("{:.1} % (95% CI {:.1} to {:.1})", mean * 100.0, low * 100.0, high * 100.0)
+    format!("{:.1}% (95% CI {:.1} to {:.1})", mean * 100.0, low * 100.0, high * 100.0)
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The arguments with a configuration file's keys in front.
+/// The arguments with a configuration file's options in front.
 pub(crate) fn expand(arguments: Vec<OsString>) -> Result<Vec<OsString>> {
     let (file, missing) = match (value_of(&arguments, "--config"), value_of(&arguments, "--resume")) {
         (Some(_), Some(_)) => {
@@ -65,7 +65,7 @@ pub(crate) fn expand(arguments: Vec<OsString>) -> Result<Vec<OsString>> {
     let mut expanded: Vec<OsString> = arguments[..2].to_vec();
     expanded.extend(flags);
     expanded.extend_from_slice(&arguments[2..]);
-    // a file's positional arguments count only where the user gives none
+    // a file's positional arguments count only if the user gives none
     if Cli::command().try_get_matches_from(&expanded).is_ok_and(|matches| given_positionals(&matches) == 0) {
         positional.sort();
         expanded.extend(positional.into_iter().map(|(_, text)| OsString::from(text)));

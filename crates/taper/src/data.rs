@@ -1,4 +1,4 @@
-//! Data sets by path or by name, and what to tell about them.
+//! Data sets by path or by name, and notes about them.
 
 use crate::args::{InputPath, UsageError};
 use crate::output::Output;
@@ -50,7 +50,7 @@ pub(crate) fn describe(dataset: &dyn Dataset, output: &Output) -> Result<()> {
     let first = dataset.size(0)?;
     for image in 1..dataset.labels().len() {
         if dataset.size(image)? != first {
-            output.note(format!("{}: images differ in size; all are resized", dataset.name()));
+            output.note(format!("{}: images differ in size: resizing all of them", dataset.name()));
             break;
         }
     }
@@ -76,10 +76,10 @@ pub(crate) fn default_weights(meanwhile: &str, output: &Output) -> Result<Option
     let default = KnownWeights::default_for_photographs()?;
     let found = hub_cache().and_then(|hub| default.in_hub_cache(&hub));
     output.note(match &found {
-        Some(file) => format!("no --weights are given: using {} from the hub's cache", file.display()),
+        Some(file) => format!("no --weights given: using {} from the hub's cache", file.display()),
         None => format!(
-            "no --weights are given: {meanwhile}; pretrained weights do better on a few photographs, \
-             `cargo xtask fetch-weights {}` gets some",
+            "no --weights given: {meanwhile}; on few photographs pretrained weights do better \
+             (`cargo xtask fetch-weights {}` fetches some)",
             default.name
         ),
     });
@@ -96,7 +96,7 @@ pub(crate) fn split(path: Option<&InputPath>, dataset: &dyn Dataset) -> Result<O
     Ok(Some(Split::read(path, dataset)?))
 }
 
-/// A folder of class folders, and nothing that Taper or anybody else wrote as a model.
+/// Whether the path is a folder of class folders, and not a model of any kind.
 pub(crate) fn is_support_folder(path: &Path) -> bool {
     let written = ["config.json", "config.toml", "model.safetensors", "model"];
     let folders =

@@ -1,4 +1,4 @@
-//! Options that help against errors of the libraries, which know of no options.
+//! Command-line options that solve errors of the libraries, which don't know about options.
 
 use taper_compare::CompareError;
 use taper_data::DataError;

@@ -32,7 +32,7 @@ impl Output {
         }
     }
 
-    /// A message for people, beside the results.
+    /// A message for people, separate from the results.
     pub(crate) fn note(&self, text: impl fmt::Display) {
         write(std::io::stderr(), text);
     }
@@ -58,7 +58,7 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    /// The bar of this name; a bar of another name makes way for it.
+    /// The bar of this name, which replaces a bar of another name.
     fn bar(&mut self, what: &str, length: u64) -> Option<&ProgressBar> {
         if !self.output.terminal {
             return None;
@@ -124,7 +124,7 @@ impl Observer for Reporter {
     }
 }
 
-/// Writes a line. A reader that has gone (`taper inspect | head`) is no reason to stop a run.
+/// Writes a line. A closed pipe (`taper inspect | head`) does not stop a run.
 pub(crate) fn write(mut to: impl Write, line: impl fmt::Display) {
     let _ = writeln!(to, "{line}");
 }

@@ -33,7 +33,7 @@ pub(crate) fn run_directory<T: Serialize>(
     }
 }
 
-/// What becomes of an earlier run or model.
+/// What to do with an earlier run or model.
 pub(crate) fn existing(force: bool) -> Existing {
     if force { Existing::Replace } else { Existing::Refuse }
 }

@@ -1,4 +1,4 @@
-//! Plain tables, and figures as people read them.
+//! Plain tables, and numbers formatted for people.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use taper_learn::Interval;
@@ -34,7 +34,7 @@ pub(crate) fn percent(interval: Interval) -> String {
     format!("{:.1} ± {:.1}", interval.mean * 100.0, interval.margin() * 100.0)
 }
 
-/// Seconds as people say them; empty for none.
+/// Seconds with a suitable unit; empty for 0.
 pub(crate) fn duration(seconds: f64) -> String {
     match seconds {
         s if s >= 90.0 => format!("{:.1} min", s / 60.0),

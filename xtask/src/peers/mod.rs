@@ -1,4 +1,4 @@
-//! Taper beside PyTorch: the same work, on the same machine, in turn.
+//! Taper compared with PyTorch: the same work, on the same machine, alternately.
 
 mod torch;
 mod work;
@@ -10,16 +10,16 @@ use std::path::Path;
 use std::process::Command;
 pub(crate) use work::Work;
 
-/// What one run of one side found.
+/// The result of one run of one program.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outcome {
     rate: f64,
-    /// Most memory the process held.
+    /// The process's peak memory.
     megabytes: Option<f64>,
 }
 
 impl Outcome {
-    /// The better rate, the larger memory.
+    /// The better rate and the larger memory.
     fn best(self, other: Self) -> Self {
         let megabytes = match (self.megabytes, other.megabytes) {
             (Some(one), Some(other)) => Some(one.max(other)),
@@ -29,16 +29,16 @@ impl Outcome {
     }
 }
 
-/// Both sides of one work.
+/// Both programs' results for one work.
 struct Row {
     work: Work,
     taper: Outcome,
     torch: Outcome,
-    /// PyTorch's fastest way.
+    /// PyTorch's fastest variant.
     way: &'static str,
 }
 
-/// Runs both sides in turn, several rounds of each, and prints the table.
+/// Runs both programs alternately, several rounds of each, and prints the table.
 pub(crate) fn run(asked: &Peers) -> Result<()> {
     let program = crate::program::release("xtask")?;
     let works = if asked.only.is_empty() { clap::ValueEnum::value_variants().to_vec() } else { asked.only.clone() };
@@ -95,7 +95,7 @@ fn compare(asked: &Peers, program: &Path, work: Work) -> Result<Row> {
     }
 }
 
-/// Taper's side, in a process of its own for its memory's sake.
+/// Taper's part, in a separate process so that its memory can be measured.
 fn child(asked: &Peers, program: &Path, work: Work) -> Result<Outcome> {
     let output = Command::new(program)
         .args(["peers-work", &work.name(), "--seconds", &asked.seconds.to_string()])
@@ -113,14 +113,14 @@ fn child(asked: &Peers, program: &Path, work: Work) -> Result<Outcome> {
     }
 }
 
-/// Taper's side of one work: one line of JSON.
+/// Taper's part of one work: one line of JSON.
 pub(crate) fn run_work(asked: &PeersWork) -> Result<()> {
     let rate = taper_ops::in_pool(asked.threads, || asked.work.rate(asked.seconds))??;
     println!("{}", json!({ "rate": rate, "peak_rss_mb": peak_memory() }));
     Ok(())
 }
 
-/// The most memory that this process has held, in MB, where the system tells (Linux).
+/// This process's peak memory in MB, on systems that report it (Linux).
 fn peak_memory() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

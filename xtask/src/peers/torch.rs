@@ -1,4 +1,4 @@
-//! PyTorch's way of doing the same works, in a program and several variants each.
+//! The same works in PyTorch: one program each, in several variants.
 
 use super::Outcome;
 use super::work::Work;
@@ -7,9 +7,9 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
-/// One way of doing a work in PyTorch.
+/// One PyTorch implementation of a work.
 pub(crate) struct Variant {
-    /// What tells it from the others.
+    /// The name that distinguishes it from the others.
     pub(crate) name: &'static str,
     program: &'static str,
     arguments: Vec<&'static str>,
@@ -19,7 +19,7 @@ pub(crate) struct Variant {
 
 const CHANNELS_LAST: &str = "--channels-last";
 
-/// Every way that may be the fastest.
+/// Every variant that may be the fastest.
 pub(crate) fn variants(work: Work) -> Vec<Variant> {
     let several = |program, figure, common: &[&'static str], more: &[(&'static str, &[&'static str])]| {
         let variant = |&(name, own): &(&'static str, &[&'static str])| Variant {
@@ -75,7 +75,7 @@ impl Variant {
             .args(&self.arguments)
             .args(["--threads", &threads.to_string(), "--seconds", &seconds.to_string()])
             .output()
-            .with_context(|| format!("{} does not start, give another --python", python.display()))?;
+            .with_context(|| format!("{} does not start: give another --python", python.display()))?;
         if !output.status.success() {
             let words = String::from_utf8_lossy(&output.stderr);
             bail!("{} failed: {}", program.display(), words.lines().last().unwrap_or("without a word"));

@@ -1,4 +1,4 @@
-//! The works that both sides do, and Taper's way of doing them: the objectives, networks and
+//! The works that both programs do, and how Taper does them: with the objectives, networks and
 //! training loop that every user gets.
 
 use anyhow::Result;
@@ -13,10 +13,10 @@ use taper_meta::{FirstOrderMaml, Maml, ProtoNet};
 use taper_models::{Architecture, Frozen, Head, Network, Norm};
 use taper_ops::{rng, uniform};
 
-/// A piece of work with every size given.
+/// A piece of work with all sizes fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Work {
-    /// Exact MAML, Conv4-64, 5-way 1-shot, 32 tasks a step, 1 inner step
+    /// Exact MAML, Conv4-64, 5-way 1-shot, 32 tasks per step, 1 inner step
     #[value(name = "maml-1-step")]
     Maml1Step,
     /// The same with 5 inner steps
@@ -48,7 +48,7 @@ impl Work {
         self.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default()
     }
 
-    /// What a rate counts.
+    /// The unit of its rate.
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Maml1Step | Self::Maml5Steps | Self::MamlFirstOrder => "steps/s",
@@ -57,7 +57,7 @@ impl Work {
         }
     }
 
-    /// Taper's rate: the median over calls of `seconds` in all, after one to warm up.
+    /// Taper's rate: the median over calls that take `seconds` in total, after one warm-up call.
     pub(crate) fn rate(self, seconds: f64) -> Result<f64> {
         match self {
             Self::Maml1Step => maml(1, true, seconds),
@@ -82,7 +82,7 @@ fn network(name: &str, input: (usize, usize, usize), head: Head) -> Result<Netwo
     Ok(Network::new(name.parse::<Architecture>()?.backbone(input)?, head))
 }
 
-/// Random images, as many of each class.
+/// Random images, equally many per class.
 fn batch(stream: &str, ways: usize, each: usize, (c, h, w): (usize, usize, usize)) -> Result<Batch> {
     let images = uniform(&mut rng(0, stream, 0), (ways * each, c, h, w), 0.0, 1.0)?;
     let labels: Vec<u32> = (0..ways * each).map(|image| (image / each) as u32).collect();
@@ -125,7 +125,7 @@ fn supervised(name: &str, head: Head, images: usize, side: usize, optimizer: Opt
     Ok(images as f64 * train(&network, &objective, &[batch], optimizer, seconds)?)
 }
 
-/// Steps a second of the training loop, a step over all `items`.
+/// Steps per second of the training loop, each over all `items`.
 fn train<O: Objective + ?Sized>(
     network: &Network,
     objective: &O,
@@ -172,7 +172,7 @@ impl Stopwatch {
         Self { last: now, until: now, laps: Vec::new(), warm: false, span: Duration::from_secs_f64(seconds) }
     }
 
-    /// Ends a lap; is the time over, with three laps at least?
+    /// Ends a lap; returns `true` if the time is over and there were at least three laps.
     fn lap(&mut self) -> bool {
         let now = Instant::now();
         if self.warm {

@@ -1,4 +1,4 @@
-//! What the tests share: a folder of its own for each, the program, and what it leaves behind.
+//! What the tests share: a folder for each, the program, and its output.
 
 use crate::server::{COMMIT, Script, Served};
 use sha2::{Digest, Sha256};
@@ -97,7 +97,7 @@ impl Bench {
         assert!(!main.exists() || fs::read_to_string(main).unwrap() == COMMIT);
     }
 
-    /// Nothing has a name that anybody would load.
+    /// Checks that no file has a name that a program would load.
     pub(crate) fn assert_nothing_final(&self) {
         assert!(!self.repository().join("snapshots").exists());
         for name in names(&self.repository().join("blobs")) {
@@ -125,7 +125,7 @@ impl Outcome {
         self
     }
 
-    /// It failed with one line on standard error that holds `words`.
+    /// Checks that it failed with one line on standard error that contains `words`.
     pub(crate) fn assert_failure(&self, words: &[&str]) -> &Self {
         assert_eq!(self.code, Some(1), "{self:?}");
         assert_eq!(self.stderr.lines().count(), 1, "{self:?}");

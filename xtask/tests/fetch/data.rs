@@ -43,7 +43,7 @@ fn another_file_at_the_address_is_kept_aside() {
     ] {
         let bench = Bench::new();
         let server = Server::start(script(content, &faults));
-        fetch(&bench, &format!("{}/small1.zip", server.address)).assert_failure(&[words, "kept aside"]);
+        fetch(&bench, &format!("{}/small1.zip", server.address)).assert_failure(&[words, "the file is kept as"]);
         let mut left = names(&bench.folder.path().join("data"));
         left.sort();
         assert_eq!(left, [format!("{FILE}.lock"), format!("{FILE}.rejected")]);
@@ -54,7 +54,7 @@ fn another_file_at_the_address_is_kept_aside() {
 fn what_is_no_address_or_does_not_answer_is_one_line() {
     let bench = Bench::new();
     fetch(&bench, &format!("{}/small1.zip", closed_address())).assert_failure(&["no connection"]);
-    fetch(&bench, "small1.zip").assert_failure(&["small1.zip", "no address"]);
+    fetch(&bench, "small1.zip").assert_failure(&["small1.zip", "not the address"]);
     let server = Server::start(script(vec![1], &[]));
     fetch(&bench, &format!("{}/other.zip", server.address)).assert_failure(&["404"]);
     assert_eq!(names(&bench.folder.path().join("data")), [format!("{FILE}.lock")]);

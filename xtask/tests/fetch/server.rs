@@ -1,4 +1,4 @@
-//! A small hub: serves one repository as huggingface.co does, and fails as it is told to.
+//! A small hub: serves one repository as huggingface.co does, and fails as scripted.
 
 use std::{
     collections::VecDeque,
@@ -12,9 +12,9 @@ use std::{
 /// How one answer goes wrong.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
-    /// The connection breaks after so many bytes of the body.
+    /// The connection breaks after this many bytes of the body.
     Cut(usize),
-    /// The connection falls silent after so many bytes of the body.
+    /// The connection falls silent after this many bytes of the body.
     Stall(usize),
     /// An HTTP status, with `Retry-After: 0`.
     Status(u16),
@@ -24,9 +24,9 @@ pub(crate) enum Fault {
     Garbled,
     /// The body comes slowly, in ten pieces.
     Slow,
-    /// The whole file, whatever range was asked for.
+    /// The whole file, whatever range was requested.
     NoRanges,
-    /// A redirection to the same address.
+    /// A redirect to the same address.
     Circle,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Served {
     pub(crate) path: String,
     pub(crate) content: Vec<u8>,
     pub(crate) tag: String,
-    /// Does it lie on another host, as the hub's large files do?
+    /// Whether it is on another host, like the hub's large files.
     pub(crate) elsewhere: bool,
 }
 
@@ -48,9 +48,9 @@ pub(crate) struct Script {
     pub(crate) faults: VecDeque<Fault>,
     /// Faults of answers to HEAD, one each.
     pub(crate) head_faults: VecDeque<Fault>,
-    /// Does the last fault stay?
+    /// Whether the last fault repeats.
     pub(crate) endless: bool,
-    /// The token without which nothing is answered.
+    /// The token that every request needs.
     pub(crate) token: Option<String>,
     /// Requests, as `GET /path range authorization`.
     pub(crate) log: Vec<String>,
@@ -72,7 +72,7 @@ impl Server {
         Self { address, script }
     }
 
-    /// How many requests began so.
+    /// How many requests began with `start`.
     pub(crate) fn count(&self, start: &str) -> usize {
         self.script.lock().unwrap().log.iter().filter(|line| line.starts_with(start)).count()
     }
@@ -82,7 +82,7 @@ impl Server {
     }
 }
 
-/// An address where nobody answers.
+/// An address without a server.
 pub(crate) fn closed_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}", listener.local_addr().unwrap())

@@ -6,7 +6,7 @@ use crate::{
 };
 use std::{collections::VecDeque, fs, time::Instant};
 
-/// Fetches with these faults of the file's answers, the last of which stays if `endless`.
+/// Fetches with these faults of the file's answers, the last of which repeats if `endless`.
 fn fetch_with_faults(bench: &Bench, faults: &[Fault], endless: bool) -> (Outcome, Server) {
     let server = Server::start(Script { faults: VecDeque::from(faults.to_vec()), endless, ..bench.script() });
     (bench.fetch(&server.address), server)
@@ -134,7 +134,7 @@ fn a_large_file_is_followed_to_its_host_without_the_token() {
     script.token = Some("Bearer hf_secret".into());
     script.faults = VecDeque::from([Fault::Cut(99_999)]);
     let server = Server::start(script);
-    bench.fetch(&server.address).assert_failure(&["asks for a token", "HF_TOKEN"]);
+    bench.fetch(&server.address).assert_failure(&["needs a token", "HF_TOKEN"]);
     bench.assert_nothing_final();
     let with_token = bench.fetch_with(&server.address, &["tiny"]).env("HF_TOKEN", "hf_secret").output().unwrap();
     Outcome::of(with_token).assert_success();
@@ -149,7 +149,7 @@ fn a_circle_of_redirections_is_left() {
     let bench = Bench::new();
     let head_faults = VecDeque::from([Fault::Circle]);
     let script = Script { head_faults, endless: true, ..bench.script() };
-    bench.fetch(&Server::start(script).address).assert_failure(&["tiny.a1", "too many redirections"]);
+    bench.fetch(&Server::start(script).address).assert_failure(&["tiny.a1", "too many redirects"]);
     bench.assert_nothing_final();
 }
 

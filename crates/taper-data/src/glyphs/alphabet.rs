@@ -1,4 +1,4 @@
-//! An invented alphabet.
+//! A synthetic alphabet.
 
 use super::character::Character;
 use super::likeness::Likeness;
@@ -9,7 +9,7 @@ use crate::{DataError, Result};
 /// Attempts at one character before the alphabet counts as full.
 const ATTEMPTS: usize = 2000;
 
-/// An invented alphabet: a style, and characters no two of which are alike.
+/// A synthetic alphabet: a style, and characters that all differ clearly.
 #[derive(Debug)]
 pub(super) struct Alphabet {
     pub(super) style: Style,
@@ -17,9 +17,9 @@ pub(super) struct Alphabet {
 }
 
 impl Alphabet {
-    /// The alphabet with this place; its first characters don't depend on how many are asked.
+    /// The alphabet at this place. Its first characters don't depend on how many are requested.
     ///
-    /// Errs when the style has no room for so many different characters.
+    /// Fails if the style has no room for that many different characters.
     pub(super) fn invent(seed: u64, place: usize, characters: usize) -> Result<Self> {
         Self::within(ATTEMPTS, seed, place, characters)
     }
@@ -37,7 +37,7 @@ impl Alphabet {
             });
             let Some((character, likeness)) = found else {
                 return Err(DataError::Invalid(format!(
-                    "an invented alphabet has room for {number} different characters, not for {characters}; \
+                    "a synthetic alphabet has room for {number} different characters, not for {characters}: \
                      ask for fewer characters and more alphabets"
                 )));
             };
@@ -47,7 +47,7 @@ impl Alphabet {
         Ok(alphabet)
     }
 
-    /// A new character, or an earlier one with an edit or two.
+    /// A new character, or an earlier one with one or two edits.
     fn attempt(&self, rng: &mut GlyphRng) -> Character {
         if self.characters.is_empty() || !rng.coin(self.style.varied) {
             return Character::invent(&self.style, rng);

@@ -1,14 +1,14 @@
-//! A character: strokes and how they hang together.
+//! A character: strokes and how they are connected.
 
 use super::point::{Frame, Path, Point, path_length};
 use super::random::GlyphRng;
 use super::stroke::{Anchor, Node, Relation, Slips, Stroke, place};
 use super::style::{Hand, Style};
 
-/// No character has more strokes.
+/// The largest number of strokes in a character.
 const MOST_STROKES: usize = 6;
 
-/// A character: strokes and how they hang together, none without a stroke.
+/// A character: at least one stroke, and how the strokes are connected.
 #[derive(Debug, Clone)]
 pub(super) struct Character {
     pub(super) strokes: Vec<Stroke>,
@@ -80,7 +80,7 @@ impl Character {
         drawn
     }
 
-    /// Could somebody write this: neither a blot nor a mere dash, no stroke over another?
+    /// Whether somebody could write this: it is neither a blot nor a mere dash, and no stroke covers another.
     pub(super) fn is_writable(&self) -> bool {
         const CELLS: f64 = 13.0;
         let paths = self.paths(&mut Slips::none());
@@ -105,7 +105,7 @@ impl Character {
     }
 }
 
-/// Puts a stroke to another place.
+/// Moves a stroke to another place.
 fn move_stroke(stroke: &mut Stroke, style: &Style, rng: &mut GlyphRng) {
     stroke.relation = match stroke.relation {
         Relation::First => {
@@ -135,7 +135,7 @@ fn resize_stroke(stroke: &mut Stroke, rng: &mut GlyphRng) {
     stroke.nodes.iter_mut().for_each(|node| node.at = node.at * factor);
 }
 
-/// From one of its inner points on, mirrors, turns or resizes a stroke; a plain line gets bowed.
+/// Mirrors, rotates or resizes a stroke from one of its inner points on; a plain line becomes curved.
 fn bend_stroke(stroke: &mut Stroke, rng: &mut GlyphRng) {
     let nodes = &mut stroke.nodes;
     if nodes.len() < 3 {

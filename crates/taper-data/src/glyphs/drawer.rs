@@ -1,36 +1,36 @@
-//! Somebody who draws characters, always with the same habits.
+//! A person who draws characters, always with the same habits.
 
 use super::Hands;
 use super::point::Point;
 use super::quirks::Quirks;
 use super::random::GlyphRng;
 
-/// The habits of one who draws characters. Lengths are in pixels.
+/// A drawer's habits. Lengths are in pixels.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Drawer {
-    /// How carelessly: multiplies every slip.
+    /// Carelessness: multiplies every stroke variation.
     pub(super) slips: f64,
     /// Shear: x per y.
     pub(super) slant: f64,
-    /// Turn of the whole character, radians.
+    /// Rotation of the whole character, in radians.
     pub(super) turn: f64,
     /// Size, a factor around 1.
     pub(super) scale: f64,
     /// Width over height, a factor around 1.
     pub(super) aspect: f64,
-    /// Where on the sheet, from its middle.
+    /// Position on the sheet, relative to its middle.
     pub(super) place: Point,
     /// Half the pen's width.
     pub(super) pen: f64,
     /// Points to either side that a corner is rounded over.
     pub(super) rounding: usize,
-    /// How much the hand trembles.
+    /// Amount of tremor.
     pub(super) tremor: f64,
     /// Strokes that run against this direction are drawn from their other end.
     pub(super) way: Point,
-    /// How often a stroke ends in a small flick, as the mouse leaves the paper.
+    /// How often a stroke ends in a small flick, as when a pen leaves the paper.
     pub(super) flick: f64,
-    /// What else sets them apart, if anything does.
+    /// Further habits, if the drawer has any.
     pub(super) quirks: Option<Quirks>,
 }
 

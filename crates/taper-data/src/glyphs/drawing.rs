@@ -29,11 +29,11 @@ pub(super) fn draw(character: &Character, style: &Style, drawer: &Drawer, rng: &
     raster(&paths, drawer.pen)
 }
 
-/// From the character's units to pixels: size, aspect, slant, turn and place.
+/// Converts the character's units to pixels: size, aspect, slant, rotation and position.
 fn put_on_sheet(paths: &mut [Path], style: &Style, drawer: &Drawer, rng: &mut GlyphRng) {
     let frame = Frame::around(paths);
     let extent = frame.extent();
-    // Small characters are drawn less small than they are.
+    // Small characters are drawn larger than in proportion.
     let pixels = style.size * (0.3 + 0.7 * extent.sqrt()) * drawer.scale * rng.factor(0.08);
     let scale = pixels.min(86.0) / extent;
     let aspect = (style.aspect * drawer.aspect * rng.factor(0.08)).sqrt();
@@ -85,7 +85,7 @@ fn move_hand(path: &mut Path, drawer: &Drawer, rng: &mut GlyphRng) {
     }
 }
 
-/// Each point the mean of its neighbours, as many on either side; the ends stay.
+/// Replaces each point by the mean of its neighbors, equally many on either side; the ends stay.
 fn rounded(path: &[Point], reach: usize) -> Path {
     let last = path.len() - 1;
     let mean = |k: usize| {
@@ -96,7 +96,7 @@ fn rounded(path: &[Point], reach: usize) -> Path {
     (0..=last).map(mean).collect()
 }
 
-/// Shrinks and moves the ink to lie on the sheet.
+/// Shrinks and moves the ink so that it lies on the sheet.
 fn fit_in(paths: &mut [Path]) {
     let frame = Frame::around(paths);
     let room = SIDE as f64 - 1.0 - 2.0 * MARGIN;

@@ -1,4 +1,4 @@
-//! When two characters are too much alike.
+//! Whether two characters are too similar.
 
 use super::character::Character;
 use super::point::{Frame, Path, Point, path_length};
@@ -7,11 +7,11 @@ use super::stroke::Slips;
 /// Points that stand for a character's ink.
 const POINTS: usize = 96;
 
-/// Two characters are alike when all ink of each lies nearer than this to ink of the other,
+/// Two characters are similar if all ink of each is closer than this to ink of the other,
 /// in units of the characters' longer side.
 pub(super) const ALIKE: f64 = 0.16;
 
-/// A character's ink as points at even distances, centerd, the longer side being 1.
+/// A character's ink as evenly spaced points, centered and scaled to a longer side of 1.
 #[derive(Debug, Clone)]
 pub(super) struct Likeness(Vec<Point>);
 
@@ -23,7 +23,7 @@ impl Likeness {
         Self(points.into_iter().map(|point| (point - frame.center()) * (1.0 / frame.extent())).collect())
     }
 
-    /// Is Hausdorff's distance between the two below [`ALIKE`]?
+    /// Whether the Hausdorff distance between the two is below [`ALIKE`].
     pub(super) fn is_alike(&self, other: &Self) -> bool {
         self.lies_near(other) && other.lies_near(self)
     }

@@ -1,8 +1,8 @@
-//! Invented alphabets, drawn by invented people: a data set without a file.
+//! Synthetic alphabets by simulated drawers: a data set without a file.
 //!
 //! Made to look like Omniglot (Lake, Salakhutdinov & Tenenbaum 2015, "Human-level concept
-//! learning through probabilistic program induction") and after its view of a character: a
-//! program of strokes with relations, drawn anew each time with noise at every level. An
+//! learning through probabilistic program induction") and based on its model of a character: a
+//! program of strokes with relations, drawn each time with new noise at every level. An
 //! alphabet has a [`Style`](style::Style), a [`Drawer`] habits, a [`Character`](character::Character)
 //! strokes; `draw` brings the three together.
 
@@ -37,23 +37,23 @@ pub struct GlyphsSize {
     pub drawings: usize,
 }
 
-/// How people differ in the ways they draw.
+/// How drawers differ from each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hands {
-    /// In size, slant, pen and care alone: the data set that `compare` has, which stays what it is, so
-    /// that what was measured on it can be compared.
+    /// Only in size, slant, pen and care. `compare`'s data set uses this; it does not change, so that
+    /// results on it stay comparable.
     Even,
-    /// In habits too, such as drawing curves as a few straight lines, ending strokes in a tail or
-    /// joining two into one: nearer to real drawers, and what a learner is better trained on.
+    /// Also in habits, such as drawing curves as a few straight lines, ending strokes in a tail or
+    /// joining two strokes: closer to real drawers, and better training data.
     Own,
 }
 
-/// Invented alphabets of stroke-drawn characters: 105 by 105 pixels, one channel, black (0) on
-/// white (255), nothing between.
+/// Synthetic alphabets of characters made of strokes: 105 by 105 pixels, one channel, black (0) on
+/// white (255), without grays.
 ///
-/// Images are drawn when asked for. Image `i` is by drawer `i % drawings` of its alphabet;
-/// alphabets don't share drawers. Everything depends on the seed alone, on every machine, and an
-/// alphabet, a character or a drawing is the same whatever the size asked for.
+/// Images are drawn on demand. Image `i` is by drawer `i % drawings` of its alphabet;
+/// alphabets don't share drawers. Everything depends only on the seed, on every machine; an
+/// alphabet, a character or a drawing does not depend on the size of the data set.
 pub struct Glyphs {
     seed: u64,
     alphabets: Vec<Alphabet>,
@@ -66,26 +66,28 @@ pub struct Glyphs {
 impl Glyphs {
     /// The glyphs of a seed, by [`Hands::Even`].
     ///
-    /// Errs as [`Glyphs::by`] does.
+    /// # Errors
+    /// Returns an error if [`Glyphs::by`] does.
     pub fn new(seed: u64, size: GlyphsSize) -> Result<Self> {
         Self::by(Hands::Even, seed, size)
     }
 
-    /// The glyphs of a seed, drawn by such people. Alphabets are the same whoever draws them.
+    /// The glyphs of a seed, with this kind of drawer. The alphabets don't depend on their drawers.
     ///
-    /// Errs when a number of the size is 0 or beyond a million, or when an alphabet has no room
-    /// for so many different characters.
+    /// # Errors
+    /// Returns an error if a number of the size is 0 or above a million, or if an alphabet has no room
+    /// for that many different characters.
     pub fn by(hands: Hands, seed: u64, size: GlyphsSize) -> Result<Self> {
         let GlyphsSize { alphabets, characters, drawings } = size;
         for (what, number) in [("alphabets", alphabets), ("characters", characters), ("drawings", drawings)] {
             if !(1..=1_000_000).contains(&number) {
-                return Err(DataError::Invalid(format!("{number} {what} of glyphs, ask for 1 to 1000000")));
+                return Err(DataError::Invalid(format!("{number} {what} of glyphs: ask for 1 to 1000000")));
             }
         }
         let images = alphabets.checked_mul(characters).and_then(|classes| classes.checked_mul(drawings));
         if images.is_none_or(|images| images > u32::MAX as usize) {
             return Err(DataError::Invalid(format!(
-                "{alphabets} alphabets of {characters} characters drawn {drawings} times are more than {} images, \
+                "{alphabets} alphabets of {characters} characters drawn {drawings} times are more than {} images: \
                  ask for fewer",
                 u32::MAX
             )));
@@ -104,17 +106,17 @@ impl Glyphs {
         Ok(Self { seed, alphabets, drawers, classes, labels, size })
     }
 
-    /// The data set that comparisons use unless another is given: 40 alphabets of 20 characters, 20
+    /// The data set that comparisons use by default: 40 alphabets of 20 characters, 20
     /// drawings of each, always the same.
     ///
     /// # Errors
-    /// Returns an error if memory for the alphabets' shapes can't be laid out; it never does in practice.
+    /// Never in practice.
     pub fn standard() -> Result<Self> {
         Self::new(0, GlyphsSize { alphabets: 40, characters: 20, drawings: 20 })
     }
 
-    /// Synthetic alphabets to train on, other ones than those of [`Self::standard`], drawn by people
-    /// with habits of their own.
+    /// Synthetic alphabets to train on, different from those of [`Self::standard`], by drawers
+    /// with habits.
     ///
     /// # Errors
     /// Returns an error if there are 0 alphabets or more than a million.
@@ -145,7 +147,7 @@ impl Dataset for Glyphs {
     fn image(&self, index: usize) -> Result<Image> {
         if index >= self.labels.len() {
             return Err(DataError::Invalid(format!(
-                "glyphs image {index} does not exist, there are {} counted from 0",
+                "glyphs image {index} does not exist: there are {}, counted from 0",
                 self.labels.len()
             )));
         }

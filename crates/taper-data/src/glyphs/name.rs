@@ -1,4 +1,4 @@
-//! Names for invented alphabets.
+//! Names for synthetic alphabets.
 
 use super::random::GlyphRng;
 use std::collections::HashSet;
@@ -10,7 +10,7 @@ const ONSETS: [&str; 24] = [
 const VOWELS: [&str; 10] = ["a", "a", "e", "e", "i", "i", "o", "o", "u", "au"];
 const ENDINGS: [&str; 10] = ["ni", "ri", "ra", "la", "n", "sh", "th", "mi", "ki", "sa"];
 
-/// Pronounceable names, all different; a name depends on the seed and its number alone.
+/// Pronounceable names, all different; a name depends only on the seed and its number.
 pub(super) fn alphabet_names(seed: u64, number: usize) -> Vec<String> {
     let mut known = HashSet::new();
     (0..number)
@@ -22,7 +22,7 @@ pub(super) fn alphabet_names(seed: u64, number: usize) -> Vec<String> {
                 if known.insert(name.clone()) {
                     return name;
                 }
-                // Short names have run out when chance hits a known one again and again.
+                // repeated collisions mean that short names have run out
                 syllables = if rng.coin(0.2) { syllables + 1 } else { syllables };
             }
         })

@@ -37,7 +37,7 @@ impl Point {
         (self - other).length()
     }
 
-    /// Turned by the angle whose step of length 1 is `heading`; scaled by `heading`'s length.
+    /// Rotated by `heading`'s angle and scaled by its length.
     pub(super) fn turned(self, heading: Self) -> Self {
         Self::new(self.x * heading.x - self.y * heading.y, self.x * heading.y + self.y * heading.x)
     }
@@ -97,7 +97,7 @@ impl Frame {
     }
 }
 
-/// A line of this many points on from `end`, turned by this angle from the way from `inner` to there.
+/// A line of this many points from `end` on, rotated by this angle from the direction of `inner` to `end`.
 pub(super) fn barb(inner: Point, end: Point, angle: f64, length: f64, points: u32) -> Path {
     let turned = (end - inner).turned(Point::towards(angle, 1.0));
     let whole = turned * (length / turned.length().max(0.1));

@@ -1,4 +1,4 @@
-//! What some people do and others don't on the way along a stroke.
+//! Individual habits in drawing a stroke.
 //!
 //! Two people's drawings of a character differ less in where its points are than in how the pen gets
 //! there: curves are round or made of a few straight lines, strokes begin with a hook or end in a
@@ -8,23 +8,23 @@ use super::point::{Path, Point, barb};
 use super::random::GlyphRng;
 use std::f64::consts::TAU;
 
-/// A stroke that begins no farther than this from where the last one ended may be drawn in one with it.
+/// A stroke that begins within this distance of the previous one's end may be joined to it.
 const NEAR: f64 = 22.0;
-/// Points to either side by which the path's heading at a point is told.
+/// Points to either side that determine the path's heading at a point.
 const LOOK: usize = 4;
-/// The cosine of the widest turn that makes a loop.
+/// The cosine of the widest turn that becomes a loop.
 const SHARP: f64 = -0.5;
 
-/// How often, a stroke, somebody does such things; most people do little of each. Lengths are in pixels.
+/// How often a drawer does each, per stroke; most drawers do little of each. Lengths are in pixels.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Quirks {
-    /// The pen stays on the paper on the way to a stroke that begins near.
+    /// The pen stays on the paper on the way to a stroke that begins nearby.
     joining: f64,
     /// A small loop is made where the pen turns back.
     looping: f64,
     /// Curves become a few straight lines.
     angular: f64,
-    /// How far off those may be.
+    /// Maximum distance of those lines from the curve.
     chord: f64,
     /// A stroke begins with a hook.
     hook: f64,
@@ -44,7 +44,7 @@ impl Quirks {
         }
     }
 
-    /// The strokes as somebody with these quirks draws them.
+    /// The strokes as a drawer with these habits draws them.
     pub(super) fn drawn(&self, strokes: Vec<Path>, rng: &mut GlyphRng) -> Vec<Path> {
         let strokes = self.joined(strokes, rng);
         strokes.into_iter().map(|stroke| self.stroke(stroke, rng)).collect()
@@ -90,7 +90,7 @@ fn often(rng: &mut GlyphRng) -> f64 {
     u * u
 }
 
-/// A short line to one side, on from a stroke's end.
+/// A short line to one side, continuing a stroke's end.
 fn aside(inner: Point, end: Point, rng: &mut GlyphRng) -> Path {
     barb(inner, end, rng.sign() * rng.within(0.8, 2.4), rng.within(3.0, 10.0), 6)
 }
@@ -110,7 +110,7 @@ fn looped(path: &[Point], radius: f64) -> Path {
             let ahead = into * (radius / into.length().max(0.1));
             let across = Point::new(-ahead.y, ahead.x);
             let side = if across.dot(away) < 0.0 { across * -1.0 } else { across };
-            // round a circle that lies ahead and touches the path here
+            // around a circle ahead that touches the path here
             looped.extend((1..=12).map(|twelfth| {
                 let at = Point::towards(TAU * f64::from(twelfth) / 12.0, 1.0);
                 point + ahead * (1.0 - at.x) + side * at.y
@@ -120,8 +120,8 @@ fn looped(path: &[Point], radius: f64) -> Path {
     looped
 }
 
-/// The path as straight lines, as few as keep within `off` of its points (Ramer 1972, Douglas and
-/// Peucker 1973), and as many points as before.
+/// The path as the fewest straight lines within `off` of its points (Ramer 1972, Douglas and
+/// Peucker 1973), with as many points as before.
 fn chords(path: &[Point], off: f64) -> Path {
     let last = path.len() - 1;
     let (start, run) = (path[0], path[last] - path[0]);

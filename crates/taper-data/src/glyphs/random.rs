@@ -1,18 +1,18 @@
-//! Chance and the few functions of numbers that glyphs need, the same on every machine.
+//! Random draws and the few functions that glyphs need, the same on every machine.
 //!
 //! The standard library's `sin`, `exp` and `ln` differ between platforms in the last bit, and a
 //! pixel on the edge of a stroke would show it. Everything here is made of `+ - * /`, `sqrt` and
-//! `floor`, which IEEE 754 fixes.
+//! `floor`, which IEEE 754 defines exactly.
 
 use rand::RngCore as _;
 use std::f64::consts::TAU;
 use taper_ops::Rng;
 
-/// Draws for one purpose.
+/// A generator for one purpose.
 pub(super) struct GlyphRng(Rng);
 
 impl GlyphRng {
-    /// Draws for one purpose (`stream`) and one place: `[alphabet]`, `[alphabet, character]` or
+    /// A generator for one purpose (`stream`) and one place: `[alphabet]`, `[alphabet, character]` or
     /// `[alphabet, character, drawing]`, each below 2²⁰.
     pub(super) fn new<const N: usize>(seed: u64, stream: &str, place: [usize; N]) -> Self {
         const { assert!(N <= 3, "three numbers of 20 bits fit into an index") };
@@ -51,8 +51,8 @@ impl GlyphRng {
         let bits = self.0.next_u64();
         let sum: u64 = (0..4).map(|part| (bits >> (16 * part)) & 0xffff).sum();
         // Sum of 4 uniforms: mean 2, variance 4/12.
-        let centerd = (sum as f64 + 2.0) / 65_536.0 - 2.0;
-        deviation * centerd * 3f64.sqrt()
+        let centered = (sum as f64 + 2.0) / 65_536.0 - 2.0;
+        deviation * centered * 3f64.sqrt()
     }
 
     /// e to the power of a normal draw: a factor around 1.
@@ -60,7 +60,7 @@ impl GlyphRng {
         exponential(self.normal(deviation))
     }
 
-    /// A place in `weights`, each as likely as its share.
+    /// A place in `weights`, drawn in proportion to them.
     pub(super) fn pick(&mut self, weights: &[f64]) -> usize {
         let mut left = self.unit() * weights.iter().sum::<f64>();
         for (place, weight) in weights.iter().enumerate() {
@@ -72,7 +72,7 @@ impl GlyphRng {
         weights.len() - 1
     }
 
-    /// One of `values`, which are not empty.
+    /// One of `values`, which must not be empty.
     pub(super) fn choose<T: Copy>(&mut self, values: &[T]) -> T {
         values[self.below(values.len())]
     }

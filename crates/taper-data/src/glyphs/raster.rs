@@ -3,20 +3,20 @@
 use super::point::{Path, Point};
 use crate::Image;
 
-/// Pixels of a side, Omniglot's.
+/// Pixels per side, as in Omniglot.
 pub(super) const SIDE: usize = 105;
 
 const INK: u8 = 0;
 const PAPER: u8 = 255;
 
 /// Each path drawn by a pen of this radius in pixels, as Omniglot's: a square with blunt corners.
-/// Black or white, nothing between; the pixel in row r and column c has its middle at `(c, r)`.
+/// Pixels are black or white; the pixel in row r and column c has its middle at `(c, r)`.
 pub(super) fn raster(paths: &[Path], radius: f64) -> Image {
     let mut pixels = vec![PAPER; SIDE * SIDE];
     for path in paths {
         stamp(&mut pixels, path[0], radius);
         for pair in path.windows(2) {
-            // Stamps less than a pixel apart leave no notches.
+            // stamps less than a pixel apart leave no gaps
             let run = pair[1] - pair[0];
             let steps = (run.length() / 0.8) as usize + 1;
             for step in 1..=steps {
@@ -27,7 +27,7 @@ pub(super) fn raster(paths: &[Path], radius: f64) -> Image {
     Image { width: SIDE, height: SIDE, channels: 1, pixels }
 }
 
-/// Inks the pixels whose middle lies under the pen.
+/// Inks the pixels whose middle is under the pen.
 fn stamp(pixels: &mut [u8], pen: Point, radius: f64) {
     let corner = radius * 1.18;
     for row in span(pen.y, radius) {

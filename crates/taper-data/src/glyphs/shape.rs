@@ -24,12 +24,12 @@ pub(super) const KINDS: [Kind; 7] =
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
     pub(super) points: Vec<Point>,
-    /// Does the pen run smoothly through the inner points?
+    /// Whether the pen runs smoothly through the inner points.
     pub(super) smooth: bool,
 }
 
 impl Shape {
-    /// A piece that leaves towards `angle` and spans about `length`. Corners turn to one of
+    /// A piece that starts toward `angle` and spans about `length`. Corners turn to one of
     /// `directions`.
     pub(super) fn invent(kind: Kind, angle: f64, length: f64, directions: &[f64], rng: &mut GlyphRng) -> Self {
         match kind {
@@ -62,7 +62,7 @@ impl Shape {
         Self { points, smooth: true }
     }
 
-    /// More than half of a circle, open by a chord towards `angle`.
+    /// More than half of a circle, with an opening toward `angle`.
     fn horseshoe(angle: f64, length: f64, side: f64, sweep: f64) -> Self {
         let radius = length / 2.2;
         let heading = Point::towards(angle, radius);
@@ -73,7 +73,7 @@ impl Shape {
         Self { points: points.into_iter().map(|point| point - start).collect(), smooth: true }
     }
 
-    /// A closed ellipse, its first point on it, its long axis towards `angle`.
+    /// A closed ellipse that starts at its first point, with its long axis toward `angle`.
     fn ring(angle: f64, length: f64, rng: &mut GlyphRng) -> Self {
         let (narrow, side) = (rng.within(0.6, 1.0), rng.sign());
         let heading = Point::towards(angle, length / 2.0);
@@ -82,7 +82,7 @@ impl Shape {
         Self { points, smooth: true }
     }
 
-    /// A smooth run whose curvature wanders.
+    /// A smooth run of randomly varying curvature.
     fn curve(angle: f64, length: f64, rng: &mut GlyphRng) -> Self {
         let pieces = 3 + rng.below(3);
         let (mut at, mut heading, mut turn) = (Point::ORIGIN, angle, rng.normal(0.8));
@@ -138,7 +138,7 @@ impl Shape {
         Self { points: self.points.into_iter().rev().map(|point| point - end).collect(), smooth: self.smooth }
     }
 
-    /// The same with a straight way back to the start.
+    /// The same, closed by a straight line to the start.
     pub(super) fn closed(mut self) -> Self {
         self.points.push(Point::ORIGIN);
         self
@@ -150,7 +150,7 @@ impl Shape {
     }
 }
 
-/// A direction that neither goes on along `heading` nor straight back, where there is one.
+/// A direction that neither continues `heading` nor reverses it, if there is one.
 pub(super) fn other_direction(heading: f64, directions: &[f64], rng: &mut GlyphRng) -> f64 {
     for _ in 0..8 {
         let next = rng.choose(directions) + if rng.coin(0.5) { PI } else { 0.0 };

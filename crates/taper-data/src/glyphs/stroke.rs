@@ -1,4 +1,4 @@
-//! One movement of the pen, and where it is put.
+//! One movement of the pen, and where it is placed.
 
 use super::point::{Frame, Path, Point};
 use super::random::GlyphRng;
@@ -16,18 +16,18 @@ pub(super) struct Anchor {
     pub(super) along: f64,
 }
 
-/// Where a stroke is put.
+/// Where a stroke is placed.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Relation {
     /// Anywhere: the first stroke.
     First,
     /// Its own place `own` (0 its start, 1 its end) lies on the anchor.
     Attached { anchor: Anchor, own: f64 },
-    /// From one anchor to the other, turned and stretched to fit.
+    /// From one anchor to the other, rotated and scaled to fit.
     Bridge { from: Anchor, to: Anchor },
     /// Begins `shift` away from the start of `stroke`.
     Parallel { stroke: usize, shift: Point },
-    /// Off everything drawn before, to this side by this gap; (0, 0) is in the middle.
+    /// Away from everything drawn before, on this side, at this distance; (0, 0) is in the middle.
     Beside { side: Point, gap: f64 },
 }
 
@@ -45,10 +45,10 @@ pub(super) struct Stroke {
     pub(super) relation: Relation,
 }
 
-/// How much a drawing departs from the character as its inventor meant it.
+/// How much a drawing departs from the ideal character.
 pub(super) struct Slips<'a> {
     rng: Option<(&'a mut GlyphRng, f64)>,
-    /// Does its drawer also take liberties?
+    /// Whether large variations occur too.
     free: bool,
 }
 
@@ -58,7 +58,7 @@ impl<'a> Slips<'a> {
         Self { rng: None, free: false }
     }
 
-    /// A drawing; 1 is a usual amount. A free one has deeper or flatter bows too, and now and then much
+    /// A drawing; the typical amount is 1. A free one also has deeper or flatter curves, and sometimes much
     /// longer or shorter ends.
     pub(super) fn of(rng: &'a mut GlyphRng, amount: f64, free: bool) -> Self {
         Self { rng: Some((rng, amount)), free }
@@ -68,7 +68,7 @@ impl<'a> Slips<'a> {
         self.rng.as_mut().map_or(0.0, |(rng, amount)| rng.normal(deviation * *amount))
     }
 
-    /// A liberty, taken so often; none where the drawing is not free.
+    /// A large variation with this probability; 0 if the drawing is not free.
     fn liberty(&mut self, often: f64, deviation: f64) -> f64 {
         let Some((rng, amount)) = self.rng.as_mut().filter(|_| self.free) else { return 0.0 };
         if rng.coin(often * *amount) { rng.normal(deviation) } else { 0.0 }
@@ -101,12 +101,12 @@ impl Stroke {
         stroke
     }
 
-    /// Does its shape follow two anchors?
+    /// Whether its shape follows two anchors.
     pub(super) fn is_bridge(&self) -> bool {
         matches!(self.relation, Relation::Bridge { .. })
     }
 
-    /// A small mark beside a character.
+    /// A small mark next to a character.
     pub(super) fn mark(rng: &mut GlyphRng) -> Self {
         let shape = match rng.below(4) {
             0 => Shape::line(0.0, 0.04),
@@ -152,7 +152,7 @@ impl Stroke {
         };
         match self.relation {
             Relation::Bridge { .. } => {
-                // Its ends follow the anchors; only its side can change.
+                // its ends follow the anchors; only its side can change
                 let (right, down) = (map(Point::new(1.0, 0.0)), map(Point::new(0.0, 1.0)));
                 let side = right.x * down.y - right.y * down.x;
                 Self { nodes: nodes(&|point| Point::new(point.x, point.y * side)), ..*self }
@@ -167,7 +167,7 @@ impl Stroke {
         }
     }
 
-    /// Its ink among that of the strokes before it.
+    /// Its ink, given that of the strokes before it.
     pub(super) fn path(&self, drawn: &[Path], slips: &mut Slips) -> Path {
         let nodes = self.slipped(slips);
         match self.relation {
@@ -181,7 +181,7 @@ impl Stroke {
             Relation::Bridge { from, to } => {
                 let start = from.slipped(slips).on(drawn) + slips.point(0.025);
                 let span = to.slipped(slips).on(drawn) + slips.point(0.035) - start;
-                // The stroke was invented from (0, 0) to (1, 0).
+                // the stroke was created from (0, 0) to (1, 0)
                 let fitted = nodes.iter().map(|node| Node { at: node.at.turned(span) + start, ..*node });
                 sampled(&fitted.collect::<Vec<_>>())
             }
@@ -201,7 +201,7 @@ impl Stroke {
         }
     }
 
-    /// Its nodes with bows between corners deeper or flatter than meant.
+    /// Its nodes, with curves between corners made deeper or flatter.
     fn bulged(&self, slips: &mut Slips) -> Vec<Node> {
         let mut nodes = self.nodes.clone();
         if !slips.free {
@@ -227,14 +227,14 @@ impl Stroke {
         nodes
     }
 
-    /// The control points as a hand puts them.
+    /// The control points as a hand places them.
     fn slipped(&self, slips: &mut Slips) -> Vec<Node> {
         let heading = Point::towards(slips.draw(0.07), 1.0);
         let (across, down) = (1.0 + slips.draw(0.11), 1.0 + slips.draw(0.11));
         let points = self.nodes.len();
         let length: f64 = self.nodes.windows(2).map(|pair| pair[0].at.distance(pair[1].at)).sum();
         let jitter = 0.012 + 0.05 * length / (points - 1) as f64;
-        // Neighbors err alike, so that a ring becomes an egg and no potato.
+        // neighboring errors are correlated, so that a ring becomes an egg and not a potato
         let mut error = Point::ORIGIN;
         let mut nodes = Vec::with_capacity(points);
         for node in &self.bulged(slips) {
@@ -242,7 +242,7 @@ impl Stroke {
             let scaled = Point::new(node.at.x * across, node.at.y * down);
             nodes.push(Node { at: scaled.turned(heading) + error, ..*node });
         }
-        // Ends are trimmed or overshot, seldom by much.
+        // ends are trimmed or overshot, rarely by much
         let start = slips.draw(0.07) + slips.liberty(0.14, 0.4);
         let end = slips.draw(0.09) + slips.liberty(0.18, 0.4);
         nodes[0].at = nodes[0].at + (nodes[0].at - nodes[1].at) * start;
@@ -305,7 +305,7 @@ pub(super) fn place(style: &Style, rng: &mut GlyphRng) -> f64 {
     }
 }
 
-/// One of eight headings, the nearest to a step.
+/// The one of eight headings that is nearest to a step.
 fn nearest_direction(step: Point) -> f64 {
     let eighth = |k: i32| f64::from(k) * PI / 4.0;
     let along = |k: i32| Point::towards(eighth(k), 1.0).dot(step);
@@ -320,13 +320,13 @@ fn moved(path: Path, shift: Point) -> Path {
     path.into_iter().map(|point| point + shift).collect()
 }
 
-/// Points along the curve through the nodes: straight between corners, else Catmull and Rom's.
+/// Points along the curve through the nodes: straight between corners, otherwise a Catmull-Rom spline.
 fn sampled(nodes: &[Node]) -> Path {
     let mut path = vec![nodes[0].at];
     for k in 1..nodes.len() {
         let (from, to) = (nodes[k - 1], nodes[k]);
         let straight = from.corner && to.corner;
-        // The curve leaves a corner as if the next node's bend went on before it.
+        // the curve leaves a corner as if the next node's bend continued before it
         let before = if from.corner { from.at * 2.0 - to.at } else { nodes[k - 2].at };
         let after = if to.corner { to.at * 2.0 - from.at } else { nodes[k + 1].at };
         let before = if from.corner && !to.corner { before + (after - to.at * 2.0 + from.at) * 0.5 } else { before };

@@ -5,7 +5,7 @@ use super::shape::{KINDS, Shape, other_direction};
 use super::stroke::Stroke;
 use std::f64::consts::PI;
 
-/// The tradition that an alphabet comes from.
+/// The kind of writing that an alphabet imitates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hand {
     /// Straight strokes, as carved in stone.
@@ -20,9 +20,9 @@ pub(super) enum Hand {
 #[derive(Debug, Clone)]
 pub(super) struct Style {
     pub(super) hand: Hand,
-    /// Weights of 1, 2, … strokes a character.
+    /// Weights of 1, 2, … strokes per character.
     pub(super) strokes: [f64; 5],
-    /// Weights of 1, 2, … pieces a stroke.
+    /// Weights of 1, 2, … pieces per stroke.
     pub(super) pieces: [f64; 4],
     /// Weights of [`KINDS`].
     kinds: [f64; 7],
@@ -30,25 +30,25 @@ pub(super) struct Style {
     pub(super) directions: Vec<f64>,
     /// Short, middle and long, the size of a character being about 1.
     lengths: [f64; 3],
-    /// Pieces that come back in many characters, and how often.
+    /// Pieces that recur in many characters, and how often.
     library: Vec<Shape>,
     reuse: f64,
     /// How often a piece is mirrored.
     mirrored: f64,
     /// Weights of a stroke's relations: from a start, from an end, along, bridging two strokes,
-    /// parallel to one, beside all.
+    /// parallel to one, next to all.
     pub(super) relations: [f64; 6],
     /// Weights of where along its parent a stroke is attached: middle, thirds, anywhere.
     pub(super) places: [f64; 3],
-    /// How often a character has a small mark beside it.
+    /// How often a character has a small mark next to it.
     pub(super) marked: f64,
-    /// How often a character is made from an earlier one by an edit.
+    /// How often a character is an edited earlier one.
     pub(super) varied: f64,
     /// A first stroke that many characters share, and how often.
     pub(super) shared: Option<(Stroke, f64)>,
     /// Width over height is multiplied by this.
     pub(super) aspect: f64,
-    /// Pixels that a length of 1 takes.
+    /// Pixels per unit of length.
     pub(super) size: f64,
 }
 
@@ -90,7 +90,7 @@ impl Style {
         style
     }
 
-    /// A piece in this style, to be drawn after one that ended towards `heading`.
+    /// A piece in this style, to be drawn after one that ended toward `heading`.
     pub(super) fn shape(&self, heading: Option<f64>, rng: &mut GlyphRng) -> Shape {
         if !rng.coin(self.reuse) {
             return self.fresh_shape(heading, rng);
@@ -119,7 +119,7 @@ impl Style {
         };
         let mut shape = Shape::invent(kind, angle, length, &self.directions, rng);
         if self.hand == Hand::Cursive {
-            // Arches stand as high as the line of writing, whatever their width.
+            // arches have the height of the line of writing, whatever their width
             let low = shape.points.iter().map(|point| point.y).fold(0.0, f64::min);
             let high = shape.points.iter().map(|point| point.y).fold(0.0, f64::max);
             if high - low > 0.1 {
@@ -131,13 +131,13 @@ impl Style {
     }
 }
 
-/// How much more or less than usual an alphabet likes something.
+/// How much more or less than average an alphabet uses something.
 fn own_taste(rng: &mut GlyphRng) -> f64 {
     let u = rng.unit();
     0.1 + 2.5 * u * u
 }
 
-/// Across and down, and what else the alphabet uses.
+/// Across and down, and the alphabet's other directions.
 fn directions(hand: Hand, rng: &mut GlyphRng) -> Vec<f64> {
     let lean = if rng.coin(0.75) { 0.0 } else { rng.normal(0.2) };
     let mut directions = vec![0.0, PI / 2.0 + lean, PI / 2.0 + lean];

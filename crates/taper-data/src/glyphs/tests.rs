@@ -23,7 +23,7 @@ fn people_with_habits_draw_the_same_alphabets_otherwise() {
     assert_eq!(even.image(0).unwrap(), glyphs(7, 2, 10, 10).image(0).unwrap());
     let pairs: Vec<(Image, Image)> = (0..200).map(|k| (even.image(k).unwrap(), own.image(k).unwrap())).collect();
     assert!(pairs.iter().filter(|(even, own)| even != own).count() > 190);
-    // what they draw is as much ink, on the same sheets
+    // they draw as much ink, on the same sheets
     let ink = |image: &Image| image.pixels.iter().filter(|&&pixel| pixel == 0).count() as f64;
     let ratio =
         pairs.iter().map(|(_, own)| ink(own)).sum::<f64>() / pairs.iter().map(|(even, _)| ink(even)).sum::<f64>();

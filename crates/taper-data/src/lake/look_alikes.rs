@@ -4,17 +4,17 @@ use crate::{DataError, Dataset, Result, Transform, images_by_class};
 use std::fmt;
 use taper_ops::{Rng, permutation, rng};
 
-/// Characters of a run.
+/// Characters per run.
 const CHARACTERS: usize = 20;
 
 /// Whose drawings a run takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drawers {
-    /// Two drawers by chance, others for each run.
+    /// Two random drawers, different for each run.
     Random,
-    /// The two drawers of the alphabet whose drawings lie nearest the other drawers', in the mean
-    /// over characters of the squared difference of centerd drawings scaled down to 15 by 15
-    /// pixels: nearer to the published runs, whose drawers were chosen.
+    /// The two drawers of the alphabet whose drawings are closest to the other drawers', by the mean
+    /// over characters of the squared difference of centered drawings scaled down to 15 by 15
+    /// pixels. This is closer to the published runs, whose drawers were selected.
     Typical,
 }
 
@@ -25,7 +25,7 @@ pub struct LookAlike {
     pub alphabet: String,
     /// The image to learn each character from.
     pub training: Vec<usize>,
-    /// The images to name.
+    /// The images to classify.
     pub test: Vec<usize>,
     /// For each of them, its place in `training`.
     pub answers: Vec<usize>,
@@ -37,7 +37,7 @@ pub struct LookAlike {
 ///
 /// # Errors
 ///
-/// Returns an error if an alphabet is not there, has too few characters, or its characters were not all
+/// Returns an error if an alphabet is missing, has too few characters, or its characters were not all
 /// drawn by the same number of people.
 pub fn look_alikes(
     dataset: &dyn Dataset,
@@ -59,7 +59,7 @@ pub fn look_alikes(
         let people = characters.first().map_or(0, |images| images.len());
         if characters.len() < CHARACTERS || people < 2 || characters.iter().any(|images| images.len() != people) {
             return Err(DataError::Invalid(format!(
-                "alphabet `{name}` of {} has {} characters by {people} drawers, a run takes {CHARACTERS} by 2: name another",
+                "alphabet `{name}` of {} has {} characters by {people} drawers, but a run takes {CHARACTERS} by 2: choose another",
                 dataset.name(),
                 characters.len()
             )));
@@ -91,7 +91,7 @@ fn run(alphabet: &str, characters: &[&[usize]], typical: Option<[usize; 2]>, rng
     }
 }
 
-/// The two drawers whose drawings lie nearest the others'.
+/// The two drawers whose drawings are closest to the others'.
 fn typical(dataset: &dyn Dataset, characters: &[&[usize]]) -> Result<[usize; 2]> {
     let small: Transform = "gray center(box) resize(15x15)".parse()?;
     let mut off = vec![0.0f64; characters[0].len()];
@@ -158,6 +158,6 @@ mod tests {
     #[test]
     fn an_alphabet_that_is_not_there_is_named() {
         let error = look_alikes(&glyphs().0, &["Klingon".into()], 1, Drawers::Random, 0).unwrap_err().to_string();
-        assert!(error.contains("`Klingon`") && error.ends_with("name another"), "{error}");
+        assert!(error.contains("`Klingon`") && error.ends_with("choose another"), "{error}");
     }
 }

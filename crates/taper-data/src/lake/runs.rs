@@ -9,9 +9,9 @@ use std::path::Path;
 /// The file that says which test image is which character.
 const ANSWERS: &str = "class_labels.txt";
 
-/// Runs of the challenge: a data set of single drawings, with one fixed task a run.
+/// Runs of the challenge: a data set of single drawings, with one fixed task per run.
 ///
-/// A run `run01` has its characters in `training/class01.png` and so on, the drawings to name in
+/// A run `run01` has its characters in `training/class01.png` and so on, the drawings to classify in
 /// `test/item01.png`, and in `class_labels.txt` a line for each, the test image and then the
 /// training image of the same character: `run01/test/item01.png run01/training/class08.png`.
 pub struct LakeRuns {
@@ -24,11 +24,11 @@ pub struct LakeRuns {
 }
 
 impl LakeRuns {
-    /// The runs in a folder or zip, wherever inside they lie, in the order of their names.
+    /// The runs anywhere inside a folder or zip, in the order of their names.
     ///
     /// # Errors
     ///
-    /// Returns an error if there is none, if a line of answers names no image of its run, and if an
+    /// Returns an error if there is none, if a line of answers names no image of its run, or if an
     /// image is missing, can't be read or has no answer.
     pub fn open(path: &Path) -> Result<Self> {
         let hidden = |name: &str| name.split('/').any(|part| part.starts_with('.') || part == "__MACOSX");
@@ -38,7 +38,7 @@ impl LakeRuns {
             return Err(DataError::BadFile {
                 path: path.to_path_buf(),
                 problem: format!(
-                    "holds no run with a {ANSWERS}, give the folder or zip of the Omniglot challenge's runs, run01 to run20"
+                    "holds no run with a {ANSWERS}: give the folder or zip of the Omniglot challenge's runs, run01 to run20"
                 ),
             });
         }
@@ -92,17 +92,17 @@ impl LakeRuns {
             let wrong = |problem: String| DataError::Invalid(format!("{answers} line {}: {problem}", number + 1));
             let (test, class) = line.trim().split_once(char::is_whitespace).ok_or_else(|| {
                 wrong(format!(
-                    "`{line}` is not a test and a training image, write {name}/test/item01.png {name}/training/class01.png"
+                    "`{line}` is not a pair of a test and a training image: write {name}/test/item01.png {name}/training/class01.png"
                 ))
             })?;
             let (test, class) = (format!("{around}{test}"), format!("{around}{}", class.trim()));
-            let missing = |file: &str| wrong(format!("names {file}, which is missing, get the run again"));
+            let missing = |file: &str| wrong(format!("names {file}, which is missing: download the run again"));
             let label = training.iter().position(|file| *file == class).ok_or_else(|| missing(&class))?;
             if !test.starts_with(&format!("{run}/test/")) || tree.bytes(&test).is_none() {
                 return Err(missing(&test));
             }
             if answered.insert(test.clone(), number).is_some() {
-                return Err(wrong(format!("answers {test} again, leave one answer")));
+                return Err(wrong(format!("answers {test} a second time: keep one answer")));
             }
             task.query.push(self.add_image(tree, &test, first + label as u32)?);
             task.query_labels.push(label as u32);
@@ -110,11 +110,11 @@ impl LakeRuns {
         let silent =
             tree.names().find(|file| file.starts_with(&format!("{run}/test/")) && !answered.contains_key(*file));
         if let Some(file) = silent {
-            return Err(DataError::Invalid(format!("{answers} has no answer for {file}, add its line")));
+            return Err(DataError::Invalid(format!("{answers} has no answer for {file}: add its line")));
         }
         if task.support.len() < 2 || task.query.is_empty() {
             return Err(DataError::Invalid(format!(
-                "{run} has {} training and {} test images, a run takes 2 and 1 at least, get it again",
+                "{run} has {} training and {} test images, but needs at least 2 and 1: download it again",
                 task.support.len(),
                 task.query.len()
             )));
@@ -123,7 +123,7 @@ impl LakeRuns {
         Ok(())
     }
 
-    /// Adds an image; gives its number.
+    /// Adds an image; returns its number.
     fn add_image(&mut self, tree: &Tree, file: &str, label: u32) -> Result<usize> {
         let bytes = tree.bytes(file).unwrap_or_default();
         let image = decode(bytes).map_err(|problem| DataError::Invalid(format!("{file} {problem}")))?;
@@ -135,7 +135,7 @@ impl LakeRuns {
 
     fn at(&self, index: usize) -> Result<&(String, Image)> {
         self.images.get(index).ok_or_else(|| {
-            DataError::Invalid(format!("{} has no image {index}, use a number below {}", self.name, self.images.len()))
+            DataError::Invalid(format!("{} has no image {index}: use a number below {}", self.name, self.images.len()))
         })
     }
 }

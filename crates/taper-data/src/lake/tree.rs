@@ -12,7 +12,7 @@ use zip::ZipArchive;
 /// Named files, parts of a name joined by `/`.
 pub(super) struct Tree {
     files: BTreeMap<String, Vec<u8>>,
-    /// Their length together.
+    /// Their total length.
     bytes: u64,
 }
 
@@ -52,7 +52,7 @@ impl Tree {
         source.take(LAKE_FILE + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
         self.bytes += bytes.len() as u64;
         let too_large = |what: &str, most: u64| {
-            let problem = format!("{what} larger than {} MiB, more than runs can be, give the runs alone", most >> 20);
+            let problem = format!("{what} larger than {} MiB, more than runs can be: give only the runs", most >> 20);
             DataError::BadFile { path: path.to_path_buf(), problem }
         };
         if bytes.len() as u64 > LAKE_FILE {
@@ -77,5 +77,5 @@ impl Tree {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> DataError {
-    DataError::BadFile { path: path.to_path_buf(), problem: format!("can't be read ({error}), check its permissions") }
+    DataError::BadFile { path: path.to_path_buf(), problem: format!("can't be read ({error}): check its permissions") }
 }

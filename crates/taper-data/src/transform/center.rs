@@ -2,7 +2,7 @@
 
 use super::Planes;
 
-/// What of a drawing is moved to the middle of the image.
+/// What is moved to the middle of the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Middle {
     /// The center of mass of its ink.
@@ -15,7 +15,7 @@ pub enum Middle {
 /// JPEG and paper out.
 const FAINT: f32 = 0.3;
 
-/// The drawing moved by whole pixels; what comes into view has the background's color, the
+/// The drawing moved by whole pixels; uncovered pixels get the background's color, the
 /// median of the image's border. An image without ink stays as it is.
 pub(crate) fn center(planes: &Planes, middle: Middle) -> Planes {
     let (height, width) = (planes.height, planes.width);
@@ -47,7 +47,7 @@ pub(crate) fn center(planes: &Planes, middle: Middle) -> Planes {
     Planes { values, ..*planes }
 }
 
-/// How far ink that is distributed so along an axis is from the axis' middle, in whole pixels.
+/// The distance of ink with this distribution along an axis from the axis's middle, in whole pixels.
 fn offset(ink: &[f32], middle: Middle) -> isize {
     let at = match middle {
         Middle::Mass => {

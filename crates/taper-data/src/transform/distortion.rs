@@ -1,39 +1,39 @@
-//! Distortions of line drawings: turned, mirrored, scaled, slanted and bent, all in one
-//! resampling. They are what makes few alphabets teach much: see `docs/guide/drawings.md`.
+//! Distortions of line drawings: rotation, mirroring, scaling, slant and bending, all in one
+//! resampling. They make a few alphabets go a long way as training data: see `docs/guide/drawings.md`.
 
 use super::Planes;
 use super::planes::clamp;
 use rand::Rng as _;
 use taper_ops::Rng;
 
-/// Nodes a side of the net that bends an image; between them the shift is bilinear.
+/// Nodes per side of the net that bends an image; between them the shift is bilinear.
 const NODES: usize = 5;
 
 /// How much a drawing is distorted: standard deviations of normal draws.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Warp {
-    /// Turned, in degrees.
+    /// Rotation, in degrees.
     pub degrees: f32,
     /// Logarithm of the size.
     pub scale: f32,
     /// Logarithm of width over height.
     pub aspect: f32,
-    /// Slanted: across per down.
+    /// Slant: pixels across per pixel down.
     pub slant: f32,
-    /// Shifted, in parts of the image's side.
+    /// Shift, as a fraction of the image's side.
     pub shift: f32,
-    /// Bent: the nodes of a net of 5 by 5 shifted, in parts of the image's side.
+    /// Bending: shifts of the nodes of a 5 by 5 net, as a fraction of the image's side.
     pub bend: f32,
 }
 
 /// Where each place of a target image comes from: a linear map about the middle, and a net of
-/// shifts. Lengths are in parts of the image's side, places from −½ to ½.
+/// shifts. Lengths are fractions of the image's side, places from −½ to ½.
 #[derive(Debug, Clone)]
 pub(crate) struct Map {
     /// Row by row: source x and y of target x and y.
     linear: [f32; 4],
     shift: [f32; 2],
-    /// Shifts of the nodes, x then y; none for a map that does not bend.
+    /// Shifts of the nodes, x then y; `None` for a map that does not bend.
     net: Option<Box<[[f32; NODES * NODES]; 2]>>,
 }
 
@@ -49,7 +49,7 @@ impl Map {
         Self::linear([cos * mirrored, -sin, sin * mirrored, cos])
     }
 
-    /// A distortion as `most` says.
+    /// A random distortion of this strength.
     pub(crate) fn warp(warp: Warp, rng: &mut Rng) -> Self {
         let mut draw = |deviation: f32| deviation * normal(rng);
         let (sin, cos) = draw(warp.degrees).to_radians().sin_cos();
@@ -85,8 +85,8 @@ impl Map {
     }
 }
 
-/// `planes` through the maps, the first one first, resampled once, bilinearly; what comes into
-/// view continues the edge.
+/// `planes` through the maps, the first one first, resampled once, bilinearly; uncovered
+/// pixels continue the edge.
 pub(crate) fn distort(planes: &Planes, maps: &[Map]) -> Planes {
     let (height, width) = (planes.height, planes.width);
     let side = height.max(width) as f32;
@@ -113,15 +113,15 @@ pub(crate) fn distort(planes: &Planes, maps: &[Map]) -> Planes {
     Planes { values, ..*planes }
 }
 
-/// The largest whole number up to a place near a picture; the standard library's takes any number
-/// and is a call on the oldest processors.
+/// The largest integer up to a small value. The standard library's `floor` takes any value
+/// and is a function call on the oldest processors.
 fn floor(place: f32) -> isize {
     let towards_zero = place as i32;
     (towards_zero - i32::from(place < towards_zero as f32)) as isize
 }
 
 /// A line drawing with another pen: blurred over 5 by 5 pixels, then light above `level` and dark
-/// below. Of a light drawing on dark, a low level makes lines thicker.
+/// below. In a light drawing on dark, a low level makes lines thicker.
 pub(crate) fn pen(planes: &Planes, level: f32) -> Planes {
     let blurred = blur(&blur(planes));
     blurred.map(|value| if value > level { 1.0 } else { 0.0 })
@@ -148,7 +148,7 @@ fn blur(planes: &Planes) -> Planes {
     Planes { values, ..*planes }
 }
 
-/// Normal, mean 0 and deviation 1, by twelve uniform draws: never beyond six deviations.
+/// A normal draw of mean 0 and deviation 1, from twelve uniform draws: never beyond six deviations.
 fn normal(rng: &mut Rng) -> f32 {
     (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0
 }

@@ -8,11 +8,11 @@ use crate::{DataError, Filter, Image, Result};
 
 /// A smaller difference from the background than this does not count as ink.
 const FAINTEST: f32 = 0.15;
-/// Half of the strongest difference from the background is ink.
+/// Ink differs from the background by at least this share of the largest difference.
 const INK: f32 = 0.5;
-/// More of the image than this is covered by no pen.
+/// No drawing has more ink than this share of the image.
 const MOST_INK: f32 = 0.4;
-/// More pixels than this between paper and ink are shades, not the edges of lines.
+/// A larger share of pixels between paper and ink are shades, not the edges of lines.
 const MOST_SHADES: f32 = 0.2;
 
 /// What an image shows.
@@ -20,17 +20,17 @@ const MOST_SHADES: f32 = 0.2;
 pub enum Sheet {
     /// Nothing.
     Blank,
-    /// Dark lines on a light ground.
+    /// Dark lines on a light background.
     DarkOnLight,
-    /// Light lines on a dark ground.
+    /// Light lines on a dark background.
     LightOnDark,
     /// Anything else, such as a photograph.
     Picture,
 }
 
 impl Sheet {
-    /// Looks at an image: a drawing has one ground (the median of its border), little ink, and
-    /// hardly anything between the two.
+    /// Classifies an image: a drawing has one background (the median of its border), little ink, and
+    /// hardly anything in between.
     pub fn of(image: &Image) -> Self {
         let planes = super::step::gray(Planes::of(image));
         let (off, ground) = off_ground(&planes);
@@ -49,14 +49,14 @@ impl Sheet {
     }
 }
 
-/// How far each pixel of a gray image is from its ground, and the ground.
+/// The difference of each pixel of a gray image from its background, and the background.
 fn off_ground(planes: &Planes) -> (Vec<f32>, f32) {
     let ground = background(&planes.values, planes.height, planes.width);
     (planes.values.iter().map(|value| (value - ground).abs()).collect(), ground)
 }
 
-/// A gray drawing as light ink on dark, whatever its colors: what is at least half as far from the
-/// ground as anything is ink, and nothing else.
+/// A gray drawing as light ink on dark, whatever its colors: pixels whose difference from the background is
+/// at least half of the largest are ink.
 ///
 /// Fails if nothing stands out from the background.
 pub(crate) fn ink(planes: &Planes) -> Result<Planes> {
@@ -69,9 +69,9 @@ pub(crate) fn ink(planes: &Planes) -> Result<Planes> {
     Ok(Planes { values, ..*planes })
 }
 
-/// The square about the ink of a light drawing on dark, whose longer side takes up `share` of the
-/// square; what lies outside of the image is dark. By `keep` its side goes from that to the image's
-/// own, in the geometric mean; ink is never cut off. An image without ink is shrunk as it is.
+/// The square around the ink of a light drawing on dark, resized; the ink's longer side takes up `share`
+/// of the square, and pixels outside the image are dark. `keep` interpolates the square's side
+/// geometrically between that and the image's own; ink is never cut off. An image without ink is only shrunk.
 pub(crate) fn frame(planes: &Planes, share: f32, side: usize, keep: f32) -> Planes {
     let (height, width) = (planes.height, planes.width);
     let inked = |place: usize| planes.each().any(|plane| plane[place] > INK);

@@ -56,7 +56,7 @@ impl Levels {
         self.moved([cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y])
     }
 
-    /// From `other` by `factor` towards this image, or beyond it.
+    /// From `other` toward this image by `factor`, or beyond it.
     pub(crate) fn from(&self, other: &Self, factor: f32) -> Self {
         let blend = |(&level, &other): (&u8, &u8)| {
             let (level, other) = (f32::from(level), f32::from(other));

@@ -2,7 +2,7 @@
 
 use crate::Image;
 
-/// An image in arithmetic: one plane of f32 samples per channel, 0 black and 1 white until it is
+/// An image for arithmetic: one plane of f32 samples per channel, 0 black and 1 white until it is
 /// normalized.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planes {
@@ -88,8 +88,8 @@ impl Raster for Image {
     }
 }
 
-/// The part of `height` by `width` whose upper left corner is at (`top`, `left`); what lies outside
-/// continues the edge.
+/// The part of `height` by `width` whose upper left corner is at (`top`, `left`); pixels outside
+/// continue the edge.
 pub(crate) fn window<R: Raster>(source: &R, top: isize, left: isize, height: usize, width: usize) -> Planes {
     let (channels, from_height, from_width) = source.shape();
     let columns: Vec<usize> = (0..width).map(|column| clamp(left + column as isize, from_width)).collect();

@@ -10,10 +10,10 @@ use crate::{DataError, Result};
 use rand::Rng as _;
 use taper_ops::Rng;
 
-/// Sides of an image that a transform may ask for.
+/// The largest side of an image that a transform may produce.
 const LARGEST_SIDE: usize = 4096;
 
-/// One step of a [`Transform`](crate::Transform); its text form stands behind each.
+/// One step of a [`Transform`](crate::Transform); its text form is given after each.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// To a size, whatever the proportions; `resize(32x24)` is 32 wide and 24 high, `resize(32)`
@@ -48,8 +48,8 @@ pub enum Step {
         share: f32,
         /// Pixels down and across.
         side: usize,
-        /// How much the ink keeps of its size against the image's: from 0, where the share is exact, to
-        /// 1, where the square is the image's.
+        /// How much the ink keeps of its size relative to the image: from 0, with exactly that share, to
+        /// 1, with the image's own square.
         keep: f32,
     },
     /// One channel: ITU-R 601 luma, with the weights of Pillow's `L`; `gray`.
@@ -66,12 +66,12 @@ pub enum Step {
         /// One number, or one per channel.
         std: Vec<f32>,
     },
-    /// A square anywhere in the image, after its edge was continued on all sides;
+    /// A random square of the image, after its edge was continued on all sides;
     /// `random-crop(32,4)`.
     RandomCrop {
         /// Pixels down and across.
         side: usize,
-        /// Pixels that the edge is continued by.
+        /// Pixels by which the edge is continued.
         padding: usize,
     },
     /// A part of 8% to 100% of the area, of proportions from 3:4 to 4:3, resized to a square
@@ -92,12 +92,12 @@ pub enum Step {
     /// Rotated, shifted, scaled and sheared; `random-affine(degrees=10,shift=0.1,scale=0.1,shear=5)`.
     RandomAffine(Affine),
     /// One of the eight symmetries of the square, the same for all images of a task: each turns an
-    /// alphabet into another; `task-symmetry`. Outside of tasks, nothing; where a classifier is
+    /// alphabet into another; `task-symmetry`. Does nothing outside of tasks; if a classifier is
     /// pretrained, its classes are those of [`Symmetries`](crate::Symmetries).
     TaskSymmetry,
     /// Distorted in the same way in all images of a class of a task, which makes new classes;
     /// `class-warp(often=0.7,degrees=9,scale=0.1,aspect=0.25,slant=0.2,shift=0,bend=0.05)`.
-    /// Outside of tasks, nothing.
+    /// Does nothing outside of tasks.
     ClassWarp {
         /// The share of classes that are distorted.
         often: f32,
@@ -141,7 +141,7 @@ impl Step {
     }
 
     /// The source of each target pixel, for steps that only move pixels; consecutive steps of this kind
-    /// are resampled together. The inner `None` means that no generator is there to draw the map from.
+    /// are resampled together. The inner `None` means that there is no generator to draw the map from.
     pub(crate) fn map(&self, rngs: &mut AugmentRngs) -> Option<Option<Map>> {
         Some(match *self {
             Self::TaskSymmetry => rngs.task().map(|mut rng| Map::symmetry(&mut rng)),
@@ -153,7 +153,7 @@ impl Step {
         })
     }
 
-    /// Checks the numbers of the step. Fails if they make no sense for any image.
+    /// Checks the numbers of the step. Fails if they are invalid for every image.
     pub(crate) fn check(&self) -> Result<()> {
         let side = |pixels: usize| {
             within(self, "a side", pixels as f64, 1.0, LARGEST_SIDE as f64)?;
@@ -259,7 +259,7 @@ impl Step {
         Ok(())
     }
 
-    /// Whether the step changes each pixel by itself, so that a crop may as well go before it.
+    /// Whether the step changes each pixel independently, so that a crop may go before it.
     pub(super) fn is_pointwise(&self) -> bool {
         matches!(self, Self::Gray | Self::Color | Self::Invert)
     }
@@ -274,8 +274,8 @@ impl Step {
         matches!(self, Self::Resize { .. } | Self::ResizeShort { .. })
     }
 
-    /// The step done to an image as stored or to planes, for steps that read a part of it or make
-    /// another size of it; then `crop`, of which alone the pixels are computed. `None` for other steps.
+    /// Applies the step to a stored image or to planes, for steps that read a part of it or
+    /// resize it; then `crop`, and computes only the pixels that it keeps. `None` for other steps.
     pub(super) fn sample<R: Raster>(
         &self,
         source: &R,
@@ -331,7 +331,7 @@ impl Step {
         }
     }
 
-    /// The step done to `planes`, for steps that [`Step::sample`] leaves.
+    /// Applies the step to `planes`, for steps that [`Step::sample`] does not handle.
     pub(crate) fn apply(&self, planes: Planes, rngs: &mut AugmentRngs) -> Result<Planes> {
         self.shape(planes.shape())?;
         Ok(match (self, rngs.image()) {
@@ -381,8 +381,8 @@ impl Step {
     }
 }
 
-/// The square of `side` at (`top`, `left`) of `source` resized to `height` by `width`; what lies
-/// outside continues the edge. Nothing else of the resized image is computed.
+/// The square of `side` at (`top`, `left`) of `source` resized to `height` by `width`; pixels
+/// outside continue the edge. Nothing else of the resized image is computed.
 fn crop_of_resized<R: Raster>(
     source: &R,
     (height, width): (usize, usize),
@@ -446,7 +446,7 @@ fn normalize(mut planes: Planes, mean: &[f32], std: &[f32]) -> Planes {
     planes
 }
 
-/// With a random rectangle in gray, with probability `often`; unchanged if ten draws don't fit.
+/// With probability `often`, a random rectangle becomes gray; unchanged if ten draws don't fit.
 fn erased(mut planes: Planes, often: f32, rng: &mut Rng) -> Planes {
     const GRAY: f32 = 0.5;
     let area = (planes.height * planes.width) as f64;

@@ -177,7 +177,7 @@ fn number<T: FromStr>(step: &str, text: &str) -> Result<T> {
         .map_err(|_| DataError::Invalid(format!("`{text}` in `{step}` is not a number that fits: correct it")))
 }
 
-/// The numbers of each name: `mean=0.1,0.2,0.3,std=1`, or in the names' order without any.
+/// The numbers for each name: `mean=0.1,0.2,0.3,std=1`, or without names, in their order.
 fn named<const N: usize>(step: &str, values: &[&str], names: [&str; N]) -> Result<[Vec<f32>; N]> {
     let mut numbers: [Vec<f32>; N] = std::array::from_fn(|_| Vec::new());
     let mut current = None;
@@ -204,7 +204,7 @@ fn named<const N: usize>(step: &str, values: &[&str], names: [&str; N]) -> Resul
     Ok(numbers)
 }
 
-/// One number of each name, 0 where it is not given.
+/// One number for each name, 0 if it is not given.
 fn each<const N: usize>(step: &str, values: &[&str], names: [&str; N]) -> Result<[f32; N]> {
     Ok(named(step, values, names)?.map(|numbers| numbers.first().copied().unwrap_or(0.0)))
 }

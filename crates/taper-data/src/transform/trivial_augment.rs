@@ -24,17 +24,17 @@ enum Operation {
     TranslateX(f64),
     /// Pixels down.
     TranslateY(f64),
-    /// Degrees, anticlockwise.
+    /// Degrees, counterclockwise.
     Rotate(f64),
-    /// A factor, as the next three: 0 is black, 1 the image.
+    /// A factor, like the next three: 0 is black, 1 the image.
     Brightness(f32),
     /// 0 is gray.
     Color(f32),
-    /// 0 is the mean gray all over.
+    /// 0 is the mean gray everywhere.
     Contrast(f32),
     /// 0 is smooth.
     Sharpness(f32),
-    /// Bits that are kept of eight.
+    /// The number of bits kept, of eight.
     Posterize(u8),
     /// Levels from here on are inverted.
     Solarize(f64),

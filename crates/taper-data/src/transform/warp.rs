@@ -17,7 +17,7 @@ pub struct Affine {
     pub shear: f32,
 }
 
-/// `planes` distorted about the middle, sampled bilinearly; what comes into view continues the
+/// `planes` distorted about the middle, sampled bilinearly; uncovered pixels continue the
 /// edge.
 pub(crate) fn warp(planes: &Planes, most: Affine, rng: &mut Rng) -> Planes {
     let mut draw = |most: f32| if most == 0.0 { 0.0 } else { rng.random_range(-most..=most) };

@@ -11,7 +11,7 @@ use taper_models::{Network, State};
 /// Returns an error if there are no images, or an image can't be read or classified.
 pub fn classify(classifier: &dyn Classifier, inputs: &dyn Inputs, images: &[usize], batch: usize) -> Result<Tensor> {
     if images.is_empty() {
-        return Err(LearnError::Invalid("0 images have no classes: give at least one".into()));
+        return Err(LearnError::Invalid("no images to classify: give at least one".into()));
     }
     let parts: Vec<Tensor> = images
         .chunks(batch.max(1))
@@ -28,7 +28,7 @@ pub fn predict(classifier: &dyn Classifier, inputs: &dyn Inputs, images: &[usize
     Ok(classify(classifier, inputs, images, batch)?.argmax(1)?.to_vec1::<u32>()?)
 }
 
-/// A network whose head names the classes, by its stored statistics.
+/// A network with a classification head, using its stored statistics.
 #[derive(Debug, Clone)]
 pub struct NetworkClassifier {
     /// The network.
@@ -56,7 +56,7 @@ mod tests {
     use taper_data::Batch;
     use taper_ops::Rng;
 
-    /// One number per image, its own.
+    /// Each image's own number.
     struct Numbers;
 
     impl Inputs for Numbers {

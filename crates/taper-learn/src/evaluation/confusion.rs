@@ -1,4 +1,4 @@
-//! The confusion matrix, and the figures that follow from it.
+//! The confusion matrix, and the scores computed from it.
 
 use crate::{Interval, LearnError, Result, statistics::wilson_interval};
 use rand::Rng as _;
@@ -18,21 +18,21 @@ pub struct Confusion {
     counts: Vec<Vec<usize>>,
 }
 
-/// How well one class does; shares are 0 where nothing counts.
+/// The scores of one class; shares of no images are 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClassScore {
     /// Images of the class.
     pub images: usize,
-    /// Share of those given this class that are of it.
+    /// Share of the images predicted as this class that are of it.
     pub precision: f64,
-    /// Share of its images that were given it.
+    /// Share of its images that are predicted as it.
     pub recall: f64,
     /// Harmonic mean of both.
     pub f1: f64,
 }
 
 impl Confusion {
-    /// From each image's `truth` and `predicted` class, both below `ways`.
+    /// Counts each image's `truth` and `predicted` class, both below `ways`.
     ///
     /// # Errors
     /// Returns an error if there are no images, or the numbers of classes and predictions differ.
@@ -40,7 +40,7 @@ impl Confusion {
         if truth.is_empty() || truth.len() != predicted.len() {
             let (truth, predicted) = (truth.len(), predicted.len());
             return Err(LearnError::Invalid(format!(
-                "{truth} images with {predicted} predictions have no score: give each image one"
+                "{truth} images have {predicted} predictions: give each image one"
             )));
         }
         let mut counts = vec![vec![0; ways]; ways];
@@ -59,7 +59,7 @@ impl Confusion {
         wilson_interval(correct, self.counts.iter().flatten().sum())
     }
 
-    /// Each class's figures, in the classes' order.
+    /// Each class's scores, in the classes' order.
     pub fn classes(&self) -> Vec<ClassScore> {
         let share = |part: usize, whole: usize| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
         (0..self.counts.len())

@@ -1,5 +1,5 @@
-//! Scores of a method inside a set of labeled images: each image is classified by a learner that
-//! did not see it.
+//! Cross-validation: each labeled image is classified by a learner that
+//! was not trained on it.
 
 use crate::{Adapt, LearnError, Result};
 use candle_core::Tensor;
@@ -9,19 +9,19 @@ use std::sync::Arc;
 use taper_data::{Batch, Inputs};
 use taper_ops::map_in_order;
 
-/// Labeled images: their numbers in what makes inputs of them, and a label each.
+/// Labeled images: their indices in some [`Inputs`], with one label each.
 #[derive(Debug, Clone)]
 pub struct Labeled {
-    /// Numbers of the images.
+    /// Indices of the images.
     pub images: Vec<usize>,
-    /// A label each, below `ways`.
+    /// One label per image, below `ways`.
     pub labels: Vec<u32>,
-    /// How many classes there are.
+    /// The number of classes.
     pub ways: usize,
 }
 
 impl Labeled {
-    /// Those at these places of the list.
+    /// The images at these places of the list.
     pub fn select(&self, places: &[usize]) -> Self {
         Self {
             images: places.iter().map(|&place| self.images[place]).collect(),
@@ -38,7 +38,7 @@ impl Labeled {
         Ok(Batch::new(inputs.inputs(&self.images, None)?, &self.labels, self.ways)?)
     }
 
-    /// All of them through each of `inputs`, one after the other, as one batch.
+    /// All images through each of `inputs`, one after the other, as one batch.
     ///
     /// # Errors
     /// Returns an error if `inputs` is empty or an image can't be read.
@@ -85,17 +85,17 @@ pub fn cross_validate(
 /// Images classified at once.
 const BATCH: usize = 64;
 
-/// Right decisions among all.
+/// Correct predictions among all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Right {
-    /// The right ones.
+    /// The number of correct predictions.
     pub right: usize,
-    /// All.
+    /// The number of all predictions.
     pub of: usize,
 }
 
 impl Right {
-    /// The share of right ones.
+    /// The share of correct predictions.
     pub fn share(self) -> f64 {
         self.right as f64 / self.of as f64
     }
@@ -108,7 +108,7 @@ mod tests {
     use candle_core::Device;
     use taper_ops::Rng;
 
-    /// One number an image.
+    /// One number per image.
     struct Numbers(Vec<f32>);
 
     impl Inputs for Numbers {
@@ -120,14 +120,14 @@ mod tests {
 
     #[test]
     fn no_image_is_classified_by_a_learner_that_saw_it() {
-        // pairs of the same number under different labels: whoever sees both is always right
+        // pairs of the same number with different labels: a learner that sees both is always correct
         let numbers = Numbers(vec![0.0, 0.0, 10.0, 10.0]);
         let labeled = Labeled { images: vec![0, 1, 2, 3], labels: vec![0, 1, 0, 1], ways: 2 };
         let inputs: [Arc<dyn Inputs>; 1] = [Arc::new(numbers)];
         let scored = |fold_of: &[usize], folds| cross_validate(&NearestNeighbor, &inputs, &labeled, fold_of, folds, 0);
-        // trained on 1 and 3 alone, 0 and 2 become class 1; and the other way round
+        // trained on 1 and 3 only, 0 and 2 become class 1, and vice versa
         assert_eq!(scored(&[0, 1, 0, 1], 0..2).unwrap(), [Right { right: 0, of: 2 }; 2]);
-        // a pair in one fold has no twin outside: one of the two is right, whoever is near
+        // a pair in one fold has no twin outside: one of the two is correct, whichever image is near
         assert_eq!(scored(&[0, 0, 1, 1], 1..2).unwrap(), [Right { right: 1, of: 2 }]);
         assert!(scored(&[0, 1], 0..2).is_err());
     }

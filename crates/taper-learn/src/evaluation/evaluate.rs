@@ -23,7 +23,7 @@ pub struct Cost {
 pub struct Evaluation {
     /// Share of queries classified correctly, per task.
     pub accuracies: Vec<f64>,
-    /// Where each task came from.
+    /// The source of each task.
     pub sources: Vec<String>,
     /// The answers to each task's queries.
     pub tasks: Vec<ScoredTask>,
@@ -41,7 +41,7 @@ impl Evaluation {
         accuracy(&self.tasks, &self.accuracies)
     }
 
-    /// Mean accuracy over tasks and training runs of one method, with what its interval is made from.
+    /// Mean accuracy over tasks and training runs of one method, with what its interval is computed from.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl Evaluation {
     }
 
     /// Pools evaluations of one method on several data sets; `None` if `parts` is empty. Classes and
-    /// images of different parts stay different.
+    /// images of different parts remain distinct.
     pub fn together(parts: impl IntoIterator<Item = Self>) -> Option<Self> {
         parts.into_iter().reduce(|mut all, part| {
             let (before, more) = (all.accuracies.len() as f64, part.accuracies.len() as f64);
@@ -98,9 +98,9 @@ fn tasks(runs: &[Evaluation]) -> Vec<&[ScoredTask]> {
     runs.iter().map(|run| run.tasks.as_slice()).collect()
 }
 
-/// The interval over classes, images and draws; over tasks alone if the tasks do not allow one.
+/// The interval over classes, images and draws; over tasks only if the tasks do not allow one.
 fn accuracy(tasks: &[ScoredTask], accuracies: &[f64]) -> Interval {
-    // the plain mean: its last bits depend on nothing but the order of the tasks
+    // the plain mean: its last bits depend only on the order of the tasks
     let mean = accuracies.iter().sum::<f64>() / accuracies.len() as f64;
     let estimate = accuracy_estimate(&[tasks]).map(|estimate| Estimate { mean, ..estimate });
     estimate.map_or_else(|_| mean_interval(accuracies), |estimate| estimate.interval())

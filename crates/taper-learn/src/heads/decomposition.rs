@@ -20,11 +20,11 @@ pub(crate) struct Decomposition {
     pub(crate) values: Vec<f64>,
 }
 
-/// Directions with less of the largest direction's variance than this are rounding.
+/// Directions with a smaller share of the largest direction's variance are rounding errors.
 const NEGLIGIBLE: f64 = 1e-12;
 
 impl Decomposition {
-    /// Of `features (n, d)`.
+    /// The decomposition of `features (n, d)`.
     ///
     /// # Errors
     /// Returns an error if there are none.
@@ -53,7 +53,7 @@ impl Decomposition {
         Ok(Self { mean, scores, axes, values })
     }
 
-    /// What a head of `weight (ways, r)` and `bias` on the scores is on the features themselves:
+    /// A head of `weight (ways, r)` and `bias` on the scores, as one on the features themselves:
     /// weight `(ways, d)` and bias `(ways)`, f32.
     pub(crate) fn head(&self, weight: &Matrix, bias: &[f64]) -> Result<(Tensor, Tensor)> {
         let weight = weight.times(&self.axes)?;
@@ -62,7 +62,7 @@ impl Decomposition {
     }
 }
 
-/// The features divided by the root of their mean squared length, and that: strengths of penalties
+/// The features divided by the root of their mean squared length, and that root. Penalty strengths
 /// then mean the same for every network.
 pub(crate) fn unit_scale(features: &Tensor) -> Result<(Matrix, f64)> {
     let rows = Matrix::from_tensor(features)?;

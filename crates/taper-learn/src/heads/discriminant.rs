@@ -1,4 +1,4 @@
-//! Linear discriminant analysis (Fisher 1936) with each class's covariance shrunk after Ledoit and
+//! Linear discriminant analysis (Fisher 1936) with each class's covariance shrunk as in Ledoit and
 //! Wolf (2004), as scikit-learn's `LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")`.
 
 use super::embedding::TaskEmbedding;
@@ -17,7 +17,7 @@ use taper_models::State;
 pub const DISCRIMINANT: Registered<Discriminant> = Registered::new();
 
 method_settings! {
-    /// Normal classes of one covariance, estimated with shrinkage.
+    /// Normal classes with a common covariance, estimated with shrinkage.
     pub struct Discriminant {}
 }
 
@@ -53,7 +53,9 @@ fn fit(features: &Matrix, labels: &[u32], ways: usize) -> Result<(Tensor, Tensor
     for (class, prior) in priors.iter_mut().enumerate() {
         let members: Vec<usize> = (0..n).filter(|&row| labels[row] as usize == class).collect();
         if members.is_empty() {
-            return Err(LearnError::Invalid(format!("class {class} of the task has no image: give each class one")));
+            return Err(LearnError::Invalid(format!(
+                "class {class} of the task has no image: give each class at least one"
+            )));
         }
         *prior = members.len() as f64 / n as f64;
         let images = features.select(&members);
@@ -93,7 +95,7 @@ impl Covariance {
         Ok(())
     }
 
-    /// `Σ⁻¹ · right`, by the smaller of `Σ` itself and Woodbury's identity over the images.
+    /// `Σ⁻¹ · right`, by the smaller system: `Σ` itself, or Woodbury's identity over the images.
     ///
     /// # Errors
     /// Returns an error if a feature is NaN or infinite.
@@ -104,7 +106,7 @@ impl Covariance {
             // one image per class says nothing about the spread: nearest mean
             return Ok(right.clone());
         }
-        // keeps a feature that never varies inside a class from dividing by zero
+        // prevents division by zero for a feature that never varies inside a class
         let floor = 1e-10 * trace / d as f64;
         self.diagonal.iter_mut().for_each(|value| *value += floor);
         let plus = |square: Matrix, diagonal: &dyn Fn(usize) -> f64| square.each_row(|k, row| row[k] += diagonal(k));

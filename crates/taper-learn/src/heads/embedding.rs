@@ -4,8 +4,8 @@ use crate::{Context, LearnError, Result, TaskNorm, methods::network_part};
 use candle_core::Tensor;
 use taper_models::{Buffers, Head, Network, Params, State};
 
-/// A frozen network's features, normalized as the task's norm says. Inputs that are features
-/// already, `(n, d)`, pass through.
+/// A frozen network's features, normalized by the task's norm. Inputs `(n, d)`, which are already
+/// features, pass through.
 #[derive(Debug, Clone)]
 pub struct Embedding {
     network: Network,
@@ -66,7 +66,7 @@ impl TaskEmbedding {
     /// The network with a linear head of `weight (ways, d)` and `bias (ways)` on these features.
     ///
     /// # Errors
-    /// Returns an error for transductive features: no network does the same to a single image.
+    /// Returns an error for transductive features, because no network computes them for a single image.
     pub fn with_linear_head(&self, weight: &Tensor, bias: &Tensor) -> Result<(Network, State)> {
         let name = self.embedding.network.backbone().head_name();
         let head: Params = [(format!("{name}.weight"), weight.detach()), (format!("{name}.bias"), bias.detach())]
@@ -78,7 +78,7 @@ impl TaskEmbedding {
     /// The network with a head of these parameters on these features.
     ///
     /// # Errors
-    /// Returns an error for transductive features: no network does the same to a single image.
+    /// Returns an error for transductive features, because no network computes them for a single image.
     pub fn with_head(&self, head: Head, params: &Params) -> Result<(Network, State)> {
         let Embedding { network, state, norm } = &self.embedding;
         if norm.transductive() {

@@ -1,10 +1,10 @@
-//! Stratified folds: parts of the labeled images, each with every class in nearly its share.
+//! Stratified folds: parts of the labeled images with nearly equal class frequencies.
 
 use crate::{LearnError, Result};
 use taper_ops::{permutation, rng};
 
-/// For each row its fold, below `folds`: each class is spread over the folds as evenly as possible,
-/// and `seed` decides which image goes where.
+/// The fold of each row, below `folds`: each class is spread over the folds as evenly as possible,
+/// and `seed` assigns the images.
 ///
 /// ```
 /// let folds = taper_learn::heads::stratified_folds(&[0, 0, 1, 1], 2, 0)?;
@@ -17,17 +17,14 @@ use taper_ops::{permutation, rng};
 /// Returns an error for fewer than two folds, or more than there are rows.
 pub fn stratified_folds(labels: &[u32], folds: usize, seed: u64) -> Result<Vec<usize>> {
     if folds < 2 || folds > labels.len() {
-        return Err(LearnError::Invalid(format!(
-            "{folds} folds of {} images can't be made: use 2 to 10",
-            labels.len()
-        )));
+        return Err(LearnError::Invalid(format!("can't make {folds} folds of {} images: use 2 to 10", labels.len())));
     }
     let mut fold_of = vec![0; labels.len()];
     let mut next = 0;
     for class in 0..=labels.iter().copied().max().unwrap_or(0) {
         let rows: Vec<usize> = (0..labels.len()).filter(|&row| labels[row] == class).collect();
         for place in permutation(&mut rng(seed, "folds", u64::from(class)), rows.len()) {
-            // the next class goes on where this one ended, so that folds have equal sizes
+            // the next class continues where this one ended, so that folds have equal sizes
             fold_of[rows[place]] = next;
             next = (next + 1) % folds;
         }
@@ -35,7 +32,7 @@ pub fn stratified_folds(labels: &[u32], folds: usize, seed: u64) -> Result<Vec<u
     Ok(fold_of)
 }
 
-/// As many folds as every class can fill, five at most; `None` if a class has a single image.
+/// As many folds as every class can fill, at most five; `None` if a class has a single image.
 pub fn default_folds(labels: &[u32], ways: usize) -> Option<usize> {
     const MOST: usize = 5;
     let mut counts = vec![0; ways];

@@ -41,7 +41,7 @@ struct File {
     lda_few: Linear,
 }
 
-/// Features, labels, and what scikit-learn makes of them.
+/// Features, labels, and scikit-learn's results on them.
 pub(crate) struct Golden {
     pub(crate) features: Matrix,
     pub(crate) labels: Vec<u32>,

@@ -1,4 +1,4 @@
-//! Heads learned by gradient on frozen features: a linear layer, or one hidden layer (the seed
+//! Heads learned by gradient descent on frozen features: a linear layer, or one hidden layer (the seed
 //! recipe's head). Adam over shuffled mini-batches.
 
 use super::embedding::TaskEmbedding;
@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 use taper_data::Batch;
 use taper_models::{Head, Network, Norm, Params, State};
 
-/// A linear layer by gradient on the features of an ordinary classifier, in a registry.
+/// A linear layer learned by gradient descent on the features of an ordinary classifier, in a registry.
 pub const LINEAR_HEAD: Registered<LinearHead> = Registered::new();
 
 /// [`MlpHead`] in a registry.
 pub const MLP_HEAD: Registered<MlpHead> = Registered::new();
 
 method_settings! {
-    /// A linear layer learned by gradient on frozen features.
+    /// A linear layer learned by gradient descent on frozen features.
     pub struct LinearHead {
         /// Passes over the labeled images.
         pub epochs: u64 = 10;
@@ -79,7 +79,7 @@ impl TypedMethod for MlpHead {
     }
 }
 
-/// A head trained by gradient; the features stay as they are and are computed once.
+/// A head trained by gradient descent; the features don't change and are computed once.
 #[derive(Debug, Clone)]
 pub struct GradientHead {
     /// Hidden units; `None` for a linear layer.

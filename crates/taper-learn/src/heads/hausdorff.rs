@@ -1,5 +1,5 @@
 //! The modified Hausdorff distance (Dubuisson and Jain 1994, "A modified Hausdorff distance for
-//! object matching"): the baseline that Lake's Omniglot challenge comes with.
+//! object matching"): the baseline that comes with Lake's Omniglot challenge.
 
 use crate::{Adapt, Classifier, LearnError, Result};
 use candle_core::{DType, Device, Tensor};
@@ -11,8 +11,8 @@ const INK: f32 = 0.5;
 
 /// Classifies a line drawing, light on dark, by the nearest support drawing; learns nothing.
 ///
-/// The distance of two drawings, both moved to their center of mass: for each pixel of ink of the
-/// one the distance to the nearest of the other, in the mean; the larger of the two directions.
+/// The distance of two drawings, both moved to their center of mass: the mean, over one drawing's pixels of ink,
+/// of the distance to the nearest of the other; the larger of the two directions.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Hausdorff;
 
@@ -26,7 +26,7 @@ impl Adapt for Hausdorff {
     }
 }
 
-/// A drawing's ink about its center of mass, in pixels: x, then y, of each pixel.
+/// A drawing's ink relative to its center of mass, in pixels: x, then y, of each pixel.
 struct Ink {
     x: Vec<f32>,
     y: Vec<f32>,
@@ -61,7 +61,7 @@ impl Ink {
 
     /// Mean distance from this ink to the nearest of the other.
     fn apart(&self, other: &Self) -> f32 {
-        // Sixteen minima at once, which the compiler keeps in vector registers.
+        // sixteen minima at once, which the compiler keeps in vector registers
         let nearest = self.x.iter().zip(&self.y).map(|(x, y)| {
             let mut least = [f32::INFINITY; 16];
             for (xs, ys) in other.x.chunks(16).zip(other.y.chunks(16)) {
@@ -121,7 +121,7 @@ mod tests {
         let support = batch(&[image(&line(0, 0..3)), image(&line(4, 0..5))]);
         let classifier = Hausdorff.adapt(&Batch::new(support, &[0, 1], 2).unwrap(), 0).unwrap();
         let logits = classifier.logits(&batch(&[image(&line(8, 4..7))])).unwrap().to_vec2::<f32>().unwrap();
-        // Against five pixels, whose two outer ones are 1 off: 2/5 one way, 0 the other.
+        // compared with five pixels, whose two outer ones are 1 off: 2/5 in one direction, 0 in the other
         assert!(logits[0][0].abs() < 1e-6 && (logits[0][1] + 0.4).abs() < 1e-6, "{logits:?}");
     }
 

@@ -1,4 +1,4 @@
-//! A linear classifier of a frozen network's features, however it was found.
+//! A linear classifier on a frozen network's features.
 
 use super::embedding::TaskEmbedding;
 use crate::{Classifier, Result};

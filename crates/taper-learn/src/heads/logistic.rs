@@ -46,24 +46,24 @@ impl TypedMethod for LinearProbe {
     }
 }
 
-/// Where no cross-validation is possible: good for few shots of unit features.
+/// The default if cross-validation is not possible: good for few shots of unit features.
 const DEFAULT_C: f64 = 10.0;
 
 /// Inverse strengths to choose from, for features of unit length; the strongest penalty first.
 const CHOICES: [f64; 5] = [1.0, 10.0, 100.0, 1e3, 1e4];
 
-/// Slopes less steep than this are none.
+/// Slopes below this count as 0.
 const FLAT: f64 = 1e-6;
 /// Iterations for the solution.
 const EXACT: usize = 500;
-/// Iterations that tell one strength from another, each starting where the stronger penalty ended.
+/// Iterations for comparing strengths, each starting from the solution for the stronger penalty.
 const ROUGH: usize = 30;
 
-/// A linear probe: logistic regression on a frozen network's features, scaled so that the support's
+/// A linear probe: logistic regression on a frozen network's features, scaled so that those of the support set
 /// have unit length on average.
 ///
-/// With [`Penalty::CrossValidated`] the strength is that of least log loss on stratified folds of
-/// the labeled images that it is given, and of nothing else; 10 if a class has a single image.
+/// With [`Penalty::CrossValidated`] the strength with the least log loss on stratified folds of
+/// its labeled images (and nothing else) is chosen; 10 if a class has a single image.
 #[derive(Debug, Clone)]
 pub struct LogisticRegression {
     penalty: Penalty,
@@ -76,7 +76,7 @@ impl LogisticRegression {
         Self { penalty, until: Deadline::default() }
     }
 
-    /// The same, giving up at a deadline.
+    /// The same, with a deadline.
     pub fn until(self, until: Deadline) -> Self {
         Self { until, ..self }
     }
@@ -110,7 +110,7 @@ fn fitted(thin: &Decomposition, labels: Vec<u32>, ways: usize, c: f64, until: De
     thin.head(&weight, bias)
 }
 
-/// The strength of least log loss on images left out in turn; of equal ones the strongest penalty.
+/// The strength with the least cross-validated log loss; of equal ones the strongest penalty.
 fn choose(scores: &Matrix, labels: &[u32], ways: usize, seed: u64, until: Deadline) -> Result<f64> {
     let Some(folds) = default_folds(labels, ways) else { return Ok(DEFAULT_C) };
     let fold_of = stratified_folds(labels, folds, seed)?;
@@ -135,8 +135,8 @@ fn choose(scores: &Matrix, labels: &[u32], ways: usize, seed: u64, until: Deadli
     Ok(best.map_or(DEFAULT_C, |choice| CHOICES[choice]))
 }
 
-/// The steepest slope of a solution. The weights grow with about the root of `c`, and rounding leaves
-/// slopes that grow as well: to go below them takes thousands of steps that change nothing.
+/// The largest slope that counts as a solution. The weights grow with about the root of `c`, and so do the slopes that
+/// rounding leaves; going below them takes thousands of steps that change nothing.
 fn flat(c: f64) -> f64 {
     FLAT * c.sqrt().max(1.0)
 }
@@ -231,7 +231,7 @@ mod tests {
             let (weight, bias) = problem.split(&solution);
             let (weight, bias) = thin.head(&weight, bias).unwrap();
             assert_close(&weight, &expected.weight);
-            // the softmax does not see what all biases share
+            // the softmax does not depend on what all biases share
             let centered = |bias: Vec<f64>| {
                 let mean = bias.iter().sum::<f64>() / bias.len() as f64;
                 bias.into_iter().map(|value| value - mean).collect::<Vec<_>>()

@@ -24,13 +24,13 @@ impl Matrix {
         Self { rows, columns, values: vec![0.0; rows * columns] }
     }
 
-    /// The matrix that a tensor `(n, d)` is.
+    /// A tensor `(n, d)` as a matrix.
     pub(crate) fn from_tensor(tensor: &Tensor) -> Result<Self> {
         let (rows, columns) = tensor.dims2()?;
         Ok(Self { rows, columns, values: tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()? })
     }
 
-    /// The f32 tensor `(n, d)` that it is.
+    /// The matrix as an f32 tensor `(n, d)`.
     pub(crate) fn to_tensor(&self) -> Result<Tensor> {
         let values: Vec<f32> = self.values.iter().map(|&v| v as f32).collect();
         Ok(Tensor::from_vec(values, (self.rows, self.columns), &Device::Cpu)?)
@@ -89,7 +89,7 @@ impl Matrix {
         mean
     }
 
-    /// Less `row` in every row.
+    /// The matrix with `row` subtracted from every row.
     pub(crate) fn less(self, row: &[f64]) -> Self {
         self.each_row(|_, values| values.iter_mut().zip(row).for_each(|(value, mean)| *value -= mean))
     }
@@ -135,7 +135,7 @@ pub(crate) struct Eigen {
 /// # Errors
 /// Returns an error if the matrix holds values that are not finite.
 pub(crate) fn symmetric_eigen(matrix: &Matrix) -> Result<Eigen> {
-    let failed = || LearnError::Invalid("features that are NaN or infinite have no axes: check the images".into());
+    let failed = || LearnError::Invalid("features are NaN or infinite: check the images".into());
     if !matrix.values.iter().all(|value| value.is_finite()) {
         return Err(failed());
     }

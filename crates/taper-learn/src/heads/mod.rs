@@ -1,5 +1,5 @@
-//! Classifiers made from features in closed form, or by convex optimization: both kinds of
-//! learning use them.
+//! Classifiers on features, in closed form or by convex optimization, which both kinds of
+//! learning use.
 
 mod decomposition;
 mod discriminant;

@@ -1,5 +1,5 @@
 //! Nearest class mean: Prototypical Networks' classifier (Snell et al. 2017, eq. 1 and 2), and the
-//! plainest head on any features.
+//! simplest head on any features.
 
 use super::embedding::TaskEmbedding;
 use super::on_features::FeatureHead;
@@ -52,7 +52,7 @@ impl Classifier for Prototypes {
         Ok(squared_distances(&self.task.query(inputs)?, &self.means)?.neg()?)
     }
 
-    /// −‖z − c‖² is 2c·z − ‖c‖² up to ‖z‖², which a softmax doesn't see (Snell et al., eq. 8).
+    /// −‖z − c‖² is 2c·z − ‖c‖² up to ‖z‖², which a softmax doesn't depend on (Snell et al., eq. 8).
     fn network(&self) -> Result<(Network, State)> {
         self.task.with_linear_head(&(&self.means * 2.0)?, &self.means.sqr()?.sum(1)?.neg()?)
     }

@@ -21,7 +21,7 @@ method_settings! {
 impl TypedMethod for Pixels {
     const INFO: MethodInfo = MethodInfo {
         name: "pixels",
-        title: "pixels, nearest neighbour",
+        title: "pixels, nearest neighbor",
         kind: Kind::Floor,
         paper: "Cover and Hart 1967",
         transductive: false,

@@ -23,7 +23,7 @@ method_settings! {
 impl TypedMethod for Neighbors {
     const INFO: MethodInfo = MethodInfo {
         name: "neighbours",
-        title: "pretrained + k neighbours",
+        title: "pretrained + k neighbors",
         kind: Kind::Transfer,
         paper: "Cover and Hart 1967",
         transductive: false,
@@ -50,7 +50,7 @@ impl FeatureHead for Neighbors {
             similarities.iter().enumerate().filter(|&row| hit(row)).count()
         };
         let offered = CHOICES.into_iter().filter(|&k| k == 1 || k < labels.len());
-        // of equal ones the fewest
+        // of equal ones the smallest
         let k = offered.rev().max_by_key(|&k| correct(k)).unwrap_or(1);
         Ok(Box::new(Voters { unit, labels, ways: support.ways, k, task }))
     }
@@ -75,8 +75,8 @@ impl Classifier for Voters {
     }
 }
 
-/// Each class's votes among the `k` most similar, each counting a little more the nearer it is, so
-/// that among equal votes the nearer wins.
+/// Each class's votes among the `k` most similar, with slightly larger votes for nearer ones, so
+/// that the nearer class wins a tie.
 fn votes(similarities: &[f32], labels: &[u32], ways: usize, k: usize) -> Vec<f32> {
     const TIE: f32 = 1e-3;
     let mut order: Vec<usize> = (0..labels.len()).collect();

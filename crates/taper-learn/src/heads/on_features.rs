@@ -5,16 +5,16 @@ use crate::{Adapt, Classifier, Result};
 use candle_core::Tensor;
 use taper_data::Batch;
 
-/// A way to make a classifier from features: what the heads of this module are.
+/// Makes a classifier from features: the trait of this module's heads.
 pub trait FeatureHead: Send + Sync {
-    /// The classifier that `features (n, d)`, those of the labeled images `support`, give; `task`
-    /// maps queries to such features, and `seed` is where all randomness comes from.
+    /// Fits a classifier to `features (n, d)` of the labeled images `support`; `task`
+    /// maps queries to such features, and `seed` seeds all random choices.
     ///
     /// # Errors
     /// Returns an error if a class has no image, or the features allow no solution.
     fn fit(&self, features: &Tensor, support: &Batch, task: TaskEmbedding, seed: u64) -> Result<Box<dyn Classifier>>;
 
-    /// Returns `true` if the classifier looks at all queries together.
+    /// Returns `true` if predictions depend on the other queries (transductive inference).
     fn transductive(&self) -> bool {
         false
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// The inverse strength C of an L2 penalty: the larger, the weaker the penalty.
 ///
-/// In files it is a number, or `"cross-validated"`; files of before held 0 for that.
+/// In files it is a number, or `"cross-validated"`; older files have 0 for that.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub enum Penalty {
@@ -15,7 +15,7 @@ pub enum Penalty {
     Fixed(f64),
 }
 
-/// What stands in a file.
+/// Its form in a file.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Written {

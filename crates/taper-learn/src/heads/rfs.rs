@@ -1,5 +1,5 @@
 //! RFS (Tian, Wang, Krishnan, Tenenbaum and Isola 2020, "Rethinking Few-Shot Image Classification: A
-//! Good Embedding Is All You Need?"): an ordinary classifier's features, each brought to unit
+//! Good Embedding Is All You Need?"): an ordinary classifier's features, normalized to unit
 //! length, and logistic regression on them.
 
 use super::embedding::TaskEmbedding;

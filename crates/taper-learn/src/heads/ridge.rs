@@ -1,6 +1,6 @@
 //! Ridge regression of the classes (Hoerl and Kennard 1970), the bias free. One decomposition
 //! serves every strength, and the leave-one-out error of each is known in closed form (PRESS, Allen
-//! 1974), so the strength is chosen without fitting again.
+//! 1974), so the strength is chosen without refitting.
 
 use super::decomposition::{Decomposition, unit_scale};
 use super::embedding::TaskEmbedding;
@@ -39,7 +39,7 @@ impl TypedMethod for Ridge {
     }
 }
 
-/// Strengths to choose from, for features of unit length: six decades in steps of a half.
+/// Strengths to choose from, for features of unit length: six decades in steps of half a decade.
 fn strengths() -> Vec<f64> {
     (-8..=4).map(|half| 10f64.powf(f64::from(half) / 2.0)).collect()
 }
@@ -96,7 +96,7 @@ impl Solutions {
         Ok((0..n).map(error).sum::<f64>() / (n * ways) as f64)
     }
 
-    /// The strength of least leave-one-out error; of equal ones the first.
+    /// The strength with the least leave-one-out error; of equal ones the first.
     fn best(&self, strengths: &[f64]) -> Result<f64> {
         let mut best = (f64::INFINITY, 1.0);
         for &alpha in strengths {

@@ -1,4 +1,4 @@
-//! SimpleShot (Wang et al. 2019): features centered and brought to unit length, then the nearest
+//! SimpleShot (Wang et al. 2019): features centered and normalized to unit length, then the nearest
 //! class mean.
 
 use super::embedding::TaskEmbedding;
@@ -17,7 +17,7 @@ use taper_models::State;
 pub const SIMPLE_SHOT: Registered<SimpleShot> = Registered::new();
 
 method_settings! {
-    /// The paper's CL2N, centered by the support set's mean: there need be no base classes.
+    /// The paper's CL2N, centered by the support set's mean, because there may be no base classes.
     pub struct SimpleShot {}
 }
 

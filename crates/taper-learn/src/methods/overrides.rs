@@ -1,4 +1,4 @@
-//! Settings of methods as a user writes them: `inner-lr=0.4,maml:inner-steps=5`.
+//! Settings of methods in text form: `inner-lr=0.4,maml:inner-steps=5`.
 
 use crate::LearnError;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! A model on disk, in the Hugging Face layout: `model.safetensors` (torchvision's key names),
 //! `config.json` (architecture, `id2label`, how it was trained) and `preprocessor_config.json`;
-//! beside them `provenance.safetensors`, the images it was trained, validated and chosen on.
+//! and `provenance.safetensors`, the images it was trained, validated and chosen on.
 
 use crate::{
     LearnError, Result,
@@ -29,7 +29,7 @@ pub struct Model {
     pub labels: Vec<String>,
     /// How images become inputs, in the transform language of `taper-data`.
     pub transform: String,
-    /// How it came to be.
+    /// How it was made.
     pub origin: Origin,
     /// The images it was trained, validated and chosen on.
     pub provenance: Provenance,
@@ -72,8 +72,8 @@ const PROVENANCE: &str = "provenance.safetensors";
 pub(crate) const MODEL_FILES: [&str; 4] = [WEIGHTS, CONFIG, PREPROCESSOR, PROVENANCE];
 
 impl Model {
-    /// Writes the directory. At any kill there is either the old model or this one, whole. Other
-    /// files in the directory stay.
+    /// Writes the directory. If killed at any time, either the complete old model or this one remains. Other
+    /// files in the directory are not touched.
     ///
     /// # Errors
     /// Returns an error if the directory holds anything but a Taper model, or can't be written.
@@ -233,7 +233,7 @@ impl Model {
             let folder = found.as_deref().unwrap_or(path);
             let words = Words::read(folder);
             let weights = fs::read(folder.join(WEIGHTS));
-            // the words before and after are of one model, and so are the weights between
+            // if the configuration is the same before and after, the weights in between belong to it
             if Words::read(folder) == words {
                 return words.into_model(folder, weights);
             }
@@ -244,7 +244,7 @@ impl Model {
     }
 }
 
-/// How often a model is read that another process replaces meanwhile.
+/// How often to retry reading a model that another process is replacing.
 const ATTEMPTS: usize = 100;
 const PAUSE: Duration = Duration::from_millis(20);
 

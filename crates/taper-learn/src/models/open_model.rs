@@ -13,7 +13,7 @@ use taper_models::{Head, HeadPolicy, Network};
 
 impl Model {
     /// Opens the model at a path: a directory that Taper wrote, a run directory with one inside, or
-    /// anybody's weight file with a classification head.
+    /// a weight file with a classification head.
     ///
     /// # Errors
     /// Returns an error if it can't be read, or if too little is known about a weight file.
@@ -31,7 +31,7 @@ impl Model {
         Self::load(path)
     }
 
-    /// The classifier that published weights are, head included.
+    /// Published weights as a classifier, head included.
     fn of_weights(pretrained: Pretrained, path: &Path) -> Result<Self> {
         let wrong = |problem: String| LearnError::Run { path: path.to_path_buf(), problem };
         let outputs = pretrained.outputs;

@@ -1,12 +1,12 @@
-//! How a model came to be.
+//! How a model was made.
 
 use crate::methods::SettingValues;
 use serde::{Deserialize, Serialize};
 
-/// How a model came to be, in words, and so how it is used.
+/// How a model was made, in words, which determines how it is used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
-    /// The method's name in the registry; `classifier` for a network whose head names the classes.
+    /// The method's name in the registry; `classifier` for a network with a classification head.
     pub method: String,
     /// The training data, in words.
     pub on: String,

@@ -1,10 +1,10 @@
-//! How images reach a network if nobody says otherwise.
+//! The default preprocessing of images.
 
 use crate::Result;
 use taper_data::{Look, Transform};
 use taper_models::Architecture;
 
-/// Preparation of images by how they look, for a network that takes `channels` channels: drawings
+/// Preprocessing chosen by what the images look like, for a network that takes `channels` channels: drawings
 /// become light on dark, photographs are cropped to squares and normalized. `side` replaces the
 /// architecture's default side, in pixels.
 ///

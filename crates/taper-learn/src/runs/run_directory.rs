@@ -1,6 +1,6 @@
 //! What a run leaves: `config.toml` (enough to run it again), `metrics.jsonl` (one event per line),
-//! `checkpoint/` (the newest whole one of each stage, with its best state), `model/`, and
-//! `taper-run.json`, which says that all this is Taper's.
+//! `checkpoint/` (the latest complete one of each stage, with its best state), `model/`, and
+//! `taper-run.json`, which marks all of these as Taper's.
 
 use crate::models::MODEL_FILES;
 use crate::runs::checkpoint;
@@ -14,23 +14,23 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// What to do with an earlier run or model where a new one is to be.
+/// What to do with an earlier run or model in the place of a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
-    /// An error: it is kept.
+    /// Keep it, and return an error.
     Refuse,
-    /// Its files are removed, and nothing else.
+    /// Remove its files, and nothing else.
     Replace,
 }
 
-/// A run directory as it can be read at any time, even while the run goes on.
+/// A run directory for reading, which is possible at any time, even during the run.
 #[derive(Debug, Clone)]
 pub struct RunRecord {
     path: PathBuf,
     config: String,
 }
 
-/// A run directory that this process alone writes to, until the value is dropped.
+/// A run directory that only this process writes to, until the value is dropped.
 #[derive(Debug)]
 pub struct RunDirectory {
     record: RunRecord,
@@ -60,7 +60,7 @@ impl RunRecord {
         }
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -70,7 +70,7 @@ impl RunRecord {
         &self.config
     }
 
-    /// Where a stage stands, if it was ever saved.
+    /// The progress of a stage, if it was ever saved.
     ///
     /// # Errors
     /// Returns an error if the checkpoint is damaged, or of another configuration.
@@ -89,7 +89,7 @@ impl RunDirectory {
     /// of an earlier run there are removed first; other files stay.
     ///
     /// # Errors
-    /// Returns an error if the directory holds an earlier run that is not to be replaced or is in
+    /// Returns an error if the directory holds an earlier run that must not be replaced or is in
     /// use, or anything that is not a run.
     ///
     /// ```
@@ -108,7 +108,7 @@ impl RunDirectory {
         check_target(path, existing)?;
         fs::create_dir_all(path).map_err(|source| LearnError::File { path: path.to_path_buf(), source })?;
         let lock = RunLock::acquire(path)?;
-        // another process may have come between
+        // another process may have interfered
         if let Some(earlier) = check_target(path, existing)? {
             clean(path, &earlier);
             earlier.remove_files(path)?;
@@ -120,7 +120,7 @@ impl RunDirectory {
         Ok(Self { record, lock, manifest: Mutex::new(manifest) })
     }
 
-    /// An earlier run's directory, to resume it. What a killed process left unfinished is removed.
+    /// An earlier run's directory, to resume it. Unfinished files of a killed process are removed.
     ///
     /// # Errors
     /// Returns an error if the directory is not a run, or in use by another process.
@@ -134,7 +134,7 @@ impl RunDirectory {
         Ok(Self { record, lock, manifest: Mutex::new(manifest) })
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         self.record.path()
     }
@@ -149,11 +149,11 @@ impl RunDirectory {
         self.lock.warning()
     }
 
-    /// The path of a file of the run, such as `tried.json`, which is from now on one of those that
+    /// The path of a file of the run, such as `tried.json`, which is from now on among those that
     /// [`Existing::Replace`] removes. Parts of its name are separated by `/`.
     ///
     /// # Errors
-    /// Returns an error if a file of that name is there that the run has not written.
+    /// Returns an error if there is a file of that name that the run has not written.
     pub fn file(&self, name: &str) -> Result<PathBuf> {
         let path = self.path().join(name);
         let mut manifest = self.manifest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,7 +162,7 @@ impl RunDirectory {
                 let problem = "was not written by this run: move it to another directory".into();
                 return Err(LearnError::Run { path, problem });
             }
-            // listed before it is written: a kill between leaves no file that nobody owns
+            // listed before it is written, so that a kill leaves no file without an owner
             let listed = manifest.clone().with(name);
             listed.write(self.path())?;
             *manifest = listed;
@@ -175,7 +175,7 @@ impl RunDirectory {
         self.path().join(MODEL)
     }
 
-    /// Saves where a stage stands; at any kill there is either the old checkpoint or this one.
+    /// Saves the progress of a stage. If killed at any time, either the old checkpoint or this one remains.
     ///
     /// # Errors
     /// Returns an error if the checkpoint can't be written; the old one is kept.
@@ -184,7 +184,7 @@ impl RunDirectory {
         write_atomically(&self.file(&checkpoint_name(stage))?, &bytes)
     }
 
-    /// Where a stage stands, if it was ever saved.
+    /// The progress of a stage, if it was ever saved.
     ///
     /// # Errors
     /// Returns an error if the checkpoint is damaged, or of another configuration.
@@ -205,8 +205,8 @@ impl RunDirectory {
         write().map_err(|source| LearnError::File { path: path.clone(), source })
     }
 
-    /// Drops the events of a stage after `step`, which will happen again, and half a line that a kill
-    /// left.
+    /// Drops the events of a stage after `step`, which will happen again, and an incomplete last
+    /// line.
     ///
     /// # Errors
     /// Returns an error if the log can't be written.
@@ -230,9 +230,9 @@ fn checkpoint_name(stage: &str) -> String {
     format!("{CHECKPOINTS}/{stage}.safetensors")
 }
 
-/// The earlier run at `path` that is to be replaced; `None` if the path is free.
+/// The earlier run at `path` to be replaced; `None` if the path is free.
 ///
-/// Fails if something is there that is not to be replaced.
+/// Fails if there is something that must not be replaced.
 fn check_target(path: &Path, existing: Existing) -> Result<Option<Manifest>> {
     let failed = |source| LearnError::File { path: path.to_path_buf(), source };
     if !path.exists() || (path.is_dir() && !holds_files(path).map_err(failed)?) {
@@ -248,7 +248,7 @@ fn check_target(path: &Path, existing: Existing) -> Result<Option<Manifest>> {
     Ok(Some(manifest))
 }
 
-/// Whether the folder holds anything but the beginnings of a run that was killed at once.
+/// Whether the folder holds anything but the beginning of a run that was killed immediately.
 fn holds_files(folder: &Path) -> std::io::Result<bool> {
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
@@ -259,7 +259,7 @@ fn holds_files(folder: &Path) -> std::io::Result<bool> {
     Ok(false)
 }
 
-/// Removes what killed processes left unfinished of the run's files. Its lock must be held.
+/// Removes unfinished files that killed processes of the run left. Its lock must be held.
 fn clean(folder: &Path, manifest: &Manifest) {
     for (folder, inside) in [(folder.to_path_buf(), ""), (folder.join(CHECKPOINTS), "checkpoint/")] {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

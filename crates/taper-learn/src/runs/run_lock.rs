@@ -1,4 +1,4 @@
-//! A run directory is written by one process at a time.
+//! Only one process at a time writes to a run directory.
 
 use crate::{LearnError, Result};
 use serde::{Deserialize, Serialize};
@@ -7,11 +7,11 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The lock's file in a run directory. It stays when the lock is gone.
+/// The lock's file in a run directory. It stays after the lock is released.
 pub(crate) const LOCK_FILE: &str = ".taper-lock";
 
-/// The right to write to a run directory, until it is dropped. The system frees it when its process
-/// ends, however that ends.
+/// The right to write to a run directory, until it is dropped. The system releases it when its process
+/// ends in any way.
 #[derive(Debug)]
 pub(crate) struct RunLock {
     file: File,
@@ -64,7 +64,7 @@ impl RunLock {
 
 impl Drop for RunLock {
     fn drop(&mut self) {
-        // closing is not enough: a process that another thread starts just now holds a copy
+        // closing is not enough: a process that another thread is starting may hold a copy
         let _ = self.file.unlock();
     }
 }

@@ -1,5 +1,5 @@
 //! What Taper has written in a run directory: `taper-run.json` marks the directory as a run and
-//! lists its files, so that nothing else is ever taken for one of them.
+//! lists its files, so that no other file is ever mistaken for one of them.
 
 use crate::models::MODEL_FILES;
 use crate::runs::checkpoint;
@@ -32,8 +32,8 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    /// For a new run in `folder`: the files that runs write, except those that are there already
-    /// and so belong to somebody else.
+    /// For a new run in `folder`: the files that runs write, except existing ones, which
+    /// belong to somebody else.
     pub(crate) fn new(folder: &Path) -> Self {
         Self::of(default_files().into_iter().filter(|name| !folder.join(name).exists()).collect())
     }
@@ -64,8 +64,8 @@ impl Manifest {
         }
     }
 
-    /// A run of a version that wrote no manifest is known by its configuration: a command of Taper
-    /// and a seed, and nothing but plain values.
+    /// A run of a version that wrote no manifest is recognized by its configuration: a command of Taper
+    /// and a seed, and only plain values.
     fn of_earlier_version(folder: &Path) -> Option<Self> {
         let config: toml::Table = fs::read_to_string(folder.join(CONFIG)).ok()?.parse().ok()?;
         let command = config.get("command").and_then(toml::Value::as_str)?;
@@ -98,7 +98,7 @@ impl Manifest {
         self
     }
 
-    /// Removes what the run has written, the configuration first, and folders that are empty then.
+    /// Removes what the run has written, the configuration first, and folders that are then empty.
     /// Everything else stays.
     pub(crate) fn remove_files(&self, folder: &Path) -> Result<()> {
         let first = [CONFIG].into_iter().filter(|name| self.lists(name));

@@ -1,4 +1,4 @@
-//! Files that are whole or not there: written under a temporary name beside the target, synced,
+//! Files that are complete or absent: written under a temporary name next to the target, synced,
 //! then renamed.
 
 use crate::{LearnError, Result};
@@ -6,8 +6,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes a file so that at any kill there is either the old one or the new one. Two processes that
-/// write the same file leave the file of one of them, whole. A symbolic link is followed.
+/// Writes a file so that a kill at any time leaves either the old one or the new one. If two processes
+/// write the same file, one of the two complete files remains. A symbolic link is followed.
 ///
 /// # Errors
 /// Returns an error if the file or its folder can't be written; the old file is kept.
@@ -27,7 +27,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         builder.prefix(&prefix).suffix(UNFINISHED);
         #[cfg(unix)]
         {
-            // as for any new file, less what the user's umask takes away
+            // as for any new file, restricted by the user's umask
             use std::os::unix::fs::PermissionsExt as _;
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
@@ -69,13 +69,13 @@ pub(crate) fn followed(path: &Path) -> io::Result<PathBuf> {
     if path.is_symlink() { fs::canonicalize(path) } else { Ok(path.to_path_buf()) }
 }
 
-/// Makes renames in a folder last, where the system has a way to.
+/// Makes renames in a folder durable, if the system supports it.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     if !cfg!(unix) {
         return Ok(());
     }
     match File::open(folder)?.sync_all() {
-        // some file systems have no such thing for folders
+        // some file systems don't support this for folders
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
         done => done,
     }

@@ -1,8 +1,8 @@
-//! Directories that are whole or not there: written beside the target, then swapped with it.
+//! Directories that are complete or absent: written next to the target, then swapped with it.
 //!
-//! Everything temporary is in a folder `.NAME.RANDOM.taper` beside the target, of one writer alone:
-//! `lock`, which its writer holds locked for as long as it lives, `new/`, and, where the system
-//! can't swap two directories in one step, `old-N/`. Whoever finds such a folder without a living
+//! Everything temporary is in a folder `.NAME.RANDOM.taper` next to the target, which belongs to one writer:
+//! `lock`, which its writer holds locked for as long as it lives, `new/`, and, if the system
+//! can't swap two directories in one step, `old-N/`. A process that finds such a folder without a living
 //! writer completes or undoes its work.
 
 use crate::runs::storage::{folder_of, followed, is_random, name_of, sync_folder};
@@ -11,8 +11,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes a directory of files so that at any kill `path` has either all of its old files or all of
-/// the new ones. Files of other names in an older directory stay beside the new ones.
+/// Writes a directory of files so that a kill at any time leaves either all of its old files or all of
+/// the new ones. Files of other names in an older directory are kept.
 ///
 /// # Errors
 /// Returns an error if `path` is not a directory or can't be written; the old directory is kept.
@@ -70,9 +70,9 @@ fn write(path: &Path, files: &[(&str, Vec<u8>)], swap: Swap) -> io::Result<()> {
     sync_folder(folder_of(path))
 }
 
-/// Puts `new` in the place of `path`, and what was there into the staging folder.
+/// Moves `new` to `path`, and what was there to the staging folder.
 fn install(staging: &Staging, new: &Path, path: &Path, swap: Swap) -> io::Result<()> {
-    // another writer may come between any two steps; its directory is whole, and replaced as well
+    // another writer may act between any two steps; its directory is complete, and is replaced too
     for number in 0.. {
         if swap == Swap::Exchange {
             match exchange(new, path) {
@@ -116,7 +116,7 @@ fn exchange(_one: &Path, _other: &Path) -> io::Result<()> {
     Err(ErrorKind::Unsupported.into())
 }
 
-/// Whether the system, or this file system, has no such operation.
+/// Whether the system, or this file system, does not support the operation.
 fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput)
 }
@@ -144,13 +144,13 @@ impl<'a> Staging<'a> {
                 .keep();
             let lock = match File::create_new(folder.join(LOCK)) {
                 Ok(lock) => lock,
-                // taken for a dead writer's, between the folder and the lock
+                // mistaken for a dead writer's, between the folder and the lock
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
             match lock.try_lock() {
                 Err(TryLockError::WouldBlock) => continue,
-                // a file system without locks: nobody takes the folder for a dead writer's
+                // a file system without locks: the folder can't be mistaken for a dead writer's
                 Ok(()) | Err(TryLockError::Error(_)) => {
                     return Ok(Self { folder, path: path.to_path_buf(), _lock: lock, own });
                 }
@@ -158,13 +158,13 @@ impl<'a> Staging<'a> {
         }
     }
 
-    /// A dead writer's.
+    /// A dead writer's folder.
     fn of_dead(folder: PathBuf, path: &Path, own: &'a [&'a str]) -> Option<Self> {
         match File::options().read(true).write(true).open(folder.join(LOCK)) {
             Ok(lock) => lock.try_lock().is_ok().then(|| Self { folder, path: path.to_path_buf(), _lock: lock, own }),
             Err(error) => {
                 if error.kind() == ErrorKind::NotFound {
-                    // it died before its lock or after it: an empty folder, and no other is removed
+                    // it died before its lock or after it: only an empty folder is removed
                     let _ = fs::remove_dir(folder);
                 }
                 None
@@ -179,12 +179,12 @@ impl<'a> Staging<'a> {
 }
 
 impl Drop for Staging<'_> {
-    /// Puts others' files back beside the new ones, and removes our own and the folder. What can't
-    /// be moved stays where it is: nobody's file is removed.
+    /// Moves other files back to the new ones, and removes our own and the folder. Files that can't
+    /// be moved are not removed.
     fn drop(&mut self) {
         let old = self.old();
         if !self.path.exists() && !old.is_empty() {
-            // the only copy: it is read from here, and put back once the folder can be changed
+            // the only copy: it is read from here, and restored once the folder can be changed
             return;
         }
         for folder in old.into_iter().chain([self.folder.join("new")]) {
@@ -224,7 +224,7 @@ fn staging_of(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Completes or undoes what killed writers of `path` have begun; `own` names the directory's own
-/// files. Does what it can: a folder that can't be changed is left for the next time.
+/// files. A folder that can't be changed is left for the next time.
 pub(crate) fn recover(path: &Path, own: &[&str]) {
     for folder in staging_of(path) {
         let Some(staging) = Staging::of_dead(folder, path, own) else { continue };
@@ -236,8 +236,8 @@ pub(crate) fn recover(path: &Path, own: &[&str]) {
     }
 }
 
-/// Where the directory `path` can be read: there, or, between the two renames of a writer that
-/// lives or of one in a folder that can't be changed, where the old one is.
+/// Where the directory `path` can be read: there, or at the old one's place between the two renames of a
+/// living writer, or of a dead one in a folder that can't be changed.
 pub(crate) fn readable(path: &Path, own: &[&str]) -> Option<PathBuf> {
     if path.is_dir() {
         return Some(path.to_path_buf());

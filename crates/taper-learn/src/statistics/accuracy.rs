@@ -25,7 +25,7 @@ pub fn accuracy_estimate(runs: &[&[ScoredTask]]) -> Result<Estimate> {
 ///
 /// The interval covers the difference on what [`Estimate::population`] says: new classes, or new images
 /// of these classes if every task holds the same ones. With several runs it also covers new training
-/// runs; with one it is of that run.
+/// runs; with one it is about that run.
 ///
 /// # Errors
 ///
@@ -36,7 +36,7 @@ pub fn difference_estimate(a: &[&[ScoredTask]], b: &[&[ScoredTask]]) -> Result<E
     let of = |side: &[&'_ [ScoredTask]]| side.len() == 1 || side.len() == runs;
     if !of(a) || !of(b) {
         return Err(LearnError::Invalid(format!(
-            "{} training runs of one method cannot be compared with {} of another: train both equally often",
+            "{} training runs of one method can't be compared with {} of another: train both equally often",
             a.len(),
             b.len()
         )));
@@ -109,7 +109,7 @@ fn checked<'a>(runs: &[Vec<(f64, &'a [ScoredTask])>]) -> Result<&'a [ScoredTask]
     Ok(tasks)
 }
 
-/// What the tasks can speak about: new classes if they differ in their classes.
+/// The population of the tasks: new classes if they differ in their classes.
 fn population(tasks: &[ScoredTask]) -> Population {
     let classes = |task: &ScoredTask| task.classes.iter().copied().collect::<BTreeSet<u32>>();
     let first = classes(&tasks[0]);
@@ -119,7 +119,7 @@ fn population(tasks: &[ScoredTask]) -> Population {
     }
 }
 
-/// How many different images were asked.
+/// How many different query images there are.
 fn images(tasks: &[ScoredTask]) -> usize {
     tasks.iter().flat_map(|task| &task.decisions).map(|decision| decision.image).collect::<BTreeSet<_>>().len()
 }
@@ -129,7 +129,7 @@ fn query_weight(tasks: &[ScoredTask], task: &ScoredTask) -> f64 {
     1.0 / (tasks.len() as f64 * task.decisions.len() as f64)
 }
 
-/// Each query against each other class of its task, and its weight.
+/// Each query with each other class of its task, and its weight.
 fn duels(tasks: &[ScoredTask]) -> (Duels, Vec<f64>) {
     let (mut rows, mut weights) = (Vec::new(), Vec::new());
     for (number, task) in tasks.iter().enumerate() {
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn more_tasks_of_the_same_classes_do_not_make_an_interval_narrow() {
-        // class 0 is never right, all others always
+        // class 0 is never correct, all others always
         let margin = |times: usize| {
             let sets = PAIRS.repeat(times);
             let answers = tasks(&sets, |task, class, _| Some(if class == 0 { other(task % 6, 0) } else { class }));
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_pairs_errors_in_both_directions_are_one_error_seen_twice() {
-        // classes 0 and 1 are taken for each other; a class alone would see two independent failures
+        // classes 0 and 1 are confused with each other; clustering by one class would see two independent failures
         let answers = tasks(&PAIRS, |task, class, _| Some(if task == 0 { 1 - class } else { class }));
         let estimate = accuracy_estimate(&[&answers]).unwrap();
         // of six pairs, one is 0 and five are 1: the standard error of their mean is 1/6

@@ -8,7 +8,7 @@ const LEAST_PAIRS: u64 = 100;
 
 /// Returns the share of errors that would not happen if another class stood in for the one predicted:
 /// of queries classified wrongly once, those classified correctly in tasks that lack the wrong class. If
-/// images are asked too seldom for that, the accuracy takes its place, which is the share for choice
+/// images are queried too rarely for that, the accuracy takes its place, which is the share for choice
 /// probabilities after Luce (1959) that are the same for all queries of a class.
 pub(super) fn blame(tasks: &[ScoredTask]) -> f64 {
     let mut images: BTreeMap<usize, Vec<(usize, Option<u32>)>> = BTreeMap::new();

@@ -1,9 +1,9 @@
-//! An estimate with what its interval is made from.
+//! An estimate with what its interval is computed from.
 
 use super::{Interval, student_quantile, student_two_sided};
 use serde::{Deserialize, Serialize};
 
-/// What an estimate speaks about beyond the images it was measured on.
+/// What an estimate is about, beyond the images it was measured on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Population {
@@ -25,14 +25,14 @@ pub struct Estimate {
     pub degrees_of_freedom: f64,
     /// What the interval covers.
     pub population: Population,
-    /// Training runs behind each method. With 1 the estimate is of that run.
+    /// Training runs of each method. With 1 the estimate is about that run.
     pub runs: usize,
     /// The smallest value possible: 0 for an accuracy, −1 for a difference.
     pub least: f64,
 }
 
 impl Estimate {
-    /// The 95% interval, cut to the values possible; all of them without a standard error.
+    /// The 95% interval, clipped to the possible values; all of them without a standard error.
     pub fn interval(&self) -> Interval {
         self.interval_at(0.95)
     }

@@ -14,7 +14,7 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// `mean` ± `margin`, cut to the values from `least` to `greatest` that are possible. A `margin`
+    /// `mean` ± `margin`, clipped to the possible values from `least` to `greatest`. A `margin`
     /// that is not finite gives all of them.
     pub(super) fn within(mean: f64, margin: f64, least: f64, greatest: f64) -> Self {
         let margin = if margin.is_finite() { margin } else { greatest - least };

@@ -13,7 +13,7 @@ pub fn mean_interval(accuracies: &[f64]) -> Interval {
     student(accuracies, 0.0)
 }
 
-/// Mean difference `a − b` of paired accuracies (of the same tasks) with Student's t interval, cut to
+/// Mean difference `a − b` of paired accuracies (of the same tasks) with Student's t interval, clipped to
 /// −1 and 1; a single pair gives −1 to 1. For tasks that share classes use
 /// [`difference_estimate`](super::difference_estimate).
 ///

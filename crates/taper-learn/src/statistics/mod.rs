@@ -1,4 +1,4 @@
-//! Statistics of accuracies: 95% intervals that know where chance comes from, and claims that hold
+//! Statistics of accuracies: 95% intervals that account for all sources of variation, and claims that hold
 //! together. One method per file.
 
 mod accuracy;

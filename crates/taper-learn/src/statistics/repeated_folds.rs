@@ -2,7 +2,7 @@
 
 use super::{Interval, student_quantile};
 
-/// Mean of the scores of repeated k-fold cross-validation with its 95% interval, cut to 0 and 1. The
+/// Mean of the scores of repeated k-fold cross-validation with its 95% interval, clipped to 0 and 1. The
 /// folds' training sets overlap, so the variance is that of Nadeau and Bengio (2003, eq. 9), with
 /// `1/(folds − 1)` for the ratio of images tested on to images trained on. Fewer than two scores, or
 /// folds, give the whole range.

@@ -1,4 +1,4 @@
-//! Training runs crossed with test tasks: a run's effect on all tasks, beside what tasks vary by.
+//! Training runs crossed with test tasks: a run's effect on all tasks, in addition to the variation of tasks.
 
 use super::variance::Variance;
 
@@ -16,7 +16,7 @@ impl Table {
     ///
     /// Runs and classes are crossed, with variance components σ²(run), σ²(class) and σ²(run × class).
     /// Rows averaged over runs show σ²(class)/C + σ²(run × class)/RC. Runs' means show σ²(run)/R with
-    /// σ²(run × class)/RC again, which the deviations from the average over runs tell, so that it is
+    /// σ²(run × class)/RC again, which the deviations from the average over runs show, so that it is
     /// subtracted once: the inclusion and exclusion of Cameron, Gelbach and Miller (2011, "Robust
     /// inference with multiway clustering", eq. 2.8) and of the analysis of variance. What runs add is
     /// never less than 0. With one run the variance is that of the run's mean on other tasks.

@@ -1,4 +1,4 @@
-//! What a method answered on a task.
+//! A method's answers on a task.
 
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +50,7 @@ impl ScoredTask {
         }
     }
 
-    /// Returns `true` if the task asks the same as `other`: the same queries among the same classes.
+    /// Returns `true` if the task has the same queries and classes as `other`.
     pub fn asks_the_same(&self, other: &Self) -> bool {
         self.classes == other.classes
             && self.decisions.len() == other.decisions.len()

@@ -18,7 +18,7 @@ pub fn wilson_interval(correct: usize, total: usize) -> Interval {
     let share = correct as f64 / n;
     let center = (share + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
     let margin = Z / (1.0 + Z * Z / n) * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    // the ends are within 0 and 1 but for rounding
+    // the ends are within 0 and 1 except for rounding
     Interval { mean: share, low: (center - margin).max(0.0), high: (center + margin).min(1.0) }
 }
 

@@ -1,4 +1,4 @@
-//! The mean of the weights that a run passes through, which is often better than where it ends.
+//! The mean of a run's weights, which is often better than the final weights.
 
 use crate::Result;
 use candle_core::Tensor;
@@ -10,13 +10,13 @@ use taper_ops::weighted_sum;
 /// Which states of a run are averaged.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Average {
-    /// None: what counts is the latest.
+    /// No average: the latest state counts.
     #[default]
     Off,
-    /// All, the weight of each falling by this factor per step (Polyak and Juditsky 1992; between 0
+    /// All states, with weights that decay by this factor per step (Polyak and Juditsky 1992; between 0
     /// and 1). Early in a run the factor is smaller, so that the start is soon forgotten.
     Exponential(f64),
-    /// Those after each of this many last steps, with equal weights (Izmailov et al. 2018).
+    /// The states after this many last steps, with equal weights (Izmailov et al. 2018).
     Last(u64),
 }
 
@@ -101,7 +101,7 @@ mod tests {
         let found = over_ten(Average::Last(4));
         assert!(found[..6].iter().all(Option::is_none));
         assert!((found[9].unwrap() - 8.5).abs() < 1e-12);
-        // of a shorter run than that, all
+        // all states of a shorter run
         assert!((over_ten(Average::Last(40))[9].unwrap() - 5.5).abs() < 1e-12);
     }
 

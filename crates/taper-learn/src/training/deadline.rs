@@ -3,7 +3,7 @@
 use crate::{Event, Flow, LearnError, Observer, Result};
 use std::time::Instant;
 
-/// The time at which to give up; never by default. As an [`Observer`] it ends a training loop.
+/// The time at which to give up; by default never. As an [`Observer`] it ends a training loop.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Deadline(Option<Instant>);
 
@@ -16,7 +16,7 @@ impl Deadline {
     /// Checks the time.
     ///
     /// # Errors
-    /// Returns [`LearnError::OutOfTime`] once the time has come.
+    /// Returns [`LearnError::OutOfTime`] after the deadline.
     pub fn check(self) -> Result<()> {
         match self.0 {
             Some(moment) if Instant::now() >= moment => Err(LearnError::OutOfTime),

@@ -1,10 +1,10 @@
-//! Whether training has left every value finite.
+//! Whether every value is finite after training.
 
 use crate::{Progress, Result};
 use candle_core::{DType, Storage, Tensor};
 use taper_models::State;
 
-/// What of a run's progress holds a NaN or infinite value, by name; `None` if all is finite.
+/// The first part of a run's progress with a NaN or infinite value, by name; `None` if all are finite.
 pub(crate) fn not_finite(progress: &Progress) -> Result<Option<String>> {
     let Progress { state, moments, average, .. } = progress;
     let of_state = |what: &str, state: &State| -> Result<Option<String>> {
@@ -36,7 +36,7 @@ fn first<'a>(tensors: impl Iterator<Item = (&'a str, &'a Tensor)>) -> Result<Opt
     Ok(None)
 }
 
-/// Reads the values where they are; other types than f32 and f64, and other devices, are copied.
+/// Reads the values in place; other types than f32 and f64, and other devices, are copied.
 fn is_finite(tensor: &Tensor) -> Result<bool> {
     let tensor = tensor.contiguous()?;
     let (storage, layout) = tensor.storage_and_layout();

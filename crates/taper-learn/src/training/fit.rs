@@ -2,7 +2,7 @@
 //! validate, keep the best, save.
 //!
 //! Pretraining and meta-training differ in the item (a mini-batch, an episode) and in the
-//! objective, not in the loop. Random choices depend on (seed, step, item) alone, so a resumed run
+//! objective, not in the loop. Random choices depend only on (seed, step, item), so a resumed run
 //! equals an unbroken one bit for bit.
 
 use crate::training::finite::not_finite;
@@ -27,12 +27,12 @@ pub struct Plan {
     pub schedule: Schedule,
     /// How a gradient becomes a step.
     pub optimizer: Optimizer,
-    /// Parts of the network that learn at another rate.
+    /// Parts of the network with another learning rate.
     pub rates: Rates,
-    /// Largest length of a gradient; longer ones are shortened to it.
+    /// Largest norm of a gradient; larger ones are scaled down to it.
     pub clip: Option<f64>,
-    /// Steps, counted from 0, before which the optimizer is reset: other parameters are learned from
-    /// there on.
+    /// Steps, counted from 0, before which the optimizer is reset, because other parameters are learned from
+    /// then on.
     pub restarts: Vec<u64>,
     /// Which states are averaged; the average is then what is validated and kept.
     pub average: Average,
@@ -40,7 +40,7 @@ pub struct Plan {
     pub validate_every: u64,
     /// Validations without a new best after which to stop; 0 to run to the end.
     pub patience: u64,
-    /// Steps between checkpoints; 0 for one at the end only.
+    /// Steps between checkpoints; 0 for one only at the end.
     pub save_every: u64,
     /// The run's seed.
     pub seed: u64,
@@ -67,7 +67,7 @@ impl Default for Plan {
     }
 }
 
-/// Where a run stands: all that a resumed one needs.
+/// The progress of a run: everything that resuming it needs.
 #[derive(Debug, Clone)]
 pub struct Progress {
     /// Steps taken.
@@ -96,7 +96,7 @@ pub struct Best {
 }
 
 impl Progress {
-    /// Before the first step.
+    /// The progress before the first step.
     pub fn new(state: State) -> Self {
         Self { step: 0, state, moments: OptimizerState::default(), average: None, best: None, since_best: 0 }
     }
@@ -127,7 +127,7 @@ pub enum Outcome {
 /// A run's end.
 #[derive(Debug)]
 pub struct Fit {
-    /// Where it stands.
+    /// Its final progress.
     pub progress: Progress,
     /// Why it ended.
     pub outcome: Outcome,
@@ -179,7 +179,7 @@ pub fn fit<O: Objective + ?Sized>(
             .map(|index| Draw { seed: plan.seed, step, number: step * plan.items as u64 + index })
             .collect();
         let state = &progress.state;
-        // a single item would only keep its packed weights longer
+        // with a single item this would only keep its packed weights longer
         let shared = (plan.items > 1).then(|| PackedOnce::new(state.params.iter().map(|(_, weight)| weight)));
         let made = map_in_order(&draws, |_, &draw| objective.gradient(state, &items(draw)?, draw));
         drop(shared);
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_last_step_that_overflows_is_not_saved_as_a_finished_model() {
-        // eleven steps of 3e37 are below the largest f32, twelve are not
+        // eleven steps of 3e37 are below the largest f32; twelve are not
         let overflowing = Plan { steps: 12, learning_rate: 3e37, ..Plan::default() };
         for (save_every, kept) in [(0, &[][..]), (11, &[11])] {
             let (fitted, saved) = run(&Plan { save_every, ..overflowing.clone() }, 0.0, |_| Ok(0.0));

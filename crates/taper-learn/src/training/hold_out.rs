@@ -15,9 +15,9 @@ pub struct HoldOut {
     pub classes_left_out: Vec<u32>,
 }
 
-/// Holds out about `share` of the images with these labels, drawn from `seed`. Each class gives its
-/// share, and never its last image: classes of one image stay whole. Where shares are less than one
-/// image, some classes give one and others none, so that the total is as asked. At least one image
+/// Holds out about `share` of the images with these labels, drawn from `seed`. Each class contributes its
+/// share, but never its last image: classes of one image stay whole. If shares are less than one
+/// image, some classes contribute one and others none, so that the total is right. At least one image
 /// is held out if any class has two.
 ///
 /// # Errors
@@ -44,7 +44,7 @@ pub fn hold_out(labels: &[u32], share: f64, seed: u64) -> Result<HoldOut> {
     let wanted = (share * total as f64).round().max(1.0);
     let mut is_held_out = vec![false; labels.len()];
     let (mut passed, mut taken) = (0, 0);
-    // in random order: the names of classes don't decide which ones give an image
+    // in random order: the names of classes don't decide which ones contribute an image
     for place in permutation(&mut rng(seed, "hold out", 0), divisible.len()) {
         let (&class, images) = divisible[place];
         passed += images.len();
@@ -65,7 +65,7 @@ pub fn hold_out(labels: &[u32], share: f64, seed: u64) -> Result<HoldOut> {
 mod tests {
     use super::*;
 
-    /// Labels of classes with so many images each.
+    /// Labels of classes with these numbers of images.
     fn labels(counts: &[usize]) -> Vec<u32> {
         (0..).zip(counts).flat_map(|(class, &count)| vec![class; count]).collect()
     }

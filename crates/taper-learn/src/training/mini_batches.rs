@@ -3,8 +3,8 @@
 use crate::{LearnError, Result};
 use taper_ops::{permutation, rng};
 
-/// How a training set is cut into mini-batches, one epoch after the other: shuffled anew for every
-/// epoch, the last batch of an epoch smaller if the images do not fill it.
+/// How a training set is split into mini-batches, one epoch after the other: reshuffled for every
+/// epoch, with a smaller last batch if the images do not fill it.
 ///
 /// A step of several batches (gradient accumulation) may need more batches than the images fill;
 /// an epoch's last batches then begin again with its first images.
@@ -27,7 +27,7 @@ pub struct MiniBatches {
 }
 
 impl MiniBatches {
-    /// Batches of `size` of `images` images.
+    /// Batches of `size` images, of `images` in total.
     ///
     /// # Errors
     /// Returns an error if either is 0.
@@ -40,7 +40,7 @@ impl MiniBatches {
         Ok(Self { images, size, per_step: 1 })
     }
 
-    /// The same for steps of `batches` batches each, of which an epoch has a whole number.
+    /// The same for steps of `batches` batches each, with a whole number of steps per epoch.
     ///
     /// # Errors
     /// Returns an error if `batches` is 0.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use taper_models::{Buffers, Params, State};
 use taper_ops::Rng;
 
-/// Which item of which step this is: where its random choices come from.
+/// Identifies an item of a step, and determines its random choices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draw {
     /// The run's seed.
@@ -23,23 +23,23 @@ impl Draw {
     }
 }
 
-/// What one item says about how to change.
+/// One item's loss and gradient.
 #[derive(Debug, Clone)]
 pub struct Gradient {
-    /// The loss, in nats where it is a cross-entropy.
+    /// The loss, in nats if it is a cross-entropy.
     pub loss: f64,
     /// Other figures by name, such as `accuracy`.
     pub metrics: BTreeMap<&'static str, f64>,
-    /// Direction of steepest ascent, for the parameters that are learned; others stay as they are.
+    /// Direction of steepest ascent, for the parameters that are learned; others don't change.
     pub params: Params,
     /// Running statistics after this item.
     pub buffers: Buffers,
 }
 
 /// What a training step differentiates: a mini-batch's loss, an episode's meta-loss. Any update
-/// direction may stand for the gradient.
+/// direction may take the gradient's place.
 pub trait Objective: Sync {
-    /// What one gradient is taken over.
+    /// What one gradient is computed on.
     type Item: Send + Sync;
 
     /// The gradient at `state` over one item.

@@ -26,7 +26,7 @@ pub enum Optimizer {
     },
     /// AdamW (Loshchilov and Hutter 2019), betas 0.9 and 0.999, ε 1e-8.
     AdamW {
-        /// Decay of the weights themselves, times the learning rate.
+        /// Decay of the weights, times the learning rate.
         weight_decay: f64,
     },
 }
@@ -42,7 +42,7 @@ pub struct OptimizerState {
     pub step: u64,
     /// Running mean of gradients, or momentum; empty before the first step.
     pub first: Params,
-    /// Running mean of squared gradients; empty where the optimizer has none.
+    /// Running mean of squared gradients; empty if the optimizer has none.
     pub second: Params,
 }
 
@@ -52,8 +52,8 @@ impl Optimizer {
         Self::Adam { weight_decay: 0.0 }
     }
 
-    /// The parameters after one step of `rate` along `gradient`, and what to remember. Parameters
-    /// that the gradient does not name stay as they are.
+    /// The parameters after one step of `rate` along `gradient`, and the new optimizer state. Parameters
+    /// that the gradient does not name don't change.
     ///
     /// # Errors
     /// Returns an error if the moments belong to other parameters, or the gradient names parameters
@@ -67,7 +67,7 @@ impl Optimizer {
     ) -> Result<(Params, OptimizerState)> {
         if gradient.iter().any(|(name, _)| params.get(name).is_err()) {
             return Err(LearnError::Invalid(
-                "the gradient names parameters that the state does not have: take it at this state".into(),
+                "the gradient names parameters that the state does not have: compute it at this state".into(),
             ));
         }
         let moved = params.filter(|name| gradient.get(name).is_ok());

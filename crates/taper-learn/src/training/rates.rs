@@ -1,4 +1,4 @@
-//! Learning rates that differ from part to part of a network.
+//! Learning rates that differ between parts of a network.
 
 use crate::Result;
 use taper_models::Params;

@@ -22,7 +22,7 @@ pub enum Schedule {
         warmup: u64,
     },
     /// One rise and one longer fall, both along half a cosine (Smith and Topin 2018): from 1/25 up
-    /// over the first 30 % of steps, down to 1/250,000.
+    /// over the first 30% of steps, down to 1/250,000.
     OneCycle,
     /// From this factor up to 1, by the same ratio every step: a test of learning rates (Smith 2017,
     /// section 3.3).

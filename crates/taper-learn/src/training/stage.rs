@@ -17,7 +17,7 @@ pub struct Stage<'a> {
     pub run: Option<&'a RunDirectory>,
 }
 
-/// What a stage's training gives.
+/// The result of a stage's training.
 #[derive(Debug)]
 pub struct StageOutcome {
     /// The final state of the training loop.
@@ -27,7 +27,7 @@ pub struct StageOutcome {
 }
 
 impl Stage<'_> {
-    /// Trains to the plan's end, from where the run directory says the stage stands.
+    /// Trains to the plan's end, from the stage's checkpoint in the run directory if there is one.
     ///
     /// # Errors
     /// Returns [`LearnError::Stopped`] if the observer asks to stop, after everything is saved, and

@@ -1,4 +1,4 @@
-//! Ordinary supervised learning: the cross-entropy of a batch, by the parameters that are trained.
+//! Ordinary supervised learning: the cross-entropy of a batch, differentiated with respect to the trained parameters.
 
 use crate::{
     Draw, Result,
@@ -11,7 +11,7 @@ use taper_data::Batch;
 use taper_models::{Buffers, Leaves, Mode, Network, Norm, Params, State};
 use taper_ops::{cross_entropy_to, one_hot, smoothed};
 
-/// Inputs with the share that each class has in each.
+/// Inputs with each input's class shares.
 #[derive(Debug, Clone)]
 pub struct Targeted {
     /// Images `(n, c, h, w)` or features `(n, d)`.
@@ -21,7 +21,7 @@ pub struct Targeted {
 }
 
 impl Targeted {
-    /// A batch's inputs with their labels, smoothed (Szegedy et al. 2016; 0 for not) and weighted by
+    /// A batch's inputs with their labels, smoothed (Szegedy et al. 2016; 0 for no smoothing) and weighted by
     /// each class's weight in `weights (ways)`, if there are any.
     ///
     /// # Errors
@@ -39,35 +39,35 @@ impl Targeted {
 /// Which parameters of a network are trained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trainable {
-    /// All of them.
+    /// All parameters.
     All,
-    /// Those of the head.
+    /// The head's parameters.
     Head,
-    /// Those of these names.
+    /// The parameters of these names.
     Named(BTreeSet<String>),
 }
 
-/// Cross-entropy of a network on batches, with an optional pull back to where training started.
+/// Cross-entropy of a network on batches, with an optional penalty on the distance from the start.
 ///
-/// With [`Norm::Batch`] norms take each batch's statistics and the running ones follow; with
-/// [`Norm::Stored`] they take the stored ones, which stay.
+/// With [`Norm::Batch`] norms use each batch's statistics and update the running ones; with
+/// [`Norm::Stored`] they use the stored ones, which don't change.
 #[derive(Debug, Clone)]
 pub struct Supervised {
     network: Network,
     trainable: Trainable,
     norm: Norm,
-    /// The pull's strength, and where the backbone's trained parameters started.
+    /// The penalty's strength, and the initial values of the backbone's trained parameters.
     l2_sp: f64,
     origin: Params,
 }
 
 impl Supervised {
-    /// Of the parameters `trainable`.
+    /// Trains the parameters `trainable`.
     pub fn new(network: Network, trainable: Trainable, norm: Norm) -> Self {
         Self { network, trainable, norm, l2_sp: 0.0, origin: Params::default() }
     }
 
-    /// The same with L2-SP (Li et al. 2018): the backbone is pulled back to `start`; 0 for no pull.
+    /// The same with L2-SP (Li et al. 2018): the backbone is pulled toward `start`; 0 for no penalty.
     pub fn with_l2_sp(self, start: &State, strength: f64) -> Self {
         let pulled = |name: &str| strength > 0.0 && !self.network.in_head(name) && self.trains(name);
         let origin = start.params.filter(pulled);

@@ -49,7 +49,7 @@ pub struct Learned {
 /// scores best on `validation` tasks is kept.
 ///
 /// # Errors
-/// Returns an error if the method does not learn from tasks, symmetries do not suit it, or training
+/// Returns an error if the method is not trained on tasks or does not support symmetries, or if training
 /// fails or is stopped.
 ///
 /// ```
@@ -96,7 +96,7 @@ pub fn meta_train(
             Some(pretrain(stage, &tasks.main, *architecture, pretraining, *batch, observer)?.1)
         }
         Training::Episodes { pretrained: false } => None,
-        _ => return Err(LearnError::Invalid(format!("{} does not learn from tasks: pretrain it", info.name))),
+        _ => return Err(LearnError::Invalid(format!("{} is not trained on tasks: pretrain a classifier", info.name))),
     };
     let plain = Network::new(architecture.backbone(view.shape())?, Head::Identity);
     let network = method.network(&plain, tasks.shape.ways().high());
@@ -125,7 +125,7 @@ pub fn meta_train(
 /// The network that gives the features of an image in all eight symmetries of the square.
 ///
 /// # Errors
-/// Returns an error if the method learns more from features than to compare them.
+/// Returns an error if the method does more with features than compare them.
 pub fn with_symmetries(method: &dyn Method, network: &Network) -> Result<Network> {
     let ensemble = Network::new(Arc::new(SymmetryEnsemble::new(network.backbone().clone())?), network.head());
     if ensemble.param_specs() != network.param_specs() {

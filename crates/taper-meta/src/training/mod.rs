@@ -1,4 +1,4 @@
-//! Meta-training: where tasks come from, and the training that gives a learner.
+//! Meta-training: the sources of tasks, and the training of a learner.
 
 mod meta_train;
 mod multitask;

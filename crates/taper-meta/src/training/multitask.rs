@@ -27,14 +27,14 @@ pub struct MultitaskTraining {
     pub batch: usize,
     /// Passes over the tasks.
     pub epochs: u64,
-    /// Test images per step: a quarter of each class's images is set apart, and every task is tested
+    /// Test images per step: a quarter of each class's images is held out, and every task is tested
     /// after its step. `None` trains on all images and tests nothing.
     pub queries: Option<usize>,
-    /// Everything else; steps of 0 stand for `epochs`.
+    /// Everything else; 0 steps mean `epochs`.
     pub plan: Plan,
 }
 
-/// What multitask training gives.
+/// The result of multitask training.
 #[derive(Debug)]
 pub struct MultitaskOutcome {
     /// The network with its shared head.

@@ -11,7 +11,7 @@ use taper_learn::{
 use taper_models::{Architecture, Head, Network, Norm};
 
 /// Trains a classifier of all classes of `source`, `batch` images per step, and returns its network.
-/// If the transform turns tasks by symmetries of the square, classes are turned as well.
+/// If the transform applies symmetries of the square to tasks, they are applied to classes.
 ///
 /// # Errors
 /// Returns an error if the network does not take such images, or training fails or is stopped.
@@ -60,7 +60,7 @@ pub fn pretrain(
     Ok((network, outcome))
 }
 
-/// The source's view and classes; turned ones are classes of their own.
+/// The source's view and classes; rotated and mirrored ones are separate classes.
 fn with_symmetries(source: &TaskSource) -> Result<(Arc<View>, Vec<u32>)> {
     let transform = source.view.transform();
     if !transform.steps().contains(&Step::TaskSymmetry) {
@@ -72,7 +72,7 @@ fn with_symmetries(source: &TaskSource) -> Result<(Arc<View>, Vec<u32>)> {
 }
 
 impl TaskSource {
-    /// How many images the source has.
+    /// The source's number of images.
     pub fn images(&self) -> usize {
         self.dataset().labels().iter().filter(|label| self.classes.contains(label)).count()
     }

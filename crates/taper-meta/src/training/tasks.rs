@@ -1,4 +1,4 @@
-//! Where training tasks come from: classes of one data set, mixed with those of others.
+//! The sources of training tasks: classes of one data set, and of additional ones.
 
 use rand::Rng as _;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ impl TaskSource {
     }
 }
 
-/// Another source, mixed in.
+/// An additional source.
 #[derive(Clone)]
 pub struct Auxiliary {
     /// The source.
@@ -52,7 +52,7 @@ pub struct Auxiliary {
 pub struct TrainingTasks {
     /// Where most tasks come from.
     pub main: TaskSource,
-    /// Sources mixed in.
+    /// Additional sources.
     pub auxiliary: Vec<Auxiliary>,
     /// Shape of the tasks.
     pub shape: TaskShape,
@@ -60,7 +60,7 @@ pub struct TrainingTasks {
 }
 
 impl TrainingTasks {
-    /// Tasks of one source and of others mixed in.
+    /// Tasks of one source and of additional ones.
     ///
     /// # Errors
     /// Returns an error if a source does not fill the shape, or nothing is left for the main one.
@@ -68,7 +68,7 @@ impl TrainingTasks {
         let total: f64 = auxiliary.iter().map(|auxiliary| auxiliary.share).sum();
         if total >= 1.0 {
             return Err(LearnError::Invalid(format!(
-                "the shares of the data sets mixed in sum to {total}: let them sum to less than 1"
+                "the shares of the additional data sets sum to {total}: use shares that sum to less than 1"
             )));
         }
         let sources = std::iter::once(&main).chain(auxiliary.iter().map(|auxiliary| &auxiliary.source));
@@ -76,7 +76,7 @@ impl TrainingTasks {
         Ok(Self { main, auxiliary, shape, samplers })
     }
 
-    /// The task of a draw, its images changed by the random steps of the transform.
+    /// The task of a draw, with the random steps of the transform applied to its images.
     ///
     /// # Errors
     /// Returns an error if an image can't be read.
@@ -92,7 +92,7 @@ impl TrainingTasks {
         std::iter::once(&self.main).chain(self.auxiliary.iter().map(|auxiliary| &auxiliary.source))
     }
 
-    /// In words, such as `omniglot (964 classes) and glyphs (800 classes)`.
+    /// A description, such as `omniglot (964 classes) and glyphs (800 classes)`.
     pub fn description(&self) -> String {
         let described = |source: &TaskSource| format!("{} ({} classes)", source.dataset().name(), source.classes.len());
         self.sources().map(described).collect::<Vec<_>>().join(" and ")

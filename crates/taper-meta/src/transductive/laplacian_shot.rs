@@ -1,5 +1,5 @@
 //! LaplacianShot (Ziko, Dolz, Granger and Ben Ayed 2020, "Laplacian Regularized Few-Shot Learning"):
-//! queries go to the nearest prototype, while near neighbors among them are drawn to the same.
+//! queries are assigned to the nearest prototype, while neighboring queries are encouraged to agree.
 
 use super::{AllQueries, TransductiveHead, centered};
 use candle_core::{Device, Tensor};
@@ -15,11 +15,11 @@ use taper_ops::{log_softmax, matmul};
 pub const LAPLACIAN_SHOT: Registered<LaplacianShot> = Registered::new();
 
 method_settings! {
-    /// Queries go to the nearest prototype, and agree with their neighbors.
+    /// Assigns queries to the nearest prototype, and encourages neighbors to agree.
     pub struct LaplacianShot {
         /// Weight λ of agreement among neighbors.
         pub smoothness: f64 = 0.5;
-        /// Neighbors that a query agrees with.
+        /// Neighbors that a query should agree with.
         pub neighbors: usize = 3, also "neighbours";
     }
 }
@@ -40,7 +40,7 @@ impl TypedMethod for LaplacianShot {
     }
 }
 
-/// Bound updates (algorithm 1) go on until nothing moves, or this often.
+/// The most bound updates (algorithm 1), unless nothing changes earlier.
 const UPDATES: usize = 20;
 
 impl TransductiveHead for LaplacianShot {
@@ -60,7 +60,7 @@ impl TransductiveHead for LaplacianShot {
 }
 
 impl LaplacianShot {
-    /// `(m, m)`: 1 for each query's nearest neighbours, made symmetric (section 3.3).
+    /// `(m, m)`: 1 for each query's nearest neighbors, made symmetric (section 3.3).
     fn affinity(&self, query: &Tensor) -> Result<Tensor> {
         let distances = squared_distances(query, query)?.to_vec2::<f32>()?;
         let m = distances.len();

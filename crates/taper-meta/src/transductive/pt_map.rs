@@ -1,6 +1,6 @@
 //! PT-MAP (Hu, Gripon and Pateux 2021, "Leveraging the Feature Distribution in Transfer-based
-//! Few-Shot Learning"): features by a power transform, then class centers and a balanced assignment
-//! of queries to them, by turns. It supposes that the classes have equally many queries.
+//! Few-Shot Learning"): features by a power transform, then alternating updates of class centers and of a balanced assignment
+//! of queries to them. It assumes that the classes have equally many queries.
 
 use super::{AllQueries, TransductiveHead};
 use candle_core::{D, Device, Tensor};
@@ -16,11 +16,11 @@ use taper_ops::{matmul, one_hot};
 pub const PT_MAP: Registered<PtMap> = Registered::new();
 
 method_settings! {
-    /// Class centers and a balanced assignment of queries to them, in turns.
+    /// Alternates between class centers and a balanced assignment of queries to them.
     pub struct PtMap {
         /// How strictly queries are assigned, λ of algorithm 1.
         pub sharpness: f64 = 10.0;
-        /// How far centers move at each turn, α of algorithm 1.
+        /// How far centers move per iteration, α of algorithm 1.
         pub inertia: f64 = 0.4;
     }
 }
@@ -44,8 +44,8 @@ impl TypedMethod for PtMap {
 const TURNS: usize = 20;
 const SINKHORN: usize = 100;
 
-/// Eq. 3 and 4: (f + ε)^β with β = ½, rows of length one. Features are above 0, since they come
-/// from a ReLU; what is not is taken as 0.
+/// Eq. 3 and 4: (f + ε)^β with β = ½, rows of length one. Features come from a ReLU and are
+/// at least 0; negative values count as 0.
 fn powered(features: &Tensor) -> Result<Tensor> {
     unit_length(&(features.relu()? + 1e-6)?.sqrt()?)
 }
@@ -62,7 +62,7 @@ impl TransductiveHead for PtMap {
         let mut centers = matmul(&members, &support)?.broadcast_div(&counts)?;
         for _ in 0..TURNS {
             let assigned = self.assign(&query, &centers)?.t()?.contiguous()?;
-            // eq. 8 and 9: centers of the support and of what is assigned, approached by α
+            // eq. 8 and 9: centers of the support and of the assigned queries, approached by α
             let sums = (matmul(&members, &support)? + matmul(&assigned, &query)?)?;
             let found = sums.broadcast_div(&(&counts + assigned.sum_keepdim(1)?)?)?;
             centers = (&centers + ((found - &centers)? * self.inertia)?)?;

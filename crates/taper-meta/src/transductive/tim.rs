@@ -1,6 +1,6 @@
 //! TIM-GD (Boudiaf et al. 2020, "Transductive Information Maximization for Few-Shot Learning"):
-//! class weights are moved by gradient descent so that the support is classified correctly and the
-//! queries' labels carry much information about the queries.
+//! class weights are moved by gradient descent so that the support set is classified correctly and the
+//! predicted labels carry much information about the queries.
 
 use super::{AllQueries, TransductiveHead, centered};
 use candle_core::Tensor;
@@ -17,7 +17,7 @@ use taper_ops::{cross_entropy, log_softmax};
 pub const TIM_GD: Registered<TimGd> = Registered::new();
 
 method_settings! {
-    /// Gradient steps on the class weights, with the queries' information.
+    /// Takes gradient steps on the class weights, using the queries' information.
     pub struct TimGd {
         /// Gradient steps on the class weights.
         pub tim_steps: usize = 60;

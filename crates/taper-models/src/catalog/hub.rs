@@ -1,4 +1,4 @@
-//! Weights that lie in the Hugging Face hub's shared cache.
+//! Weights in the Hugging Face hub's shared cache.
 
 use super::KnownWeights;
 use crate::Result;

@@ -1,4 +1,4 @@
-//! What the catalog knows of a file by its length and SHA-256.
+//! What the catalog says about a file, by its length and SHA-256.
 
 use super::preprocessing::Preprocessing;
 use crate::{Architecture, ModelError, Result};
@@ -72,14 +72,14 @@ impl KnownWeights {
                 let names: Vec<&str> =
                     entries.iter().map(|(name, entry)| entry.also.as_deref().unwrap_or(name)).collect();
                 Err(ModelError::Invalid(format!(
-                    "no known weights are called `{name}`: use one of {}",
+                    "no known weights have the name `{name}`: use one of {}",
                     names.join(", ")
                 )))
             }
         }
     }
 
-    /// The entry whose file this is, by length and SHA-256; `None` for another file or a folder.
+    /// The entry of this file, by length and SHA-256; `None` for another file or a folder.
     ///
     /// # Errors
     /// Returns an error if the file can't be read.

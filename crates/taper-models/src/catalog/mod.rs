@@ -1,5 +1,5 @@
-//! The catalog of known weights: what a weight file is, by its hash, by the files beside it, or as
-//! the caller says.
+//! The catalog of known weights: what a weight file is, from its hash, from the files next to it, or from
+//! the caller.
 
 mod hub;
 mod known;

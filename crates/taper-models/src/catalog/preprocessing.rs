@@ -1,4 +1,4 @@
-//! How a published network saw its images in training.
+//! How images are prepared for a published network.
 
 use crate::{Architecture, ModelError, Result};
 use serde::Deserialize;
@@ -10,16 +10,16 @@ use std::path::Path;
 pub enum Preparation {
     /// Size, crop and normalization, as the publisher of the weights states them.
     Published(Preprocessing),
-    /// The steps as text, as Taper writes them beside its own models.
+    /// The steps as text, as Taper writes them into its own models.
     Steps(String),
 }
 
 impl Preparation {
-    /// The steps as text, for images of `side` pixels unless `None`; `None` if written steps can't be
+    /// The steps as text, for images of `side` pixels unless `None`; `None` if steps given as text can't be
     /// changed to another side.
     ///
     /// # Errors
-    /// Returns an error if the values are impossible.
+    /// Returns an error if the values are invalid.
     pub fn steps(&self, side: Option<usize>) -> Result<Option<String>> {
         match self {
             Self::Published(preprocessing) => preprocessing.steps(side).map(Some),
@@ -27,11 +27,11 @@ impl Preparation {
         }
     }
 
-    /// Reads timm's `config.json`, or the `preprocessor_config.json` of transformers or Taper, beside a
-    /// weight file or in its folder; `None` if neither is there.
+    /// Reads timm's `config.json`, or the `preprocessor_config.json` of transformers or Taper, next to a
+    /// weight file or in its folder; `None` if neither exists.
     ///
     /// # Errors
-    /// Returns an error if one is there and can't be understood.
+    /// Returns an error if one exists but can't be understood.
     pub fn beside(path: &Path) -> Result<Option<Self>> {
         let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
         for (name, read) in READERS {
@@ -42,7 +42,7 @@ impl Preparation {
             if let Some(steps) = value["transform"].as_str() {
                 return Ok(Some(Self::Steps(steps.to_string())));
             }
-            // a config.json that says nothing about images is fine
+            // a config.json without anything about images is fine
             if name == "config.json" && value["pretrained_cfg"].is_null() {
                 continue;
             }
@@ -63,7 +63,7 @@ const READERS: [(&str, Reader); 2] =
 /// Size, crop, filter and normalization, as the catalog and timm state them.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Preprocessing {
-    /// Side of the square that the network sees, in pixels.
+    /// Side of the square that the network takes, in pixels.
     pub size: usize,
     /// That square's share of the resized image's shorter side.
     pub crop: f64,
@@ -80,7 +80,7 @@ const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 impl Preprocessing {
-    /// What most networks of this architecture were trained with.
+    /// The preprocessing that most networks of this architecture were trained with.
     pub fn default_for(architecture: Architecture) -> Self {
         let size = architecture.default_side();
         let crop = if size >= 224 { 0.875 } else { 1.0 };
@@ -115,7 +115,7 @@ fn of_timm(config: &Value) -> Option<Preprocessing> {
     })
 }
 
-/// transformers' image processor: `size` is the resized shorter side, `crop_size` what remains of it.
+/// transformers' image processor: `size` is the resized shorter side, `crop_size` the side of the crop.
 fn of_transformers(config: &Value) -> Option<Preprocessing> {
     let side = |value: &Value| {
         let named = ["shortest_edge", "height"].iter().find_map(|key| value[*key].as_u64());

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What the caller knows about a weight file that the file doesn't say itself.
+/// What the caller knows about a weight file beyond its content.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WeightHints {
     /// The network.
@@ -18,7 +18,7 @@ pub struct WeightHints {
 /// A weight file with everything that is known about it.
 #[derive(Debug, Clone)]
 pub struct Pretrained {
-    /// What people call it: the catalog's name, or the file's.
+    /// Its name: the catalog's, or the file's.
     pub name: String,
     /// The network.
     pub architecture: Architecture,
@@ -28,7 +28,7 @@ pub struct Pretrained {
     pub classes: Option<Vec<String>>,
     /// How images are prepared for it; `None` if nothing says so.
     pub preparation: Option<Preparation>,
-    /// What was taken from the file and what was left out, a sentence each.
+    /// What was read from the file and what was skipped, one sentence each.
     pub notes: Vec<String>,
     tensors: BTreeMap<String, Tensor>,
 }
@@ -70,7 +70,7 @@ impl Pretrained {
         Ok(Self { name, architecture, tensors, outputs, classes, preparation, notes })
     }
 
-    /// Channels of the images that it takes.
+    /// The number of channels of its images.
     pub fn channels(&self) -> usize {
         let kernels = self.tensors.values().filter(|tensor| tensor.rank() == 4);
         match self.architecture {
@@ -81,7 +81,7 @@ impl Pretrained {
         }
     }
 
-    /// The state of `network` with these weights, its head as `head` says.
+    /// The state of `network` with these weights, and its head as specified.
     ///
     /// # Errors
     /// Returns an error that lists every key if the weights don't fit.

@@ -1,9 +1,9 @@
 //! Zip archives as `torch.save` writes them, from mapped bytes.
 //!
-//! Crates for zip archives take memory by the number of entries that an archive claims, and read
-//! entries by sizes that it claims. This reader believes no number: the directory is bounded by
+//! Crates for zip archives allocate memory for the number of entries that an archive claims, and read
+//! entries of the sizes that it claims. This reader trusts no such number: the directory is bounded by
 //! [`limits::ZIP_DIRECTORY_BYTES`], a stored entry is a slice of the file, no two entries that are
-//! read may overlap, and a compressed one unpacks to its declared size at most, out of a budget
+//! read may overlap, and a compressed one unpacks to its declared size at most, within a budget
 //! for the whole archive.
 
 use super::{Read, limits};
@@ -31,9 +31,9 @@ const LOCAL_LENGTH: usize = 30;
 pub(super) struct Archive<'a> {
     bytes: &'a [u8],
     entries: BTreeMap<&'a str, Entry>,
-    /// Stretches of the file that were read, by where they begin.
+    /// Ranges of the file that were read, by their start.
     taken: RefCell<BTreeMap<usize, usize>>,
-    /// Headers of entries whose checksums were right.
+    /// Headers of entries whose checksums were verified.
     verified: RefCell<BTreeSet<u64>>,
     /// Bytes that may still be unpacked.
     budget: Cell<u64>,
@@ -72,7 +72,7 @@ impl<'a> Archive<'a> {
         for _ in 0..count {
             let (name, entry, rest) = central(directory).ok_or_else(|| broken("its directory"))?;
             directory = rest;
-            // names that are not UTF-8 belong to nothing that is read here
+            // nothing that is read here has a name that is not UTF-8
             if let Ok(name) = std::str::from_utf8(name) {
                 entries.insert(name, entry);
             }
@@ -126,7 +126,7 @@ impl<'a> Archive<'a> {
         Ok(bytes)
     }
 
-    /// The packed bytes of an entry; `None` if they lie outside the file or in another entry's.
+    /// The packed bytes of an entry; `None` if they are outside the file or overlap another entry's.
     fn stored(&self, entry: Entry) -> Option<&'a [u8]> {
         let start = usize::try_from(entry.header).ok()?;
         let header = self.bytes.get(start..)?.strip_prefix(LOCAL)?;
@@ -152,7 +152,7 @@ impl<'a> Archive<'a> {
         let budget = self.budget.get().checked_sub(size);
         self.budget
             .set(budget.ok_or("is a zip archive that unpacks to many times its length: unpack it yourself first")?);
-        // memory grows with what is really there, not with what is declared
+        // memory grows with the actual content, not with the declared size
         let mut bytes = Vec::new();
         let read = DeflateDecoder::new(packed).take(size + 1).read_to_end(&mut bytes);
         read.map_err(|error| broken(&error.to_string()))?;
@@ -209,8 +209,8 @@ fn central(directory: &[u8]) -> Option<(&[u8], Entry, &[u8])> {
 }
 
 impl Entry {
-    /// Takes numbers that do not fit 32 bits from the extra field of zip64 (kind 1), where they
-    /// stand in this order.
+    /// Takes numbers that do not fit 32 bits from the extra field of zip64 (kind 1), which has them
+    /// in this order.
     fn widen(&mut self, mut extra: &[u8]) -> Option<()> {
         while extra.len() >= 4 {
             let (kind, length) = (u16_at(extra, 0)?, usize::from(u16_at(extra, 2)?));

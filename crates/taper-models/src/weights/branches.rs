@@ -1,5 +1,5 @@
 //! Which of a checkpoint's tensors are the network's, judged by their names: prefixes that every
-//! name has come off, and branches that belong to training are left out.
+//! name has are removed, and branches that belong to training are skipped.
 
 use super::contents::LeftOut;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Network {
     /// Index in the file, and name in the network.
     pub(super) kept: Vec<(usize, String)>,
-    /// Prefixes that came off, outermost first.
+    /// Removed prefixes, outermost first.
     pub(super) prefixes: Vec<String>,
     pub(super) left_out: Vec<LeftOut>,
     /// Whether a branch of averaged weights was preferred to another.
@@ -43,7 +43,7 @@ const WRAPPERS: [&str; 20] = [
     "trunk",
 ];
 
-/// A wrapper too, but also the name of a part of transformers; so its siblings must all be known.
+/// Also a wrapper, but also the name of a part of transformers, so all of its siblings must be known.
 const ENCODER: &str = "encoder";
 
 /// First parts of the names of heads.
@@ -64,7 +64,7 @@ const HEADS: [&str; 14] = [
     "classif",
 ];
 
-/// First parts of the names of what only training uses, compared in lower case.
+/// First parts of names that only training uses, compared in lower case.
 const TRAINING: [&str; 34] = [
     "optimizer",
     "optimizers",
@@ -141,7 +141,7 @@ pub(crate) fn is_head(part: &str) -> bool {
 /// Finds the network among tensors of these names and shapes.
 pub(super) fn network(tensors: &[(&str, &[usize])]) -> Network {
     let mut search = Search::new(tensors);
-    // each round takes a part off every name or leaves tensors out
+    // each round removes a part of every name or skips tensors
     while search.step() {}
     search.found
 }
@@ -204,7 +204,7 @@ impl<'t> Search<'t> {
         })
     }
 
-    /// Takes off a part that every name begins with, unless what is left is a single layer.
+    /// Removes a part that every name begins with, unless only a single layer would remain.
     fn strip_common(&mut self, branches: &Branches) -> bool {
         let Some((part, all)) = branches.iter().next().filter(|_| branches.len() == 1) else { return false };
         let layers = self.under(all).any(|(rest, _)| rest.contains('.'));
@@ -223,7 +223,7 @@ impl<'t> Search<'t> {
         self.found.prefixes.push(format!("{part}."));
     }
 
-    /// Of two copies of one network, leaves out the lesser one.
+    /// Of two copies of one network, skips the worse one.
     fn prefer_copies(&mut self, branches: &Branches) -> bool {
         let averages = branches.keys().filter(|name| is_average(name));
         let plain = |name: &String| WRAPPERS.contains(&name.as_str()) || name == ENCODER;
@@ -235,7 +235,7 @@ impl<'t> Search<'t> {
             let (Some(of_better), Some(of_lesser)) = (branches.get(better), branches.get(lesser)) else { continue };
             let shapes: BTreeMap<&str, &[usize]> = self.under(of_better).collect();
             let same = self.under(of_lesser).filter(|(name, shape)| shapes.get(name) == Some(shape)).count();
-            // a copy may lack what an average has besides, and heads may differ
+            // a copy may lack some tensors of an average, and heads may differ
             if same > 0 && same * 4 >= of_lesser.len() * 3 {
                 self.found.averaged |= is_average(better);
                 self.leave_out(&[lesser.to_string()], branches);
@@ -245,7 +245,7 @@ impl<'t> Search<'t> {
         false
     }
 
-    /// Leaves out what only training uses, as long as a network remains.
+    /// Skips what only training uses, as long as a network remains.
     fn leave_out_training(&mut self, branches: &Branches) -> bool {
         let (training, rest): (Vec<_>, Vec<_>) = branches.keys().cloned().partition(|name| is_foreign(name));
         if training.is_empty() || !rest.iter().any(|name| self.has_weights(&branches[name])) {
@@ -255,8 +255,8 @@ impl<'t> Search<'t> {
         true
     }
 
-    /// Takes off the wrapper's name if one branch is a whole network, next to it at most a head;
-    /// leaves out other siblings.
+    /// Removes the wrapper's name if one branch is a whole network with at most a head next to it;
+    /// skips other siblings.
     fn unwrap(&mut self, branches: &Branches) -> bool {
         let wrapper = |name: &str| WRAPPERS.contains(&name) || name == ENCODER;
         let wrappers: Vec<&String> = branches.keys().filter(|name| wrapper(name)).collect();
@@ -305,7 +305,7 @@ mod tests {
     const NET: [&str; 5] =
         ["conv1.weight", "bn1.weight", "layer1.0.conv1.weight", "layer1.0.conv2.weight", "layer2.0.conv1.weight"];
 
-    /// The names that are kept of these, and the branches left out.
+    /// The names that are kept of these, and the skipped branches.
     fn kept(names: &[String]) -> (Vec<String>, Vec<String>, Vec<String>) {
         let tensors: Vec<_> = names.iter().map(|name| (name.as_str(), KERNEL)).collect();
         let found = network(&tensors);

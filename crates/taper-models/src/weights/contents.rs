@@ -30,7 +30,7 @@ impl fmt::Display for WeightFormat {
     }
 }
 
-/// Tensors that are not the network's, by the branch that they lie in.
+/// Tensors that are not the network's, by their branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     /// The common beginning of their names, such as `projector`.
@@ -39,9 +39,9 @@ pub struct LeftOut {
     pub tensors: usize,
 }
 
-/// How a weight file was read: what was taken, and what was not.
+/// How a weight file was read: what was used, and what was not.
 ///
-/// [`WeightReport::notes`] tells it in sentences.
+/// [`WeightReport::notes`] gives it as sentences.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WeightReport {
     /// The file that was read; inside the folder, if a folder was given.
@@ -51,11 +51,11 @@ pub struct WeightReport {
     /// The keys of a checkpoint that led to the weights, such as `["state_dict"]`; empty if the
     /// file holds nothing else.
     pub container: Vec<String>,
-    /// Whether the weights taken are an average over training (EMA, SWA, a teacher network).
+    /// Whether the weights used are an average over training (EMA, SWA, a teacher network).
     pub averaged: bool,
-    /// Containers of other weights, not taken.
+    /// Containers of other weights, which were not used.
     pub other_containers: Vec<String>,
-    /// Prefixes that every key had, in the order they came off, such as `["model.", "_orig_mod."]`.
+    /// Prefixes that every key had, in the order of their removal, such as `["model.", "_orig_mod."]`.
     pub prefixes: Vec<String>,
     /// Branches that are not part of the network.
     pub left_out: Vec<LeftOut>,
@@ -63,14 +63,14 @@ pub struct WeightReport {
     pub not_tensors: Vec<String>,
     /// Tensors whose element type is not supported.
     pub unsupported: Vec<String>,
-    /// Classes of Python objects in the file. Placeholders stood for them; nothing was run.
+    /// Classes of Python objects in the file, which were replaced by placeholders; nothing was executed.
     pub foreign: Vec<String>,
     /// Tensors that hold NaN or infinity, each with the number of such values.
     pub not_finite: Vec<(String, usize)>,
 }
 
 impl WeightReport {
-    /// The report as sentences for a user: one for each thing that was done to the file's content.
+    /// The report as sentences for a user: one for each change to the file's content.
     /// A plain file of weights gives none.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
@@ -103,13 +103,13 @@ impl WeightReport {
             ));
         }
         if !self.foreign.is_empty() {
-            notes.push(format!("skipped Python objects without running them: {}", listed(&self.foreign)));
+            notes.push(format!("skipped Python objects without executing them: {}", listed(&self.foreign)));
         }
         for (name, count) in self.not_finite.iter().take(5) {
-            notes.push(format!("`{name}` holds {count} values that are NaN or infinite"));
+            notes.push(format!("`{name}` has {count} values that are NaN or infinite"));
         }
         if let Some(more) = self.not_finite.len().checked_sub(5).filter(|&more| more > 0) {
-            notes.push(format!("{more} more tensors hold values that are NaN or infinite"));
+            notes.push(format!("{more} more tensors have values that are NaN or infinite"));
         }
         notes
     }
@@ -129,6 +129,6 @@ fn listed(names: &[String]) -> String {
 pub(super) struct Contents {
     pub(super) tensors: BTreeMap<String, Tensor>,
     pub(super) report: WeightReport,
-    /// The names in the file or its shards, before anything came off.
+    /// The names in the file or its shards, before prefixes were removed.
     pub(super) names: BTreeSet<String>,
 }

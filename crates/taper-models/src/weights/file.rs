@@ -9,7 +9,7 @@ use pickle::Clean;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-/// A weight file that was read: its network's tensors, and a report of what was taken.
+/// A weight file that was read: its network's tensors, and a report of what was used.
 #[derive(Debug, Clone)]
 pub struct WeightFile {
     tensors: BTreeMap<String, Tensor>,
@@ -21,16 +21,16 @@ impl WeightFile {
     ///
     /// The path may be a safetensors file, the index of a sharded one, a checkpoint that
     /// `torch.save` wrote in either of its formats (`.pth`, `.ckpt`, `.pth.tar`, `.bin`, …), or a
-    /// folder with one of these. What a file is shows in its first bytes; its name does not matter.
+    /// folder with one of these. The first bytes of a file determine its format; its name does not matter.
     ///
-    /// Of a checkpoint, the network's weights are taken: averaged ones (EMA) if there are any.
-    /// Prefixes that every name has come off, and what only training uses is left out; see
-    /// [`WeightFile::report`]. Nothing in a pickle is ever run.
+    /// From a checkpoint, the network's weights are used: averaged ones (EMA) if there are any.
+    /// Prefixes that every name has are removed, and what only training uses is skipped; see
+    /// [`WeightFile::report`]. Pickles are never executed.
     ///
     /// # Errors
     ///
-    /// Returns an error that says what the file is if it does not hold weights, is broken or cut
-    /// off, or exceeds a limit of [`limits`](crate::limits).
+    /// Returns an error that says what the file is if it does not hold weights, is broken or
+    /// truncated, or exceeds a limit of [`limits`](crate::limits).
     ///
     /// # Examples
     ///
@@ -71,7 +71,7 @@ impl WeightFile {
         self.tensors
     }
 
-    /// What was taken from the file and what was left out.
+    /// What was used of the file and what was skipped.
     pub fn report(&self) -> &WeightReport {
         &self.report
     }

@@ -1,4 +1,4 @@
-//! Values that no trained network holds.
+//! Values that are NaN or infinite.
 
 use candle_core::{DType, Result, Tensor};
 

@@ -1,4 +1,4 @@
-//! The weight file in a folder, as the Hugging Face hub and people lay it out.
+//! The weight file in a folder, as the Hugging Face hub and users arrange it.
 
 use super::{Read, open, pickle, recognize};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ const NAMES: [&str; 6] = [
     "open_clip_pytorch_model.bin",
 ];
 
-/// Files in a folder that are opened to find the one with weights.
+/// How many files of a folder are opened to find the one with weights.
 const OPENED: usize = 200;
 
 /// The weight file at a path: itself, or the one in the folder.

@@ -1,4 +1,4 @@
-//! The bounds that reading a weight file keeps, whatever the file says.
+//! The bounds of reading a weight file, whatever the file claims.
 //!
 //! | what is read | memory on top of the mapped file |
 //! |---|---|
@@ -48,12 +48,12 @@ pub const SAFETENSORS_HEADER_BYTES: u64 = 8 << 20;
 /// Length of an index of shards.
 pub const INDEX_BYTES: u64 = 16 << 20;
 
-/// Bytes of distinct tensors that each byte of the file may stand for. Tensors that share a
+/// Bytes of distinct tensors per byte of the file. Tensors that share a
 /// storage make this more than 1.
 pub const TENSOR_BYTES_PER_FILE_BYTE: u64 = 2;
 
-/// Bytes that each byte of an archive with compressed entries may unpack to.
+/// Unpacked bytes per byte of an archive with compressed entries.
 pub const INFLATED_BYTES_PER_FILE_BYTE: u64 = 16;
 
-/// Bytes granted to tensors of any file, however short.
+/// Bytes allowed for tensors of any file, however short.
 pub const SMALL_FILE_BYTES: u64 = 1 << 20;

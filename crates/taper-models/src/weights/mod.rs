@@ -64,7 +64,7 @@ pub fn read_stored_weights(path: &Path) -> Result<BTreeMap<String, Tensor>> {
 /// Maps a file, after its first bytes showed that it may hold weights.
 fn open(path: &Path) -> Read<(MappedFile, recognize::Kind)> {
     let unreadable = |error: std::io::Error| format!("cannot be read ({error}): check the path");
-    // a pipe would never end, so nothing but files is opened
+    // a pipe would never end, so only files are opened
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err("is not a file: give a weight file".into());
     }

@@ -1,4 +1,4 @@
-//! The first derivatives of batch norm: by x, and by weight and bias.
+//! The first derivatives of batch norm: with respect to x, and to weight and bias.
 
 use super::second::{Projected, SecondGradient};
 use super::shell::{Shell, Ternary, check};
@@ -23,15 +23,15 @@ fn moments<T: Element>(shared: &Moments, select: &Select, x: &[T], known: &Known
     Ok(sums)
 }
 
-/// The derivatives of a norm by its inputs.
+/// The derivatives of a norm with respect to its inputs.
 pub(crate) struct Derivatives {
-    /// By x.
+    /// With respect to x.
     pub(crate) x: Option<Tensor>,
-    /// `(2, c)`: by the bias, then by the weight.
+    /// `(2, c)`: with respect to the bias, then to the weight.
     pub(crate) norm: Option<Tensor>,
 }
 
-/// The derivatives of ⟨g, the selected values of x̂ · w + b⟩, those that are wanted of x and of norm.
+/// The derivatives of ⟨g, the selected values of x̂ · w + b⟩, as needed for x and for the norm.
 pub(crate) fn derivatives(
     x: &Tensor,
     g: &Tensor,

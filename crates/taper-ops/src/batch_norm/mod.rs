@@ -2,12 +2,12 @@
 //! second derivative; higher ones are composed of them.
 //!
 //! With m rows, x̂ = (x − mean)/σ and P the projection P g = g − mean(g) − x̂ · mean(g x̂):
-//! - the gradient of `⟨g, x̂ w + b⟩` by x is `w/σ · P g` (`first::Gradient`), by w and b they are
+//! - the gradient of `⟨g, x̂ w + b⟩` with respect to x is `w/σ · P g` (`first::Gradient`), with respect to w and b
 //!   Σ g x̂ and Σ g (`first::Sums`);
-//! - the gradient of `⟨v, 1/σ · P g⟩` by x is
+//! - the gradient of `⟨v, 1/σ · P g⟩` with respect to x is
 //!   `−1/(m σ²) · (x̂ ⟨v, P g⟩ + ⟨g, x̂⟩ P v + ⟨v, x̂⟩ P g)` (`second::SecondGradient`).
 //!
-//! All statistics count as functions of x.
+//! All statistics are functions of x here.
 
 mod first;
 mod second;
@@ -44,7 +44,7 @@ pub fn batch_norm_by_batch(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64)
     by_chunks_of(RowsPerChunk::ByChannels, x, weight, bias, eps)
 }
 
-/// [`batch_norm_by_batch`], whose sums run over chunks of so many rows.
+/// [`batch_norm_by_batch`], whose sums run over chunks of this many rows.
 pub(crate) fn by_chunks_of(
     step: RowsPerChunk,
     x: &Tensor,

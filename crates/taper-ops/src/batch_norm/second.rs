@@ -79,7 +79,7 @@ impl Ternary for SecondGradient {
     }
 
     /// The operation is k · (x̂ α + β V + γ D) with k = −1/(m σ), D = 1/σ · P g, V = 1/σ · P v,
-    /// α = ⟨v, D⟩, β = ⟨g, x̂⟩, γ = ⟨v, x̂⟩, each an operation whose gradient is known; u runs
+    /// α = ⟨v, D⟩, β = ⟨g, x̂⟩, γ = ⟨v, x̂⟩, each an operation whose gradient is known; u is propagated
     /// back through it.
     fn backward(&self, [x, g, v]: [&Tensor; 3], u: &Tensor) -> Result<[Option<Tensor>; 3]> {
         let (known, u, m) = (&self.0, u.contiguous()?, (x.elem_count() / self.0.mean.len()) as f64);

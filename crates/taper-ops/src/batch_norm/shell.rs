@@ -1,4 +1,4 @@
-//! What candle asks of an operation on three tensors, for operations that are functions of slices.
+//! candle's interface for operations on three tensors, for operations that are functions of slices.
 
 use crate::element::{Element, stored, values};
 use candle_core::backend::BackendStorage;
@@ -11,11 +11,11 @@ pub(super) trait Ternary {
     /// The values of the result, and its shape.
     fn forward<T: Element>(&self, values: [&[T]; 3], shapes: [&Shape; 3]) -> Result<(Vec<T>, Shape)>;
 
-    /// The gradient by each input that needs one.
+    /// The gradient with respect to each input that needs one.
     fn backward(&self, inputs: [&Tensor; 3], gradient: &Tensor) -> Result<[Option<Tensor>; 3]>;
 }
 
-/// An operation as candle knows it.
+/// An operation in candle's form.
 pub(super) struct Shell<O>(pub(super) O);
 
 type Operand<'a> = (&'a CpuStorage, &'a Layout);

@@ -1,8 +1,8 @@
-//! Activations. Conditions are detached: candle has no gradient for them, and fails if one is asked for.
+//! Activations. Conditions are detached: candle has no gradient for them, and fails if one is requested.
 
 use candle_core::{Result, Tensor};
 
-/// `then` where `x` is at most 0, else `other`: NaN counts as more.
+/// `then` where `x` is at most 0, otherwise `other`; NaN counts as greater.
 fn where_at_most_zero(x: &Tensor, then: &Tensor, other: &Tensor) -> Result<Tensor> {
     x.detach().le(0.0)?.where_cond(then, other)
 }

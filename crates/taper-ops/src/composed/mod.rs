@@ -1,9 +1,9 @@
 //! The operations of this crate on devices that its kernels don't run on, made of candle's own.
 //!
 //! Each public function asks [`needed`] once its arguments are checked, and then calls the function
-//! of its name here. Derivatives are candle's, so only those of its operations are used whose
+//! of its name here. Derivatives are candle's, so only operations are used whose
 //! gradients are correct to any order: arithmetic, matrix products, sums, narrow, cat, reshapes,
-//! index selections, and choices on a detached condition. Correct comes before fast; sums are
+//! index selections, and choices on a detached condition. Correctness comes before speed; sums are
 //! in the tensors' own type, and their order is the device's.
 
 mod activation;
@@ -29,7 +29,7 @@ pub(crate) fn needed(x: &Tensor) -> bool {
     !x.device().is_cpu() || forced()
 }
 
-/// A small computation that stays the CPU's, on a copy of `x` there; its result goes back.
+/// A small computation on the CPU, on a copy of `x`; its result is moved back.
 pub(crate) fn by_cpu(x: &Tensor, work: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     let here = x.to_device(&Device::Cpu)?;
     #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Normalization by channel, and what is fused with it where there are kernels.
+//! Normalization by channel, and what the kernels fuse with it.
 
 use super::{max_pool2d, relu};
 use crate::norm::Statistics;

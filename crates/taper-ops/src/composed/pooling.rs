@@ -4,7 +4,7 @@ use super::cells;
 use crate::Window;
 use candle_core::{Result, Tensor};
 
-/// Cells are compared in their order. Beyond the image the nearest cell stands in, which is compared
+/// Cells are compared in their order. Outside the image the nearest cell is used, which is compared
 /// anyway, so it changes nothing.
 pub(crate) fn max_pool2d(x: &Tensor, window: Window) -> Result<Tensor> {
     let (n, h, w, c) = x.dims4()?;

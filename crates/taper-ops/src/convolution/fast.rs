@@ -1,4 +1,4 @@
-//! The convolutions of f32: which kernel runs, on which instructions.
+//! Convolutions in f32: which kernel runs, on which instructions.
 
 #![allow(unsafe_code)]
 
@@ -18,7 +18,7 @@ use std::sync::{Arc, OnceLock};
 
 /// Weights in the order in which one kernel reads them.
 pub(crate) enum Kernel {
-    /// Each channel by itself.
+    /// Each channel separately.
     Depthwise(InstructionSet, Vec<f32>),
     /// 3x3, stride 1, on transformed tiles.
     Winograd(Algorithm, Packed),
@@ -52,12 +52,12 @@ fn packed(packs: Option<&Packs>, of: Use, pack: impl FnOnce() -> Kernel) -> Arc<
     }
 }
 
-/// Weights that stay as they are, with a kernel for each size of images that comes: which one runs
-/// depends on the images at hand only, as in [`forward`].
+/// Weights that do not change, with a kernel for each size of images: which one runs
+/// depends only on the current images, as in [`forward`].
 pub(crate) struct Kernels {
-    /// For sizes that Winograd's algorithms do not pay for, and what the others are made from.
+    /// For sizes for which Winograd's algorithms don't pay; the others are made from it.
     plain: Kernel,
-    /// Made when the first images come that need them.
+    /// Made for the first images that need them.
     two: OnceLock<Kernel>,
     four: OnceLock<Kernel>,
 }
@@ -175,7 +175,7 @@ fn algorithm(g: &Geometry) -> Option<Algorithm> {
     Tiling::choose((g.oh, g.ow), g.c, g.o).filter(|_| takes_winograd(g))
 }
 
-/// How it tiles the output.
+/// Its tiling of the output.
 fn tiling(g: &Geometry, algorithm: Algorithm) -> Tiling {
     let (source, output) = ((g.h, g.w), (g.oh, g.ow));
     Tiling { algorithm, images: g.n, source, output, padding: g.how.padding }
@@ -186,7 +186,7 @@ fn algorithm_back(g: &Geometry) -> Option<Algorithm> {
     Tiling::choose((g.h, g.w), g.o, g.c).filter(|_| takes_winograd(g) && g.how.padding <= 2)
 }
 
-/// How it tiles the inputs.
+/// Its tiling of the inputs.
 fn tiling_back(g: &Geometry, algorithm: Algorithm) -> Tiling {
     let (source, output) = ((g.oh, g.ow), (g.h, g.w));
     Tiling { algorithm, images: g.n, source, output, padding: 2 - g.how.padding }
@@ -196,13 +196,13 @@ fn takes_winograd(g: &Geometry) -> bool {
     (g.kh, g.kw, g.how.stride, g.how.groups) == (3, 3, 1, 1)
 }
 
-/// Returns `true` if there are so few input channels that a row of the kernel's taps counts as one tap.
+/// Returns `true` if there are few enough input channels to treat a row of the kernel's taps as one tap.
 fn merges(g: &Geometry) -> bool {
     g.how.groups == 1 && g.c <= 4 && g.kw > 1
 }
 
 /// The walk over images whose padding is written out, so that the values under a row of the
-/// kernel lie side by side; and those images.
+/// kernel are contiguous; and those images.
 fn merged<'a>(g: &Geometry, x: &'a [f32]) -> (Walk, Cow<'a, [f32]>) {
     let padding = g.how.padding;
     let (h, w) = (g.h + 2 * padding, g.w + 2 * padding);

@@ -43,7 +43,7 @@ impl Geometry {
         if addresses.is_none_or(|addresses| addresses > MOST_ADDRESSES) {
             bail!("convolution: a kernel of {kh} by {kw} is too large for outputs of {oh} by {ow}: use a smaller one");
         }
-        // A stride beyond the image gives one output, as the longest side does.
+        // a stride beyond the image gives one output, like the longest side
         let how = Convolution { stride: how.stride.min(padded_h.max(padded_w).max(1)), ..how };
         Ok(Self { n, h, w, c, o, kh, kw, oh, ow, how })
     }

@@ -2,7 +2,7 @@
 //!
 //! With C the convolution, I its input gradient and W its weight gradient:
 //! C(x, w) has gradients I(g, w) and W(x, g); I(y, w) has C(g, w) and W(g, y); W(x, y) has
-//! I(y, g) and C(x, g). So every order of derivative is one of the three.
+//! I(y, g) and C(x, g). So derivatives of every order are among the three.
 //!
 //! f32 runs on the kernels of [`crate::kernels`], f64 on a simple reference.
 
@@ -27,7 +27,7 @@ pub struct Convolution {
     pub stride: usize,
     /// Cells of zeros on each side.
     pub padding: usize,
-    /// Groups that the channels are split into: outputs of a group depend on its inputs only.
+    /// Groups that the channels are split into: outputs of a group depend only on its inputs.
     pub groups: usize,
 }
 
@@ -103,7 +103,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     if d != width || bias.dims() != [o] {
         bail!("linear: inputs {:?} do not fit weight {:?} and bias {:?}", x.dims(), weight.dims(), bias.dims());
     }
-    // A convolution of images of one pixel: for a few rows faster than a matrix product.
+    // a convolution of images of one pixel, which for a few rows is faster than a matrix product
     let y = conv2d(&x.reshape((n, 1, 1, d))?, &weight.reshape((o, d, 1, 1))?, Convolution::default())?;
     crate::add_per_channel(&y.reshape((n, o))?, bias)
 }

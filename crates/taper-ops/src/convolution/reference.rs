@@ -1,11 +1,11 @@
-//! The convolutions of f64: patches gathered image by image (im2col), and matrix products of the
+//! Convolutions in f64: patches gathered image by image (im2col), and matrix products of the
 //! `gemm` crate. Simple rather than fast: the tests' reference.
 
 use super::geometry::Geometry;
 use crate::kernels::product::{Matrix, product};
 use crate::threads::for_each_chunk;
 
-/// Weights `(o, i, kh, kw)` as one matrix a group, `(kh·kw·i, o/groups)` row-major, patches' order.
+/// Weights `(o, i, kh, kw)` as one matrix per group, `(kh·kw·i, o/groups)` row-major, patches' order.
 fn pack(weight: &[f64], g: &Geometry) -> Vec<f64> {
     let (inputs, outputs, cells) = (g.group_inputs(), g.group_outputs(), g.kh * g.kw);
     let mut packed = vec![0.0; weight.len()];

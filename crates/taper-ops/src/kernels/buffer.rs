@@ -6,7 +6,7 @@ use crate::element::Element;
 use crate::threads::for_each_chunk;
 use std::mem::MaybeUninit;
 
-/// Values before and behind a buffer, with debug assertions: the row of a tile and more.
+/// Values before and after a buffer, with debug assertions: more than a row of a tile.
 const GUARD: usize = if cfg!(debug_assertions) { 256 } else { 0 };
 
 /// A byte of NaN that no arithmetic makes: all bits are set.
@@ -33,7 +33,7 @@ pub(crate) unsafe fn written<T: Element>(len: usize, fill: impl FnOnce(&mut [May
     if cfg!(debug_assertions) { without_guards(values) } else { values }
 }
 
-/// A part of a result that nobody has written yet.
+/// A part of a result that has not been written yet.
 pub(crate) struct Unwritten<'a, T>(&'a mut [MaybeUninit<T>]);
 
 /// The proof that a part was written: its address and length.
@@ -58,10 +58,10 @@ impl<T: Element> Unwritten<'_, T> {
         self.proof()
     }
 
-    /// The slots, and the proof for whoever writes them.
+    /// The slots, and the proof for the caller who writes them.
     ///
     /// # Safety
-    /// The caller writes every slot before it lets go of the proof.
+    /// The caller must write every slot before it gives the proof away.
     #[inline(always)]
     pub(crate) unsafe fn slots(&mut self) -> (&mut [MaybeUninit<T>], Written) {
         let proof = self.proof();
@@ -135,7 +135,7 @@ pub(crate) fn summed<T: Element>(mut parts: Vec<T>, size: usize) -> Vec<T> {
     parts
 }
 
-/// What lies between the guards. Panics if they have changed.
+/// The values between the guards. Panics if the guards have changed.
 fn without_guards<T: Element>(mut values: Vec<T>) -> Vec<T> {
     let behind = values.split_off(values.len() - GUARD);
     let guards = values[..GUARD].iter().chain(&behind);

@@ -1,7 +1,7 @@
 //! Loops over rows of `c` channels: sums by channel, and sums of tensors weighted by channel.
 //!
-//! Sums run over chunks of fixed size, each summed by itself and the chunks added in order in
-//! f64: accurate, and the same bits on any number of threads.
+//! Sums run over chunks of fixed size, each summed separately, and the chunks added in order in
+//! f64: accurate, and with the same bits on any number of threads.
 
 #![allow(unsafe_code)]
 
@@ -16,9 +16,9 @@ const CHUNK: usize = 16_384;
 /// How many rows are summed at a time, which the last bits of a sum depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RowsPerChunk {
-    /// As many as stay in the nearer caches.
+    /// As many as fit in the nearer caches.
     ByChannels,
-    /// So many, whatever the number of channels: for channels that are images, whose bits must not
+    /// This many, for any number of channels: for channels that are images, whose bits must not
     /// depend on how many there are.
     Fixed(usize),
 }
@@ -242,7 +242,7 @@ pub(crate) fn scale_shift<T: Element>(set: InstructionSet, x: &[T], scale: &[T],
     in_chunks(x.len(), scale.len(), |at, y| scale_rows(set, &x[at..at + y.len()], scale, shift, y))
 }
 
-/// `(x − mean) · scale + shift`: subtracting first loses nothing where the mean is large.
+/// `(x − mean) · scale + shift`: subtracting first loses no precision if the mean is large.
 pub(crate) fn normalize<T: Element>(set: InstructionSet, x: &[T], mean: &[f64], scale: &[f64], shift: &[T]) -> Vec<T> {
     let (mean, scale) = (narrow(mean), narrow(scale));
     in_chunks(x.len(), scale.len(), |at, y| normalize_rows(set, &x[at..at + y.len()], &mean, &scale, shift, y))
@@ -371,7 +371,7 @@ pub(crate) fn pair_moments<T: Element>(
     })
 }
 
-/// Mean and biased variance by channel: each chunk's sum and its squares about its own mean, the
+/// Mean and biased variance by channel: each chunk's sum and squares about its own mean, with the
 /// chunks merged (Chan, Golub and LeVeque 1983, equation 2.1).
 pub(crate) fn mean_variance<T: Element>(
     set: InstructionSet,

@@ -1,4 +1,4 @@
-//! Convolution that keeps channels apart, and its gradients: a row of the kernel's weights
+//! Depthwise convolution and its gradients: a row of the kernel's weights
 //! `(taps, c)` times a row of pixels.
 
 use super::direct::Walk;
@@ -19,7 +19,7 @@ vectorized! {
         }
     }
 
-    /// Adds bias and residual, where there are any, and rectifies.
+    /// Adds bias and residual, if there are any, and rectifies.
     fn finish_rows<T: Element>(y: &mut [T], bias: Option<&[T]>, residual: Option<&[T]>, relu: bool) {
         if let Some(bias) = bias {
             for y in y.chunks_exact_mut(bias.len()) {

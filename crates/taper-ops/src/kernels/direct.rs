@@ -11,7 +11,7 @@ use crate::threads::{for_each_chunk, for_each_part};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// One axis of the walk over the output: at output `phase + step_out · m` a tap meets the source
+/// One axis of the walk over the output: at output `phase + step_out · m` a tap reads the source
 /// at `step_in · m + shift`.
 #[derive(Debug, Clone)]
 pub(crate) struct Axis {
@@ -23,7 +23,7 @@ pub(crate) struct Axis {
     lines: Vec<Line>,
 }
 
-/// The outputs of one phase, which meet the same taps: `(tap, shift)`.
+/// The outputs of one phase, which have the same taps: `(tap, shift)`.
 #[derive(Debug, Clone)]
 struct Line {
     phase: usize,
@@ -69,7 +69,7 @@ impl Axis {
         (first.min(end) as usize, end as usize)
     }
 
-    /// Where output `m` of a line meets the source.
+    /// Where output `m` of a line reads the source.
     fn meets(&self, m: usize, shift: isize) -> Option<usize> {
         (m as isize * self.step_in as isize + shift).try_into().ok().filter(|&at| at < self.source)
     }
@@ -98,16 +98,16 @@ pub(crate) struct Run {
     pub(crate) pixels: usize,
 }
 
-/// Output pixels that one thread makes at a time.
+/// Output pixels that one thread computes at a time.
 const PIXELS: usize = 192;
 
-/// Pixels that a weight gradient sums over at a time: their gradients stay in the first cache.
+/// Pixels that a weight gradient sums over at a time: their gradients stay in the first-level cache.
 const GRADIENT_PIXELS: usize = 128;
 
 /// Inputs whose weight gradients one thread sums at a time.
 const INPUTS: usize = 64;
 
-/// Pixels of a range that is summed by itself, about; the most such ranges, and their values in all.
+/// The approximate number of pixels of a separately summed range; the most such ranges, and their values in total.
 const PIXELS_A_SUM: usize = 4096;
 const SUMS: usize = 8;
 const SUM_VALUES: usize = 4 << 20;
@@ -222,7 +222,7 @@ pub(crate) fn run(walk: &Walk, operands: Operands) -> Vec<f32> {
     }
 }
 
-/// Makes the image rows `here`, counted through all images.
+/// Computes the image rows `here`, counted through all images.
 fn chunk(walk: &Walk, operands: Operands, zeros: &[f32], here: Range<usize>, part: &mut [MaybeUninit<f32>]) {
     let outputs = operands.weights.groups * operands.weights.outputs;
     let base = here.start * walk.columns.output * outputs;
@@ -255,8 +255,8 @@ fn chunk(walk: &Walk, operands: Operands, zeros: &[f32], here: Range<usize>, par
     }
 }
 
-/// Makes one block of output channels, some inputs at a time: few enough that their weights stay
-/// in the second cache.
+/// Computes one block of output channels, some inputs at a time: few enough that their weights stay
+/// in the second-level cache.
 #[allow(clippy::too_many_arguments, reason = "the innermost of four loops")]
 fn block(
     rows: &Rows,
@@ -294,9 +294,9 @@ fn block(
 /// The weight gradient of a walk of a forward convolution: `(groups, taps, inputs, outputs)`, for
 /// gradients `(images, rows, columns, outputs of all groups)`.
 ///
-/// Pixels are summed in a few ranges, each range in its order and the ranges in theirs: how many
-/// there are depends on the sizes only, and so do the bits. Within a range all taps take their
-/// sums of a few pixels before the next pixels come, whose gradients stay in the nearer caches.
+/// Pixels are summed in a few ranges, in order within each range, and the ranges in order: their number, and
+/// thus the result's bits, depend only on the sizes. Within a range all taps sum a few pixels, whose
+/// gradients stay in the nearer caches, before the next ones.
 pub(crate) fn weight_gradient(
     set: InstructionSet,
     walk: &Walk,
@@ -349,7 +349,7 @@ struct Place {
     inputs: Range<usize>,
 }
 
-/// Writes what image rows `rows`, counted through all images, give: `(taps, some inputs, outputs)`.
+/// Writes the sums of image rows `rows`, counted through all images: `(taps, some inputs, outputs)`.
 fn sum_outer(
     set: InstructionSet,
     walk: &Walk,

@@ -26,10 +26,10 @@ pub(crate) trait Lanes: Copy {
     unsafe fn rectified(self) -> Self;
 }
 
-/// What every machine of the target has: NEON on aarch64, four values in an array elsewhere.
+/// The vector that every machine of the target has: NEON on aarch64, four values in an array elsewhere.
 #[cfg(target_arch = "aarch64")]
 pub(crate) type Baseline = std::arch::aarch64::float32x4_t;
-/// What every machine of the target has: NEON on aarch64, four values in an array elsewhere.
+/// The vector that every machine of the target has: NEON on aarch64, four values in an array elsewhere.
 #[cfg(not(target_arch = "aarch64"))]
 pub(crate) type Baseline = portable::Four;
 
@@ -37,7 +37,7 @@ pub(crate) type Baseline = portable::Four;
 mod portable {
     use super::Lanes;
 
-    /// Four values, which compilers turn into one vector where there are any.
+    /// Four values, which compilers turn into one vector if the machine has vectors.
     #[derive(Clone, Copy)]
     pub(crate) struct Four([f32; 4]);
 

@@ -1,10 +1,10 @@
-//! The arithmetic itself, on slices: nothing here knows tensors or gradients.
+//! The arithmetic itself, on slices, without tensors or gradients.
 //!
 //! How unsafe code is checked: every kernel is behind a safe function that checks sizes with
 //! `assert!` in every build; rows that a kernel reads through addresses are checked against their
 //! slice when they are listed ([`tile::List`]), and what it writes is a borrowed slice of checked
 //! length. Outputs are not zeroed first ([`buffer::written`]); with debug assertions, as in
-//! tests, they are filled with NaN, so that a value left unwritten shows, and lie between guards.
+//! tests, they are filled with NaN, so that an unwritten value shows, and lie between guards.
 
 pub(crate) mod buffer;
 pub(crate) mod channels;

@@ -27,13 +27,13 @@ pub(crate) struct Packed {
 pub(crate) struct Panel<'a> {
     /// `(taps, inputs, columns)`.
     pub(crate) values: &'a [f32],
-    /// Channels of the group that it makes.
+    /// Channels of the group that it computes.
     pub(crate) channels: Range<usize>,
     /// Their number in whole vectors.
     pub(crate) columns: usize,
 }
 
-/// Where the weights of `(tap, input, output)` lie: how far apart neighbors are.
+/// The layout of the weights of `(tap, input, output)`: the distances between neighbors.
 #[derive(Clone, Copy)]
 pub(crate) struct Strides {
     pub(crate) group: usize,
@@ -42,7 +42,7 @@ pub(crate) struct Strides {
 }
 
 impl Packed {
-    /// Packs weights whose taps lie side by side.
+    /// Packs weights whose taps are contiguous.
     pub(crate) fn new(
         set: InstructionSet,
         weight: &[f32],
@@ -68,7 +68,7 @@ impl Packed {
         Self { values, groups, taps, inputs, outputs, set }
     }
 
-    /// The same weights, `kw` taps that follow each other counted as one with `kw` times the inputs.
+    /// The same weights, with `kw` consecutive taps treated as one with `kw` times the inputs.
     pub(crate) fn with_rows_of_taps(self, kw: usize) -> Self {
         Self { taps: self.taps / kw, inputs: self.inputs * kw, ..self }
     }
@@ -118,7 +118,7 @@ fn padded_outputs(set: InstructionSet, outputs: usize) -> usize {
     whole + tile::padded(set, outputs - whole)
 }
 
-/// Fills one panel `(taps, inputs, columns)`: the weights of an output, side by side, become a
+/// Fills one panel `(taps, inputs, columns)`: the contiguous weights of an output become a
 /// column.
 fn fill(
     set: InstructionSet,

@@ -23,7 +23,7 @@ pub(crate) struct Indices {
 impl Indices {
     /// The indices, for images of that many values.
     ///
-    /// Fails if they are those of other images.
+    /// Fails if they belong to other images.
     pub(crate) fn among(&self, inputs: usize) -> Result<&[u32]> {
         if inputs != self.inputs {
             bail!("max pooling: indices into {} values do not fit {inputs}", self.inputs);

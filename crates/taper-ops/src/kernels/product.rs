@@ -13,7 +13,7 @@ pub(crate) struct Matrix<'a, T> {
 }
 
 impl<'a, T> Matrix<'a, T> {
-    /// The matrix whose rows lie `row` apart in `values`.
+    /// The matrix whose rows are `row` values apart.
     pub(crate) fn new(values: &'a [T], row: usize) -> Self {
         Self { values, row, column: 1 }
     }

@@ -1,6 +1,6 @@
 //! Which vector instructions a kernel is compiled for, and the choice at run time.
 //!
-//! This is the one place that asks the machine. A kernel is either a plain loop that
+//! This is the only place that queries the machine. A kernel is either a plain loop that
 //! [`vectorized!`] compiles once for each instruction set, or written over `Lanes`. On
 //! aarch64 the portable version is compiled for NEON, which that architecture always has.
 
@@ -20,7 +20,7 @@ pub(crate) enum InstructionSet {
 }
 
 impl InstructionSet {
-    /// The best that this machine has.
+    /// The best one that this machine supports.
     pub(crate) fn best() -> Self {
         if Self::Avx512.is_available() {
             Self::Avx512
@@ -31,7 +31,7 @@ impl InstructionSet {
         }
     }
 
-    /// Can this machine run it? (The standard library remembers the answer.)
+    /// Returns `true` if this machine can run it. (The standard library caches the answer.)
     pub(crate) fn is_available(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         return match self {
@@ -48,7 +48,7 @@ impl InstructionSet {
         return self == Self::Portable;
     }
 
-    /// All that this machine has: tests compare each with the reference.
+    /// All that this machine supports; tests compare each with the reference.
     #[cfg(test)]
     pub(crate) fn here() -> Vec<Self> {
         [Self::Portable, Self::Avx2, Self::Avx512].into_iter().filter(|set| set.is_available()).collect()

@@ -12,7 +12,7 @@ use taper_learn::{Adapt, Observer};
 pub(crate) struct CandidateBuilder<'a> {
     problem: &'a Problem,
     whole: Option<Problem>,
-    /// Features of the training images; mirrored copies have an entry of their own.
+    /// Features of the training images; mirrored copies have a separate entry.
     features: BTreeMap<InputVariant, Arc<dyn Inputs>>,
     /// Seconds that the features of an image take if they are not cached.
     seconds_per_image: f64,
@@ -26,7 +26,7 @@ impl<'a> CandidateBuilder<'a> {
         Ok(Self { problem, whole, features: BTreeMap::new(), seconds_per_image })
     }
 
-    /// Whether the published preprocessing leaves parts of the images out.
+    /// Whether the published preprocessing crops the images.
     pub(crate) fn can_see_whole(&self) -> bool {
         self.whole.is_some()
     }
@@ -36,7 +36,7 @@ impl<'a> CandidateBuilder<'a> {
         self.problem.has_published_preprocessing()
     }
 
-    /// The problem with the images cropped as the variant says.
+    /// The problem with the variant's crop policy.
     pub(crate) fn problem(&self, variant: InputVariant) -> &Problem {
         let whole = self.whole.as_ref().filter(|_| variant.crop == CropPolicy::Whole);
         whole.unwrap_or(self.problem)
@@ -96,7 +96,7 @@ impl<'a> CandidateBuilder<'a> {
         }
     }
 
-    /// Features of the training images, cropped and mirrored as the variant says.
+    /// Features of the training images in the variant's crop and mirroring.
     fn features_of(&mut self, variant: InputVariant, observer: &mut dyn Observer) -> Result<Arc<dyn Inputs>> {
         if let Some(computed) = self.features.get(&variant) {
             return Ok(computed.clone());
@@ -116,7 +116,7 @@ impl<'a> CandidateBuilder<'a> {
 /// Seconds that the features of an image take. Cached images don't count.
 fn seconds_per_image(problem: &Problem, observer: &mut dyn Observer) -> Result<f64> {
     const SAMPLE: usize = 8;
-    // the faster of two samples: the first one pays for what happens once
+    // the faster of two samples: the first one includes one-time costs
     let mut seconds = f64::INFINITY;
     for sample in problem.training().images.chunks(SAMPLE).take(2) {
         let missing = problem.missing_features(sample)?;
@@ -135,7 +135,7 @@ fn seconds_per_image(problem: &Problem, observer: &mut dyn Observer) -> Result<f
 }
 
 /// The published steps without their center crop: the whole image in its proportions, or as a square if
-/// the images have different ones; `None` if the steps crop nothing.
+/// their proportions differ; `None` if the steps crop nothing.
 fn whole(problem: &Problem) -> Result<Option<Transform>> {
     let steps = problem.view().transform().steps();
     let Some((place, &Step::ResizeShort { side, filter })) =

@@ -12,7 +12,7 @@ pub static HEADS: [&dyn Method; 9] =
     [&NEAREST_MEAN, &SIMPLE_SHOT, &NEIGHBORS, &RIDGE, &DISCRIMINANT, &LINEAR_PROBE, &RFS, &LINEAR_HEAD, &MLP_HEAD];
 
 /// The head of that name among `heads`, on the features of the problem's network. The penalty of the
-/// linear probe is chosen on the labeled images that the head is fitted to, and on nothing else.
+/// linear probe is chosen only on the labeled images that the head is fitted to.
 ///
 /// # Errors
 /// Returns an error if there is no head of that name.

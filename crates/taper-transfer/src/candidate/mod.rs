@@ -1,4 +1,4 @@
-//! Candidates: ways to make a classifier of a pretrained network, cross-validated inside the training
+//! Candidates: ways to make a classifier from a pretrained network, cross-validated inside the training
 //! images.
 
 mod builder;
@@ -25,7 +25,7 @@ use taper_learn::{
 use taper_models::{Network, State, Upper};
 use taper_ops::threads;
 
-/// Makes a candidate's learner, which gives up at a deadline.
+/// Makes a candidate's learner, which stops at a deadline.
 type MakeLearner = Box<dyn Fn(Deadline) -> Result<Box<dyn Adapt>>>;
 
 /// A way to make a classifier, with its inputs.
@@ -39,7 +39,7 @@ pub(crate) struct Candidate {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Folding {
     pub(crate) folds: usize,
-    /// Each repetition has other folds, the same for every candidate.
+    /// Each repetition has different folds, the same for every candidate.
     pub(crate) repetitions: u64,
     pub(crate) seed: u64,
 }
@@ -68,7 +68,7 @@ impl Candidate {
         };
         let inputs = views.iter().map(below).collect::<Result<_>>()?;
         let tune = default_fine_tuning(stage, problem)?;
-        // as many steps, however many copies there are
+        // the same number of steps for any number of copies
         let tune = FineTune { epochs: tune.epochs.div_ceil(views.len() as u64), ..tune };
         Ok(Self::tuned(tune, inputs))
     }
@@ -89,7 +89,7 @@ impl Candidate {
         Self { make_learner: Box::new(move |until| Ok(Box::new(FineTune { until, ..tune.clone() }))), inputs }
     }
 
-    /// Its learner, which gives up at a deadline.
+    /// Its learner, which stops at a deadline.
     pub(crate) fn learner(&self, until: Deadline) -> Result<Box<dyn Adapt>> {
         (self.make_learner)(until)
     }
@@ -99,7 +99,7 @@ impl Candidate {
         self.inputs[0].as_ref()
     }
 
-    /// Its score on folds of `training`, as many as are done by the deadline. Fails if fewer than two
+    /// Its score on the folds of `training` that are completed by the deadline. Fails if fewer than two
     /// are.
     pub(crate) fn score(
         &self,
@@ -132,7 +132,7 @@ impl Candidate {
         Ok(CandidateScore { name: name.to_string(), folds: scores, folds_per_repetition: folds, seconds })
     }
 
-    /// The classifier of all training images, as a network for images.
+    /// The classifier trained on all training images, as a network for images.
     pub(crate) fn train(&self, problem: &Problem) -> Result<(Network, State)> {
         let support = problem.training().batch_through_each(&self.inputs)?;
         let (network, state) = self.learner(Deadline::default())?.adapt(&support, problem.seed())?.network()?;
@@ -140,7 +140,7 @@ impl Candidate {
     }
 }
 
-/// Fine-tuning from `stage` on, as it does well with some dozens of images per class.
+/// Fine-tuning from `stage` on, with settings that suit dozens of images per class.
 pub(crate) fn default_fine_tuning(stage: &str, problem: &Problem) -> Result<FineTune> {
     let (network, state) = upper_part(problem.network(), problem.state(), stage)?;
     Ok(FineTune::pretrained(network, state))

@@ -21,7 +21,7 @@ pub(crate) struct CandidateScore {
 impl CandidateScore {
     /// Accuracy over the folds that were scored.
     pub(crate) fn interval(&self) -> Interval {
-        /// The spread of fewer folds says little: then Wilson's interval over the images.
+        /// With fewer folds, whose spread says little, Wilson's interval over the images is used.
         const SPREAD_FROM: usize = 4;
         if self.folds.len() < SPREAD_FROM {
             let total = |part: fn(&Right) -> usize| self.folds.iter().map(part).sum();

@@ -5,7 +5,7 @@ use std::fmt;
 /// Which part of an image the network sees.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CropPolicy {
-    /// As the preprocessing says, such as a center crop.
+    /// As in the preprocessing, such as a center crop.
     #[default]
     AsGiven,
     /// The whole image.

@@ -1,10 +1,10 @@
-//! The head that a classifier gets.
+//! The shape of a classifier's head.
 
 use std::fmt;
 use std::str::FromStr;
 use taper_models::Head;
 
-/// The head that a classifier gets, in text `linear` or `mlp:HIDDEN`.
+/// The shape of a classifier's head, in text `linear` or `mlp:HIDDEN`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum HeadShape {
     /// One linear layer.

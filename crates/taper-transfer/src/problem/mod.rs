@@ -35,7 +35,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// The problem of telling apart the classes of `dataset`, starting from `pretrained` weights with a
+    /// The problem of classifying the classes of `dataset`, starting from `pretrained` weights with a
     /// fresh head, or from a fresh network.
     ///
     /// Images that are in a validation or test part although the same picture is in an earlier part are
@@ -56,14 +56,16 @@ impl Problem {
         let parts = Parts::new(dataset.as_ref(), options.validation, options.seed, observer)?;
         let architecture = match (pretrained, options.backbone) {
             (Some(Pretrained { name, architecture, .. }), Some(asked)) if *architecture != asked => {
-                return Err(TransferError::Invalid(format!("{name}: is of {architecture}, not of {asked}")));
+                return Err(TransferError::Invalid(format!(
+                    "{name}: has the architecture {architecture}, not {asked}: use its own"
+                )));
             }
             (Some(pretrained), _) => pretrained.architecture,
             (None, asked) => asked.unwrap_or(Architecture::Conv4(64)),
         };
         let look = Look::of(dataset.as_ref())?;
         let channels = pretrained.map_or(look.channels, Pretrained::channels);
-        // photographs are prepared as for the pretraining, drawings as drawings are
+        // photographs are preprocessed as in pretraining, drawings as drawings
         let preparation = pretrained.and_then(|pretrained| pretrained.preparation.as_ref());
         let published = match preparation.filter(|_| look.channels == 3 && options.transform.is_none()) {
             Some(preparation) => preparation.steps(options.image_size)?.map(|steps| steps.parse()).transpose()?,
@@ -85,7 +87,7 @@ impl Problem {
         Ok(Self { view, parts, network, state, weights, published_preprocessing, architecture, seed, cache: None })
     }
 
-    /// The same problem, with the features of its frozen network kept in `cache`; `None` keeps none.
+    /// The same problem, with the features of its frozen network cached in `cache`; `None` caches nothing.
     pub fn with_cache(self, cache: Option<FeatureCache>) -> Self {
         Self { cache, ..self }
     }
@@ -125,7 +127,7 @@ impl Problem {
         &self.state
     }
 
-    /// What people call the pretrained weights; `None` for a fresh network.
+    /// The name of the pretrained weights; `None` for a fresh network.
     pub fn weights(&self) -> Option<&str> {
         self.weights.as_deref()
     }
@@ -171,8 +173,8 @@ impl Problem {
         }
     }
 
-    /// The starting state with the entries of `trained` in the place of its own: those of an upper part,
-    /// or with another head.
+    /// The initial state with its entries replaced by those of `trained`, which may belong to an upper part
+    /// or have another head.
     pub(crate) fn merged(&self, trained: &State) -> State {
         let State { params, buffers } = &self.state;
         State {

@@ -18,8 +18,8 @@ pub struct ProblemOptions {
     /// Side of the images that the network sees, in pixels; `None` for the network's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_size: Option<usize>,
-    /// Steps from image to input; `None` takes those of the pretrained weights, or chooses by the look
-    /// of the images.
+    /// Steps from image to input; `None` takes those of the pretrained weights, or chooses them from
+    /// the images.
     #[serde(with = "taper_learn::text::option", skip_serializing_if = "Option::is_none")]
     pub transform: Option<Transform>,
     /// Share of each class's images to validate on, if the data set has no validation part.

@@ -69,7 +69,7 @@ fn drawn(dataset: &dyn Dataset, test: &BTreeSet<usize>, share: f64, seed: u64) -
     Ok(validation)
 }
 
-/// Fails if a class has no training images; reports very unequal classes.
+/// Fails if a class has no training images; reports imbalanced classes.
 fn check_classes(dataset: &dyn Dataset, training: &[usize], observer: &mut dyn Observer) -> Result<()> {
     /// From this ratio on, a classifier does well by favoring the large class.
     const UNEQUAL: usize = 5;
@@ -83,7 +83,7 @@ fn check_classes(dataset: &dyn Dataset, training: &[usize], observer: &mut dyn O
     if most >= UNEQUAL * fewest {
         let at = |count: usize| counts.iter().position(|&other| other == count).map(name).unwrap_or_default();
         observer.note(format!(
-            "classes are imbalanced ({} has {most} images, {} has {fewest}): macro-F1 counts every class alike, and \
+            "classes are imbalanced ({} has {most} images, {} has {fewest}): macro-F1 gives all classes equal weight, and \
              training can be balanced",
             at(most),
             at(fewest)
@@ -98,7 +98,7 @@ fn originals(dataset: &dyn Dataset) -> Result<Vec<usize>> {
     for found in duplicates(dataset)? {
         originals[found.copy] = found.original;
     }
-    // The original of a copy may itself be a copy of a third image
+    // the original of a copy may itself be a copy of a third image
     for image in 0..originals.len() {
         while originals[originals[image]] != originals[image] {
             originals[image] = originals[originals[image]];
@@ -108,7 +108,7 @@ fn originals(dataset: &dyn Dataset) -> Result<Vec<usize>> {
 }
 
 /// The images of a part whose picture is not in an earlier part; `known` has the earlier parts' images by
-/// their original and gets these.
+/// their original and is extended by these.
 fn without_copies(
     dataset: &dyn Dataset,
     originals: &[usize],

@@ -18,14 +18,14 @@ use std::time::Instant;
 use taper_learn::heads::default_folds;
 use taper_learn::{Observer, RunDirectory, provenance::Provenance};
 
-/// Heads to try, the plainest first: of equally good ones the first is kept. The last is the seed
+/// Heads to try, the simplest first: of equally good ones the first is kept. The last is the seed
 /// recipe's.
 const HEADS: [&str; 5] = ["nearest-mean", "ridge", "lda", "linear-probe", "linear-head"];
 /// Heads that are also tried on other versions of the images.
 const STRONG_HEADS: [&str; 3] = ["ridge", "lda", "linear-probe"];
-/// The head that is taken if nothing can be cross-validated.
+/// The head that is used if nothing can be cross-validated.
 const DEFAULT_HEAD: &str = "linear-probe";
-/// Repetitions of the folds for heads, which cost little.
+/// Repetitions of the folds for heads, which are cheap.
 const REPETITIONS: u64 = 2;
 /// Uppermost stages to fine-tune from, the last one first.
 const SPLIT_POINTS: usize = 2;
@@ -34,10 +34,10 @@ const SPLIT_POINTS: usize = 2;
 /// them and scores it on the validation images, which no choice depends on.
 ///
 /// With a run directory, every score is kept in `tried.json` as soon as it is known, and a search that was
-/// stopped or killed resumes there, ending as an unbroken one; the classifier is saved as `model/`.
+/// stopped or killed resumes there, with the same result as an unbroken one; the classifier is saved as `model/`.
 ///
 /// # Errors
-/// Returns [`TransferError::BudgetTooShort`] if the budget does not pay for the features,
+/// Returns [`TransferError::BudgetTooShort`] if the budget does not cover the features,
 /// [`taper_learn::LearnError::Stopped`] if the observer asks to stop, and an error if images or the run can't be
 /// read or written.
 pub fn search(
@@ -56,7 +56,7 @@ pub fn search(
     let (spec, candidate) = match default_folds(&training.labels, training.ways) {
         None => {
             observer.note(format!(
-                "a class has a single training image, so candidates can't be compared: {DEFAULT_HEAD} is used"
+                "a class has a single training image, so candidates can't be compared: using {DEFAULT_HEAD}"
             ))?;
             let spec = CandidateSpec::head(DEFAULT_HEAD, InputVariant::default());
             let candidate = builder.build(&spec, observer)?;
@@ -77,13 +77,13 @@ pub fn search(
         test if test.images.is_empty() => None,
         test => Some(ValidationReport::new(problem, test, problem.view().as_ref(), None, &network, &state)?),
     };
-    // folds of the training images chose among candidates
+    // candidates were chosen on folds of the training images
     let chosen_on = if search.is_empty() { Vec::new() } else { vec![problem.used(&problem.training().images)?] };
     let model = problem.model(network, state, Provenance { chosen_on, ..Provenance::default() })?;
     Fitted { name: spec.to_string(), model, report, test, candidates: search.into_tried(), train_seconds }.saved(run)
 }
 
-/// Fails if the budget does not even pay for the features.
+/// Fails if the budget does not even cover the features.
 fn check_budget(options: &SearchOptions, problem: &Problem, builder: &CandidateBuilder) -> Result<()> {
     let missing = problem.missing_features(&problem.training().images)?;
     let images = missing + problem.validation().images.len() + problem.test().images.len();
@@ -95,7 +95,7 @@ fn check_budget(options: &SearchOptions, problem: &Problem, builder: &CandidateB
 }
 
 /// Heads on the images as published; the strong ones also on whole images; then with mirrored copies in
-/// addition to what was best.
+/// addition to the best version.
 fn try_heads(
     search: &mut Search,
     builder: &mut CandidateBuilder,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, rename_all = "kebab-case")]
 pub struct SearchOptions {
     /// Time for trying candidates, in seconds. Time that earlier sessions of a run spent on candidates
-    /// counts.
+    /// is included.
     pub budget: f64,
 }
 

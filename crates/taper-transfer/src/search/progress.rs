@@ -16,7 +16,7 @@ pub(super) struct Search {
     end: Instant,
     /// All scores of this session and earlier ones.
     scores: RunList<CandidateScore>,
-    /// Candidates that this session has come to, each with a score.
+    /// Candidates that this session has reached, each with a score.
     tried: Vec<CandidateSpec>,
     skipped: Vec<(String, String)>,
     /// The best candidate, if this session built it.
@@ -58,8 +58,8 @@ impl Search {
         self.skipped.push((spec.to_string(), reason));
     }
 
-    /// Scores a candidate, unless it has a score, or the time ran out except for `reserve` seconds, which
-    /// are left for what comes after the search.
+    /// Scores a candidate, unless it has a score, or the time has run out except for `reserve` seconds, which
+    /// are reserved for what follows the search.
     pub(super) fn try_candidate(
         &mut self,
         spec: &CandidateSpec,
@@ -103,9 +103,9 @@ impl Search {
         Ok(())
     }
 
-    /// The best candidate that this session has come to; of equally good ones the first. An earlier session
-    /// may have scored more: they count once this session comes to them, so that it decides as the earlier
-    /// session did.
+    /// The best candidate that this session has reached; of equally good ones the first. An earlier session
+    /// may have scored more: they count once this session reaches them, so that it makes the same decisions as the
+    /// earlier session.
     pub(super) fn best(&self) -> Result<CandidateSpec> {
         let mut tried = self.tried.iter().filter_map(|spec| Some((spec, self.score_of(spec)?)));
         let first = tried.next().ok_or(TransferError::NothingScored)?;

@@ -8,16 +8,16 @@ use taper_learn::{Event, Flow, Interval, LearnError, Observer, RunDirectory, eva
 /// The score of one method with one number of labels on one problem.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
-    /// The data set, as the survey calls it.
+    /// The data set's name in the survey.
     pub data: String,
-    /// The network, as the survey calls it.
+    /// The network's name in the survey.
     pub network: String,
     /// Labeled images per class, or `all`.
     pub labels: String,
     /// The head, or what was fine-tuned.
     pub method: String,
-    /// Fingerprint of the problem's images, labels, preprocessing and weights: equal names of different files
-    /// are told apart by it.
+    /// Fingerprint of the problem's images, labels, preprocessing and weights, which distinguishes different files
+    /// of equal names.
     #[serde(default)]
     pub key: String,
     /// Share of the validation images that are classified correctly.
@@ -28,11 +28,11 @@ pub struct Cell {
     pub high: f64,
     /// Seconds of training.
     pub train_seconds: f64,
-    /// Seconds to classify one image from what is cached.
+    /// Seconds to classify one image from cached features or activations.
     pub predict_seconds: f64,
 }
 
-/// Where a cell is in the survey.
+/// The position of a cell in the survey.
 pub(super) struct Place {
     pub(super) data: String,
     pub(super) network: String,
@@ -47,7 +47,7 @@ impl Place {
     }
 }
 
-/// What a candidate scored in a cell.
+/// A candidate's score in a cell.
 pub(super) struct CellScore {
     pub(super) confusion: Confusion,
     pub(super) train_seconds: f64,
@@ -81,7 +81,7 @@ impl Cells {
         let CellScore { confusion, train_seconds, predict_seconds } = score()?;
         let Interval { mean: accuracy, low, high } = confusion.accuracy();
         let Place { data, network, key, labels, method } = place;
-        let line = format!("{data}, {network}, {labels}, {method}: {:.1} %", accuracy * 100.0);
+        let line = format!("{data}, {network}, {labels}, {method}: {:.1}%", accuracy * 100.0);
         let cell = Cell { data, network, labels, method, key, accuracy, low, high, train_seconds, predict_seconds };
         self.0.push(cell)?;
         match observer.on(Event::Note(line))? {

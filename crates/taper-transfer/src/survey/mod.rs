@@ -25,7 +25,7 @@ use taper_ops::{permutation, rng};
 /// Images classified at once.
 const BATCH: usize = 64;
 
-/// Scores every head and kind of fine-tuning on every problem, which are data sets with networks. `heads` are
+/// Scores every head and kind of fine-tuning on every problem (a data set with a network). `heads` are
 /// the methods that the options may name, such as [`HEADS`](crate::HEADS).
 ///
 /// With a run directory every score is kept in `cells.json` as soon as it is known, and a survey that was
@@ -69,10 +69,10 @@ pub fn survey(
     Ok(cells.into_cells())
 }
 
-/// Checks that a survey can be done, before a run is begun.
+/// Checks that a survey is possible, before a run starts.
 ///
 /// # Errors
-/// Returns an error if a head is unknown, or if a network can't be split at so many stages.
+/// Returns an error if a head is unknown, or if a network does not have that many split points.
 pub fn check_survey(problems: &[Problem], options: &SurveyOptions, heads: &[&'static dyn Method]) -> Result<()> {
     for problem in problems {
         for head in &options.heads {
@@ -85,7 +85,7 @@ pub fn check_survey(problems: &[Problem], options: &SurveyOptions, heads: &[&'st
     Ok(())
 }
 
-/// What a survey calls a problem.
+/// A problem's name in a survey.
 struct Names {
     data: String,
     network: String,
@@ -93,8 +93,8 @@ struct Names {
 }
 
 impl Names {
-    /// Names of problems: those of their data set and network, with the weights' name and a piece of a
-    /// fingerprint where names would be equal.
+    /// Names of problems: those of their data set and network, with the weights' name and part of a
+    /// fingerprint if names would be equal.
     fn of(problems: &[Problem]) -> Result<Vec<Self>> {
         let data: Vec<Hash> = problems.iter().map(data_fingerprint).collect::<Result<_>>()?;
         let weights: Vec<Hash> = problems
@@ -117,8 +117,8 @@ impl Names {
     }
 }
 
-/// A name of each thing by the first of `names` that tells all different contents apart; if none does, the last
-/// one with a piece of the content's fingerprint.
+/// A name for each item, by the first of `names` that distinguishes all different contents; if none does, the last
+/// one with part of the content's fingerprint.
 fn distinct(contents: &[Hash], names: &[&dyn Fn(usize) -> String]) -> Vec<String> {
     let all = |name: &dyn Fn(usize) -> String| (0..contents.len()).map(name).collect::<Vec<String>>();
     let is_distinct = |named: &[String]| {
@@ -166,7 +166,8 @@ impl ProblemSurvey<'_> {
         let inputs: Arc<dyn Inputs> = Arc::new(problem.features(&all, observer)?);
         for &labels in &options.labels {
             let Some(training) = labeled(problem.training(), labels, problem.seed()) else {
-                observer.note(format!("{}: a class has fewer than {labels} training images, skipped", name.data))?;
+                observer
+                    .note(format!("{}: skipped, because a class has fewer than {labels} training images", name.data))?;
                 continue;
             };
             let place = |method: &str| Place {
@@ -201,7 +202,7 @@ enum FineTuning {
 }
 
 impl FineTuning {
-    /// Fails if the network can't be split at so many stages.
+    /// Fails if the network does not have that many split points.
     fn new(from: FineTuneFrom, problem: &Problem) -> Result<Self> {
         let place = match from {
             FineTuneFrom::All => return Ok(Self::All),
@@ -300,7 +301,7 @@ mod tests {
         let problems = [toy.clone().problem(0), toy.clone().problem(1), toy.problem(0)];
         assert_eq!(problems[0].weights(), problems[1].weights());
         let cells = survey(&problems, &options(), &HEADS, Some(&run), &mut NoopObserver).unwrap();
-        // the third problem is the first one again
+        // the third problem is the same as the first
         assert_eq!(cells.len(), 2 * 2 * 2, "{cells:?}");
         let networks: BTreeSet<&str> = cells.iter().map(|cell| cell.network.as_str()).collect();
         assert_eq!(networks.len(), 2, "{networks:?}");

@@ -16,7 +16,7 @@ pub struct SurveyOptions {
     pub fine_tune: Vec<FineTuneFrom>,
 }
 
-/// The heads that a survey scores unless others are asked for.
+/// The heads that a survey scores by default.
 const DEFAULT_HEADS: [&str; 8] =
     ["nearest-mean", "simple-shot", "neighbours", "ridge", "lda", "linear-probe", "linear-head", "mlp-head"];
 
@@ -30,7 +30,7 @@ impl Default for SurveyOptions {
     }
 }
 
-/// What is trained of a network besides its head.
+/// What is trained in addition to a network's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Text", into = "String")]
 pub enum FineTuneFrom {
@@ -96,7 +96,7 @@ impl fmt::Display for LabelCount {
     }
 }
 
-/// A number or a word, as files have them.
+/// A number or a word, as in files.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Text {

@@ -25,7 +25,7 @@ pub(super) struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    /// Batches of `training` as the options say.
+    /// Batches of `training` with these options.
     pub(super) fn new(
         options: &TrainingOptions,
         problem: &'a Problem,
@@ -62,7 +62,7 @@ impl<'a> Batches<'a> {
     }
 }
 
-/// How the training images are cut into mini-batches.
+/// How the training images are split into mini-batches.
 fn mini_batches(options: &TrainingOptions, training: &Labeled) -> Result<MiniBatches> {
     Ok(MiniBatches::new(training.images.len(), options.batch_size)?.accumulated(options.accumulate)?)
 }

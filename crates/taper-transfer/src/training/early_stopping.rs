@@ -6,14 +6,14 @@ use taper_learn::{
     training::{HoldOut, hold_out},
 };
 
-/// Training images in two parts: those that are trained on, and those that decide when to stop.
+/// Training images in two parts: those to train on, and those that decide when to stop.
 pub(super) struct StoppingSplit {
     pub(super) training: Labeled,
     pub(super) stopping: Labeled,
 }
 
 impl StoppingSplit {
-    /// Holds out a tenth of `training`, class by class, and never a class's only image. Fails if every class
+    /// Holds out a tenth of `training`, class by class, but never a class's only image. Fails if every class
     /// has a single image.
     pub(super) fn new(training: &Labeled, seed: u64) -> Result<Self> {
         const SHARE: f64 = 0.1;

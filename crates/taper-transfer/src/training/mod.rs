@@ -1,4 +1,4 @@
-//! Training as the options say: a head on frozen features, part of a network, or all of it, by gradient
+//! Training by options: a head on frozen features, part of a network, or all of it, by gradient
 //! descent.
 
 mod batches;
@@ -30,7 +30,7 @@ use taper_ops::{cross_entropy, rng};
 /// The stage's name in a run directory.
 const STAGE: &str = "classifier";
 
-/// Trains as the options say, and scores the result on the validation images, which no choice depends on.
+/// Trains with these options, and scores the result on the validation images, which no choice depends on.
 ///
 /// With a run directory the training is saved after every epoch and resumes there, to the same bits as an
 /// unbroken one; the classifier is saved as `model/`.
@@ -91,7 +91,7 @@ pub fn train(
     let outcome = stage.train(&plan, state, &objective, |at| batches.batch(at), validate, &mut lines)?;
     let learned = match options.patience {
         Some(_) => outcome.progress.into_best(),
-        // the last state is kept without a choice: the validation score stays unbiased
+        // the last state is kept, without choosing one, so the validation score stays unbiased
         None => outcome.progress.learned().clone(),
     };
     let Phase { network, inputs, .. } = phases.last();
@@ -107,7 +107,7 @@ pub fn train(
     Fitted { name, model, report, test, candidates: Vec::new(), train_seconds: outcome.seconds }.saved(run)
 }
 
-/// Checks that the options can be trained with, before a run is begun.
+/// Checks that the options are valid, before a run starts.
 ///
 /// # Errors
 /// Returns an error if options exclude each other, or name parts that the network does not have.

@@ -12,7 +12,7 @@ use taper_learn::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct TrainingOptions {
-    /// What stays frozen; `None` freezes the backbone if it has pretrained weights, else nothing.
+    /// What stays frozen; `None` freezes the backbone if it has pretrained weights, otherwise nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freeze: Option<Freeze>,
     /// What is trained, with the norms' stored statistics; excludes `freeze`.
@@ -38,19 +38,19 @@ pub struct TrainingOptions {
     /// CutMix's α (Yun et al. 2019); excludes `mixup`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cutmix: Option<f64>,
-    /// How unequal classes are balanced.
+    /// How imbalanced classes are balanced.
     pub balance: Balance,
-    /// Which of the states that training passes through are averaged.
+    /// Which states of the training are averaged.
     #[serde(with = "taper_learn::text")]
     pub average: Average,
     /// Epochs without a lower loss on a held-out tenth of the training images after which training stops
     /// and the best state is kept; `None` trains for all epochs and keeps the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<u64>,
-    /// Views per image in the report, whose scores are averaged: the image, and copies by the random steps
+    /// Views per image in the report, whose scores are averaged: the image, and copies from the random steps
     /// of the transform.
     pub views: usize,
-    /// Trains and validates as a recipe published it: dropout and batch statistics stay on in validation,
+    /// Trains and validates as in the recipe's original program: dropout and batch statistics stay on in validation,
     /// running statistics of frozen norms move, and nothing is cached.
     pub as_published: bool,
 }
@@ -88,7 +88,7 @@ pub enum Freeze {
     Nothing,
 }
 
-/// How unequal classes are balanced.
+/// How imbalanced classes are balanced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Balance {
@@ -172,7 +172,7 @@ impl TrainingOptions {
         self.train.as_ref().is_some_and(|train| train.gradual)
     }
 
-    /// Whether norms take each batch's statistics and learn those that they keep.
+    /// Whether norms use each batch's statistics and update the running ones.
     pub(super) fn learns_statistics(&self, problem: &Problem) -> bool {
         (self.part(problem) == Part::All && self.train.is_none()) || self.as_published
     }

@@ -1,4 +1,4 @@
-//! What is trained in which epochs, and what can be computed once because it stays frozen.
+//! What is trained in which epochs, and what can be computed once because it is frozen.
 
 use super::TrainingOptions;
 use crate::candidate::upper_part;
@@ -13,7 +13,7 @@ use taper_learn::{
 };
 use taper_models::{Network, Norm, State};
 
-/// Activations at several split points are kept if they fit in this.
+/// Activations at several split points are kept if they fit in this many bytes.
 const KEPT_BYTES: usize = 2 << 30;
 
 /// What is trained from an epoch on, and its inputs.
@@ -32,7 +32,7 @@ pub(super) struct Phases {
 }
 
 impl Phases {
-    /// The phases that the options ask for. If images are the same in every epoch, each goes once through
+    /// The phases of the options. If images are the same in every epoch, each goes once through
     /// the frozen part of the network.
     pub(super) fn new(options: &TrainingOptions, problem: &Problem, observer: &mut dyn Observer) -> Result<Self> {
         let (view, network) = (problem.view(), problem.network());
@@ -81,7 +81,7 @@ impl Phases {
         self.later.iter().map(|phase| phase.epoch * steps_per_epoch).collect()
     }
 
-    /// Cross-entropy of what is trained, phase after phase.
+    /// Cross-entropy of the trained part, phase by phase.
     pub(super) fn objective(&self, norm: Norm, steps_per_epoch: u64) -> Gradual {
         let one = |phase: &Phase| Supervised::new(phase.network.clone(), Trainable::Named(phase.trained.clone()), norm);
         let later = self.restarts(steps_per_epoch).into_iter().zip(self.later.iter().map(one)).collect();

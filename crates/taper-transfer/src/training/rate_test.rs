@@ -1,4 +1,4 @@
-//! A test of learning rates: the loss over steps whose rate rises from hardly anything to far too much
+//! A test of learning rates: the loss over steps whose rate rises from very small to much too large
 //! (Smith 2017, section 3.3).
 
 use super::batches::{Batches, steps_per_epoch};
@@ -26,12 +26,12 @@ pub struct RateTest {
 pub struct RatePoint {
     /// The learning rate.
     pub learning_rate: f64,
-    /// The loss, averaged over the steps so far with weights that fall by a tenth per step.
+    /// The loss, averaged over the steps so far with weights that decay by a tenth per step.
     pub loss: f64,
 }
 
 /// Trains for up to 100 steps at rising learning rates, and suggests one. The other options are those of the
-/// training that is planned; nothing is kept.
+/// planned training; nothing is saved.
 ///
 /// # Errors
 /// Returns an error if the options unfreeze gradually, or if the loss is not finite from the first step on;
@@ -61,7 +61,7 @@ pub fn find_learning_rate(
     };
     let mut curve = Curve { points: Vec::new(), outer: observer, stopped: false };
     match fit(Progress::new(state), &plan, &objective, |at| batches.batch(at), |_| Ok(0.0), &mut curve) {
-        // the rate at which training breaks ends the curve
+        // the rate at which training diverges ends the curve
         Ok(_) | Err(LearnError::Diverged { .. } | LearnError::NotFinite { .. }) => {}
         Err(error) => return Err(error.into()),
     }
@@ -87,7 +87,7 @@ impl Curve<'_> {
 }
 
 impl Observer for Curve<'_> {
-    /// Stops when the loss is four times the least one.
+    /// Stops when the loss exceeds four times the least one.
     fn on(&mut self, event: Event<'_>) -> taper_learn::Result<Flow> {
         if let Event::Step { loss, learning_rate, .. } = event {
             let loss = self.points.last().map_or(loss, |before| 0.9 * before.loss + 0.1 * loss);

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 #[derive(Args, Clone)]
 #[command(allow_missing_positional = true)]
 pub(crate) struct Adapt {
-    /// A learner: a model directory, or the --out directory of a run; without one, the built-in learner
-    /// for line drawings
+    /// A learner: a model directory, or the --out directory of a run [default: the built-in learner
+    /// for line drawings]
     pub(crate) model: Option<PathBuf>,
     /// A folder of class folders with a few images each
     #[arg(required = true)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 #[derive(Args, Clone)]
 pub(crate) struct Cache {
-    /// Remove all features; they are computed again when needed
+    /// Remove all features; they are recomputed when needed
     #[arg(long)]
     pub(crate) clear: bool,
     /// The cache folder [default: the user's cache, as in `taper train --cache`]

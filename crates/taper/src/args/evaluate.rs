@@ -10,23 +10,23 @@ use std::str::FromStr;
 pub(crate) struct Evaluate {
     /// A model directory, the --out directory of a run, or a weight file that is recognized
     pub(crate) model: PathBuf,
-    /// A data set; without one, glyphs. For --protocol lake, the folder or zip of its runs
+    /// A data set, or with --protocol lake the folder or zip of its runs [default: the built-in glyphs]
     pub(crate) data: Option<InputPath>,
     #[command(flatten)]
     pub(crate) tasks: TaskOptions,
-    /// Tasks to score a learner on: how many, or a file that --save-episodes wrote
+    /// Tasks to score a learner on: their number, or a file from --save-episodes
     #[arg(long, default_value = "600")]
     pub(crate) episodes: Episodes,
-    /// Write the tasks to a file, images by the hash of their content
+    /// Write the tasks to a file that names images by the hash of their content
     #[arg(long, value_name = "FILE")]
     pub(crate) save_episodes: Option<PathBuf>,
-    /// Score a learner on classes that it was trained on or chosen on, too
+    /// Include classes that the learner was trained or chosen on
     #[arg(long)]
     pub(crate) trained_classes: bool,
-    /// Score a classifier on images that it was trained on, too
+    /// Include images that the classifier was trained on
     #[arg(long)]
     pub(crate) trained_images: bool,
-    /// Score by a published protocol instead of on drawn tasks
+    /// Score by a published protocol instead of on sampled tasks
     #[arg(long, value_enum)]
     pub(crate) protocol: Option<Protocol>,
     #[command(flatten)]
@@ -40,9 +40,9 @@ pub(crate) struct Evaluate {
 /// Which tasks.
 #[derive(Clone)]
 pub(crate) enum Episodes {
-    /// This many, drawn by the seed.
+    /// This many, sampled with the seed.
     Drawn(u64),
-    /// Those of a manifest.
+    /// The tasks of a file.
     Written(PathBuf),
 }
 

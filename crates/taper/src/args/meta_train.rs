@@ -12,7 +12,7 @@ use taper_models::Architecture;
 #[derive(Args, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct MetaTrain {
-    /// A data set; without one, glyphs
+    /// A data set [default: the built-in glyphs]
     #[arg(value_name = "DATA")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<InputPath>,
@@ -30,14 +30,13 @@ pub(crate) struct MetaTrain {
     /// drawings=0.3,photos=0.2
     #[arg(long, value_name = "PATH=SHARE", action = ArgAction::Set, value_delimiter = ',')]
     pub(crate) also: Vec<Also>,
-    /// Train on all classes: keep none for validation and for a test at the end
+    /// Train on all classes: hold out none for validation and for the final test
     #[arg(long)]
     pub(crate) train_on_all: bool,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) tasks: TaskOptions,
-    /// Training steps [default: 60000 tasks' worth; for multitask, --epochs times the tasks; for
-    /// pretraining, --epochs times the images]
+    /// Training steps [default: enough for 60000 tasks; for multitask and pretraining, from --epochs]
     #[arg(long, value_parser = positive::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) steps: Option<u64>,
@@ -72,7 +71,7 @@ pub(crate) struct MetaTrain {
     #[arg(long, default_value = "off")]
     #[serde(with = "taper_learn::text")]
     pub(crate) average: Average,
-    /// Steps between validations on classes of their own [default: a twentieth of the steps]
+    /// Steps between validations on held-out classes [default: a twentieth of the steps]
     #[arg(long, value_parser = positive::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) validate_every: Option<u64>,
@@ -87,11 +86,11 @@ pub(crate) struct MetaTrain {
     pub(crate) run: RunOptions,
 }
 
-/// A data set that is mixed in.
+/// An additional data set.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Also {
     pub(crate) path: InputPath,
-    /// Of all tasks.
+    /// Its share of all tasks.
     pub(crate) share: f64,
 }
 

@@ -79,7 +79,7 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// What clap found wrong, in one line; `None` if it shows help instead.
+/// clap's error in one line; `None` if it shows help instead.
 pub(crate) fn one_line(error: &clap::Error) -> Option<String> {
     let help = [ErrorKind::DisplayHelp, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, ErrorKind::DisplayVersion];
     if help.contains(&error.kind()) {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 #[derive(Args, Clone)]
 pub(crate) struct Predict {
-    /// A classifier that train or adapt wrote, or a recognized weight file; or a folder of class folders
+    /// A classifier from train or adapt, or a recognized weight file; or a folder of class folders
     /// with a few line drawings each, for the built-in learner
     pub(crate) model: PathBuf,
     /// Images, or folders of images; `-` reads their paths from standard input, one per line

@@ -15,7 +15,7 @@ use taper_learn::{
 use taper_models::Architecture;
 use taper_models::catalog::WeightHints;
 
-/// Options of every command that begins a run.
+/// Options of every command that starts a run.
 #[derive(Args, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct RunOptions {
@@ -123,7 +123,7 @@ impl From<ScopeName> for Scope {
 #[derive(Args, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct ImageOptions {
-    /// Side of the images that networks see, in pixels [default: the network's own]
+    /// Side of the network's input images, in pixels [default: the network's own]
     #[arg(long, value_parser = positive::<usize>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) image_size: Option<usize>,
@@ -142,7 +142,7 @@ pub(crate) struct ViewsOptions {
     pub(crate) views: usize,
 }
 
-/// What a weight file does not say about itself.
+/// What the user knows about a weight file.
 #[derive(Args, Clone, Default)]
 pub(crate) struct WeightOptions {
     /// Network of a weight file [default: recognized by the file's hash or its tensors]
@@ -183,7 +183,7 @@ pub(crate) struct MethodOptions {
     #[arg(long, value_parser = positive::<usize>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) adapt_steps: Option<usize>,
-    /// Settings of the method, such as "inner-lr=0.4,inner-steps=5"; of one of several methods,
+    /// Settings of the method, such as "inner-lr=0.4,inner-steps=5"; for one of several methods,
     /// "maml:inner-lr=0.4"
     #[arg(long, default_value = "")]
     #[serde(skip_serializing_if = "SettingOverrides::is_empty")]
@@ -196,7 +196,7 @@ pub(crate) struct MethodOptions {
 }
 
 impl MethodOptions {
-    /// All settings for these methods: options of their own count for every method that has such a
+    /// All settings for these methods: separate options apply to every method that has such a
     /// setting, and --set wins.
     pub(crate) fn overrides(&self, methods: &[&dyn Method]) -> SettingOverrides {
         let options = [

@@ -15,7 +15,7 @@ pub(crate) struct Survey {
     /// Weight files, comma-separated
     #[arg(long, required = true, action = ArgAction::Set, value_delimiter = ',', value_name = "FILE")]
     pub(crate) weights: Vec<InputPath>,
-    /// Weight files for the data sets in color only, comma-separated
+    /// Weight files only for data sets in color, comma-separated
     #[arg(long, alias = "colour-weights", action = ArgAction::Set, value_delimiter = ',', value_name = "FILE")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) color_weights: Vec<InputPath>,
@@ -25,8 +25,8 @@ pub(crate) struct Survey {
     /// Heads on frozen features, comma-separated
     #[arg(long, action = ArgAction::Set, value_delimiter = ',', default_values_t = SurveyOptions::default().heads)]
     pub(crate) heads: Vec<String>,
-    /// What to train besides heads, comma-separated: 1 from the uppermost stage at which a network can be
-    /// split, 2 from the one below it, …; all; scratch for all of it from fresh weights
+    /// What to train besides heads, comma-separated: 1 for fine-tuning from the uppermost stage at which the
+    /// network can be split, 2 from the one below it, …; all for all of it; scratch for random weights
     #[arg(long, action = ArgAction::Set, value_delimiter = ',', value_name = "WHAT")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) fine_tune: Vec<FineTuneFrom>,

@@ -15,20 +15,20 @@ use taper_transfer::{
 #[derive(Args, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Train {
-    /// A folder of class folders, or another data set; without one, glyphs
+    /// A folder of class folders, or another data set [default: the built-in glyphs]
     #[arg(value_name = "DATA")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<InputPath>,
-    /// Weights to start from [default: for photographs, if nothing says how to train, efficientnet-lite0
+    /// Weights to start from [default: for photographs without training options, efficientnet-lite0
     /// if it was fetched]
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) weights: Option<InputPath>,
-    /// Network [default: recognized from the weights; conv4-64 without]
+    /// Network [default: recognized from the weights; conv4-64 without weights]
     #[arg(long)]
     #[serde(with = "taper_learn::text::option", skip_serializing_if = "Option::is_none")]
     pub(crate) backbone: Option<Architecture>,
-    /// Search for the best head or fine-tuning [default: with weights, if nothing says how to train]
+    /// Search for the best head or fine-tuning [default: with weights, unless options say how to train]
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) search: bool,
@@ -48,7 +48,7 @@ pub(crate) struct Train {
     /// Weight decay of AdamW
     #[arg(long, default_value_t = 0.0, value_parser = amount, allow_negative_numbers = true)]
     pub(crate) weight_decay: f64,
-    /// Only look for a learning rate: 100 steps at rising rates, their losses as a curve
+    /// Only search for a learning rate: print the losses of 100 steps at rising rates
     #[arg(long, conflicts_with_all = ["as_published", "search"])]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) find_lr: bool,
@@ -64,7 +64,7 @@ pub(crate) struct Train {
     pub(crate) run: RunOptions,
 }
 
-/// What is said about how to train; `None` everywhere if nothing is.
+/// The options that say how to train; all `None` if there are none.
 #[derive(Args, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct TrainingArgs {
@@ -72,7 +72,7 @@ pub(crate) struct TrainingArgs {
     #[arg(long)]
     #[serde(with = "taper_learn::text::option", skip_serializing_if = "Option::is_none")]
     head: Option<HeadShape>,
-    /// What stays frozen [default: backbone with --weights, nothing without]
+    /// What to freeze [default: backbone with --weights, nothing without]
     #[arg(long, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]
     freeze: Option<FreezeName>,
@@ -110,7 +110,7 @@ pub(crate) struct TrainingArgs {
     #[arg(long, value_name = "A", value_parser = concentration)]
     #[serde(skip_serializing_if = "Option::is_none")]
     cutmix: Option<f64>,
-    /// Balance classes, whatever their numbers of images; --balance alone is --balance=loss
+    /// Give classes equal influence, whatever their numbers of images; --balance without a value means --balance=loss
     /// [default: off]
     #[arg(long, value_enum, value_name = "BY", num_args = 0..=1, require_equals = true,
         default_missing_value = "loss")]
@@ -131,7 +131,7 @@ pub(crate) struct TrainingArgs {
     #[arg(long, value_name = "N", value_parser = positive::<usize>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     views: Option<usize>,
-    /// Train as the recipe was published: dropout and batch statistics stay on in validation, running
+    /// Train like the recipe's original program: dropout and batch statistics stay on in validation, running
     /// statistics of frozen norms move, and nothing is cached
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -139,7 +139,7 @@ pub(crate) struct TrainingArgs {
 }
 
 impl Train {
-    /// Whether nothing is said about how to train.
+    /// Whether no option says how to train.
     pub(crate) fn says_nothing(&self) -> bool {
         self.training == TrainingArgs::default() && !self.find_lr
     }
@@ -179,7 +179,7 @@ impl Train {
         }
     }
 
-    /// How to search; a usage error if something says how to train.
+    /// How to search; a usage error if an option says how to train.
     pub(crate) fn searching(&self) -> Result<SearchOptions, UsageError> {
         if !self.says_nothing() {
             let problem = "--search chooses how to train: remove the options that say how, such as --epochs";

@@ -1,4 +1,4 @@
-//! Values that options take, checked where they are read.
+//! Values of options, checked when they are parsed.
 
 use serde::{Serialize, Serializer};
 use std::fmt::{self, Display};
@@ -33,7 +33,7 @@ pub(crate) fn concentration(text: &str) -> Result<f64, String> {
     real(text, |alpha| alpha > 0.0 && alpha <= 1.0, "give a number above 0 and at most 1, such as 0.2")
 }
 
-/// A path to read from, made absolute where the command starts, so that a run can be resumed from
+/// A path to read from, made absolute when the command starts, so that a run can be resumed from
 /// any folder. A bare name such as `glyphs` stays a name unless there is such a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct InputPath(PathBuf);

@@ -24,7 +24,7 @@ pub(crate) fn run(options: &Adapt, output: &Output) -> Result<()> {
     classifier.save(&options.out)?;
     let seconds = start.elapsed().as_secs_f64();
     output.line(format!(
-        "{} images of {} classes, adapted by {} in {}: the classifier is in {}",
+        "{} images of {} classes, adapted by {} in {}: saved the classifier to {}",
         dataset.labels().len(),
         dataset.classes().len(),
         model.origin.method,

@@ -20,7 +20,7 @@ pub(crate) fn run(options: &Cache, output: &Output) -> Result<()> {
     let bytes: u64 = files.iter().map(|features| features.bytes).sum();
     if options.clear {
         cache.clear()?;
-        output.line(format!("{} of features removed from {}", size(bytes), folder.display()));
+        output.line(format!("removed {} of features from {}", size(bytes), folder.display()));
     } else if files.is_empty() {
         output.line(format!("no features in {}", folder.display()));
     } else {

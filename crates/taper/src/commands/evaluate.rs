@@ -40,7 +40,7 @@ fn tasks(model: &Model, view: &Arc<View>, options: &Evaluate, output: &Output) -
     let (episodes, description) = episodes(model, dataset, options, output)?;
     if let Some(path) = &options.save_episodes {
         write_atomically(path, write_manifest(dataset, &episodes)?.as_bytes())?;
-        output.note(format!("the {} tasks are in {}", episodes.len(), path.display()));
+        output.note(format!("saved the {} tasks to {}", episodes.len(), path.display()));
     }
     let scored = score_learner(model, view, &episodes, options.views.views, options.common.seed)?;
     let transductive = learner(model)?.transductive();
@@ -67,9 +67,9 @@ fn tasks(model: &Model, view: &Arc<View>, options: &Evaluate, output: &Output) -
     Ok(entry)
 }
 
-/// The tasks to score on, and what they are in words.
+/// The tasks to score on, with a description.
 ///
-/// Fails if they hold classes that the learner was trained on, unless asked for.
+/// Fails if they contain classes that the learner was trained on, unless the options include them.
 fn episodes(
     model: &Model,
     dataset: &dyn Dataset,
@@ -100,7 +100,7 @@ fn episodes(
             }
             if unseen.len() < total {
                 output.note(format!(
-                    "{} of {total} classes were trained or chosen on and are left out",
+                    "skipping {} of {total} classes, which the learner was trained or chosen on",
                     total - unseen.len()
                 ));
             }
@@ -137,10 +137,13 @@ fn classifier(model: &Model, view: &View, options: &Evaluate, output: &Output) -
     };
     let images: Vec<usize> = all.iter().copied().filter(|image| !trained.contains(image)).collect();
     if images.is_empty() {
-        bail!("{}: the classifier was trained on all of its images: give others or --trained-images", dataset.name());
+        bail!(
+            "{}: the classifier was trained on all of its images: give other images or --trained-images",
+            dataset.name()
+        );
     }
     if !trained.is_empty() {
-        output.note(format!("{} of {} images were trained on and are left out", trained.len(), all.len()));
+        output.note(format!("skipping {} of {} images, which the classifier was trained on", trained.len(), all.len()));
     }
     let score = score_classifier(model, view, &images)?;
     let accuracy = score.accuracy();
@@ -159,7 +162,7 @@ fn classifier(model: &Model, view: &View, options: &Evaluate, output: &Output) -
 /// Lake's challenge; the learner comes first in the result, then the methods that need no learning.
 fn lake(model: &Model, options: &Evaluate, output: &Output) -> Result<Vec<Value>> {
     let Some(path) = options.data.as_ref().map(InputPath::path) else {
-        return Err(UsageError("--protocol lake scores runs: give their folder or zip after the model".into()).into());
+        return Err(UsageError("--protocol lake needs runs: give their folder or zip after the model".into()).into());
     };
     let runs = Arc::new(LakeRuns::open(path)?);
     let method = learner(model)?;
@@ -190,7 +193,7 @@ fn lake(model: &Model, options: &Evaluate, output: &Output) -> Result<Vec<Value>
     output.line("");
     output.line(table(&["method", "error %", "time per task"], &rows));
     output.line(format!(
-        "error over {} decisions, each item by itself, with its 95% CI (Wilson){}",
+        "error over {} decisions, each item classified independently, with its 95% CI (Wilson){}",
         scored.items(),
         if views == 1 { String::new() } else { format!("; {views} views per image") }
     ));

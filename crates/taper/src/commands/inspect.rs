@@ -40,9 +40,9 @@ fn describe(path: Option<&Path>, output: &Output) -> Result<(Value, Option<PathB
     Ok((describe_data(data::dataset(Some(path))?.as_ref(), output)?, None))
 }
 
-/// Sizes, and names of each kind, that are shown; JSON has them all.
+/// Sizes, and names of each kind, that are shown; JSON lists them all.
 const SHOWN: usize = 5;
-/// Files left out, and copies, that are shown.
+/// Skipped files, and copies, that are shown.
 const FILES_SHOWN: usize = 100;
 
 fn describe_data(dataset: &dyn Dataset, output: &Output) -> Result<Value> {
@@ -109,7 +109,7 @@ fn describe_classes(found: &Inspection, output: &Output) {
     output.line(table(&header, &rows));
 }
 
-/// What was left out: the number for each reason, then the files that a person should hear of.
+/// What was skipped: the number for each reason, then the files that a person should know about.
 fn describe_left_out(found: &Inspection, output: &Output) {
     for (reason, several) in &found.left_out {
         output.line(format!("left out, {}: {} ({})", reason.words(), several.count, first(several)));
@@ -123,14 +123,14 @@ fn describe_left_out(found: &Inspection, output: &Output) {
     }
 }
 
-/// Pictures that are there more than once.
+/// Pictures that occur more than once.
 fn describe_duplicates(dataset: &dyn Dataset, found: &Inspection, output: &Output) {
     let all = &found.duplicates.all;
     for copy in all.iter().take(FILES_SHOWN) {
         let how = match copy.likeness {
             Likeness::SameFile => "the same file",
             Likeness::SamePixels => "the same pixels in another file",
-            Likeness::Copy => "resized or encoded again",
+            Likeness::Copy => "resized or re-encoded",
             Likeness::Mirrored => "mirrored",
         };
         let across = match (copy.across_parts, copy.across_classes) {
@@ -234,7 +234,7 @@ fn describe_run(path: &Path, output: &Output) -> Result<Value> {
     output.line(if model.is_dir() {
         format!("the model is in {}", model.display())
     } else {
-        "it has no model yet: resume it with --resume".into()
+        "no model yet: continue the run with --resume".into()
     });
     Ok(json!({"what": "run", "stages": stages, "finished": model.is_dir()}))
 }

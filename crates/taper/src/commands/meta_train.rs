@@ -25,7 +25,7 @@ use taper_meta::training::{
 };
 use taper_models::{Head, Network};
 
-/// Tasks of a run whose length is not given.
+/// Training tasks by default.
 const DEFAULT_TASKS: u64 = 60_000;
 /// Tasks scored at the end.
 const TEST_TASKS: u64 = 200;
@@ -46,7 +46,7 @@ pub(crate) fn run(options: &MetaTrain, output: &Output) -> Result<()> {
         None => default_transform(options.backbone, look, look.channels, options.image.image_size)?,
     };
     let own = Source::new(options, options.tasks.split.as_ref(), dataset, &transform, output)?;
-    // nothing is written before everything that can be refused is
+    // nothing is written before everything is checked
     let view = own.training.view.clone();
     let plain = Network::new(options.backbone.backbone(view.shape())?, Head::Identity);
     if options.symmetries {
@@ -61,7 +61,7 @@ pub(crate) fn run(options: &MetaTrain, output: &Output) -> Result<()> {
     let also = also(options, &transform, output)?;
     let auxiliary = auxiliary(options, &view, &also)?;
     if auxiliary.iter().map(|source| source.share).sum::<f64>() >= 1.0 {
-        let problem = "--also and --glyphs-share leave no tasks for DATA: give shares that sum to less than 1";
+        let problem = "--also and --glyphs-share leave no tasks for DATA: use shares that sum to less than 1";
         return Err(UsageError(problem.into()).into());
     }
     let tasks = TrainingTasks::new(own.training.clone(), auxiliary, shape)?;
@@ -82,7 +82,7 @@ fn check_options(options: &MetaTrain, method: &dyn Method) -> Result<()> {
         ],
         Training::Pretraining => vec![
             ("--also", !options.also.is_empty()),
-            ("--glyphs beside DATA", options.data.is_some() && options.glyphs.is_some()),
+            ("--glyphs together with DATA", options.data.is_some() && options.glyphs.is_some()),
             ("--validate-every", options.validate_every.is_some()),
         ],
         _ => Vec::new(),
@@ -107,8 +107,8 @@ struct Source {
 }
 
 impl Source {
-    /// A data set seen through `transform`; all its classes are trained on if there are too few to set
-    /// some apart, or the user says so.
+    /// A data set seen through `transform`; all its classes are trained on if there are too few to hold
+    /// some out, or the user asks for it.
     fn new(
         options: &MetaTrain,
         split: Option<&InputPath>,
@@ -126,7 +126,7 @@ impl Source {
                 Some(split) => split,
                 None => {
                     let name = dataset.name();
-                    output.note(format!("{name}: too few classes to set some apart: all are trained on"));
+                    output.note(format!("{name}: too few classes to hold some out: trains on all of them"));
                     all()
                 }
             },
@@ -148,7 +148,7 @@ impl Source {
     }
 }
 
-/// What --also mixes in.
+/// The data sets of --also.
 fn also(options: &MetaTrain, transform: &Transform, output: &Output) -> Result<Vec<(Source, f64)>> {
     let source = |also: &crate::args::Also| {
         let dataset = data::given(Some(&also.path), output)?;
@@ -159,7 +159,7 @@ fn also(options: &MetaTrain, transform: &Transform, output: &Output) -> Result<V
     options.also.iter().map(source).collect()
 }
 
-/// Everything that is mixed in with DATA, seen through the same transform.
+/// Everything that is added to DATA, through the same transform.
 fn auxiliary(options: &MetaTrain, view: &View, also: &[(Source, f64)]) -> Result<Vec<Auxiliary>> {
     let mut all = Vec::new();
     if let (Some(_), Some(alphabets)) = (&options.data, options.glyphs) {
@@ -205,7 +205,7 @@ impl Job<'_> {
         for source in std::iter::once(own).chain(also.iter().map(|(source, _)| source)) {
             let Some(evaluation) = source.test(&model, shape, seed)? else { continue };
             output.line(format!(
-                "{}: {} % on {TEST_TASKS} tasks of {shape} from classes of {} that it was not trained on{}",
+                "{}: {}% on {TEST_TASKS} tasks of {shape}, from classes of {} that it was not trained on{}",
                 method.title,
                 percent(evaluation.accuracy()),
                 source.test.dataset().name(),
@@ -217,7 +217,7 @@ impl Job<'_> {
         let methods: Vec<Value> = Evaluation::together(scored)
             .map(|all| {
                 if several {
-                    output.line(format!("{}: {} % on all of them", method.title, percent(all.accuracy())));
+                    output.line(format!("{}: {}% on all of them", method.title, percent(all.accuracy())));
                 }
                 method_json(method.name, &method.kind.to_string(), &all, seconds)
             })
@@ -277,7 +277,7 @@ impl Job<'_> {
         }
     }
 
-    /// What the model says about its training. Synthetic alphabets made for training are never met
+    /// What the model records about its training. Synthetic alphabets made for training are never used
     /// again, so their names would only fill the file.
     fn origin(&self, tasks: &TrainingTasks) -> Origin {
         let only_synthetic = self.options.data.is_none() && self.options.glyphs.is_some();
@@ -303,7 +303,7 @@ impl Job<'_> {
     }
 
     /// The images that the learner was trained and validated on. Synthetic alphabets made for training
-    /// are never met again.
+    /// are never used again.
     fn provenance(&self, own: &Source, tasks: &TrainingTasks) -> Result<Provenance> {
         let synthetic = |source: &&TaskSource| source.dataset().name() != GLYPHS || self.options.glyphs.is_none();
         let used = |source: &TaskSource| UsedData::of_classes(source.dataset(), &source.classes);
@@ -348,7 +348,7 @@ impl Job<'_> {
         let mut methods = Vec::new();
         if !trained.last_epoch.is_empty() {
             let accuracy = mean_interval(&trained.last_epoch);
-            output.line(format!("last epoch: {} % over {} tasks", percent(accuracy), trained.last_epoch.len()));
+            output.line(format!("last epoch: {}% over {} tasks", percent(accuracy), trained.last_epoch.len()));
             methods.push(json!({"name": self.method.info().name, "kind": self.method.info().kind.to_string(),
                 "accuracy": accuracy.mean, "ci95": [accuracy.low, accuracy.high],
                 "train_seconds": trained.outcome.seconds, "adapt_seconds": 0.0}));
@@ -359,7 +359,7 @@ impl Job<'_> {
 
     fn finish(&self, run: Option<&RunDirectory>, methods: Vec<Value>) {
         if let Some(run) = run {
-            self.output.line(format!("the learner is in {}", run.model_path().display()));
+            self.output.line(format!("saved the learner to {}", run.model_path().display()));
         }
         let seconds = self.start.elapsed().as_secs_f64();
         self.output.event(&result_json("meta-train", seconds, methods, run.map(RunDirectory::path)));

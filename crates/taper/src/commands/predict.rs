@@ -58,10 +58,10 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
         let all: Vec<_> = ranked.iter().map(|(name, p)| json!({"class": name, "probability": p})).collect();
         output.event(&json!({"event": "prediction", "image": name, "class": ranked[0].0, "probability": ranked[0].1, "classes": all}));
-        let likely = |(name, p): &(&String, f32)| format!("{} {:.1} %", one_line(name), p * 100.0);
+        let likely = |(name, p): &(&String, f32)| format!("{} {:.1}%", one_line(name), p * 100.0);
         let others: Vec<String> = ranked.iter().skip(1).take(OTHERS_SHOWN).map(likely).collect();
         let (class, p) = ranked[0];
-        rows.push(vec![name, one_line(class).into_owned(), format!("{:.1} %", p * 100.0), others.join(", ")]);
+        rows.push(vec![name, one_line(class).into_owned(), format!("{:.1}%", p * 100.0), others.join(", ")]);
     }
     if rows.is_empty() {
         bail!("none of the {} images could be read: see the messages above", skipped.len());
@@ -79,7 +79,7 @@ fn classify(model: &Model, transform: &Transform, file: &Path, options: &Predict
     let (c, h, w) = views[0].shape();
     let expected = model.network.backbone().input();
     if (c, h, w) != expected {
-        bail!("{}: the model's transform makes it {c}x{h}x{w}, but the network takes {expected:?}", path_text(file));
+        bail!("{}: the model's transform produces {c}x{h}x{w}, but the network takes {expected:?}", path_text(file));
     }
     let values: Vec<f32> = views.iter().flat_map(|view| view.values.iter().copied()).collect();
     let inputs = Tensor::from_vec(values, (views.len(), c, h, w), &Device::Cpu)?;
@@ -122,7 +122,7 @@ fn images(paths: &[PathBuf]) -> Result<Images> {
         }
     }
     if images.files.is_empty() {
-        bail!("there are no images to classify: give images, folders of images, or their paths on standard input");
+        bail!("no images to classify: give images, folders of images, or their paths on standard input");
     }
     Ok(images)
 }
@@ -159,7 +159,7 @@ impl Images {
         }
         let Walk { files, skipped, .. } = walk_images(path)?;
         if files.is_empty() {
-            bail!("{}: holds no images: give images or folders of images", path_text(path));
+            bail!("{}: contains no images: give images or folders of images", path_text(path));
         }
         self.files.extend(files.into_iter().map(|found| found.path));
         let folder = path_text(path);

@@ -15,7 +15,7 @@ use taper_transfer::{Cell, Problem, TransferError, check_survey, survey};
 
 pub(crate) fn run(options: &Survey, output: &Output) -> Result<()> {
     let start = Instant::now();
-    // nothing is written before everything that can be refused is
+    // nothing is written before everything is checked
     let problems = problems(options, output)?;
     let surveyed = options.survey();
     check_survey(&problems, &surveyed, METHODS).map_err(usage)?;

@@ -17,8 +17,8 @@ use taper_transfer::{
     train,
 };
 
-/// Searches for the best way to train if --search is given, or if there are weights and nothing says how
-/// to train; trains as the options say otherwise.
+/// Searches for the best way to train if --search is given, or if there are weights and no option says how
+/// to train; otherwise trains with the options.
 pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
     let start = Instant::now();
     let dataset = data::given(options.data.as_ref(), output)?;
@@ -29,7 +29,7 @@ pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
     let problem = Problem::new(dataset, pretrained.as_ref(), &options.problem(), &mut reporter)?
         .with_cache(data::feature_cache(options.cache.as_deref()));
     let searches = options.search || (pretrained.is_some() && options.says_nothing());
-    // nothing is written before everything that can be refused is
+    // nothing is written before everything is checked
     if searches {
         options.searching()?;
     } else {
@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
     Ok(())
 }
 
-/// The weights to start from: as given, or the default ones if these are photographs and nothing says where
+/// The weights to start from: as given, or the default ones if these are photographs and no option says where
 /// to start or how to train.
 fn weights(options: &Train, dataset: &dyn Dataset, output: &Output) -> Result<Option<InputPath>> {
     if options.weights.is_some() {
@@ -90,14 +90,14 @@ fn print_candidates(fitted: &Fitted, problem: &Problem, output: &Output) {
     };
     if !fitted.candidates.is_empty() {
         let rows: Vec<Vec<String>> = fitted.candidates.iter().map(row).collect();
-        output.line("candidates tried on folds of the training images:");
+        output.line("cross-validated on the training images:");
         output.line(table(&["candidate", "accuracy %", "95% CI", "predictions", "time"], &rows));
     }
     let images = problem.training().images.len();
-    output.line(format!("{} is kept, trained on all {images} training images\n", fitted.name));
+    output.line(format!("keeping {}, trained on all {images} training images\n", fitted.name));
 }
 
-/// Says where the classifier is, and writes the result.
+/// Prints where the classifier is, and writes the result.
 fn finish(
     fitted: &Fitted,
     problem: &Problem,
@@ -107,7 +107,7 @@ fn finish(
     output: &Output,
 ) {
     if let Some(run) = run {
-        output.line(format!("the classifier is in {}", run.model_path().display()));
+        output.line(format!("saved the classifier to {}", run.model_path().display()));
     }
     let kind = if problem.weights().is_some() || searches { "transfer" } else { "scratch" };
     let facts = json!({"name": fitted.name, "kind": kind, "train_seconds": fitted.train_seconds, "adapt_seconds": 0.0});

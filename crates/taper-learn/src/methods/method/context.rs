@@ -1,10 +1,10 @@
-//! What a method is set up for.
+//! What a method is configured for.
 
 use crate::heads::{Embedding, FeatureHead, OnFeatures};
 use crate::{Adapt, TaskNorm};
 use taper_models::{Network, State};
 
-/// What a method is set up for: a network, a norm, and the length of its training.
+/// What a method is configured for: a network, a norm, and the length of its training.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// The network, with the head that the method learns with ([`TypedMethod::network`](crate::TypedMethod::network)).
@@ -16,7 +16,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// For inference, or for methods that train alike at every step.
+    /// For inference, or for methods whose training is the same at every step.
     pub fn new(network: Network, norm: TaskNorm) -> Self {
         Self { network, norm, steps: 0 }
     }

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use taper_data::Episode;
 use taper_models::{Network, State};
 
-/// A method whose type a registry need not know.
+/// A method with its type erased, for a registry.
 ///
 /// ```
 /// use taper_learn::{heads::LINEAR_PROBE, Method};
@@ -28,7 +28,7 @@ pub trait Method: Sync {
     /// Its settings with their defaults, for help and errors.
     ///
     /// # Errors
-    /// Returns an error if a default can't be written down.
+    /// Returns an error if a default can't be serialized.
     fn settings(&self) -> Result<Vec<SettingInfo>>;
 
     /// Returns `true` if it has a setting of this name.
@@ -39,15 +39,15 @@ pub trait Method: Sync {
     /// All settings: the defaults with these overrides.
     ///
     /// # Errors
-    /// Returns an error, naming the setting, if there is no setting of a name or its value makes no
-    /// sense.
+    /// Returns an error, naming the setting, if there is no setting of a name or its value is
+    /// invalid.
     fn resolve(&self, overrides: &SettingValues) -> Result<SettingValues>;
 
     /// The network that it learns with, for tasks of at most `ways` classes: `network` with the
     /// method's own head.
     fn network(&self, network: &Network, ways: usize) -> Network;
 
-    /// The method with the defaults and these overrides, set up for `context`.
+    /// The method with the defaults and these overrides, configured for `context`.
     ///
     /// # Errors
     /// As [`Method::resolve`].
@@ -62,7 +62,7 @@ impl fmt::Debug for dyn Method + '_ {
 
 /// A method with everything chosen.
 pub trait ConfiguredMethod: Send + Sync {
-    /// What it is set up for.
+    /// What it is configured for.
     fn context(&self) -> &Context;
 
     /// All settings, as a model directory holds them.
@@ -80,7 +80,7 @@ pub trait ConfiguredMethod: Send + Sync {
     /// As [`TypedMethod::objective`].
     fn objective(&self) -> Result<Box<dyn Objective<Item = Episode>>>;
 
-    /// The learner that a trained state is; see [`TypedMethod::learner`].
+    /// The learner with a trained state; see [`TypedMethod::learner`].
     ///
     /// # Errors
     /// As [`TypedMethod::learner`].

@@ -4,17 +4,17 @@ use crate::TaskNorm;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What a method has learned from before it meets a task.
+/// What a method has learned from before a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Nothing, and it learns nothing: the floor that every learner has to beat.
+    /// Nothing, and it does not learn either: the floor that every learner has to beat.
     Floor,
     /// Nothing but the task itself.
     Scratch,
-    /// Other classes, in the ordinary way: one network for all of them.
+    /// Other classes, in ordinary training: one network for all of them.
     Transfer,
-    /// Tasks like those that it will meet.
+    /// Tasks like those that it will get.
     Meta,
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The training that a method needs before it meets a task.
+/// The training that a method needs before a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Training {
     /// None: it starts from an untrained network, or needs no network.
@@ -38,7 +38,7 @@ pub enum Training {
     Pretraining,
     /// One shared head over fixed tasks.
     SharedTasks,
-    /// Training tasks, by the method's own objective.
+    /// Training on tasks with the method's own objective.
     Episodes {
         /// Whether it starts from an ordinary classifier of all training classes.
         pretrained: bool,

@@ -3,7 +3,7 @@
 //!
 //! A method is a struct of its settings that implements [`TypedMethod`], and Rust code uses it as
 //! that struct. A registry is a list of `&dyn` [`Method`], with the types erased; [`Registered`]
-//! makes one of the other.
+//! converts the former to the latter.
 
 mod context;
 mod erased;

@@ -1,4 +1,4 @@
-//! Settings of a method: a struct with serde, told once for Rust code, plans, help and errors.
+//! Settings of a method: a struct with serde, declared once for Rust code, plans, help and errors.
 
 use crate::{LearnError, Result};
 use serde::Serialize;
@@ -20,14 +20,14 @@ pub struct SettingInfo {
     pub about: String,
 }
 
-/// A method's settings: a struct that [`method_settings!`](crate::method_settings) makes.
+/// A method's settings: a struct declared with [`method_settings!`](crate::method_settings).
 pub trait MethodSettings: Default + Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Each field's name and documentation, in order.
     const FIELDS: &'static [(&'static str, &'static str)];
 }
 
 /// Declares the settings of a method: a public struct with serde (kebab-case names, defaults,
-/// unknown names refused), its `Default`, and its documentation as values.
+/// unknown names rejected), its `Default`, and its documentation as values.
 ///
 /// Each field has its documentation, type and default, and may have an alias, a name that older
 /// files use.
@@ -99,7 +99,7 @@ pub(super) fn values<M: MethodSettings>(settings: &M) -> Result<SettingValues> {
         Ok(other) => {
             Err(LearnError::Invalid(format!("settings must be named values, not {other}: make them a struct")))
         }
-        Err(error) => Err(LearnError::Invalid(format!("settings can't be written down ({error}): use finite numbers"))),
+        Err(error) => Err(LearnError::Invalid(format!("settings can't be saved ({error}): use finite numbers"))),
     }
 }
 
@@ -135,8 +135,8 @@ pub(super) fn resolved<M: MethodSettings>(method: &str, overrides: &SettingValue
     })
 }
 
-/// A value as it is meant where a file holds only floating-point numbers, as model directories did
-/// once: `3.0` is also the count 3, and 0 and 1 are also no and yes.
+/// A value as intended in files that hold only floating-point numbers, like older model
+/// directories: `3.0` also means the count 3, and 0 and 1 also mean no and yes.
 fn converted(value: &Value, default: Option<&Value>) -> Value {
     const EXACT: f64 = 9e15;
     match value.as_f64() {

@@ -27,10 +27,10 @@ pub trait TypedMethod: MethodSettings {
         network.with_head(Self::head(ways))
     }
 
-    /// Checks what types can't.
+    /// Checks what types can't express.
     ///
     /// # Errors
-    /// Returns an error if a setting makes no sense, saying what would.
+    /// Returns an error if a setting is invalid, with a valid value.
     fn check(&self) -> Result<()> {
         Ok(())
     }
@@ -44,7 +44,7 @@ pub trait TypedMethod: MethodSettings {
     }
 
     /// Where training starts: a fresh network, or `pretrained`'s backbone with a fresh head, and
-    /// what the method has of its own.
+    /// the method's own parameters.
     ///
     /// # Errors
     /// Returns an error if `pretrained` belongs to another network.
@@ -60,14 +60,14 @@ pub trait TypedMethod: MethodSettings {
     /// What a training step differentiates.
     ///
     /// # Errors
-    /// Returns an error if the method does not learn from episodes, or can't be trained exactly in
+    /// Returns an error if the method is not trained on episodes, or can't be trained exactly in
     /// this process.
     fn objective(&self, _context: &Context) -> Result<Box<dyn Objective<Item = Episode>>> {
         let name = Self::INFO.name;
-        Err(LearnError::Invalid(format!("{name} does not learn from tasks: train an ordinary classifier for it")))
+        Err(LearnError::Invalid(format!("{name} is not trained on tasks: train an ordinary classifier for it")))
     }
 
-    /// The learner that a trained state is.
+    /// The learner with a trained state.
     ///
     /// # Errors
     /// Returns an error if the state belongs to another method or network.

@@ -1,4 +1,4 @@
-//! The pickle machine: protocols 0 to 5, without calling anything.
+//! The pickle machine: protocols 0 to 5, without any calls.
 
 use super::Read;
 use super::tensor::{ElementType, StorageRef, Strided};
@@ -386,7 +386,7 @@ impl<'a> Machine<'a> {
                 list.extend(values);
                 Ok(())
             }
-            // what a foreign kind of list holds is not read
+            // the content of an unknown kind of list is not read
             Object::Foreign(_) => Ok(()),
             _ => Err(broken("no list to append to")),
         }
@@ -461,7 +461,7 @@ impl<'a> Machine<'a> {
         self.make(Object::Foreign(Box::new(Foreign { class, items: Vec::new(), state: Value::None })))
     }
 
-    /// What a call gives. Only tensors and plain containers are made; anything else becomes a placeholder.
+    /// The result of a call. Only tensors and plain containers are created; anything else becomes a placeholder.
     fn call(&mut self, callable: Value, arguments: Value) -> Read<()> {
         let function = match (callable, self.object(callable)) {
             (Value::Global(function), _) => function,
@@ -523,7 +523,7 @@ impl<'a> Machine<'a> {
             &[source] => source,
             _ => return Err(broken("a dict of several things")),
         };
-        // charged at once, so that making many from one costs what it takes
+        // charged at once, so that making many from one is accounted for
         let length = match self.object(source) {
             Some(Object::Dict(pairs)) => pairs.len(),
             Some(Object::List(items)) => items.len(),
@@ -565,7 +565,7 @@ impl<'a> Machine<'a> {
         };
         let storage = match self.object(storage) {
             Some(Object::Storage(storage)) => (**storage).clone(),
-            // bytes that are kept elsewhere, or of a kind that is not supported
+            // bytes that are stored elsewhere, or of an unsupported kind
             _ => return self.placeholder(Class { module: "torch", name: "Tensor" }),
         };
         let storage = match (typed, rest.get(2)) {
@@ -593,7 +593,7 @@ impl<'a> Machine<'a> {
         let &[tag, class, ref rest @ ..] = parts.as_slice() else { return self.push(Value::Opaque) };
         match self.text_of(tag)? {
             "storage" => {}
-            // a class with its source text, which older versions store beside whole modules
+            // a class with its source text, which older versions store with whole modules
             "module" => return self.push(class),
             _ => return self.push(Value::Opaque),
         }

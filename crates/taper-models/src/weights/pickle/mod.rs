@@ -1,12 +1,12 @@
-//! PyTorch's state dicts, read without running anything.
+//! PyTorch's state dicts, read without executing anything.
 //!
 //! A pickle is a program for a small machine that can call any Python function. This one makes
 //! plain containers and tensors; every other object becomes a placeholder that remembers its
-//! class's name and is never called. The format is that of Python's `pickletools`; around it lie
-//! PyTorch's zip archive ([`zip`]) or, before version 1.6, several pickles in a row ([`legacy`]).
+//! class's name and is never called. The format is that of Python's `pickletools`, inside
+//! PyTorch's zip archive ([`zip`]) or, before version 1.6, as several pickles in a row ([`legacy`]).
 //!
-//! Files may be hostile: every length is checked before it is believed, memory is charged before
-//! it is taken ([`limits`](super::limits)), and values lie flat in an arena, so that no nesting is
+//! Files may be hostile: every length is checked before it is used, memory is charged before
+//! it is allocated ([`limits`](super::limits)), and values are stored flat in an arena, so that no nesting is
 //! too deep to drop.
 
 mod legacy;
@@ -38,7 +38,7 @@ pub(super) fn legacy_start(bytes: &[u8]) -> Option<usize> {
     (bytes[0] == 0x80).then_some(place + LEGACY_MAGIC.len())
 }
 
-/// Whether prefixes and branches of training come off the names.
+/// Whether prefixes and branches of training are removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Clean {
     Yes,
@@ -94,7 +94,7 @@ fn contents<'a, 'p>(
     Ok(contents)
 }
 
-/// Bytes of tensors that may still be made.
+/// Bytes of tensors that may still be created.
 struct Budget(u64);
 
 impl Budget {

@@ -1,4 +1,4 @@
-//! Where a checkpoint holds its weights.
+//! Where a checkpoint has its weights.
 
 use super::tensor::Strided;
 use super::value::{Object, Pickle, Value};
@@ -13,9 +13,9 @@ pub(super) struct StateDict<'p, 'a> {
     pub(super) path: Vec<String>,
     /// Whether it holds an average of the weights over training (EMA, SWA, a teacher).
     pub(super) averaged: bool,
-    /// Other containers of weights that were not taken.
+    /// Other containers of weights, which were not used.
     pub(super) others: Vec<String>,
-    /// Entries beside the tensors that are not tensors.
+    /// Entries among the tensors that are not tensors.
     pub(super) not_tensors: Vec<String>,
     /// Classes of which the pickle describes objects.
     pub(super) foreign: Vec<String>,
@@ -72,15 +72,15 @@ impl Candidate {
     }
 }
 
-/// The best state dict of a checkpoint: averaged weights if there are any, else what lies under a
-/// known key, else the root, else the largest.
+/// The best state dict of a checkpoint: averaged weights if there are any, otherwise those under a
+/// known key, otherwise the root, otherwise the largest.
 ///
 /// Fails if it holds none.
 pub(super) fn find<'p, 'a>(pickle: &'p Pickle<'a>) -> Read<StateDict<'p, 'a>> {
     let foreign = pickle.foreign_classes();
     let mut candidates = candidates(pickle)?;
     let most = candidates.iter().map(|candidate| candidate.tensors).max().unwrap_or(0);
-    // a container with a handful of tensors beside a whole network is not the network
+    // a container with a handful of tensors next to a whole network is not the network
     candidates.retain(|candidate| candidate.tensors * 2 >= most);
     candidates.sort_by_key(|candidate| (candidate.rank(), usize::MAX - candidate.tensors));
     let Some((best, others)) = candidates.split_first() else { return Err(nothing(pickle, &foreign)) };

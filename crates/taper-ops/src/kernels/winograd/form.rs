@@ -7,7 +7,7 @@
 use crate::kernels::lanes::Lanes;
 use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
 
-/// F(M, 3), whose tiles have `T = M + 2` cells a side; and its adjoint.
+/// F(M, 3), whose tiles have `T = M + 2` cells per side; and its adjoint.
 ///
 /// # Safety
 /// Every function needs the instructions of its [`Lanes`].
@@ -63,8 +63,8 @@ impl Form<4, 2> for Two {
     }
 }
 
-/// F(4, 3) at the points 0, ±√½, ±√2 and ∞. They lie evenly about 1, so that no power of them is
-/// large: its errors are about a third of those of the usual 0, ±1, ±2 and ∞.
+/// F(4, 3) at the points 0, ±√½, ±√2 and ∞. They are symmetric about 1 in their logarithms, so that no power of them is
+/// large: the errors are about a third of those of the usual 0, ±1, ±2 and ∞.
 #[derive(Clone, Copy)]
 pub(super) struct Four;
 

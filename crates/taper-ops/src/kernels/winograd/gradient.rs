@@ -1,4 +1,4 @@
-//! The weight gradient, the convolution's adjoint by its weights: with U = Bᵀ d B and V = A y Aᵀ of
+//! The weight gradient, the convolution's adjoint with respect to its weights: with U = Bᵀ d B and V = A y Aᵀ of
 //! each tile it is Gᵀ (Σ U ⊗ V) G over all tiles, in as few multiplications as the convolution.
 
 use super::form::{Form, Four, Two};
@@ -11,13 +11,13 @@ use crate::threads::for_each_part;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Inputs whose sums one thread makes at a time.
+/// Inputs whose sums one thread computes at a time.
 const INPUTS: usize = 64;
 
-/// Cells that are transformed at a time: with 64 channels both sides stay in the second cache.
+/// Cells that are transformed at a time: with 64 channels both sides stay in the second-level cache.
 const CELLS_A_STEP: usize = 1792;
 
-/// Cells of a partial sum, about, and the most partial sums: their number, which the result's last
+/// The approximate number of cells of a partial sum, and the most partial sums: their number, which the result's last
 /// bits depend on, must not depend on the number of threads.
 const CELLS_A_SUM: usize = 16_384;
 const SUMS: usize = 8;
@@ -87,7 +87,7 @@ fn weight_gradient_by<F: Form<T, M>, const T: usize, const M: usize>(
 /// `Σ U ⊗ V` over some tile rows, counted through all images, of some inputs: `(cells, some inputs, outputs)`.
 ///
 /// # Safety
-/// With `add`, which adds them to what is there, there must be values. All are written.
+/// With `add`, which adds them to the existing values, there must be such values. All are written.
 #[allow(clippy::too_many_arguments, reason = "what is summed, over what, and where to")]
 unsafe fn sum_outer<F: Form<T, M>, const T: usize, const M: usize>(
     form: F,

@@ -1,7 +1,7 @@
 //! Convolution by 3x3 kernels with stride 1 in fewer multiplications: Winograd's algorithms as
 //! Lavin and Gray 2016 (arXiv:1509.09308, section 4) write them, Y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A.
-//! A tile of 2x2 outputs takes 16 products per channel where the direct sum takes 36, one of 4x4
-//! takes 36 for 144.
+//! A tile of 2x2 outputs takes 16 products per channel where the direct sum takes 36; one of 4x4
+//! takes 36 instead of 144.
 
 #![allow(unsafe_code)]
 
@@ -23,7 +23,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use transforms::{Ending, Places, with_lanes};
 
-/// Cells that one thread transforms at a time: with 64 channels both sides stay in the second cache.
+/// Cells that one thread transforms at a time: with 64 channels both sides stay in the second-level cache.
 const CELLS_A_PART: usize = 896;
 
 /// `$function(form, …)`, with the algorithm as a type.
@@ -37,7 +37,7 @@ macro_rules! with_form {
 }
 use with_form;
 
-/// `G g Gᵀ` of packed 3x3 weights: a group of one tap for each cell of a tile. `flipped` turns
+/// `G g Gᵀ` of packed 3x3 weights: a group of one tap for each cell of a tile. `flipped` rotates
 /// each kernel by 180°.
 pub(crate) fn transform_weights(algorithm: Algorithm, packed: &Packed, flipped: bool) -> Packed {
     with_form!(algorithm, transformed_weights(packed, flipped))
@@ -91,7 +91,7 @@ pub(crate) fn run(tiling: &Tiling, source: &[f32], weights: &Packed, finish: Fin
     }
 }
 
-/// Makes the tile rows `rows`, counted through all images.
+/// Computes the tile rows `rows`, counted through all images.
 fn one_part<F: Form<T, M>, const T: usize, const M: usize>(
     form: F,
     tiling: &Tiling,
@@ -162,7 +162,7 @@ fn transform_inputs<F: Form<T, M>, const T: usize, const M: usize>(
                     for (cells, line) in cells.iter_mut().zip(lines) {
                         let Some(line) = line else { continue };
                         if let Some(left) = left {
-                            // all pixels lie on the line: one check for them
+                            // all pixels are on the line: one check for them
                             let pixels = &line[left * channels..(left + T) * channels];
                             for (cell, pixel) in cells.iter_mut().zip(pixels.chunks_exact(channels)) {
                                 *cell = pixel[some.clone()].as_ptr();
@@ -200,7 +200,7 @@ fn transform_outputs<F: Form<T, M>, const T: usize, const M: usize>(
     let bias = finish.bias.map_or(std::ptr::null(), |bias| bias[..channels].as_ptr());
     let ending = Ending { bias, relu: finish.relu };
     let residual = finish.residual.map(|residual| &residual[begin * w * channels..][..y.len()]);
-    // One borrow for all addresses: another one of `y` would end those taken before.
+    // one borrow for all addresses: another one of `y` would invalidate the earlier ones
     let (room, base) = (y.len(), y.as_mut_ptr().cast::<f32>());
     for (index, row) in rows.enumerate() {
         let (first, row) = (tiling.rows_before(row) - begin, row % tiling.down());

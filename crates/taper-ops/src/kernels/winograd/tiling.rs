@@ -3,7 +3,7 @@
 /// Pairs of channels above which transforming the weights for larger tiles costs more than it saves.
 const MOST_PAIRS: usize = 256 * 256;
 
-/// Outputs of an image up to which a few images would not pay for transforming the weights.
+/// Outputs per image up to which transforming the weights does not pay for a few images.
 const FEWEST_OUTPUTS: usize = 9;
 
 /// Which of Winograd's algorithms.
@@ -44,8 +44,8 @@ pub(crate) struct Tiling {
 }
 
 impl Tiling {
-    /// The algorithm that makes such outputs of so many channels fastest, if one is worth its
-    /// transforms. It does not depend on the number of images, nor do an image's bits.
+    /// The fastest algorithm for outputs of this size and these numbers of channels, if one is worth its
+    /// transforms. Neither it nor an image's bits depend on the number of images.
     pub(crate) fn choose((h, w): (usize, usize), inputs: usize, outputs: usize) -> Option<Algorithm> {
         let cells = |algorithm: Algorithm| {
             let m = algorithm.outputs();

@@ -32,7 +32,7 @@ pub(super) use with_lanes;
 
 /// Vector by vector over `size` values: a tile of `FROM` by `FROM` cells, loaded from the address
 /// `at` of cell (i, j), becomes one of `TO` by `TO` by the same change of its columns and its rows.
-/// A macro, for closures are not compiled for the instructions of the function that they are in.
+/// A macro, because closures are not compiled for the instructions of the function that they are in.
 macro_rules! each_vector {
     (
         $size:expr, [$from:ident, $to:ident], $line:expr,
