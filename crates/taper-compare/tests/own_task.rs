@@ -83,6 +83,7 @@ fn own(methods: &[&str]) -> OwnTask {
         labels: vec![LabelCount::Of(1), LabelCount::Of(4), LabelCount::All],
         methods: methods.iter().map(ToString::to_string).collect(),
         budget: Some(3600.0),
+        image_size: Some(8),
         ..OwnTask::default()
     }
 }
