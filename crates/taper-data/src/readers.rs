@@ -16,6 +16,7 @@ mod header;
 mod heic;
 mod idx;
 mod jpeg;
+mod labels;
 mod layout;
 mod levels;
 pub mod limits;
@@ -23,14 +24,18 @@ pub mod limits;
 pub mod mutation;
 mod names;
 mod orientation;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod part_word;
 mod raw;
 mod recent;
 #[cfg(test)]
 mod samples;
+mod shards;
 mod source;
 mod system;
 mod table;
+mod tar;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -48,8 +53,12 @@ pub(crate) use idx::{holds_idx, open_idx_file, open_idx_folder, starts_as_idx};
 pub(crate) use limits::PIXELS;
 pub(crate) use names::composed;
 pub use names::{one_line, path_text};
+#[cfg(feature = "parquet")]
+pub(crate) use parquet::{open_parquet, open_parquets};
+pub(crate) use shards::holds_shards;
 pub(crate) use source::regular;
 pub use table::{Columns, open_with_labels};
+pub(crate) use tar::{open_tar, open_tars, starts_as_tar};
 pub use walk::{Found, Walk, walk, walk_images};
 
 use crate::{DataError, Image, Part, Result};

@@ -1,15 +1,16 @@
 //! Labels in a table: a CSV or TSV with a column of files, one of labels, perhaps one of parts.
 
 use super::files::{Limits, Listing, open_labeled};
-use super::layout::{Layout, Place};
+use super::labels::Labels;
+use super::layout::Layout;
 use super::limits::TABLE;
 use super::names::{bytes_text, composed, one_line, some_of};
 use super::part_word::{PartWord, Says};
 use super::source::{Listed, regular};
 use super::{bad_file, folder, unreadable};
 use crate::reading::counted;
-use crate::{Class, Dataset, LeftOut, Part, Reason, Result};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::{Dataset, LeftOut, Part, Reason, Result};
+use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -66,6 +67,12 @@ const LABELS: [&str; 19] = [
 ];
 /// Headers of columns of parts.
 const SPLITS: [&str; 9] = ["split", "set", "subset", "partition", "part", "phase", "usage", "dataset", "data set"];
+
+/// How usual a name is for a column of labels, the least for the most usual; `None` for other names.
+pub(super) fn label_rank(name: &str) -> Option<usize> {
+    let name = name.to_lowercase();
+    if name == "cls" { Some(0) } else { LABELS.iter().position(|known| *known == name) }
+}
 
 /// The tables beside images that lie in no class folders; `None` if the folders are classes or no
 /// table names the images.
@@ -166,54 +173,13 @@ pub(super) fn open_table(mut listing: Listing, tables: &[PathBuf], columns: &Col
         let names = some_of(missing.iter().map(|missing| &missing.path));
         notes.push(format!("{} of the table without an image left out: {names}", counted(missing.len(), "row")));
     }
-    if !conflicting.is_empty() {
-        let names = some_of(conflicting.iter().map(|&image: &usize| &listing.files[image].name));
-        notes.push(format!("{} with two labels in the table left out: {names}", counted(conflicting.len(), "image")));
-    }
-    let without: Vec<&str> = listing
-        .files
-        .iter()
-        .zip(&labels)
-        .filter(|(_, label)| label.is_none())
-        .map(|(file, _)| file.name.as_str())
-        .collect();
-    if !without.is_empty() {
-        notes.push(format!("{} without a label left out: {}", counted(without.len(), "image"), some_of(&without)));
-    }
-    let train: BTreeSet<&String> =
-        labels.iter().flatten().filter(|(_, part)| *part == Part::Train).map(|(label, _)| label).collect();
-    if train.is_empty() {
-        let path = tables.first().map_or(listing.root.as_path(), PathBuf::as_path);
-        return Err(bad_file(path, "labels no image to train on, check its columns"));
-    }
-    let numbers: BTreeMap<&String, u32> = (0..).zip(&train).map(|(number, label)| (*label, number)).collect();
-    let mut unknown: BTreeMap<&String, usize> = BTreeMap::new();
-    let mut places = Vec::with_capacity(labels.len());
-    for (image, label) in labels.iter().enumerate() {
-        let left_out = |reason, detail: &str| Place::LeftOut(reason, detail.to_string());
-        places.push(match label {
-            _ if conflicting.contains(&image) => left_out(Reason::Unlabeled, "has two labels in the table, leave one"),
-            None => left_out(Reason::Unlabeled, "has no label in the table, add its line or remove it"),
-            Some((label, part)) => match numbers.get(label) {
-                Some(&class) => Place::Image(class, *part),
-                None => {
-                    *unknown.entry(label).or_default() += 1;
-                    left_out(Reason::ClassNotInTraining, "is of a class without training images, add some or remove it")
-                }
-            },
-        });
-    }
-    if !unknown.is_empty() {
-        notes.push(format!(
-            "{} without training images left out: {}",
-            counted(unknown.len(), "class"),
-            some_of(unknown.iter().map(|(label, count)| format!("{label} ({count})")))
-        ));
-    }
-    let classes = train.iter().map(|label| Class { name: (*label).clone(), group: String::new() }).collect();
     let text = format!("images with labels in {}", some_of(tables.iter().map(|path| file_name(path))));
     listing.left_out.extend(missing);
-    open_labeled(listing, Layout { classes, places, text, why, notes }, Limits::default())
+    let path = tables.first().map_or(listing.root.as_path(), PathBuf::as_path);
+    let found = Layout { classes: Vec::new(), places: Vec::new(), text, why, notes };
+    let labels = Labels { of_files: labels, conflicting, from: "the table" };
+    let layout = labels.layout(path, &listing.files, found)?;
+    open_labeled(listing, layout, Limits::default())
 }
 
 /// Images, to be found by what a table calls them.

@@ -26,6 +26,9 @@ pub(crate) fn run(options: &Inspect, output: &Output) -> Result<()> {
 /// Prints what is there; returns the facts, and the directory of a run.
 fn describe(path: Option<&Path>, output: &Output) -> Result<(Value, Option<PathBuf>)> {
     let Some(path) = path else { return Ok((describe_data(data::dataset(None)?.as_ref(), output)?, None)) };
+    if Model::is_hub_folder(path) {
+        return Ok((describe_weights(path, output)?, None));
+    }
     if path.join("config.json").is_file() {
         return Ok((describe_model(&Model::load(path)?, output)?, None));
     }
