@@ -226,6 +226,9 @@ fn bits(gray: &[f32], mirrored: bool) -> u64 {
 
 /// What is known of the pixels of all images, in order; `None` for one that can't be decoded.
 pub(crate) fn prints(dataset: &dyn Dataset) -> Vec<Option<Print>> {
+    if dataset.vector(0).is_some() {
+        return vec![None; dataset.labels().len()];
+    }
     let print = |index: usize| {
         let image = dataset.image(index).ok().filter(|image| !image.pixels.is_empty())?;
         Some(Print::of(dataset.content_hash(index).ok()?, &image))
@@ -247,6 +250,9 @@ pub fn duplicates(dataset: &dyn Dataset) -> Result<Vec<Duplicate>> {
 
 /// [`duplicates`], of prints that were taken before.
 pub(crate) fn duplicates_of(dataset: &dyn Dataset, prints: &[Option<Print>]) -> Vec<Duplicate> {
+    if dataset.vector(0).is_some() {
+        return same_vectors(dataset);
+    }
     // Training images come first, so that a copy is always the image to leave out.
     let mut order: Vec<usize> = (0..prints.len()).filter(|&image| prints[image].is_some()).collect();
     order.sort_by_key(|&image| (dataset.part(image), image));
@@ -292,6 +298,31 @@ pub(crate) fn duplicates_of(dataset: &dyn Dataset, prints: &[Option<Print>]) -> 
             }
         })
         .collect();
+    duplicates.sort_by_key(|duplicate| duplicate.copy);
+    duplicates
+}
+
+/// Vectors that are there more than once.
+fn same_vectors(dataset: &dyn Dataset) -> Vec<Duplicate> {
+    let mut order: Vec<usize> = (0..dataset.labels().len()).collect();
+    order.sort_by_key(|&item| (dataset.part(item), item));
+    let mut firsts: BTreeMap<Hash, usize> = BTreeMap::new();
+    let mut duplicates = Vec::new();
+    for item in order {
+        let Ok(hash) = dataset.content_hash(item) else { continue };
+        match firsts.get(&hash) {
+            None => {
+                firsts.insert(hash, item);
+            }
+            Some(&original) => duplicates.push(Duplicate {
+                original,
+                copy: item,
+                likeness: Likeness::SameFile,
+                across_parts: dataset.part(original) != dataset.part(item),
+                across_classes: dataset.labels()[original] != dataset.labels()[item],
+            }),
+        }
+    }
     duplicates.sort_by_key(|duplicate| duplicate.copy);
     duplicates
 }

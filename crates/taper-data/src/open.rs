@@ -1,8 +1,9 @@
 //! Opening a data set, whatever its layout.
 
 use crate::readers::{
-    Content, FIRST_BYTES, holds_cifar, holds_idx, holds_shards, open_archive, open_cifar, open_folder, open_idx_file,
-    open_idx_folder, open_tar, open_tars, recognize, starts_as_idx, starts_as_tar,
+    Content, FIRST_BYTES, holds_cifar, holds_idx, holds_shards, is_npz, is_vector_safetensors, npy_in, numpy,
+    open_archive, open_cifar, open_folder, open_idx_file, open_idx_folder, open_npy, open_npz, open_safetensors,
+    open_tar, open_tars, recognize, starts_as_idx, starts_as_tar,
 };
 use crate::{DataError, Dataset, Result};
 use std::fs::{self, File};
@@ -24,6 +25,8 @@ use std::sync::Arc;
 ///   `.cls`, `.json` or `.txt` files;
 /// - Parquet files with encoded images and labels, as the Hugging Face hub has them, one or a folder of shards
 ///   (only with the feature `parquet`);
+/// - vectors with labels: an `.npz` or safetensors file with `features` and `labels`, or `features.npy` beside
+///   `labels.npy` (`X` and `y`, `embeddings` and other usual names);
 /// - MNIST's format IDX, gzipped or plain: the folder, or one of its files;
 /// - the folder of CIFAR-10's or CIFAR-100's binary version.
 ///
@@ -42,6 +45,9 @@ use std::sync::Arc;
 pub fn open(path: &Path) -> Result<Arc<dyn Dataset>> {
     let metadata = fs::metadata(path).map_err(|_| DataError::NoSuchPath(path.to_path_buf()))?;
     if metadata.is_dir() {
+        if let Some(vectors) = npy_in(path) {
+            return open_npy(&vectors);
+        }
         return match path {
             _ if holds_idx(path) => open_idx_folder(path),
             _ if holds_cifar(path) => open_cifar(path),
@@ -62,7 +68,13 @@ pub fn open(path: &Path) -> Result<Arc<dyn Dataset>> {
         }
     })?;
     if first.starts_with(b"PK\x03\x04") || first.starts_with(b"PK\x05\x06") {
-        return open_archive(path);
+        return if is_npz(path) { open_npz(path) } else { open_archive(path) };
+    }
+    if numpy::starts_as_array(&first) {
+        return open_npy(path);
+    }
+    if is_vector_safetensors(path) {
+        return open_safetensors(path);
     }
     if first.starts_with(b"PAR1") {
         return parquet(path);

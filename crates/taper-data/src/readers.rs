@@ -23,6 +23,7 @@ pub mod limits;
 #[cfg(any(test, feature = "mutation"))]
 pub mod mutation;
 mod names;
+pub(crate) mod numpy;
 mod orientation;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -39,6 +40,7 @@ mod tar;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod vector_files;
 mod walk;
 
 pub(crate) use archive::{damaged, entries, open_archive};
@@ -51,7 +53,7 @@ pub(crate) use format::{Content, FIRST_BYTES, recognize};
 pub use ground::Ground;
 pub(crate) use idx::{holds_idx, open_idx_file, open_idx_folder, starts_as_idx};
 pub(crate) use limits::PIXELS;
-pub(crate) use names::composed;
+pub(crate) use names::{composed, some_of};
 pub use names::{one_line, path_text};
 #[cfg(feature = "parquet")]
 pub(crate) use parquet::{open_parquet, open_parquets};
@@ -59,6 +61,7 @@ pub(crate) use shards::holds_shards;
 pub(crate) use source::regular;
 pub use table::{Columns, open_with_labels};
 pub(crate) use tar::{open_tar, open_tars, starts_as_tar};
+pub(crate) use vector_files::{is_npz, is_vector_safetensors, npy_in, open_npy, open_npz, open_safetensors};
 pub use walk::{Found, Walk, walk, walk_images};
 
 use crate::{DataError, Image, Part, Result};

@@ -14,6 +14,7 @@
 //! | bytes of a table of labels | 256 MiB | |
 //! | bytes of a label in a tar | 64 KiB | |
 //! | a page of a Parquet file, unpacked | 256 MiB, and above 16 MiB 200 times its packed size | pages hold about 1 MiB, or one image |
+//! | bytes of a data set of vectors | 4 GiB | |
 //! | rows of a Parquet data set | 5 million | |
 //! | bytes of one file of a Lake run, of all runs together | 16 MiB, 256 MiB | the published runs: 2 MB |
 //! | pixels of a picture | 67,108,864 ([`PIXELS`]) | checked against the header, before anything of the picture's size is allocated |
@@ -48,6 +49,8 @@ pub const NAMES: u64 = 1 << 20;
 pub const TABLE: u64 = 256 << 20;
 /// The largest file with a label in a tar.
 pub const LABEL: u64 = 64 << 10;
+/// The largest data set of vectors.
+pub const VECTORS: u64 = 4 << 30;
 /// The largest file of a Lake run.
 pub const LAKE_FILE: u64 = 16 << 20;
 /// All files of Lake's runs together.
