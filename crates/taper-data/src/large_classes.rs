@@ -29,14 +29,18 @@ impl LargeClasses {
                 classes.push(class.clone());
             }
         }
-        let kept = dataset.labels().iter().enumerate().filter_map(|(image, &label)| Some((image, numbers[label as usize]?)));
+        let kept =
+            dataset.labels().iter().enumerate().filter_map(|(image, &label)| Some((image, numbers[label as usize]?)));
         let (images, labels): (Vec<usize>, Vec<u32>) = kept.unzip();
         let held_out = (0..images.len()).filter(|&image| dataset.held_out().binary_search(&images[image]).is_ok());
         let held_out = held_out.collect();
         let mut notes = dataset.notes().to_vec();
         if !small.is_empty() {
             let names = crate::readers::some_of(&small);
-            notes.push(format!("{} class(es) with fewer than {min_images} training images left out: {names}", small.len()));
+            notes.push(format!(
+                "{} class(es) with fewer than {min_images} training images left out: {names}",
+                small.len()
+            ));
         }
         Self { dataset, classes, labels, images, held_out, notes }
     }

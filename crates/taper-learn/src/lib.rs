@@ -43,7 +43,7 @@ pub use average::Average;
 pub use averaged::{Averaged, mean_logits};
 pub use classify::{NetworkClassifier, classify, predict};
 pub use confusion::{ClassScore, Confusion};
-pub use cross_validation::{Labeled, Right, cross_validate};
+pub use cross_validation::{Labeled, Right, cross_validate, held_out_logits};
 pub use deadline::Deadline;
 pub use error::{LearnError, Result};
 pub use evaluation::{Cost, Evaluation, evaluate};

@@ -18,7 +18,9 @@ pub enum TransferError {
         images: usize,
     },
     /// A class whose images show one picture, which can't be in both parts.
-    #[error("class `{class}`: its {images} images all look the same: add a different one, to train on one and validate on the other")]
+    #[error(
+        "class `{class}`: its {images} images all look the same: add a different one, to train on one and validate on the other"
+    )]
     ClassOfOnePicture {
         /// The class's full name.
         class: String,

@@ -71,8 +71,7 @@ impl Labels {
                 some_of(unknown.iter().map(|(label, count)| format!("{label} ({count})")))
             ));
         }
-        layout.classes =
-            train.iter().map(|label| Class { name: (*label).clone(), group: String::new() }).collect();
+        layout.classes = train.iter().map(|label| Class { name: (*label).clone(), group: String::new() }).collect();
         Ok(layout)
     }
 }

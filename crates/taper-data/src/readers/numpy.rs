@@ -68,7 +68,9 @@ impl Array {
     pub(crate) fn write(&self) -> Vec<u8> {
         let longest = |texts: &[String]| texts.iter().map(|text| text.chars().count()).max().unwrap_or(0).max(1);
         let (kind, data): (String, Vec<u8>) = match &self.values {
-            Values::Floats(values) => ("<f4".to_string(), values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+            Values::Floats(values) => {
+                ("<f4".to_string(), values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            }
             Values::Integers(values) => {
                 ("<i8".to_string(), values.iter().flat_map(|value| value.to_le_bytes()).collect())
             }
@@ -188,7 +190,10 @@ mod tests {
     fn numbers_of_every_width_and_order_are_read() {
         assert_eq!(values_of("<f4", "2,", "False", &[0, 0, 128, 63, 0, 0, 0, 192]), Values::Floats(vec![1.0, -2.0]));
         assert_eq!(values_of(">f8", "1,", "False", &1.5f64.to_be_bytes()), Values::Floats(vec![1.5]));
-        assert_eq!(values_of("<f2", "3,", "False", &[0, 0x3c, 0, 0xc1, 1, 0]), Values::Floats(vec![1.0, -2.5, 5.9604645e-8]));
+        assert_eq!(
+            values_of("<f2", "3,", "False", &[0, 0x3c, 0, 0xc1, 1, 0]),
+            Values::Floats(vec![1.0, -2.5, 5.9604645e-8])
+        );
         assert_eq!(values_of("<i2", "2,", "False", &[255, 255, 2, 0]), Values::Integers(vec![-1, 2]));
         assert_eq!(values_of("|u1", "2,", "False", &[255, 1]), Values::Integers(vec![255, 1]));
         assert_eq!(values_of("|i1", "2, 3", "True", &[1, 2, 3, 4, 5, 6]), Values::Integers(vec![1, 3, 5, 2, 4, 6]));

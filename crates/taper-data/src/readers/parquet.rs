@@ -97,16 +97,15 @@ fn damaged(problem: impl std::fmt::Display) -> String {
 
 /// What is wrong by an error of the Parquet reader, and what to do.
 fn problem(error: &ParquetError) -> String {
-    match error {
-        ParquetError::NYI(text) if text.contains("feature") || text.contains("codec") => {
-            format!("is packed in a way that is not read here ({text}), write it again with snappy, zstd or gzip")
+    let text = error.to_string();
+    match text.rsplit_once("Disabled feature at compile time: ") {
+        Some((_, codec)) => {
+            format!(
+                "is packed with {}, which is not read here, write it again with snappy, gzip or zstd",
+                one_line(codec)
+            )
         }
-        other => match other.to_string() {
-            text if text.contains("is disabled") || text.contains("CODEC") => {
-                format!("is packed in a way that is not read here ({text}), write it again with snappy, zstd or gzip")
-            }
-            text => damaged(text),
-        },
+        None => damaged(text),
     }
 }
 
@@ -257,9 +256,9 @@ impl Table {
         let Some(label) = label else {
             return Err(format!("has no column that is plainly the label (it has {}), call it `label`", all()));
         };
-        let names = features[&label.name]["names"].as_array().map(|names| {
-            names.iter().map(|name| composed(name.as_str().unwrap_or_default()).into_owned()).collect()
-        });
+        let names = features[&label.name]["names"]
+            .as_array()
+            .map(|names| names.iter().map(|name| composed(name.as_str().unwrap_or_default()).into_owned()).collect());
         Ok(Self { reader, image, label, names })
     }
 
@@ -533,6 +532,8 @@ mod tests {
         assert!(error(&text).contains("has no column of images (it has image, label)"), "{}", error(&text));
         assert!(error(&whole[..whole.len() - 9]).contains("damaged Parquet file"), "{}", error(&whole));
         assert!(!error(&whole[..20]).contains('\n'));
+        let codec = problem(&ParquetError::General("Disabled feature at compile time: lz4".into()));
+        assert_eq!(codec, "is packed with lz4, which is not read here, write it again with snappy, gzip or zstd");
     }
 
     #[test]

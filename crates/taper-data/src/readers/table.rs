@@ -109,6 +109,64 @@ pub(super) fn table_in(listing: &Listing) -> Result<Option<Vec<PathBuf>>> {
     }
 }
 
+/// Labels of images in a part without class folders, from a table there, as Tiny ImageNet has them in
+/// `val/val_annotations.txt`: gives each image such a name as it would have in class folders, and returns what was
+/// done. The table's label column is the first whose values are all names of folders elsewhere.
+pub(super) fn annotated(listing: &mut Listing, names: &mut [String]) -> Vec<String> {
+    let mut why = Vec::new();
+    let is_table = |path: &str| {
+        let ending = path.rsplit('.').next().unwrap_or_default().to_lowercase();
+        ["csv", "tsv", "txt"].contains(&ending.as_str())
+    };
+    let tables: Vec<(String, String)> = listing
+        .left_out
+        .iter()
+        .filter(|found| is_table(&found.path))
+        .filter_map(|found| Some((found.path.clone(), found.path.rsplit_once('/')?.0.to_string())))
+        .filter(|(_, folder)| PartWord::of(folder.rsplit('/').next().unwrap_or(folder)).is_some())
+        .collect();
+    for (path, folder) in tables {
+        let around = format!("{folder}/");
+        let inside: Vec<usize> =
+            (0..names.len()).filter(|&place| listing.files[place].name.starts_with(&around)).collect();
+        let files: Vec<Listed> = inside.iter().map(|&place| listing.files[place].clone()).collect();
+        let Ok(table) = Table::read(&listing.root.join(&path)) else { continue };
+        if files.is_empty() || has_class_folders(&files) {
+            continue;
+        }
+        let elsewhere = listing.files.iter().filter(|file| !file.name.starts_with(&around));
+        let folders: BTreeSet<&str> = elsewhere
+            .filter_map(|file| file.name.rsplit_once('/'))
+            .flat_map(|(folders, _)| folders.split('/'))
+            .collect();
+        let images = Images::of(&files);
+        let columns = 0..table.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let rows = table.values(0).count();
+        let hits = |column: usize| table.values(column).filter(|value| images.find(value).is_some()).count();
+        let file = columns.clone().find(|&column| 2 * hits(column) >= rows.min(files.len()).max(1));
+        let is_label = |column: &usize| {
+            let mut values = table.values(*column);
+            Some(*column) != file && values.all(|value| folders.contains(value))
+        };
+        let (Some(file), Some(label)) = (file, columns.clone().find(is_label)) else { continue };
+        for (row_file, row_label) in table.values(file).zip(table.values(label)) {
+            if let Some(found) = images.find(row_file) {
+                let own = files[found].name.rsplit('/').next().unwrap_or_default();
+                names[inside[found]] = format!("{folder}/{row_label}/{own}");
+            }
+        }
+        why.push(format!(
+            "labels in `{}` are those of {}: file {}, label {}",
+            one_line(&folder),
+            one_line(&path),
+            table.name(file),
+            table.name(label)
+        ));
+        listing.left_out.retain(|found| found.path != path);
+    }
+    why
+}
+
 /// Whether the images lie in folders that may be classes: more than one, and not all called images,
 /// train or the like.
 fn has_class_folders(files: &[Listed]) -> bool {

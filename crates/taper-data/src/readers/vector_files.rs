@@ -65,7 +65,8 @@ pub(crate) fn open_npz(path: &Path) -> Result<Arc<dyn Dataset>> {
         let read = unpacked.take(VECTORS).read_to_end(&mut bytes);
         read.map_err(|error| bad_file(path, format!("is a damaged zip ({error}), save it again")))?;
         let name = entry.name.trim_end_matches(".npy").to_lowercase();
-        let array = Array::read(&bytes).map_err(|problem| bad_file(path, format!("`{}` {problem}", one_line(&name))))?;
+        let array =
+            Array::read(&bytes).map_err(|problem| bad_file(path, format!("`{}` {problem}", one_line(&name))))?;
         arrays.insert(name, array);
     }
     assembled(path, arrays)
@@ -85,7 +86,10 @@ pub(crate) fn open_npy(path: &Path) -> Result<Arc<dyn Dataset>> {
     let mut partners = replaced.flat_map(|start| LABELS.iter().map(move |label| format!("{start}{label}")));
     let Some(labels) = partners.find_map(file).or_else(|| LABELS.iter().find_map(|label| file((*label).to_string())))
     else {
-        let problem = format!("is an array without labels: put them beside it as labels.npy, or save both as an .npz with the names {} and {}", FEATURES[0], LABELS[0]);
+        let problem = format!(
+            "is an array without labels: put them beside it as labels.npy, or save both as an .npz with the names {} and {}",
+            FEATURES[0], LABELS[0]
+        );
         return Err(bad_file(path, problem));
     };
     let mut arrays = Arrays::new();
@@ -105,8 +109,8 @@ pub(crate) fn open_npy(path: &Path) -> Result<Arc<dyn Dataset>> {
 pub(crate) fn npy_in(folder: &Path) -> Option<PathBuf> {
     let file = |name: &&str| Some(folder.join(format!("{name}.npy"))).filter(|at| at.is_file());
     let upper = || Some(folder.join("X.npy")).filter(|at| at.is_file());
-    LABELS.iter().find_map(|name| file(&name))?;
-    FEATURES.iter().find_map(|name| file(&name)).or_else(upper)
+    LABELS.iter().find_map(&file)?;
+    FEATURES.iter().find_map(file).or_else(upper)
 }
 
 /// Opens a safetensors file of vectors, with the names of classes as `class_names` in its metadata, a list in JSON.

@@ -100,15 +100,20 @@ impl Pictures {
 
     fn report_conflicts(&self, dataset: &dyn Dataset, observer: &mut dyn Observer) -> Result<()> {
         let names = |images: &Vec<usize>| {
-            images.iter().map(|&image| one_line(&dataset.image_name(image)).into_owned()).collect::<Vec<_>>().join(" = ")
+            images
+                .iter()
+                .map(|&image| one_line(&dataset.image_name(image)).into_owned())
+                .collect::<Vec<_>>()
+                .join(" = ")
         };
-        Ok(match self.conflicts.len() {
-            0 => (),
-            count => observer.note(format!(
+        let count = self.conflicts.len();
+        if count > 0 {
+            observer.note(format!(
                 "{count} picture(s) with more than one class, which are never scored; correct or remove them: {}",
                 first(self.conflicts.values().map(names), count)
-            ))?,
-        })
+            ))?;
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Options of `taper compare`.
 
-use super::shared::{ImageOptions, MethodOptions, RunOptions, TaskOptions, method_names};
+use super::shared::{ImageOptions, LabelOptions, MethodOptions, RunOptions, TaskOptions, method_names};
 use super::values::{InputPath, positive, rate};
 use clap::{ArgAction, Args};
 use serde::Serialize;
@@ -14,6 +14,9 @@ pub(crate) struct Compare {
     #[arg(value_name = "DATA")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<InputPath>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) labels: LabelOptions,
     /// Methods to compare: any listed by `taper meta-train --help`, plus pixels, scratch and in-program
     /// (the built-in learner for line drawings)
     #[arg(

@@ -9,16 +9,17 @@ use crate::table::{duration, percent, table};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::time::Instant;
-use taper_compare::{CompareError, ComparisonData, MethodReport, Report, Start};
+use taper_compare::{CompareError, Comparison, ComparisonData, MethodReport, Report, Start};
 use taper_data::Scope;
 use taper_models::catalog::{Pretrained, WeightHints};
 
 pub(crate) fn run(options: &Compare, output: &Output) -> Result<()> {
     let start = Instant::now();
     options.tasks.shape()?;
-    let comparison = options.comparison();
+    let mut comparison = options.comparison();
     comparison.check()?;
-    let dataset = data::given(options.data.as_ref(), output)?;
+    let dataset = data::given_labeled(options.data.as_ref(), &options.labels, output)?;
+    comparison.backbone = data::backbone(dataset.as_ref(), comparison.backbone, Comparison::default().backbone);
     comparison.shape()?.check(dataset.as_ref())?;
     let compared = ComparisonData {
         split: data::split(options.tasks.split.as_ref(), dataset.as_ref())?,
