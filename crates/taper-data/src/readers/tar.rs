@@ -131,7 +131,10 @@ impl Found {
     /// Reads the entries of one tar.
     fn read(&mut self, place: usize, shard: &Shard, prefixed: bool) -> Result<()> {
         let path = &shard.path;
-        let broken = |error: std::io::Error| bad_file(path, format!("is a damaged tar ({error}), get it again"));
+        // the error may repeat a damaged name
+        let broken = |error: std::io::Error| {
+            bad_file(path, format!("is a damaged tar ({}), get it again", one_line(&error.to_string())))
+        };
         let file = regular(path).map_err(|error| unreadable(path, &error))?;
         let length = file.metadata().map_err(|error| unreadable(path, &error))?.len();
         if !length.is_multiple_of(BLOCK) {
