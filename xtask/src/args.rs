@@ -25,6 +25,7 @@ pub(crate) enum Chore {
     FetchData(FetchData),
     LookAlikes(LookAlikes),
     Methods(Methods),
+    Mutate(Mutate),
     PackLearner(PackLearner),
     Peers(Peers),
     #[command(hide = true)]
@@ -44,6 +45,22 @@ pub(crate) struct Methods {
     /// The folder of the runs
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
+}
+
+/// Damaged files of every kind through the readers: no panic, a line for every refusal, bounded memory
+#[derive(Debug, Args)]
+#[command(after_long_help = "Example:
+  cargo xtask mutate --inputs 100000")]
+pub(crate) struct Mutate {
+    /// Number of damaged files
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) inputs: u64,
+    /// Seed of the damage
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// The most memory that the process may hold, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    pub(crate) memory: u64,
 }
 
 /// Compare Taper's speed with PyTorch's: the same work alternately, the best of several rounds each

@@ -12,6 +12,7 @@ mod hub;
 mod look_alikes;
 mod manifest;
 mod methods;
+mod mutate;
 mod pack_learner;
 mod peers;
 mod program;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Chore::FetchData(asked) => data::run(&asked),
         Chore::LookAlikes(asked) => look_alikes::run(&asked),
         Chore::Methods(asked) => methods::run(&asked),
+        Chore::Mutate(asked) => mutate::run(&asked),
         Chore::Peers(asked) => peers::run(&asked),
         Chore::PeersWork(asked) => peers::run_work(&asked),
         Chore::Soundness => soundness::run(),

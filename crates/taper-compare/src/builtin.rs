@@ -90,6 +90,9 @@ pub fn built_in(support: &dyn Dataset) -> Result<BuiltIn> {
 /// # Errors
 /// Returns an error if an image can't be read.
 pub(crate) fn built_in_if_drawings(dataset: &dyn Dataset) -> Result<Option<Model>> {
+    if dataset.vector(0).is_some() {
+        return Ok(None);
+    }
     for index in sample(dataset) {
         if !matches!(Sheet::of(&dataset.image(index)?), Sheet::DarkOnLight | Sheet::LightOnDark) {
             return Ok(None);

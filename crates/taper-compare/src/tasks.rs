@@ -75,6 +75,14 @@ impl ComparisonTasks {
             Some(transform) => transform.clone(),
             None => default_transform(comparison.backbone, other, look.channels, Some(view.shape().1))?,
         };
+        if dataset.vector(0).map(<[f32]>::len) != meta_data.vector(0).map(<[f32]>::len) {
+            return Err(CompareError::Invalid(format!(
+                "{}: holds vectors and has {classes} classes, too few to split, and {} holds no such vectors to train on: \
+                 add classes, or give other vectors of the same length as meta-data",
+                dataset.name(),
+                meta_data.name()
+            )));
+        }
         let other = Arc::new(View::new(meta_data.clone(), transform)?);
         let Split { mut train, validation, test } = split_classes(meta_data.as_ref(), comparison.seed);
         train.extend(test);

@@ -70,6 +70,12 @@ pub trait Dataset: Send + Sync {
     /// more.
     fn image(&self, index: usize) -> Result<Image>;
 
+    /// The vector of an item, if this is a data set of vectors, which has no images; see
+    /// [`Vectors`](crate::Vectors).
+    fn vector(&self, _index: usize) -> Option<&[f32]> {
+        None
+    }
+
     /// The size `(c, h, w)` of the decoded image, without decoding it if possible.
     ///
     /// # Errors

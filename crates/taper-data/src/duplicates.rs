@@ -102,18 +102,29 @@ impl Thumbnail {
         Self { side, values, color, contrast: variance.sqrt() }
     }
 
-    /// The correlation with another picture of the same side, or with its mirror image.
-    fn correlation(&self, other: &Self, mirrored: bool) -> f64 {
-        let place = |at: usize| {
-            let (pixel, channel) = (at / 3, at % 3);
-            let (row, column) = (pixel / self.side, pixel % self.side);
-            if mirrored { (row * self.side + self.side - 1 - column) * 3 + channel } else { at }
-        };
-        let product = |(at, &value): (usize, &u8)| {
-            (f64::from(value) - self.color[at % 3]) * (f64::from(other.values[place(at)]) - other.color[at % 3])
-        };
-        let together = self.values.iter().enumerate().map(product).sum::<f64>() / self.values.len() as f64;
-        together / (self.contrast * other.contrast)
+    /// Whether the correlation with another picture of the same side, or with its mirror image, is at least so much.
+    ///
+    /// Of values scaled to mean 0 and variance 1, the mean squared difference is twice what the correlation lacks to
+    /// 1. It only grows from row to row, so most pairs are told apart by their first rows.
+    fn correlates(&self, other: &Self, mirrored: bool, least: f64) -> bool {
+        let most = 2.0 * (1.0 - least) * self.values.len() as f64;
+        let (own_scale, its_scale) = (1.0 / self.contrast, 1.0 / other.contrast);
+        let width = 3 * self.side;
+        let mut sum = 0.0;
+        for (own, its) in self.values.chunks_exact(width).zip(other.values.chunks_exact(width)) {
+            for (column, own) in own.chunks_exact(3).enumerate() {
+                let column = if mirrored { self.side - 1 - column } else { column };
+                for channel in 0..3 {
+                    let own = (f64::from(own[channel]) - self.color[channel]) * own_scale;
+                    let its = (f64::from(its[3 * column + channel]) - other.color[channel]) * its_scale;
+                    sum += (own - its).powi(2);
+                }
+            }
+            if sum > most {
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -149,11 +160,11 @@ impl Print {
         {
             return false;
         }
-        let alike = own.correlation(its, mirrored) >= CORRELATION;
-        match (&self.fine, &other.fine) {
-            (Some(own), Some(other)) => alike && own.correlation(other, mirrored) >= SMALL_CORRELATION,
-            _ => alike,
-        }
+        own.correlates(its, mirrored, CORRELATION)
+            && match (&self.fine, &other.fine) {
+                (Some(own), Some(other)) => own.correlates(other, mirrored, SMALL_CORRELATION),
+                _ => true,
+            }
     }
 }
 
@@ -226,6 +237,9 @@ fn bits(gray: &[f32], mirrored: bool) -> u64 {
 
 /// The summaries of all images, in order; `None` for one that can't be decoded.
 pub(crate) fn prints(dataset: &dyn Dataset) -> Vec<Option<Print>> {
+    if dataset.vector(0).is_some() {
+        return vec![None; dataset.labels().len()];
+    }
     let print = |index: usize| {
         let image = dataset.image(index).ok().filter(|image| !image.pixels.is_empty())?;
         Some(Print::of(dataset.content_hash(index).ok()?, &image))
@@ -247,6 +261,9 @@ pub fn duplicates(dataset: &dyn Dataset) -> Result<Vec<Duplicate>> {
 
 /// [`duplicates`], from existing summaries.
 pub(crate) fn duplicates_of(dataset: &dyn Dataset, prints: &[Option<Print>]) -> Vec<Duplicate> {
+    if dataset.vector(0).is_some() {
+        return same_vectors(dataset);
+    }
     // training images come first, so that the copy is always the image to skip
     let mut order: Vec<usize> = (0..prints.len()).filter(|&image| prints[image].is_some()).collect();
     order.sort_by_key(|&image| (dataset.part(image), image));
@@ -292,6 +309,31 @@ pub(crate) fn duplicates_of(dataset: &dyn Dataset, prints: &[Option<Print>]) -> 
             }
         })
         .collect();
+    duplicates.sort_by_key(|duplicate| duplicate.copy);
+    duplicates
+}
+
+/// Vectors that are there more than once.
+fn same_vectors(dataset: &dyn Dataset) -> Vec<Duplicate> {
+    let mut order: Vec<usize> = (0..dataset.labels().len()).collect();
+    order.sort_by_key(|&item| (dataset.part(item), item));
+    let mut firsts: BTreeMap<Hash, usize> = BTreeMap::new();
+    let mut duplicates = Vec::new();
+    for item in order {
+        let Ok(hash) = dataset.content_hash(item) else { continue };
+        match firsts.get(&hash) {
+            None => {
+                firsts.insert(hash, item);
+            }
+            Some(&original) => duplicates.push(Duplicate {
+                original,
+                copy: item,
+                likeness: Likeness::SameFile,
+                across_parts: dataset.part(original) != dataset.part(item),
+                across_classes: dataset.labels()[original] != dataset.labels()[item],
+            }),
+        }
+    }
     duplicates.sort_by_key(|duplicate| duplicate.copy);
     duplicates
 }
@@ -392,6 +434,23 @@ mod tests {
         assert_eq!(pairs, [(8, 0, Likeness::SameFile), (9, 1, Likeness::Copy), (10, 2, Likeness::Mirrored)]);
         assert!(found.iter().all(|found| found.across_parts));
         assert_eq!(found.iter().map(|found| found.across_classes).collect::<Vec<_>>(), [false, false, true]);
+    }
+
+    #[test]
+    fn a_correlation_is_told_from_a_lower_one_by_the_first_rows_or_all() {
+        let (one, two) = (Thumbnail::of(&disc(1, 48, false), 16), Thumbnail::of(&disc(1, 60, true), 16));
+        let other = Thumbnail::of(&disc(2, 48, false), 16);
+        // as Pearson's formula has it
+        let correlation = |a: &Thumbnail, b: &Thumbnail| {
+            let product =
+                |at: usize| (f64::from(a.values[at]) - a.color[at % 3]) * (f64::from(b.values[at]) - b.color[at % 3]);
+            (0..a.values.len()).map(product).sum::<f64>() / a.values.len() as f64 / (a.contrast * b.contrast)
+        };
+        for (a, b) in [(&one, &other), (&one, &one), (&two, &other)] {
+            let exact = correlation(a, b);
+            assert!(a.correlates(b, false, exact - 1e-9) && !a.correlates(b, false, exact + 1e-9), "{exact}");
+        }
+        assert!(one.correlates(&two, true, 0.99) && !one.correlates(&two, false, 0.99));
     }
 
     #[test]

@@ -131,6 +131,7 @@ pub struct Duplicates {
 /// Returns an error if the size of an image can't be read.
 pub fn inspect(dataset: &dyn Dataset) -> Result<Inspection> {
     let prints = prints(dataset);
+    let vectors = dataset.vector(0).is_some();
     let reading = dataset.reading().cloned().unwrap_or_default();
     let count = dataset.labels().len();
     let name = |image: usize| dataset.image_name(image);
@@ -156,7 +157,7 @@ pub fn inspect(dataset: &dyn Dataset) -> Result<Inspection> {
         *class.parts.entry(part).or_insert(0) += 1;
         let size = dataset.size(image)?;
         *sizes.entry(size).or_insert(0) += 1;
-        if size.1.min(size.2) < TINY {
+        if size.1.min(size.2) < TINY && !vectors {
             tiny.add(name(image));
         }
         contrasts[label as usize] &= prints[image].as_ref().is_some_and(|print| print.contrast < BLANK);
@@ -194,7 +195,7 @@ pub fn inspect(dataset: &dyn Dataset) -> Result<Inspection> {
             .map(|(class, _)| class.name.clone())
             .collect(),
         tiny,
-        undecodable: Several::of((0..count).filter(|&image| prints[image].is_none()).map(name)),
+        undecodable: Several::of((0..count).filter(|&image| prints[image].is_none() && !vectors).map(name)),
         single: Several::of(single.map(|(class, _)| class.name.clone())),
         imbalance: most as f64 / fewest.max(1) as f64,
         notes: dataset.notes().to_vec(),

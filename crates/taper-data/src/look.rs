@@ -9,7 +9,7 @@ const SAMPLE: usize = 60;
 /// What a data set's images look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
-    /// 3 if any image has color, else 1.
+    /// 3 if any image has color, else 1; of vectors, their length.
     pub channels: usize,
     /// Whether most images are dark on a light background.
     pub dark_on_light: bool,
@@ -22,6 +22,9 @@ impl Look {
     ///
     /// Returns an error if one of these images can't be read.
     pub fn of(dataset: &dyn Dataset) -> Result<Self> {
+        if let Some(vector) = dataset.vector(0) {
+            return Ok(Self { channels: vector.len(), dark_on_light: false });
+        }
         let mut channels = 1;
         for index in 0..dataset.labels().len() {
             channels = channels.max(dataset.size(index)?.0);

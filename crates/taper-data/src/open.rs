@@ -1,8 +1,9 @@
 //! Opening a data set, whatever its layout.
 
 use crate::readers::{
-    Content, FIRST_BYTES, holds_cifar, holds_idx, open_archive, open_cifar, open_folder, open_idx_file,
-    open_idx_folder, recognize, starts_as_idx,
+    Content, FIRST_BYTES, holds_cifar, holds_idx, holds_shards, is_npz, is_vector_safetensors, npy_in, numpy,
+    open_archive, open_cifar, open_folder, open_idx_file, open_idx_folder, open_npy, open_npz, open_safetensors,
+    open_tar, open_tars, recognize, starts_as_idx, starts_as_tar,
 };
 use crate::{DataError, Dataset, Result};
 use std::fs::{self, File};
@@ -20,7 +21,13 @@ use std::sync::Arc;
 /// - images in one folder and a table of their labels, see
 ///   [`open_with_labels`](crate::open_with_labels);
 /// - a zip of class folders, such as Omniglot's as published, which stays packed;
-/// - MNIST's IDX format, gzipped or plain: the folder, or one of its files;
+/// - a tar of class folders; or WebDataset's tars, one or a folder of shards, whose samples have their labels in
+///   `.cls`, `.json` or `.txt` files;
+/// - Parquet files with encoded images and labels, as the Hugging Face hub has them, one or a folder of shards
+///   (only with the feature `parquet`);
+/// - vectors with labels: an `.npz` or safetensors file with `features` and `labels`, or `features.npy` beside
+///   `labels.npy` (`X` and `y`, `embeddings` and other usual names);
+/// - MNIST's format IDX, gzipped or plain: the folder, or one of its files;
 /// - the folder of CIFAR-10's or CIFAR-100's binary version.
 ///
 /// Folders that hold only one folder are skipped. Which level is the class is decided from how
@@ -38,9 +45,14 @@ use std::sync::Arc;
 pub fn open(path: &Path) -> Result<Arc<dyn Dataset>> {
     let metadata = fs::metadata(path).map_err(|_| DataError::NoSuchPath(path.to_path_buf()))?;
     if metadata.is_dir() {
+        if let Some(vectors) = npy_in(path) {
+            return open_npy(&vectors);
+        }
         return match path {
             _ if holds_idx(path) => open_idx_folder(path),
             _ if holds_cifar(path) => open_cifar(path),
+            _ if holds_shards(path, "parquet") => parquets(path),
+            _ if holds_shards(path, "tar") => open_tars(path),
             _ => open_folder(path),
         };
     }
@@ -56,7 +68,19 @@ pub fn open(path: &Path) -> Result<Arc<dyn Dataset>> {
         }
     })?;
     if first.starts_with(b"PK\x03\x04") || first.starts_with(b"PK\x05\x06") {
-        return open_archive(path);
+        return if is_npz(path) { open_npz(path) } else { open_archive(path) };
+    }
+    if numpy::starts_as_array(&first) {
+        return open_npy(path);
+    }
+    if is_vector_safetensors(path) {
+        return open_safetensors(path);
+    }
+    if first.starts_with(b"PAR1") {
+        return parquet(path);
+    }
+    if starts_as_tar(&first) {
+        return open_tar(path);
     }
     if starts_as_idx(path) {
         return open_idx_file(path);
@@ -70,3 +94,16 @@ pub fn open(path: &Path) -> Result<Arc<dyn Dataset>> {
     };
     Err(DataError::NotADataset { path: path.to_path_buf(), found })
 }
+
+#[cfg(feature = "parquet")]
+use crate::readers::{open_parquet as parquet, open_parquets as parquets};
+
+/// Without the feature there is no reader.
+#[cfg(not(feature = "parquet"))]
+fn parquet(path: &Path) -> Result<Arc<dyn Dataset>> {
+    let problem = "is a Parquet file, which this build does not read: build it with the feature parquet";
+    Err(DataError::BadFile { path: path.to_path_buf(), problem: problem.to_string() })
+}
+
+#[cfg(not(feature = "parquet"))]
+use parquet as parquets;

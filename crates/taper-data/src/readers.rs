@@ -16,24 +16,31 @@ mod header;
 mod heic;
 mod idx;
 mod jpeg;
+mod labels;
 mod layout;
 mod levels;
 pub mod limits;
 #[cfg(any(test, feature = "mutation"))]
 pub mod mutation;
 mod names;
+pub(crate) mod numpy;
 mod orientation;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod part_word;
 mod raw;
 mod recent;
 #[cfg(test)]
 mod samples;
+mod shards;
 mod source;
 mod system;
 mod table;
+mod tar;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod vector_files;
 mod walk;
 
 pub(crate) use archive::{damaged, entries, open_archive};
@@ -46,10 +53,15 @@ pub(crate) use format::{Content, FIRST_BYTES, recognize};
 pub use ground::Ground;
 pub(crate) use idx::{holds_idx, open_idx_file, open_idx_folder, starts_as_idx};
 pub(crate) use limits::PIXELS;
-pub(crate) use names::composed;
+pub(crate) use names::{composed, some_of};
 pub use names::{one_line, path_text};
+#[cfg(feature = "parquet")]
+pub(crate) use parquet::{open_parquet, open_parquets};
+pub(crate) use shards::holds_shards;
 pub(crate) use source::regular;
 pub use table::{Columns, open_with_labels};
+pub(crate) use tar::{open_tar, open_tars, starts_as_tar};
+pub(crate) use vector_files::{is_npz, is_vector_safetensors, npy_in, open_npy, open_npz, open_safetensors};
 pub use walk::{Found, Walk, walk, walk_images};
 
 use crate::{DataError, Image, Part, Result};

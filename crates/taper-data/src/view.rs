@@ -29,6 +29,13 @@ impl View {
     /// Returns an error if the data set is empty, the transform can't be done on an image, or its images
     /// don't all get the same size; the error names the images and the step to add.
     pub fn new(dataset: Arc<dyn Dataset>, transform: Transform) -> Result<Self> {
+        if dataset.vector(0).is_some() && transform.to_string() != "" {
+            return Err(DataError::Invalid(format!(
+                "{}: holds vectors, which the image steps `{transform}` can't be applied to: use a network for vectors, \
+                 such as adapter-64, and no transform",
+                dataset.name()
+            )));
+        }
         let mut sizes = BTreeMap::new();
         for index in 0..dataset.labels().len() {
             sizes.entry(dataset.size(index)?).or_insert(index);
@@ -70,6 +77,9 @@ impl View {
 
     /// Image number `index`, transformed.
     fn transformed(&self, index: usize, rngs: AugmentRngs) -> Result<Vec<f32>> {
+        if let Some(vector) = self.dataset.vector(index) {
+            return Ok(vector.to_vec());
+        }
         let image = self.dataset.image(index)?;
         let planes: Planes =
             self.transform.apply_in_task(&image, rngs).map_err(|error| about(self.dataset.as_ref(), index, &error))?;

@@ -1,7 +1,7 @@
 //! Architectures by name.
 
 use crate::{
-    Backbone, Conv4, EfficientNetLite0, ModelError, ResNet, ResNet12, ResNetDepth, Result, SmallCnn, StrokeNet,
+    Adapter, Backbone, Conv4, EfficientNetLite0, ModelError, ResNet, ResNet12, ResNetDepth, Result, SmallCnn, StrokeNet,
 };
 #[cfg(feature = "vision-networks")]
 use crate::{VisionNetwork, VisionNetworkKind};
@@ -22,6 +22,8 @@ pub enum Architecture {
     ResNet12,
     /// `resnet18` to `resnet152`, `cifar-resnet20` to `cifar-resnet56`.
     ResNet(ResNetDepth),
+    /// `adapter-64`: for vectors instead of images, by its hidden units.
+    Adapter(usize),
     /// `efficientnet-lite0`: the default for photographs on a CPU.
     EfficientNetLite0,
     /// `dinov2-small`, `convnext-tiny` and others: from candle-transformers, never trained.
@@ -40,6 +42,7 @@ impl Architecture {
             Self::SmallCnn => Arc::new(SmallCnn::new(input)?),
             Self::Conv4(width) => Arc::new(Conv4::new(width, input)?),
             Self::StrokeNet(width) => Arc::new(StrokeNet::new(width, input)?),
+            Self::Adapter(hidden) => Arc::new(Adapter::new(hidden, input)?),
             Self::ResNet12 => Arc::new(ResNet12::new(input)?),
             Self::ResNet(depth) => Arc::new(ResNet::new(depth, input)?),
             Self::EfficientNetLite0 => Arc::new(EfficientNetLite0::new(input)?),
@@ -51,6 +54,7 @@ impl Architecture {
     /// The default side of its images.
     pub fn default_side(&self) -> usize {
         match self {
+            Self::Adapter(_) => 1,
             Self::SmallCnn => 14,
             Self::Conv4(_) => 28,
             Self::StrokeNet(_) => 35,
@@ -69,6 +73,7 @@ impl fmt::Display for Architecture {
             Self::SmallCnn => write!(f, "small-cnn"),
             Self::Conv4(width) => write!(f, "conv4-{width}"),
             Self::StrokeNet(width) => write!(f, "stroke-net-{width}"),
+            Self::Adapter(hidden) => write!(f, "adapter-{hidden}"),
             Self::ResNet12 => write!(f, "resnet12"),
             Self::ResNet(depth) => write!(f, "{}", depth.name()),
             Self::EfficientNetLite0 => write!(f, "efficientnet-lite0"),
@@ -101,12 +106,16 @@ impl FromStr for Architecture {
         let width = |prefix: &str| {
             name.strip_prefix(prefix).and_then(|width| width.parse::<usize>().ok()).filter(|&width| width > 0)
         };
+        if let Some(hidden) = width("adapter-") {
+            return Ok(Self::Adapter(hidden));
+        }
         match (width("conv4-"), width("stroke-net-")) {
             (Some(width), _) => Ok(Self::Conv4(width)),
             (None, Some(width)) => Ok(Self::StrokeNet(width)),
             (None, None) => Err(ModelError::Invalid(format!(
                 "unknown architecture `{name}`: use small-cnn, conv4-64 (or another width), stroke-net-96 (or another \
-                 width), resnet12, 18, 34, 50, 101 or 152, cifar-resnet20, 32, 44 or 56, efficientnet-lite0{}",
+                 width), resnet12, 18, 34, 50, 101 or 152, cifar-resnet20, 32, 44 or 56, efficientnet-lite0, for \
+                 vectors adapter-64 (or another number){}",
                 vision_networks()
             ))),
         }

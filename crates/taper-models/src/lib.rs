@@ -2,6 +2,7 @@
 //!
 //! Images come in as `(n, c, h, w)`; inside, activations are channels-last (see `taper-ops`).
 
+mod adapter;
 mod architecture;
 mod backbone;
 pub mod catalog;
@@ -31,6 +32,7 @@ mod upper;
 mod vision_network;
 mod weights;
 
+pub use adapter::Adapter;
 pub use architecture::Architecture;
 pub use backbone::{Backbone, Features, Mode, Norm};
 pub use conv4::Conv4;

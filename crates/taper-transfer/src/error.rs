@@ -17,6 +17,28 @@ pub enum TransferError {
         /// Its number of images.
         images: usize,
     },
+    /// A class whose images show one picture, which can't be in both parts.
+    #[error(
+        "class `{class}`: its {images} images all look the same: add a different one, to train on one and validate on the other"
+    )]
+    ClassOfOnePicture {
+        /// The class's full name.
+        class: String,
+        /// Its number of images.
+        images: usize,
+    },
+    /// A data set of one picture.
+    #[error("{dataset}: all images look the same: check how they were made, nothing can be learned from them")]
+    OnePicture {
+        /// The data set.
+        dataset: String,
+    },
+    /// A data set whose pictures all have several labels.
+    #[error("{dataset}: every picture is in more than one class: keep each in one class only")]
+    OnlyConflicts {
+        /// The data set.
+        dataset: String,
+    },
     /// A data set whose images are all held out.
     #[error("{dataset}: has no images to train on: add some outside the validation part")]
     NothingToTrainOn {

@@ -1,11 +1,12 @@
 //! Data sets by path or by name, and notes about them.
 
-use crate::args::{InputPath, UsageError};
+use crate::args::{InputPath, LabelOptions, UsageError};
 use crate::output::Output;
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use taper_data::{Dataset, Glyphs, Split, one_line, open};
+use taper_data::{Dataset, Glyphs, Split, one_line, open, open_with_labels};
+use taper_models::Architecture;
 use taper_models::catalog::KnownWeights;
 use taper_transfer::FeatureCache;
 
@@ -15,22 +16,46 @@ pub(crate) const GLYPHS: &str = "glyphs";
 /// The data set at a path; without one, or by its name, the built-in glyphs.
 pub(crate) fn dataset(path: Option<&Path>) -> Result<Arc<dyn Dataset>> {
     match path {
-        Some(path) if path != Path::new(GLYPHS) || path.exists() => {
-            let dataset = open(path)?;
-            if dataset.classes().len() < 2 {
-                bail!("{}: has only one class: a classifier needs at least two", path.display());
-            }
-            Ok(dataset)
-        }
+        Some(path) if path != Path::new(GLYPHS) || path.exists() => with_classes(open(path)?, path),
         _ => Ok(Arc::new(Glyphs::standard()?)),
+    }
+}
+
+fn with_classes(dataset: Arc<dyn Dataset>, path: &Path) -> Result<Arc<dyn Dataset>> {
+    if dataset.classes().len() < 2 {
+        bail!("{}: has only one class: a classifier needs at least two", path.display());
+    }
+    Ok(dataset)
+}
+
+/// The data set at a path, with the labels of a table if one is given.
+pub(crate) fn labeled(path: Option<&Path>, labels: &LabelOptions) -> Result<Arc<dyn Dataset>> {
+    match (path, &labels.labels_from) {
+        (_, None) => dataset(path),
+        (Some(path), Some(table)) => with_classes(open_with_labels(path, table.path(), &labels.columns())?, path),
+        (None, Some(_)) => Err(UsageError("--labels-from needs the folder of the images: give DATA".into()).into()),
     }
 }
 
 /// The data set of an option.
 pub(crate) fn given(path: Option<&InputPath>, output: &Output) -> Result<Arc<dyn Dataset>> {
-    let dataset = dataset(path.map(InputPath::path))?;
+    given_labeled(path, &LabelOptions::default(), output)
+}
+
+/// The data set of an option, with the labels of a table if one is given.
+pub(crate) fn given_labeled(
+    path: Option<&InputPath>,
+    labels: &LabelOptions,
+    output: &Output,
+) -> Result<Arc<dyn Dataset>> {
+    let dataset = labeled(path.map(InputPath::path), labels)?;
     describe(dataset.as_ref(), output)?;
     Ok(dataset)
+}
+
+/// The network for a data set: `asked`, unless that is the command's default and the data are vectors.
+pub(crate) fn backbone(dataset: &dyn Dataset, asked: Architecture, default: Architecture) -> Architecture {
+    if dataset.vector(0).is_some() && asked == default { Architecture::Adapter(64) } else { asked }
 }
 
 /// Prints what a user should know about a data set: its notes, the number of files skipped, and whether

@@ -45,6 +45,7 @@ fn of_transfer(error: &TransferError) -> Option<String> {
             Some(format!("use --budget {}s or more", (2.0 * needed).ceil()))
         }
         TransferError::NothingScored => Some("use a longer --budget".into()),
+        TransferError::ClassTooSmall { .. } => Some("use --min-images 2 to go on without such classes".into()),
         TransferError::DamagedFile { .. } => Some("use --force".into()),
         TransferError::NoFiniteLoss => Some("see `taper inspect`".into()),
         TransferError::Learn(error) => of_learning(error),
@@ -75,6 +76,12 @@ fn of_data(error: &DataError) -> Option<String> {
         }
         DataError::Unfillable { ways: Some(ways @ 2..), .. } => Some(format!("use --ways {ways}")),
         DataError::Unfillable { ways: None, .. } => Some("use a smaller --shots or --queries".into()),
+        DataError::BadFile { problem, .. } if problem.ends_with("name it") => {
+            Some("use --labels-from with --file-column and --label-column".into())
+        }
+        DataError::BadFile { problem, .. } if problem.ends_with("name the one to use") => {
+            Some("use --labels-from FILE".into())
+        }
         _ => None,
     }
 }

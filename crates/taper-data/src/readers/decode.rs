@@ -59,7 +59,9 @@ pub(super) fn limits() -> Limits {
 fn by_decoder(file: &[u8], format: Format, pixels: u64) -> Result<DynamicImage, String> {
     let decoder = decoder(format, Cursor::new(file)).map_err(|error| explain(&error))?;
     let stored = decoder.total_bytes();
-    check_memory(pixels, stored as f64 / pixels as f64 + 3.0)?;
+    // WebP's decoder holds a picture of four samples per pixel of its own, and one more of an animation
+    let work = if format == Format::WebP { 8.0 } else { 0.0 };
+    check_memory(pixels, stored as f64 / pixels as f64 + 3.0 + work)?;
     // Deflate packs at most 1032 to 1, and a bit may become two samples of 8
     if format == Format::Png && stored / 16 > 1032 * file.len() as u64 {
         return Err("is cut short, copy it again or remove it".to_string());

@@ -9,6 +9,7 @@ use super::layout::{Layout, Place, layout};
 use super::names::{one_line, some_of};
 use super::recent::Recent;
 use super::source::{Listed, Source, unread};
+use super::table::annotated;
 use super::walk::keep_pictures;
 use crate::reading::counted;
 use crate::{Class, DataError, Dataset, Hash, Image, LeftOut, Part, Reading, Reason, Result};
@@ -125,9 +126,17 @@ struct Checked {
 /// # Errors
 ///
 /// Returns an error if the files lie in no class folders, or no image of a class can be read.
-pub(super) fn open_listing(listing: Listing, limits: Limits) -> Result<Arc<dyn Dataset>> {
-    let names: Vec<Vec<&str>> = listing.files.iter().map(|file| file.name.split('/').collect()).collect();
-    let layout = layout(&names).map_err(|found| DataError::NotADataset { path: listing.root.clone(), found })?;
+pub(super) fn open_listing(mut listing: Listing, limits: Limits) -> Result<Arc<dyn Dataset>> {
+    let mut names: Vec<String> = listing.files.iter().map(|file| file.name.clone()).collect();
+    let why = annotated(&mut listing, &mut names);
+    if !why.is_empty() {
+        let mut sorted: Vec<(String, Listed)> = names.into_iter().zip(listing.files).collect();
+        sorted.sort_by(|a, b| a.0.split('/').cmp(b.0.split('/')));
+        (names, listing.files) = sorted.into_iter().unzip();
+    }
+    let names: Vec<Vec<&str>> = names.iter().map(|name| name.split('/').collect()).collect();
+    let mut layout = layout(&names).map_err(|found| DataError::NotADataset { path: listing.root.clone(), found })?;
+    layout.why.extend(why);
     open_labeled(listing, layout, limits)
 }
 

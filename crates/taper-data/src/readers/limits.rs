@@ -12,6 +12,10 @@
 //! | bytes of a CIFAR file | 1 GiB | six times all of CIFAR |
 //! | bytes of a text file of names | 1 MiB | |
 //! | bytes of a table of labels | 256 MiB | |
+//! | bytes of a label in a tar | 64 KiB | |
+//! | a page of a Parquet file, unpacked | 256 MiB, and above 16 MiB 200 times its packed size | pages hold about 1 MiB, or one image |
+//! | bytes of a data set of vectors | 4 GiB | |
+//! | rows of a Parquet data set | 5 million | |
 //! | bytes of one file of a Lake run, of all runs together | 16 MiB, 256 MiB | the published runs: 2 MB |
 //! | pixels of a picture | 67,108,864 ([`PIXELS`]) | checked against the header, before anything of the picture's size is allocated |
 //! | memory to decode a picture | 512 MiB ([`MEMORY`]) | what the decoder holds and the 8-bit picture together; checked against the header |
@@ -43,6 +47,10 @@ pub const CIFAR: u64 = 1 << 30;
 pub const NAMES: u64 = 1 << 20;
 /// The largest table of labels.
 pub const TABLE: u64 = 256 << 20;
+/// The largest file with a label in a tar.
+pub const LABEL: u64 = 64 << 10;
+/// The largest data set of vectors.
+pub const VECTORS: u64 = 4 << 30;
 /// The largest file of a Lake run.
 pub const LAKE_FILE: u64 = 16 << 20;
 /// All files of Lake's runs together.

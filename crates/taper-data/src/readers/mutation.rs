@@ -87,7 +87,9 @@ mod tests {
             }
         }
         assert!(decoded > files.len(), "{decoded} of {} decoded", VARIANTS * files.len() as u64);
-        assert!(peak() - before < super::super::limits::MEMORY + (64 << 20), "{} bytes", peak() - before);
+        // the system's count is not exact, and may even fall a little
+        let grown = peak().saturating_sub(before);
+        assert!(grown < super::super::limits::MEMORY + (64 << 20), "{grown} bytes");
     }
 
     #[test]

@@ -25,6 +25,11 @@ pub(super) enum Source {
     Folder(Vec<PathBuf>),
     /// Entries of a zip, with the most bytes that each may unpack to.
     Archive(ZipArchive<SharedFile>, Vec<u64>),
+    /// Stretches of files, as in a tar: the file of each, and where it starts.
+    Stretches(Vec<PathBuf>, Vec<(usize, u64)>),
+    /// Rows of Parquet files.
+    #[cfg(feature = "parquet")]
+    Rows(super::parquet::Rows),
 }
 
 impl Source {
@@ -33,6 +38,9 @@ impl Source {
         match self {
             Self::Folder(_) => FILE,
             Self::Archive(_, most) => most.get(file.place).copied().unwrap_or(0),
+            Self::Stretches(..) => file.bytes.min(FILE),
+            #[cfg(feature = "parquet")]
+            Self::Rows(_) => FILE,
         }
     }
 
@@ -46,12 +54,24 @@ impl Source {
                 let entry = archive.by_index(file.place).map_err(io::Error::from)?;
                 Ok(f(&mut entry.take(most)))
             }
+            Self::Stretches(paths, starts) => {
+                let (path, start) = starts[file.place];
+                let mut shard = regular(&paths[path])?;
+                shard.seek(SeekFrom::Start(start))?;
+                Ok(f(&mut shard.take(file.bytes.min(most))))
+            }
+            #[cfg(feature = "parquet")]
+            Self::Rows(rows) => Ok(f(&mut rows.bytes(file.place).map_err(io::Error::other)?.as_ref().take(most))),
         }
     }
 
     /// The file's bytes. The error says what is wrong and what to do; a file of another length
     /// than listed is one.
     pub(super) fn bytes(&self, file: &Listed) -> Result<Vec<u8>, String> {
+        #[cfg(feature = "parquet")]
+        if let Self::Rows(rows) = self {
+            return rows.bytes(file.place).map(Vec::from);
+        }
         if file.bytes > FILE {
             return Err(format!("is larger than {} MiB, scale it down", FILE >> 20));
         }

@@ -1,15 +1,16 @@
 //! Labels in a table: a CSV or TSV with a column of files, one of labels, perhaps one of parts.
 
 use super::files::{Limits, Listing, open_labeled};
-use super::layout::{Layout, Place};
+use super::labels::Labels;
+use super::layout::Layout;
 use super::limits::TABLE;
 use super::names::{bytes_text, composed, one_line, some_of};
 use super::part_word::{PartWord, Says};
 use super::source::{Listed, regular};
 use super::{bad_file, folder, unreadable};
 use crate::reading::counted;
-use crate::{Class, Dataset, LeftOut, Part, Reason, Result};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::{Dataset, LeftOut, Part, Reason, Result};
+use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,6 +68,12 @@ const LABELS: [&str; 19] = [
 /// Headers of columns of parts.
 const SPLITS: [&str; 9] = ["split", "set", "subset", "partition", "part", "phase", "usage", "dataset", "data set"];
 
+/// How usual a name is for a column of labels, the least for the most usual; `None` for other names.
+pub(super) fn label_rank(name: &str) -> Option<usize> {
+    let name = name.to_lowercase();
+    if name == "cls" { Some(0) } else { LABELS.iter().position(|known| *known == name) }
+}
+
 /// The tables beside images that lie in no class folders; `None` if the folders are classes or no
 /// table names the images.
 pub(super) fn table_in(listing: &Listing) -> Result<Option<Vec<PathBuf>>> {
@@ -100,6 +107,64 @@ pub(super) fn table_in(listing: &Listing) -> Result<Option<Vec<PathBuf>>> {
             Err(bad_file(&listing.root, format!("holds several tables of labels ({names}), name the one to use")))
         }
     }
+}
+
+/// Labels of images in a part without class folders, from a table there, as Tiny ImageNet has them in
+/// `val/val_annotations.txt`: gives each image such a name as it would have in class folders, and returns what was
+/// done. The table's label column is the first whose values are all names of folders elsewhere.
+pub(super) fn annotated(listing: &mut Listing, names: &mut [String]) -> Vec<String> {
+    let mut why = Vec::new();
+    let is_table = |path: &str| {
+        let ending = path.rsplit('.').next().unwrap_or_default().to_lowercase();
+        ["csv", "tsv", "txt"].contains(&ending.as_str())
+    };
+    let tables: Vec<(String, String)> = listing
+        .left_out
+        .iter()
+        .filter(|found| is_table(&found.path))
+        .filter_map(|found| Some((found.path.clone(), found.path.rsplit_once('/')?.0.to_string())))
+        .filter(|(_, folder)| PartWord::of(folder.rsplit('/').next().unwrap_or(folder)).is_some())
+        .collect();
+    for (path, folder) in tables {
+        let around = format!("{folder}/");
+        let inside: Vec<usize> =
+            (0..names.len()).filter(|&place| listing.files[place].name.starts_with(&around)).collect();
+        let files: Vec<Listed> = inside.iter().map(|&place| listing.files[place].clone()).collect();
+        let Ok(table) = Table::read(&listing.root.join(&path)) else { continue };
+        if files.is_empty() || has_class_folders(&files) {
+            continue;
+        }
+        let elsewhere = listing.files.iter().filter(|file| !file.name.starts_with(&around));
+        let folders: BTreeSet<&str> = elsewhere
+            .filter_map(|file| file.name.rsplit_once('/'))
+            .flat_map(|(folders, _)| folders.split('/'))
+            .collect();
+        let images = Images::of(&files);
+        let columns = 0..table.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let rows = table.values(0).count();
+        let hits = |column: usize| table.values(column).filter(|value| images.find(value).is_some()).count();
+        let file = columns.clone().find(|&column| 2 * hits(column) >= rows.min(files.len()).max(1));
+        let is_label = |column: &usize| {
+            let mut values = table.values(*column);
+            Some(*column) != file && values.all(|value| folders.contains(value))
+        };
+        let (Some(file), Some(label)) = (file, columns.clone().find(is_label)) else { continue };
+        for (row_file, row_label) in table.values(file).zip(table.values(label)) {
+            if let Some(found) = images.find(row_file) {
+                let own = files[found].name.rsplit('/').next().unwrap_or_default();
+                names[inside[found]] = format!("{folder}/{row_label}/{own}");
+            }
+        }
+        why.push(format!(
+            "labels in `{}` are those of {}: file {}, label {}",
+            one_line(&folder),
+            one_line(&path),
+            table.name(file),
+            table.name(label)
+        ));
+        listing.left_out.retain(|found| found.path != path);
+    }
+    why
 }
 
 /// Whether the images lie in folders that may be classes: more than one, and not all called images,
@@ -166,54 +231,13 @@ pub(super) fn open_table(mut listing: Listing, tables: &[PathBuf], columns: &Col
         let names = some_of(missing.iter().map(|missing| &missing.path));
         notes.push(format!("{} of the table without an image left out: {names}", counted(missing.len(), "row")));
     }
-    if !conflicting.is_empty() {
-        let names = some_of(conflicting.iter().map(|&image: &usize| &listing.files[image].name));
-        notes.push(format!("{} with two labels in the table left out: {names}", counted(conflicting.len(), "image")));
-    }
-    let without: Vec<&str> = listing
-        .files
-        .iter()
-        .zip(&labels)
-        .filter(|(_, label)| label.is_none())
-        .map(|(file, _)| file.name.as_str())
-        .collect();
-    if !without.is_empty() {
-        notes.push(format!("{} without a label left out: {}", counted(without.len(), "image"), some_of(&without)));
-    }
-    let train: BTreeSet<&String> =
-        labels.iter().flatten().filter(|(_, part)| *part == Part::Train).map(|(label, _)| label).collect();
-    if train.is_empty() {
-        let path = tables.first().map_or(listing.root.as_path(), PathBuf::as_path);
-        return Err(bad_file(path, "labels no image to train on, check its columns"));
-    }
-    let numbers: BTreeMap<&String, u32> = (0..).zip(&train).map(|(number, label)| (*label, number)).collect();
-    let mut unknown: BTreeMap<&String, usize> = BTreeMap::new();
-    let mut places = Vec::with_capacity(labels.len());
-    for (image, label) in labels.iter().enumerate() {
-        let left_out = |reason, detail: &str| Place::LeftOut(reason, detail.to_string());
-        places.push(match label {
-            _ if conflicting.contains(&image) => left_out(Reason::Unlabeled, "has two labels in the table, leave one"),
-            None => left_out(Reason::Unlabeled, "has no label in the table, add its line or remove it"),
-            Some((label, part)) => match numbers.get(label) {
-                Some(&class) => Place::Image(class, *part),
-                None => {
-                    *unknown.entry(label).or_default() += 1;
-                    left_out(Reason::ClassNotInTraining, "is of a class without training images, add some or remove it")
-                }
-            },
-        });
-    }
-    if !unknown.is_empty() {
-        notes.push(format!(
-            "{} without training images left out: {}",
-            counted(unknown.len(), "class"),
-            some_of(unknown.iter().map(|(label, count)| format!("{label} ({count})")))
-        ));
-    }
-    let classes = train.iter().map(|label| Class { name: (*label).clone(), group: String::new() }).collect();
     let text = format!("images with labels in {}", some_of(tables.iter().map(|path| file_name(path))));
     listing.left_out.extend(missing);
-    open_labeled(listing, Layout { classes, places, text, why, notes }, Limits::default())
+    let path = tables.first().map_or(listing.root.as_path(), PathBuf::as_path);
+    let found = Layout { classes: Vec::new(), places: Vec::new(), text, why, notes };
+    let labels = Labels { of_files: labels, conflicting, from: "the table" };
+    let layout = labels.layout(path, &listing.files, found)?;
+    open_labeled(listing, layout, Limits::default())
 }
 
 /// Images, to be found by what a table calls them.

@@ -518,6 +518,27 @@ fn a_table_may_say_the_part_and_its_columns_may_be_named() {
 }
 
 #[test]
+fn a_part_without_class_folders_gets_its_labels_from_a_table_in_it() {
+    let annotations = b"val_0.png\tn02\t0\t1\t3\t2\nval_1.png\tn01\t1\t1\t2\t2\n".to_vec();
+    let folder = folder(&[
+        ("train/n01/images/n01_0.png", gray(1)),
+        ("train/n01/n01_boxes.txt", b"n01_0.png\t0\t0\t3\t2\n".to_vec()),
+        ("train/n02/images/n02_0.png", gray(2)),
+        ("val/images/val_0.png", gray(3)),
+        ("val/images/val_1.png", gray(4)),
+        ("val/val_annotations.txt", annotations),
+        ("words.txt", b"n01\tcat\nn02\tdog\n".to_vec()),
+    ]);
+    let data = open(folder.path()).unwrap();
+    assert_eq!((classes(data.as_ref()), data.labels()), (vec!["n01".into(), "n02".into()], &[0, 1, 0, 1][..]));
+    assert_eq!(levels(data.as_ref()), [1, 2, 4, 3]);
+    assert_eq!(images_of_part(data.as_ref(), Part::Validation), [2, 3]);
+    assert_eq!(data.image_name(3), "val/images/val_0.png");
+    let why = data.reading().unwrap().why.join("\n");
+    assert!(why.contains("labels in `val` are those of val/val_annotations.txt"), "{why}");
+}
+
+#[test]
 fn class_folders_beside_a_table_are_read_as_classes() {
     let files =
         [("images/red/1.png", gray(1)), ("images/blue/1.png", gray(2)), ("labels.csv", b"file,label\n".to_vec())];

@@ -63,23 +63,41 @@ pub fn cross_validate(
     folds: Range<usize>,
     seed: u64,
 ) -> Result<Vec<Right>> {
+    let right = |(logits, labels): (Tensor, Vec<u32>)| -> Result<Right> {
+        let given = logits.argmax(1)?.to_vec1::<u32>()?;
+        let right = given.iter().zip(&labels).filter(|(given, label)| given == label).count();
+        Ok(Right { right, of: labels.len() })
+    };
+    held_out_logits(method, inputs, labeled, fold_of, folds, seed)?.into_iter().map(right).collect()
+}
+
+/// For each of the `folds`, logits `(n, ways)` and labels of its images, by the learner that `method` makes of all
+/// other folds; see [`cross_validate`].
+///
+/// # Errors
+/// Returns an error if there is not one fold per image, or adapting fails.
+pub fn held_out_logits(
+    method: &dyn Adapt,
+    inputs: &[Arc<dyn Inputs>],
+    labeled: &Labeled,
+    fold_of: &[usize],
+    folds: Range<usize>,
+    seed: u64,
+) -> Result<Vec<(Tensor, Vec<u32>)>> {
     let Some(plain) = inputs.first().filter(|_| fold_of.len() == labeled.images.len()) else {
         return Err(LearnError::Invalid("each image needs a fold and inputs: make folds of these images".into()));
     };
     let folds: Vec<usize> = folds.collect();
-    let scored = map_in_order(&folds, |_, &fold| -> Result<Right> {
+    let made = map_in_order(&folds, |_, &fold| -> Result<(Tensor, Vec<u32>)> {
         let part = |inside: bool| (0..fold_of.len()).filter(|&place| (fold_of[place] == fold) == inside).collect();
         let (left, kept): (Vec<usize>, Vec<usize>) = (part(true), part(false));
         let classifier = method.adapt(&labeled.select(&kept).batch_through_each(inputs)?, seed)?;
-        let mut right = 0;
-        for left in left.chunks(BATCH) {
-            let left = labeled.select(left);
-            let given = classifier.logits(&plain.inputs(&left.images, None)?)?.argmax(1)?.to_vec1::<u32>()?;
-            right += given.iter().zip(&left.labels).filter(|(given, label)| given == label).count();
-        }
-        Ok(Right { right, of: left.len() })
+        let left = labeled.select(&left);
+        let logits = |images: &[usize]| classifier.logits(&plain.inputs(images, None)?);
+        let logits = left.images.chunks(BATCH).map(logits).collect::<Result<Vec<_>>>()?;
+        Ok((Tensor::cat(&logits, 0)?, left.labels))
     });
-    scored.into_iter().collect()
+    made.into_iter().collect()
 }
 
 /// Images classified at once.

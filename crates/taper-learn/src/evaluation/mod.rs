@@ -7,5 +7,5 @@ mod evaluate;
 
 pub use accuracy::accuracy;
 pub use confusion::{ClassScore, Confusion};
-pub use cross_validation::{Labeled, Right, cross_validate};
+pub use cross_validation::{Labeled, Right, cross_validate, held_out_logits};
 pub use evaluate::{Cost, Evaluation, evaluate};

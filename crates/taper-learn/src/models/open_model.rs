@@ -19,7 +19,7 @@ impl Model {
     /// Returns an error if it can't be read, or if too little is known about a weight file.
     pub fn open(path: &Path, hints: &WeightHints) -> Result<Self> {
         let bare_weights = path.join("model.safetensors").is_file() && !path.join("config.json").is_file();
-        if path.is_file() || bare_weights || is_hub_folder(path) {
+        if path.is_file() || bare_weights || Self::is_hub_folder(path) {
             return Self::of_weights(Pretrained::read(path, hints)?, path);
         }
         if *hints != WeightHints::default() {
@@ -66,11 +66,11 @@ impl Model {
         let provenance = Provenance::unrecorded(&origin);
         Ok(Self { network, state, labels, transform: transform.to_string(), origin, provenance })
     }
-}
 
-/// Returns `true` for a folder from the hub that is not one of Taper's models.
-fn is_hub_folder(path: &Path) -> bool {
-    let Ok(text) = std::fs::read_to_string(path.join("config.json")) else { return false };
-    let config: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    path.join("model.safetensors").is_file() && config.is_object() && config["model_type"] != "taper"
+    /// Returns `true` for a folder from the hub that is not one of Taper's models.
+    pub fn is_hub_folder(path: &Path) -> bool {
+        let Ok(text) = std::fs::read_to_string(path.join("config.json")) else { return false };
+        let config: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        path.join("model.safetensors").is_file() && config.is_object() && config["model_type"] != "taper"
+    }
 }

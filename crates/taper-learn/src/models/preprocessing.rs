@@ -6,7 +6,7 @@ use taper_models::Architecture;
 
 /// Preprocessing chosen by what the images look like, for a network that takes `channels` channels: drawings
 /// become light on dark, photographs are cropped to squares and normalized. `side` replaces the
-/// architecture's default side, in pixels.
+/// architecture's default side, in pixels. Networks for vectors get no steps.
 ///
 /// # Errors
 /// Returns an error if the side is 0.
@@ -16,6 +16,9 @@ pub fn default_transform(
     channels: usize,
     side: Option<usize>,
 ) -> Result<Transform> {
+    if let Architecture::Adapter(_) = architecture {
+        return Ok("".parse()?); // vectors are taken as they are
+    }
     let side = side.unwrap_or(match architecture {
         Architecture::Conv4(_) if channels == 3 => 42,
         other => other.default_side(),

@@ -173,6 +173,7 @@ pub fn fit<O: Objective + ?Sized>(
     if converged(&progress) {
         return Ok(Fit { progress, outcome: Outcome::Converged });
     }
+    let mut losses: Option<[f64; 2]> = None;
     while progress.step < plan.steps {
         let step = progress.step;
         let draws: Vec<Draw> = (0..plan.items as u64)
@@ -190,6 +191,7 @@ pub fn fit<O: Objective + ?Sized>(
         if !mean.loss.is_finite() || !length.is_finite() {
             return Err(LearnError::Diverged { step: step + 1, loss: mean.loss, learning_rate });
         }
+        losses = Some([losses.map_or(mean.loss, |[first, _]| first), mean.loss]);
         let direction = match plan.clip {
             Some(most) if length > most => mean.params.scaled(most / length)?,
             _ => mean.params,
@@ -235,8 +237,20 @@ pub fn fit<O: Objective + ?Sized>(
             return Ok(Fit { progress, outcome: Outcome::Converged });
         }
     }
+    if let Some([first, last]) = losses
+        && last > EXPLODED * first.max(1.0)
+    {
+        let learning_rate = plan.learning_rate;
+        observer.on(Event::Warning(format!(
+            "the loss rose from {first:.3} to {last:.1e}: training at a learning rate of {learning_rate} diverged, \
+             so nothing was learned; use a smaller one"
+        )))?;
+    }
     Ok(Fit { progress, outcome: Outcome::Finished })
 }
+
+/// A run whose last loss is so many times its first one has diverged, although all its numbers are finite.
+const EXPLODED: f64 = 100.0;
 
 /// The gradients of the items whose inner loops stayed finite; the others are skipped with a
 /// warning. Fails if none is left.
@@ -311,6 +325,41 @@ mod tests {
             let buffers = [("mean".to_string(), Tensor::new(&[self.0], &Device::Cpu)?)].into_iter().collect();
             Ok(Gradient { loss: 1.0, metrics: BTreeMap::new(), params, buffers })
         }
+    }
+
+    /// A loss that grows a thousandfold with every step.
+    struct Exploding;
+
+    impl Objective for Exploding {
+        type Item = ();
+
+        fn gradient(&self, state: &State, _item: &(), at: Draw) -> Result<Gradient> {
+            Ok(Gradient::of(1e3f64.powi(at.step as i32), state.params.map(Tensor::zeros_like)?))
+        }
+    }
+
+    /// The warnings.
+    #[derive(Default)]
+    struct Warned(Vec<String>);
+
+    impl Observer for Warned {
+        fn on(&mut self, event: Event<'_>) -> Result<Flow> {
+            if let Event::Warning(warning) = event {
+                self.0.push(warning);
+            }
+            Ok(Flow::Continue)
+        }
+    }
+
+    #[test]
+    fn a_run_that_diverges_in_finite_numbers_is_called_so() {
+        let warned = |objective: &dyn Objective<Item = ()>| {
+            let (mut observer, plan) = (Warned::default(), Plan { steps: 5, ..Plan::default() });
+            fit(start(), &plan, objective, |_| Ok(()), |_| Ok(0.0), &mut observer).unwrap();
+            observer.0
+        };
+        assert!(warned(&Exploding)[0].starts_with("the loss rose from 1.000 to 1.0e12"));
+        assert!(warned(&Slope(0.0)).is_empty());
     }
 
     /// The steps that were saved.

@@ -3,22 +3,24 @@
 mod head_shape;
 mod options;
 mod parts;
+mod prepared;
 
 pub use head_shape::HeadShape;
 pub use options::ProblemOptions;
 
 use crate::{FeatureCache, Features, Result, TransferError};
 use parts::Parts;
+pub(crate) use prepared::Prepared;
 use std::sync::Arc;
-use taper_data::{Dataset, Look, Transform, View};
+use taper_data::{Dataset, Transform, View};
 use taper_learn::{
     Event, Model, Observer, TaskNorm,
     evaluation::Labeled,
-    models::{CLASSIFIER, Origin, default_transform},
+    models::{CLASSIFIER, Origin},
     provenance::{Provenance, UsedData},
 };
 use taper_models::catalog::Pretrained;
-use taper_models::{Architecture, HeadPolicy, Network, State};
+use taper_models::{Architecture, Network, State};
 
 /// A classification problem: labeled images in parts, and a network with the state to start from.
 #[derive(Clone)]
@@ -54,35 +56,9 @@ impl Problem {
             return Err(TransferError::SingleClass { dataset: dataset.name().to_string() });
         }
         let parts = Parts::new(dataset.as_ref(), options.validation, options.seed, observer)?;
-        let architecture = match (pretrained, options.backbone) {
-            (Some(Pretrained { name, architecture, .. }), Some(asked)) if *architecture != asked => {
-                return Err(TransferError::Invalid(format!(
-                    "{name}: has the architecture {architecture}, not {asked}: use its own"
-                )));
-            }
-            (Some(pretrained), _) => pretrained.architecture,
-            (None, asked) => asked.unwrap_or(Architecture::Conv4(64)),
-        };
-        let look = Look::of(dataset.as_ref())?;
-        let channels = pretrained.map_or(look.channels, Pretrained::channels);
-        // photographs are preprocessed as in pretraining, drawings as drawings
-        let preparation = pretrained.and_then(|pretrained| pretrained.preparation.as_ref());
-        let published = match preparation.filter(|_| look.channels == 3 && options.transform.is_none()) {
-            Some(preparation) => preparation.steps(options.image_size)?.map(|steps| steps.parse()).transpose()?,
-            None => None,
-        };
-        let published_preprocessing = published.is_some();
-        let transform = match published.or_else(|| options.transform.clone()) {
-            Some(transform) => transform,
-            None => default_transform(architecture, look, channels, options.image_size)?,
-        };
-        let view = Arc::new(View::new(dataset.clone(), transform)?);
-        let network = Network::new(architecture.backbone(view.shape())?, options.head.of(dataset.classes().len()));
+        let Prepared { view, network, state, architecture, published_preprocessing } =
+            Prepared::new(dataset, pretrained, options)?;
         let seed = options.seed;
-        let state = match pretrained {
-            Some(pretrained) => pretrained.state(&network, HeadPolicy::Replace { seed })?,
-            None => network.init(seed)?,
-        };
         let weights = pretrained.map(|pretrained| pretrained.name.clone());
         Ok(Self { view, parts, network, state, weights, published_preprocessing, architecture, seed, cache: None })
     }

@@ -16,14 +16,16 @@ pub(super) struct Parts {
 
 impl Parts {
     /// The parts that the data set has; without a validation part, a `share` of each class to validate
-    /// on. An image whose picture is also in an earlier part (the same file, or a resized, re-encoded or
-    /// mirrored copy) is reported and excluded from the later one.
+    /// on. An image whose picture is scored or trained on before (the same file, or a resized, re-encoded
+    /// or mirrored copy) is reported and not scored again, and neither is a picture with several labels.
     pub(super) fn new(dataset: &dyn Dataset, share: f64, seed: u64, observer: &mut dyn Observer) -> Result<Self> {
+        let pictures = Pictures::of(dataset)?;
+        pictures.check(dataset)?;
         let test = images_of_part(dataset, Part::Test);
         let is_test: BTreeSet<usize> = test.iter().copied().collect();
         let mut validation = images_of_part(dataset, Part::Validation);
         if validation.is_empty() {
-            validation = drawn(dataset, &is_test, share, seed)?;
+            validation = drawn(dataset, &pictures, &is_test, share, seed)?;
         }
         validation.sort_unstable();
         let elsewhere = |image: &usize| validation.binary_search(image).is_ok() || is_test.contains(image);
@@ -32,12 +34,12 @@ impl Parts {
             return Err(TransferError::NothingToTrainOn { dataset: dataset.name().to_string() });
         }
         check_classes(dataset, &training, observer)?;
-        let originals = originals(dataset)?;
+        pictures.report_conflicts(dataset, observer)?;
         let mut known = BTreeMap::new();
-        known.extend(training.iter().map(|&image| (originals[image], image)));
-        let mut without = |images, part| without_copies(dataset, &originals, &mut known, images, part, observer);
-        let validation = without(validation, "validation")?;
-        let test = without(test, "test")?;
+        known.extend(training.iter().map(|&image| (pictures.originals[image], image)));
+        let mut scored = |images, part| scored_once(dataset, &pictures, &mut known, images, part, observer);
+        let validation = scored(validation, "validation")?;
+        let test = scored(test, "test")?;
         if validation.is_empty() {
             return Err(TransferError::OnlyCopies { dataset: dataset.name().to_string() });
         }
@@ -50,8 +52,88 @@ impl Parts {
     }
 }
 
-/// A share of each class, without the images `test`.
-fn drawn(dataset: &dyn Dataset, test: &BTreeSet<usize>, share: f64, seed: u64) -> Result<Vec<usize>> {
+/// Which images show the same picture.
+struct Pictures {
+    /// For each image, the first image that shows the same picture: itself if it is not a copy.
+    originals: Vec<usize>,
+    /// The originals of pictures with several labels, with one image of each label.
+    conflicts: BTreeMap<usize, Vec<usize>>,
+}
+
+impl Pictures {
+    fn of(dataset: &dyn Dataset) -> Result<Self> {
+        let mut originals: Vec<usize> = (0..dataset.labels().len()).collect();
+        for found in duplicates(dataset)? {
+            originals[found.copy] = found.original;
+        }
+        // The original of a copy may itself be a copy of a third image
+        for image in 0..originals.len() {
+            while originals[originals[image]] != originals[image] {
+                originals[image] = originals[originals[image]];
+            }
+        }
+        let mut by_label: BTreeMap<usize, BTreeMap<u32, usize>> = BTreeMap::new();
+        for (image, &original) in originals.iter().enumerate() {
+            by_label.entry(original).or_default().entry(dataset.labels()[image]).or_insert(image);
+        }
+        by_label.retain(|_, images| images.len() > 1);
+        let conflicts = by_label.into_iter().map(|(original, images)| (original, images.into_values().collect()));
+        Ok(Self { conflicts: conflicts.collect(), originals })
+    }
+
+    /// Fails if nothing tells the classes apart.
+    fn check(&self, dataset: &dyn Dataset) -> Result<()> {
+        let images = self.originals.len();
+        let dataset = dataset.name().to_string();
+        if images > 1 && self.originals.iter().all(|&original| original == self.originals[0]) {
+            return Err(TransferError::OnePicture { dataset });
+        }
+        if images > 0 && self.originals.iter().all(|original| self.conflicts.contains_key(original)) {
+            return Err(TransferError::OnlyConflicts { dataset });
+        }
+        Ok(())
+    }
+
+    fn has_several_labels(&self, image: usize) -> bool {
+        self.conflicts.contains_key(&self.originals[image])
+    }
+
+    fn report_conflicts(&self, dataset: &dyn Dataset, observer: &mut dyn Observer) -> Result<()> {
+        let names = |images: &Vec<usize>| {
+            images
+                .iter()
+                .map(|&image| one_line(&dataset.image_name(image)).into_owned())
+                .collect::<Vec<_>>()
+                .join(" = ")
+        };
+        let count = self.conflicts.len();
+        if count > 0 {
+            observer.note(format!(
+                "{count} picture(s) with more than one class, which are never scored; correct or remove them: {}",
+                first(self.conflicts.values().map(names), count)
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+/// Names shown for all of their kind.
+const SHOWN: usize = 3;
+
+/// `a, b, c, …`: the first of `count` names.
+fn first(names: impl Iterator<Item = String>, count: usize) -> String {
+    let shown: Vec<String> = names.take(SHOWN).collect();
+    format!("{}{}", shown.join(", "), if count > SHOWN { ", …" } else { "" })
+}
+
+/// A share of each class, without the images `test`. All images of a picture are drawn together.
+fn drawn(
+    dataset: &dyn Dataset,
+    pictures: &Pictures,
+    test: &BTreeSet<usize>,
+    share: f64,
+    seed: u64,
+) -> Result<Vec<usize>> {
     if !(share > 0.0 && share < 1.0) {
         return Err(TransferError::BadShare { share });
     }
@@ -59,12 +141,31 @@ fn drawn(dataset: &dyn Dataset, test: &BTreeSet<usize>, share: f64, seed: u64) -
     for (class, mut images) in images_by_class(dataset).into_iter().enumerate() {
         images.retain(|image| !test.contains(image));
         let count = ((images.len() as f64 * share).round() as usize).max(1);
+        let name = || dataset.classes()[class].full_name();
         if images.len() < 2 {
-            let class = dataset.classes()[class].full_name();
-            return Err(TransferError::ClassTooSmall { class, images: images.len() });
+            return Err(TransferError::ClassTooSmall { class: name(), images: images.len() });
+        }
+        let mut of_picture: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for &image in &images {
+            of_picture.entry(pictures.originals[image]).or_default().push(image);
+        }
+        if of_picture.len() < 2 {
+            return Err(TransferError::ClassOfOnePicture { class: name(), images: images.len() });
         }
         let order = permutation(&mut rng(seed, "validation part", class as u64), images.len());
-        validation.extend(order[..count].iter().map(|&place| images[place]));
+        let mut taken = 0;
+        for place in order {
+            let image = images[place];
+            if taken >= count || of_picture.len() == 1 {
+                break;
+            }
+            if pictures.has_several_labels(image) {
+                continue;
+            }
+            let together = of_picture.remove(&pictures.originals[image]).unwrap_or_default();
+            taken += together.len();
+            validation.extend(together);
+        }
     }
     Ok(validation)
 }
@@ -92,53 +193,45 @@ fn check_classes(dataset: &dyn Dataset, training: &[usize], observer: &mut dyn O
     Ok(())
 }
 
-/// For each image, the first image that shows the same picture: itself if it is not a copy.
-fn originals(dataset: &dyn Dataset) -> Result<Vec<usize>> {
-    let mut originals: Vec<usize> = (0..dataset.labels().len()).collect();
-    for found in duplicates(dataset)? {
-        originals[found.copy] = found.original;
-    }
-    // the original of a copy may itself be a copy of a third image
-    for image in 0..originals.len() {
-        while originals[originals[image]] != originals[image] {
-            originals[image] = originals[originals[image]];
-        }
-    }
-    Ok(originals)
-}
-
-/// The images of a part whose picture is not in an earlier part; `known` has the earlier parts' images by
-/// their original and is extended by these.
-fn without_copies(
+/// The images of a part whose picture has one label and is in no earlier part, once each; `known` has an
+/// image of each picture of the earlier parts, by its original, and gets these.
+fn scored_once(
     dataset: &dyn Dataset,
-    originals: &[usize],
+    pictures: &Pictures,
     known: &mut BTreeMap<usize, usize>,
     images: Vec<usize>,
     part: &str,
     observer: &mut dyn Observer,
 ) -> Result<Vec<usize>> {
-    const SHOWN: usize = 3;
-    let (mut kept, mut copies) = (Vec::with_capacity(images.len()), Vec::new());
-    for &image in &images {
-        match known.get(&originals[image]) {
-            Some(&twin) => copies.push((image, twin)),
-            None => kept.push(image),
+    let mut own: BTreeMap<usize, usize> = BTreeMap::new();
+    let (mut kept, mut earlier, mut again) = (Vec::with_capacity(images.len()), Vec::new(), Vec::new());
+    for image in images {
+        let original = pictures.originals[image];
+        match (known.get(&original), own.get(&original)) {
+            (Some(&twin), _) => earlier.push((image, twin)),
+            (None, Some(&twin)) if !pictures.has_several_labels(image) => again.push((image, twin)),
+            (None, _) => {
+                if !pictures.has_several_labels(image) {
+                    kept.push(image);
+                }
+                own.insert(original, image);
+            }
         }
     }
-    if !copies.is_empty() {
-        let name = |&(image, twin)| {
-            format!("{} = {}", one_line(&dataset.image_name(image)), one_line(&dataset.image_name(twin)))
-        };
-        let shown: Vec<String> = copies.iter().take(SHOWN).map(name).collect();
-        observer.note(format!(
-            "{} {part} image(s) are also {} images and are excluded from the score: {}{}",
-            copies.len(),
-            if part == "test" { "training or validation" } else { "training" },
-            shown.join(", "),
-            if copies.len() > SHOWN { ", …" } else { "" }
-        ))?;
+    let of = if part == "test" { "training or validation" } else { "training" };
+    for (copies, of) in [(earlier, of), (again, &format!("other {part}"))] {
+        if !copies.is_empty() {
+            let name = |&(image, twin): &(usize, usize)| {
+                format!("{} = {}", one_line(&dataset.image_name(image)), one_line(&dataset.image_name(twin)))
+            };
+            observer.note(format!(
+                "{} {part} image(s) are also {of} images and are excluded from the score: {}",
+                copies.len(),
+                first(copies.iter().map(name), copies.len())
+            ))?;
+        }
     }
-    known.extend(images.into_iter().map(|image| (originals[image], image)));
+    known.extend(own);
     Ok(kept)
 }
 
@@ -192,5 +285,59 @@ mod tests {
         let notes = notes.0.join("\n");
         assert!(notes.contains("val/b/smaller.png = train/b/2.png"), "{notes}");
         assert!(notes.contains("test/a/mirrored.png = train/a/1.png"), "{notes}");
+    }
+
+    /// The parts of a folder with these pictures, and the notes.
+    fn parts_of(pictures: &[(&str, u32)], share: f64) -> (Result<Parts>, Vec<String>, std::sync::Arc<dyn Dataset>) {
+        let folder = tempfile::tempdir().unwrap();
+        for &(name, number) in pictures {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            picture(number, 64).save(path).unwrap();
+        }
+        let data = taper_data::open(folder.path()).unwrap();
+        let mut notes = Notes::default();
+        let parts = Parts::new(data.as_ref(), share, 0, &mut notes);
+        (parts, notes.0, data)
+    }
+
+    #[test]
+    fn copies_are_drawn_together_and_scored_once() {
+        let pictures = [("a/0.png", 0), ("a/0 copy.png", 0), ("a/1.png", 1), ("a/1 copy.png", 1), ("b/2.png", 2)];
+        let others = [("b/2 copy.png", 2), ("b/3.png", 3), ("b/3 copy.png", 3)];
+        let (parts, notes, data) = parts_of(&[&pictures[..], &others].concat(), 0.5);
+        let parts = parts.unwrap();
+        assert_eq!((parts.training.images.len(), parts.validation.images.len()), (4, 2), "{notes:?}");
+        let picture = |image: &usize| data.content_hash(*image).unwrap();
+        let trained: BTreeSet<_> = parts.training.images.iter().map(picture).collect();
+        assert!(parts.validation.images.iter().all(|image| !trained.contains(&picture(image))));
+        assert!(notes.iter().any(|note| note.contains("2 validation image(s) are also other validation")), "{notes:?}");
+    }
+
+    #[test]
+    fn pictures_with_two_classes_are_told_and_never_scored() {
+        let (parts, notes, data) = parts_of(
+            &[("train/a/0.png", 0), ("train/a/1.png", 1), ("train/b/1 too.png", 1), ("train/b/2.png", 2)]
+                .into_iter()
+                .chain([("val/a/3.png", 3), ("val/b/3 too.png", 3), ("val/b/4.png", 4)])
+                .collect::<Vec<_>>(),
+            0.2,
+        );
+        let validation = parts.unwrap().validation.images;
+        assert_eq!(validation.iter().map(|&image| data.image_name(image)).collect::<Vec<_>>(), ["val/b/4.png"]);
+        let told = "2 picture(s) with more than one class, which are never scored; correct or remove them: \
+                    train/a/1.png = train/b/1 too.png, val/a/3.png = val/b/3 too.png";
+        assert!(notes.iter().any(|note| note == told), "{notes:?}");
+    }
+
+    #[test]
+    fn classes_that_nothing_tells_apart_are_refused_by_name() {
+        let error = |pictures: &[(&str, u32)]| parts_of(pictures, 0.2).0.unwrap_err().to_string();
+        let all = error(&[("a/0.png", 0), ("a/1.png", 0), ("b/0.png", 0), ("b/1.png", 0)]);
+        assert!(all.contains("all images look the same"), "{all}");
+        let conflicts = error(&[("a/0.png", 0), ("a/1.png", 1), ("b/0.png", 0), ("b/1.png", 1)]);
+        assert!(conflicts.contains("every picture is in more than one class"), "{conflicts}");
+        let one = error(&[("a/0.png", 0), ("a/1.png", 1), ("b/0.png", 2), ("b/1.png", 2)]);
+        assert!(one.contains("class `b`: its 2 images all look the same"), "{one}");
     }
 }

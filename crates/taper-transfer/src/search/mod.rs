@@ -2,6 +2,7 @@
 //! cross-validated inside the training images within a time budget; the best is kept, trained on all
 //! training images, and scored once on validation images.
 
+mod calibration;
 mod options;
 mod progress;
 mod tried;
@@ -70,7 +71,12 @@ pub fn search(
     };
     let problem = builder.problem(spec.variant);
     let fitting = Instant::now();
-    let (network, state) = candidate.train(problem)?;
+    let (network, mut state) = candidate.train(problem)?;
+    // fine-tuning's own loss has calibrated it; heads in closed form have no probabilities of their own
+    if let (Approach::Head(_), Some(folds)) = (&spec.approach, default_folds(&training.labels, training.ways)) {
+        let temperature = calibration::temperature(&candidate, problem, folds)?;
+        state = calibration::cooled(&network, state, temperature)?;
+    }
     let train_seconds = fitting.elapsed().as_secs_f64();
     let report = ValidationReport::new(problem, problem.validation(), problem.view().as_ref(), None, &network, &state)?;
     let test = match problem.test() {

@@ -1,7 +1,7 @@
 //! Options of `taper compare`.
 
 use super::UsageError;
-use super::shared::{MethodOptions, RunOptions, ScopeName, method_names};
+use super::shared::{LabelOptions, MethodOptions, RunOptions, ScopeName, method_names};
 use super::values::{InputPath, Seconds, positive, rate};
 use clap::{ArgAction, Args};
 use serde::Serialize;
@@ -17,6 +17,9 @@ pub(crate) struct Compare {
     #[arg(value_name = "DATA")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<InputPath>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) labels: LabelOptions,
     /// Methods to compare: any listed by `taper meta-train --help`, plus pixels, scratch and in-program
     /// (the built-in learner for line drawings) [default: the usual ones of each kind]
     #[arg(

@@ -1,6 +1,6 @@
 //! Options of `taper evaluate`.
 
-use super::shared::{CommonOptions, TaskOptions, ViewsOptions, WeightOptions};
+use super::shared::{CommonOptions, LabelOptions, TaskOptions, ViewsOptions, WeightOptions};
 use super::values::InputPath;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,8 @@ pub(crate) struct Evaluate {
     pub(crate) model: PathBuf,
     /// A data set, or with --protocol lake the folder or zip of its runs [default: the built-in glyphs]
     pub(crate) data: Option<InputPath>,
+    #[command(flatten)]
+    pub(crate) labels: LabelOptions,
     #[command(flatten)]
     pub(crate) tasks: TaskOptions,
     /// Tasks to score a learner on: their number, or a file from --save-episodes

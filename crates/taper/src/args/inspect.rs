@@ -1,6 +1,6 @@
 //! Options of `taper inspect`.
 
-use super::shared::CommonOptions;
+use super::shared::{CommonOptions, LabelOptions};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub(crate) struct Inspect {
     /// A data set, a model directory, a weight file or a run directory [default: the built-in glyphs]
     pub(crate) path: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) labels: LabelOptions,
     #[command(flatten)]
     pub(crate) common: CommonOptions,
 }

@@ -1,6 +1,6 @@
 //! Options of `taper meta-train`.
 
-use super::shared::{ImageOptions, MethodOptions, RunOptions, TaskOptions, method_names};
+use super::shared::{ImageOptions, LabelOptions, MethodOptions, RunOptions, TaskOptions, method_names};
 use super::values::{InputPath, positive, rate, share};
 use clap::{ArgAction, Args};
 use serde::{Serialize, Serializer};
@@ -16,6 +16,9 @@ pub(crate) struct MetaTrain {
     #[arg(value_name = "DATA")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<InputPath>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) labels: LabelOptions,
     /// The method
     #[arg(long, value_parser = method_names(true), default_value = "protonet")]
     pub(crate) method: String,

@@ -5,6 +5,7 @@ mod adapt;
 mod cache;
 mod compare;
 mod evaluate;
+mod features;
 mod inspect;
 mod meta_train;
 mod predict;
@@ -17,10 +18,11 @@ pub(crate) use adapt::Adapt;
 pub(crate) use cache::Cache;
 pub(crate) use compare::{Compare, Tasks};
 pub(crate) use evaluate::{Episodes, Evaluate, Protocol};
+pub(crate) use features::Features;
 pub(crate) use inspect::Inspect;
 pub(crate) use meta_train::{Also, MetaTrain};
 pub(crate) use predict::Predict;
-pub(crate) use shared::{CommonOptions, RunOptions};
+pub(crate) use shared::{CommonOptions, LabelOptions, RunOptions};
 pub(crate) use survey::Survey;
 pub(crate) use train::Train;
 pub(crate) use values::InputPath;
@@ -61,6 +63,8 @@ pub(crate) enum Command {
     Evaluate(Evaluate),
     /// Classify images
     Predict(Predict),
+    /// Write the features of a data set by pretrained weights
+    Features(Features),
     /// Explain a data set, a model, a weight file or a run
     Inspect(Inspect),
     /// Show or clear the cached features of frozen networks

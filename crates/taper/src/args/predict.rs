@@ -12,6 +12,9 @@ pub(crate) struct Predict {
     /// Images, or folders of images; `-` reads their paths from standard input, one per line
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<PathBuf>,
+    /// Write a CSV to standard output: image, class, probability, and the probability of every class
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
     #[command(flatten)]
     pub(crate) views: ViewsOptions,
     #[command(flatten)]

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::path::PathBuf;
 use taper_compare::comparable;
-use taper_data::{Count, Scope, TaskShape, Transform};
+use taper_data::{Columns, Count, Scope, TaskShape, Transform};
 use taper_learn::{
     Method, TaskNorm,
     methods::{SettingOverrides, Training},
@@ -131,6 +131,35 @@ pub(crate) struct ImageOptions {
     #[arg(long)]
     #[serde(with = "taper_learn::text::option", skip_serializing_if = "Option::is_none")]
     pub(crate) transform: Option<Transform>,
+}
+
+/// Where labels are, if a table has them.
+#[derive(Args, Clone, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct LabelOptions {
+    /// Table of labels (CSV or TSV) of the images in DATA [default: one that lies beside them]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) labels_from: Option<InputPath>,
+    /// Column of the table with the files [default: the one whose values are images of DATA]
+    #[arg(long, value_name = "NAME", requires = "labels_from")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) file_column: Option<String>,
+    /// Column of the table with the labels [default: the one called label, class or the like]
+    #[arg(long, value_name = "NAME", requires = "labels_from")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) label_column: Option<String>,
+    /// Column of the table that says train, validation or test [default: the one called split or the like]
+    #[arg(long, value_name = "NAME", requires = "labels_from")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) split_column: Option<String>,
+}
+
+impl LabelOptions {
+    /// The columns that are named.
+    pub(crate) fn columns(&self) -> Columns {
+        Columns { file: self.file_column.clone(), label: self.label_column.clone(), split: self.split_column.clone() }
+    }
 }
 
 /// Scores over several copies of an image.

@@ -1,7 +1,7 @@
 //! Options of `taper train`.
 
 use super::UsageError;
-use super::shared::{ImageOptions, RunOptions};
+use super::shared::{ImageOptions, LabelOptions, RunOptions};
 use super::values::{InputPath, Seconds, amount, concentration, positive, rate, share};
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
@@ -19,6 +19,13 @@ pub(crate) struct Train {
     #[arg(value_name = "DATA")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) data: Option<InputPath>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) labels: LabelOptions,
+    /// Leave out classes with fewer training images [default: they are an error]
+    #[arg(long, value_name = "N", value_parser = positive::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) min_images: Option<usize>,
     /// Weights to start from [default: for photographs without training options, efficientnet-lite0
     /// if it was fetched]
     #[arg(long, value_name = "FILE")]

@@ -22,7 +22,7 @@ pub(crate) fn run(options: &Evaluate, output: &Output) -> Result<()> {
     let methods = match options.protocol {
         Some(Protocol::Lake) => lake(&model, options, output)?,
         None => {
-            let dataset = data::given(options.data.as_ref(), output)?;
+            let dataset = data::given_labeled(options.data.as_ref(), &options.labels, output)?;
             let view = Arc::new(View::new(dataset, model.transform.parse()?)?);
             vec![match model.origin.method == CLASSIFIER {
                 true => classifier(&model, &view, options, output)?,

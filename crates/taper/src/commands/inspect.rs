@@ -17,7 +17,10 @@ use taper_models::{WeightFile, recognize_weights};
 
 pub(crate) fn run(options: &Inspect, output: &Output) -> Result<()> {
     let start = Instant::now();
-    let (facts, out) = describe(options.path.as_deref(), output)?;
+    let (facts, out) = match options.labels.labels_from {
+        Some(_) => (describe_data(data::labeled(options.path.as_deref(), &options.labels)?.as_ref(), output)?, None),
+        None => describe(options.path.as_deref(), output)?,
+    };
     let result = result_json("inspect", start.elapsed().as_secs_f64(), Vec::new(), out.as_deref());
     output.event(&with(result, facts));
     Ok(())
@@ -26,11 +29,20 @@ pub(crate) fn run(options: &Inspect, output: &Output) -> Result<()> {
 /// Prints what is there; returns the facts, and the directory of a run.
 fn describe(path: Option<&Path>, output: &Output) -> Result<(Value, Option<PathBuf>)> {
     let Some(path) = path else { return Ok((describe_data(data::dataset(None)?.as_ref(), output)?, None)) };
+    if Model::is_hub_folder(path) {
+        return Ok((describe_weights(path, output)?, None));
+    }
     if path.join("config.json").is_file() {
         return Ok((describe_model(&Model::load(path)?, output)?, None));
     }
     if path.join("config.toml").is_file() {
         return Ok((describe_run(path, output)?, Some(path.to_path_buf())));
+    }
+    if path.is_file()
+        && let Ok(vectors) = data::dataset(Some(path))
+        && vectors.vector(0).is_some()
+    {
+        return Ok((describe_data(vectors.as_ref(), output)?, None));
     }
     let called_weights = ["safetensors", "pth", "pt", "th", "bin", "ckpt"];
     let by_name = path.extension().is_some_and(|ending| called_weights.iter().any(|known| ending == *known));
@@ -48,7 +60,8 @@ const FILES_SHOWN: usize = 100;
 fn describe_data(dataset: &dyn Dataset, output: &Output) -> Result<Value> {
     let found = inspect(dataset)?;
     let name = one_line(dataset.name());
-    output.line(format!("{name}: {} images of {} classes", found.images, found.classes.len()));
+    let items = if dataset.vector(0).is_some() { "vectors" } else { "images" };
+    output.line(format!("{name}: {} {items} of {} classes", found.images, found.classes.len()));
     if let Some(layout) = &found.layout {
         output.line(format!("read as {layout}"));
     }
@@ -63,7 +76,13 @@ fn describe_data(dataset: &dyn Dataset, output: &Output) -> Result<Value> {
         format!("{}x{} {colors} ({})", size.width, size.height, size.images)
     };
     let sizes: Vec<String> = found.sizes.iter().take(SHOWN).map(size).collect();
-    output.line(format!("sizes: {}{}", sizes.join(", "), if found.sizes.len() > SHOWN { ", and others" } else { "" }));
+    match dataset.vector(0) {
+        Some(vector) => output.line(format!("vectors of {} numbers", vector.len())),
+        None => {
+            let more = if found.sizes.len() > SHOWN { ", and others" } else { "" };
+            output.line(format!("sizes: {}{more}", sizes.join(", ")));
+        }
+    }
     if !found.formats.is_empty() {
         let formats: Vec<String> = found.formats.iter().map(|(format, images)| format!("{format} {images}")).collect();
         output.line(format!("formats: {}", formats.join(", ")));

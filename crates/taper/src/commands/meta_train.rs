@@ -23,7 +23,7 @@ use taper_meta::training::{
     Auxiliary, Learned, MetaTraining, MultitaskTraining, TaskSource, TrainingTasks, meta_train, multitask, pretrain,
     with_symmetries,
 };
-use taper_models::{Head, Network};
+use taper_models::{Architecture, Head, Network};
 
 /// Training tasks by default.
 const DEFAULT_TASKS: u64 = 60_000;
@@ -38,8 +38,10 @@ pub(crate) fn run(options: &MetaTrain, output: &Output) -> Result<()> {
     let shape = options.tasks.shape()?;
     let dataset: Arc<dyn Dataset> = match (&options.data, options.glyphs) {
         (None, Some(alphabets)) => Arc::new(Glyphs::for_training(alphabets)?),
-        (data, _) => data::given(data.as_ref(), output)?,
+        (data, _) => data::given_labeled(data.as_ref(), &options.labels, output)?,
     };
+    let backbone = data::backbone(dataset.as_ref(), options.backbone, Architecture::Conv4(64));
+    let options = &MetaTrain { backbone, ..options.clone() };
     let look = Look::of(dataset.as_ref())?;
     let transform = match &options.image.transform {
         Some(transform) => transform.clone(),

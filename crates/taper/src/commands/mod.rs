@@ -4,6 +4,7 @@ mod adapt;
 mod cache;
 mod compare;
 mod evaluate;
+mod features;
 mod inspect;
 mod meta_train;
 mod predict;
@@ -24,13 +25,17 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Adapt(options) => &options.common,
         Command::Evaluate(options) => &options.common,
         Command::Predict(options) => &options.common,
+        Command::Features(options) => &options.common,
         Command::Inspect(options) => &options.common,
         Command::Cache(options) => &options.common,
     };
     check(common)?;
     let output = Output::new(common.json);
     let threads = common.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    if matches!(cli.command, Command::Compare(_) | Command::Train(_) | Command::MetaTrain(_) | Command::Survey(_)) {
+    if matches!(
+        cli.command,
+        Command::Compare(_) | Command::Train(_) | Command::MetaTrain(_) | Command::Survey(_) | Command::Features(_)
+    ) {
         catch_interrupts()?;
     }
     taper_ops::in_pool(threads, || match cli.command {
@@ -41,6 +46,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Adapt(options) => adapt::run(&options, &output),
         Command::Evaluate(options) => evaluate::run(&options, &output),
         Command::Predict(options) => predict::run(&options, &output),
+        Command::Features(options) => features::run(&options, &output),
         Command::Inspect(options) => inspect::run(&options, &output),
         Command::Cache(options) => cache::run(&options, &output),
     })?

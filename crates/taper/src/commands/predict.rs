@@ -43,6 +43,8 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
     let Images { files, mut skipped } = images(&options.images)?;
     let several = files.len() + skipped.len() > 1;
     let mut rows = Vec::new();
+    let mut records = vec![["image", "class", "probability"].map(String::from).to_vec()];
+    records[0].extend(model.labels.iter().cloned());
     for file in &files {
         let name = path_text(file);
         let probabilities = match classify(&model, &transform, file, options) {
@@ -54,6 +56,7 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
             }
             Err(error) => return Err(error),
         };
+        let columns: Vec<String> = probabilities.iter().map(f32::to_string).collect();
         let mut ranked: Vec<(&String, f32)> = model.labels.iter().zip(probabilities).collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
         let all: Vec<_> = ranked.iter().map(|(name, p)| json!({"class": name, "probability": p})).collect();
@@ -61,12 +64,16 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
         let likely = |(name, p): &(&String, f32)| format!("{} {:.1}%", one_line(name), p * 100.0);
         let others: Vec<String> = ranked.iter().skip(1).take(OTHERS_SHOWN).map(likely).collect();
         let (class, p) = ranked[0];
+        records.push([name.clone(), class.clone(), p.to_string()].into_iter().chain(columns).collect());
         rows.push(vec![name, one_line(class).into_owned(), format!("{:.1}%", p * 100.0), others.join(", ")]);
     }
     if rows.is_empty() {
         bail!("none of the {} images could be read: see the messages above", skipped.len());
     }
-    output.line(table(&["image", "class", "probability", "next best"], &rows));
+    output.line(match options.csv {
+        true => csv_text(&records)?,
+        false => table(&["image", "class", "probability", "next best"], &rows),
+    });
     let result = result_json("predict", start.elapsed().as_secs_f64(), Vec::new(), None);
     output.event(&with(result, json!({"images": rows.len(), "skipped": skipped.len(), "skipped_files": skipped})));
     Ok(())
@@ -85,6 +92,14 @@ fn classify(model: &Model, transform: &Transform, file: &Path, options: &Predict
     let inputs = Tensor::from_vec(values, (views.len(), c, h, w), &Device::Cpu)?;
     let logits = model.network.logits(&model.state, &inputs)?.mean_keepdim(0)?;
     Ok(log_softmax(&logits)?.exp()?.get(0)?.to_vec1()?)
+}
+
+/// Records as CSV (RFC 4180), without the last line's end.
+fn csv_text(records: &[Vec<String>]) -> Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    records.iter().try_for_each(|record| writer.write_record(record))?;
+    let text = String::from_utf8(writer.into_inner()?)?;
+    Ok(text.trim_end_matches('\n').to_string())
 }
 
 /// An image that could not be classified.
@@ -176,6 +191,12 @@ impl Images {
 mod tests {
     use super::*;
     use std::fs;
+
+    #[test]
+    fn csv_quotes_names_with_commas_quotes_and_line_breaks() {
+        let records = [vec!["a,b".to_string(), "say \"x\"".into()], vec!["new\nline".into(), "0.5".into()]];
+        assert_eq!(csv_text(&records).unwrap(), "\"a,b\",\"say \"\"x\"\"\"\n\"new\nline\",0.5");
+    }
 
     #[test]
     fn paths_are_read_from_a_list_with_either_line_end() {

@@ -8,8 +8,9 @@ use crate::report::{result_json, run_directory, stopped_or_failed, with};
 use crate::table::{duration, table};
 use anyhow::Result;
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Instant;
-use taper_data::{Dataset, Look};
+use taper_data::{Dataset, LargeClasses, Look};
 use taper_learn::{Interval, RunDirectory};
 use taper_models::catalog::{Pretrained, WeightHints};
 use taper_transfer::{
@@ -21,14 +22,15 @@ use taper_transfer::{
 /// to train; otherwise trains with the options.
 pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
     let start = Instant::now();
-    let dataset = data::given(options.data.as_ref(), output)?;
+    let dataset = dataset(options, output)?;
     let weights = weights(options, dataset.as_ref(), output)?;
     let hints = WeightHints { architecture: options.backbone, classes: None };
     let pretrained = weights.as_ref().map(|path| Pretrained::read(path.path(), &hints)).transpose()?;
     let mut reporter = output.reporter();
     let problem = Problem::new(dataset, pretrained.as_ref(), &options.problem(), &mut reporter)?
         .with_cache(data::feature_cache(options.cache.as_deref()));
-    let searches = options.search || (pretrained.is_some() && options.says_nothing());
+    let has_features = pretrained.is_some() || problem.dataset().vector(0).is_some();
+    let searches = options.search || (has_features && options.says_nothing());
     // nothing is written before everything is checked
     if searches {
         options.searching()?;
@@ -60,6 +62,21 @@ pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
     Ok(())
 }
 
+/// The data set, without its small classes if --min-images asks for it.
+fn dataset(options: &Train, output: &Output) -> Result<Arc<dyn Dataset>> {
+    let whole = data::labeled(options.data.as_ref().map(InputPath::path), &options.labels)?;
+    let dataset: Arc<dyn Dataset> = match options.min_images {
+        Some(min_images) => Arc::new(LargeClasses::new(whole, min_images)),
+        None => whole,
+    };
+    if dataset.classes().len() < 2 {
+        let problem = "--min-images leaves fewer than two classes: use a smaller number";
+        return Err(UsageError(problem.into()).into());
+    }
+    data::describe(dataset.as_ref(), output)?;
+    Ok(dataset)
+}
+
 /// The weights to start from: as given, or the default ones if these are photographs and no option says where
 /// to start or how to train.
 fn weights(options: &Train, dataset: &dyn Dataset, output: &Output) -> Result<Option<InputPath>> {
@@ -67,7 +84,7 @@ fn weights(options: &Train, dataset: &dyn Dataset, output: &Output) -> Result<Op
         return options.weights.as_ref().map(data::weights).transpose();
     }
     let is_silent = options.backbone.is_none() && options.says_nothing() && options.data.is_some();
-    if !is_silent || options.run.resume.is_some() || Look::of(dataset)?.channels != 3 {
+    if !is_silent || options.run.resume.is_some() || dataset.vector(0).is_some() || Look::of(dataset)?.channels != 3 {
         return Ok(None);
     }
     data::default_weights("training from scratch", output)

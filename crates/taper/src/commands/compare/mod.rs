@@ -17,7 +17,7 @@ pub(crate) fn run(options: &Compare, output: &Output) -> Result<()> {
     if asked == Some(Tasks::Random) {
         options.tasks.check(&options.comparison())?;
     }
-    let dataset = data::given(options.data.as_ref(), output)?;
+    let dataset = data::given_labeled(options.data.as_ref(), &options.labels, output)?;
     let tasks = match asked {
         Some(tasks) => tasks,
         None if is_own(options, dataset.as_ref())? => Tasks::Own,
@@ -34,6 +34,7 @@ pub(crate) fn run(options: &Compare, output: &Output) -> Result<()> {
 
 /// Whether a data set's classes are those that a person wants to tell apart: a few classes of photographs.
 fn is_own(options: &Compare, dataset: &dyn Dataset) -> Result<bool> {
-    let few = options.data.is_some() && dataset.classes().len() <= OWN_CLASSES;
+    let has_images = dataset.vector(0).is_none();
+    let few = options.data.is_some() && has_images && dataset.classes().len() <= OWN_CLASSES;
     Ok(few && Look::of(dataset)?.channels == 3)
 }

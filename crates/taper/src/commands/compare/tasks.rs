@@ -16,8 +16,9 @@ use taper_models::catalog::{Pretrained, WeightHints};
 
 pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output) -> Result<()> {
     let start = Instant::now();
-    let comparison = options.comparison();
+    let mut comparison = options.comparison();
     comparison.check()?;
+    comparison.backbone = data::backbone(dataset.as_ref(), comparison.backbone, Comparison::default().backbone);
     comparison.shape()?.check(dataset.as_ref())?;
     let compared = ComparisonData {
         split: data::split(options.tasks.split.as_ref(), dataset.as_ref())?,
