@@ -52,7 +52,7 @@ pub struct Comparison {
     pub batch_size: usize,
     /// Steps of fine-tuning on a support set.
     pub tune_steps: u64,
-    /// Learning rate of fine-tuning on a support set.
+    /// Learning rate of training on a support set from nothing; pretrained networks are fine-tuned at a tenth of it.
     pub lr: f64,
     /// Seed of every random choice.
     #[serde(with = "taper_learn::text")]

@@ -63,7 +63,7 @@ pub enum CompareError {
         method: String,
     },
     /// A data set without two classes that have images to label and images to score.
-    #[error("{dataset}: {classes} of its classes have {least} or more images to label, and it takes two: add images")]
+    #[error("{dataset}: {classes} of its classes have {least} or more images to label, but two are needed: add images")]
     NothingToTellApart {
         /// The data set.
         dataset: String,
@@ -106,9 +106,15 @@ pub enum CompareError {
         /// What would be of use.
         wanted: &'static str,
     },
+    /// A run whose data set was changed meanwhile.
+    #[error("{dataset}: has changed since this run began, so its scores can't be used: begin a new run")]
+    DataChanged {
+        /// The data set.
+        dataset: String,
+    },
     /// Meta-training data without two classes of enough images.
     #[error(
-        "{meta}: {classes} of its classes have the 6 images that an episode takes, and it takes two: use other images"
+        "{meta}: {classes} of its classes have the 6 images that an episode takes, but two are needed: use other images"
     )]
     TooLittleMetaData {
         /// The meta-training data.

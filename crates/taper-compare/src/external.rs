@@ -57,7 +57,14 @@ pub(crate) fn from_weights(
         contenders.extend(head(comparison, method, &on_test, &on_validation, &seen, observer)?);
     }
     let meta: Vec<&'static dyn Method> = asked.into_iter().filter(|method| learns_from_episodes(*method)).collect();
-    if !meta.is_empty() && on_test.stage.is_some() {
+    let looks = |dataset: &Arc<dyn Dataset>| Look::of(dataset.as_ref()).map(|look| look.channels);
+    let alike = looks(tasks.training.view.dataset())? == looks(tasks.test.view.dataset())?;
+    if !meta.is_empty() && !alike {
+        observer.note(format!(
+            "{}: meta-learners don't start from the weights, because training images look different from test images",
+            pretrained.name
+        ))?;
+    } else if !meta.is_empty() && on_test.stage.is_some() {
         let training = frozen(tasks.training.view.dataset())?;
         let episodes = training_episodes(comparison, tasks, &training, observer)?;
         for method in meta {
@@ -169,9 +176,7 @@ fn head(
         ))?;
         return Ok(None);
     }
-    // pretrained weights want a lower rate than those of a small network trained here
-    let lower = Comparison { lr: comparison.lr * 0.1, ..comparison.clone() };
-    let configured = configured(&lower, method, frozen.network.clone(), 0)?;
+    let configured = configured(comparison, method, frozen.network.clone(), 0)?;
     let origin = Origin {
         method: info.name.into(),
         on: frozen.name.clone(),

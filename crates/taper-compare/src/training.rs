@@ -223,10 +223,10 @@ pub(crate) fn configured(
     steps: u64,
 ) -> Result<Box<dyn ConfiguredMethod>> {
     let info = method.info();
-    let mut values = SettingValues::from_iter([
-        ("steps".to_string(), comparison.tune_steps.into()),
-        ("lr".to_string(), comparison.lr.into()),
-    ]);
+    // a pretrained network wants a lower rate than one that learns from the support set alone
+    let lr = if info.training == Training::Pretraining { comparison.lr * 0.1 } else { comparison.lr };
+    let mut values =
+        SettingValues::from_iter([("steps".to_string(), comparison.tune_steps.into()), ("lr".to_string(), lr.into())]);
     values.retain(|name, _| method.has_setting(name));
     values.extend(comparison.set.of(info.name));
     let norm = match info.training {

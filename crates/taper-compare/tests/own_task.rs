@@ -1,5 +1,7 @@
 //! A comparison on a data set's own classes, from a small network's weights.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use taper_compare::{Approach, CompareError, LabelStart, OwnTask, OwnTaskData, OwnTaskReport};
@@ -111,7 +113,7 @@ impl Fixture {
     /// A run that believes meta-training to be slow, so that an hour pays for few steps of it.
     fn run(&self, name: &str) -> RunDirectory {
         let run = RunDirectory::create(&self.folder.path().join(name), "", Existing::Refuse).unwrap();
-        let times = r#"[{"what": "a meta-training step of protonet", "seconds": 30.0}]"#;
+        let times = r#"[{"what": "a meta-training step of protonet", "seconds": 10.0}]"#;
         std::fs::write(run.file("times.json").unwrap(), times).unwrap();
         run
     }

@@ -10,7 +10,7 @@
 use crate::{Dataset, Hash, Image, Result};
 use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Hashes that differ in more bits are not compared further.
 const BITS: u32 = 10;
@@ -336,6 +336,25 @@ fn same_vectors(dataset: &dyn Dataset) -> Vec<Duplicate> {
     }
     duplicates.sort_by_key(|duplicate| duplicate.copy);
     duplicates
+}
+
+/// The images of `other` that show a picture of `dataset`: the same file, the same pixels, or a resized,
+/// re-encoded or mirrored copy, ascending. Images that can't be decoded are passed over.
+///
+/// # Errors
+///
+/// Returns an error if an item of two data sets of vectors can't be read.
+pub fn shared_pictures(dataset: &dyn Dataset, other: &dyn Dataset) -> Result<Vec<usize>> {
+    let (own, theirs) = (prints(dataset), prints(other));
+    let all: Vec<&Print> = own.iter().flatten().chain(theirs.iter().flatten()).collect();
+    let first = own.iter().flatten().count();
+    let pixels: BTreeSet<[u8; 32]> = all[..first].iter().map(|print| print.pixels.0).collect();
+    let places: Vec<usize> = (0..theirs.len()).filter(|&image| theirs[image].is_some()).collect();
+    let is_shared = |number: usize| {
+        pixels.contains(&all[first + number].pixels.0) || copy_of(&all, first + number, 0..first).is_some()
+    };
+    let shared: Vec<bool> = (0..places.len()).into_par_iter().map(is_shared).collect();
+    Ok(places.into_iter().zip(shared).filter(|(_, shared)| *shared).map(|(image, _)| image).collect())
 }
 
 /// The first of `others` that the picture is a copy of.

@@ -28,7 +28,7 @@ mod view;
 pub use batch::{Batch, Episode, Inputs};
 pub use copies::{Copies, copies};
 pub use dataset::{Class, Dataset, Hash, images_by_class, images_of_part};
-pub use duplicates::{Duplicate, Likeness, duplicates};
+pub use duplicates::{Duplicate, Likeness, duplicates, shared_pictures};
 pub use error::{DataError, Result};
 pub use glyphs::{Glyphs, GlyphsSize, Hands};
 pub use image::Image;

@@ -1,6 +1,6 @@
 //! Fine-tuning as methods of a registry: on a task's support set, from three kinds of starting points.
 
-use crate::FineTune;
+use crate::{FineTune, Init};
 use serde::{Deserialize, Serialize};
 use taper_learn::{
     Adapt, Context, Result, TaskNorm, TypedMethod, method_settings,
@@ -56,9 +56,18 @@ impl TypedMethod for FineTunePretrained {
         training: Training::Pretraining,
     };
 
+    /// From the head that logistic regression gives the frozen features, so that training does not start by
+    /// following a head that knows nothing (Kumar et al. 2022).
     fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
+        Ok(Box::new(FineTune { init: Init::LinearProbe, ..self.tune(context, state) }))
+    }
+}
+
+impl FineTunePretrained {
+    /// From a fresh head.
+    fn tune(&self, context: &Context, state: State) -> FineTune {
         let tune = FineTune::few_shot(context.network.clone(), state, context.norm);
-        Ok(Box::new(FineTune { epochs: self.steps, learning_rate: self.lr, ..tune }))
+        FineTune { epochs: self.steps, learning_rate: self.lr, ..tune }
     }
 }
 
@@ -73,7 +82,7 @@ impl TypedMethod for FromScratch {
     };
 
     fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
-        self.0.learner(context, state)
+        Ok(Box::new(self.0.tune(context, state)))
     }
 }
 
@@ -87,6 +96,6 @@ impl TypedMethod for FineTuneShared {
     };
 
     fn learner(&self, context: &Context, state: State) -> Result<Box<dyn Adapt>> {
-        self.0.learner(context, state)
+        Ok(Box::new(self.0.tune(context, state)))
     }
 }

@@ -17,9 +17,10 @@ pub(crate) fn chart(columns: &[String], lines: &[Line]) -> String {
     if !least.is_finite() {
         return String::new();
     }
-    // ends on whole steps of five points
-    let (bottom, top) = ((least * 20.0).floor() / 20.0, (most * 20.0).ceil() / 20.0);
-    let range = (top - bottom).max(0.05);
+    // whole steps of five points at each third
+    let top = (most * 20.0).ceil() / 20.0;
+    let range = ((top - least) / 0.15).ceil().max(1.0) * 0.15;
+    let bottom = top - range;
     let row = |value: f64| (((value - bottom) / range) * (HEIGHT - 1) as f64).round() as usize;
     let mut cells = vec![vec![' '; columns.len() * WIDTH]; HEIGHT];
     for line in lines.iter().rev() {
@@ -63,7 +64,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), HEIGHT + 2);
         assert!(lines[0].starts_with("100% |") && lines[0].ends_with('a'), "{text}");
-        assert!(lines[HEIGHT - 1].starts_with(" 50% |    a") && !lines[HEIGHT - 1].contains('b'), "{text}");
+        assert!(lines[HEIGHT - 1].starts_with(" 40% |") && lines[HEIGHT - 3].starts_with("     |    a"), "{text}");
         assert!(text.contains('b') && lines[HEIGHT + 1].trim() == "1        5", "{text}");
     }
 

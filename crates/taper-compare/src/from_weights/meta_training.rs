@@ -66,7 +66,7 @@ pub(crate) struct MetaTrained {
 
 impl<'a> MetaTraining<'a> {
     /// `method`, to be trained from the pretrained weights on `tasks`. The best state on `validation` is kept, which
-    /// may be an early one.
+    /// may be an early one, or the one before any training.
     ///
     /// # Errors
     /// Returns an error if the network can't be cut.
@@ -148,8 +148,15 @@ impl<'a> MetaTraining<'a> {
         let name = format!("{}-from-weights", self.method.info().name);
         let objective = configured.objective()?;
         let episode = |at: Draw| self.tasks.episode(at.seed, at.number);
-        let outcome = Stage { name: &name, run }.train(&plan, start, objective.as_ref(), episode, score, observer)?;
-        let (seconds, state) = (outcome.seconds, outcome.progress.into_best());
+        let before = score(&start)?;
+        let stage = Stage { name: &name, run };
+        let outcome = stage.train(&plan, start.clone(), objective.as_ref(), episode, score, observer)?;
+        let seconds = outcome.seconds;
+        let state = match &outcome.progress.best {
+            // no training was better than none
+            Some(best) if self.validation.is_some() && best.score < before => start,
+            _ => outcome.progress.into_best(),
+        };
         Ok(MetaTrained { method: self.method, configured, state, seconds, on: self.tasks.name.clone() })
     }
 }

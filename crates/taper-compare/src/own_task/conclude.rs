@@ -18,6 +18,7 @@ pub(super) struct Conclusion {
     pub(super) crossings: Vec<Crossing>,
     pub(super) forecasts: Vec<Forecast>,
     pub(super) words: String,
+    pub(super) warnings: Vec<String>,
 }
 
 /// The approaches that start from the weights.
@@ -44,8 +45,7 @@ pub(super) fn conclude(curves: &[Curve]) -> Result<Conclusion> {
             // the winner comes first
             let swap = winner.is_some_and(|winner| winner.name == second.name);
             pairs.push(if swap { (second, first) } else { (first, second) });
-            let whole = |curve: &'_ Curve| -> Series { curve.all.clone() };
-            crossings.extend(crossing((&first.name, &whole(first)), (&second.name, &whole(second)))?);
+            crossings.extend(crossing((&first.name, &first.measured), (&second.name, &second.measured))?);
         }
     }
     claims.extend(claimed(Question::WhichKind, &pairs)?);
@@ -53,31 +53,47 @@ pub(super) fn conclude(curves: &[Curve]) -> Result<Conclusion> {
         curves.iter().filter(|curve| matches!(curve.approach, Approach::Pixels | Approach::FromScratch)).collect();
     let against: Vec<(&Curve, &Curve)> =
         bests.iter().flat_map(|&best| floors.iter().map(move |&floor| (best, floor))).collect();
-    claims.extend(claimed(Question::BeatsFloor, &against)?);
+    for (question, approach) in [(Question::BeatsFloor, Approach::Pixels), (Question::Pays, Approach::FromScratch)] {
+        let pairs: Vec<(&Curve, &Curve)> =
+            against.iter().copied().filter(|(_, floor)| floor.approach == approach).collect();
+        claims.extend(claimed(question, &pairs)?);
+    }
     let chosen = winner.and_then(|curve| {
-        let point = curve.points.last()?;
-        Some(Chosen { name: curve.name.clone(), labels: point.per_class, accuracy: point.accuracy })
+        let (count, estimate) = curve.measured.estimates().ok()?.pop()?;
+        Some(Chosen { name: curve.name.clone(), labels: count.per_class, accuracy: estimate.interval() })
+    });
+    let no_choice = curves.iter().all(|curve| curve.choice.reach() == 0);
+    let warnings = no_choice.then(|| {
+        "no images are left to choose on, so that the method named is not shown to be the best: label more images of each class"
+            .to_string()
     });
     let forecasts = match winner {
         Some(curve) => forecasts(curve)?,
         None => Vec::new(),
     };
-    let words = words::verdict(chosen.as_ref(), curves, &claims, &crossings, &forecasts);
-    Ok(Conclusion { chosen, claims: claims.into_iter().map(|(claim, _)| claim).collect(), crossings, forecasts, words })
+    let most = bests.iter().map(|curve| curve.choice.reach()).max().unwrap_or(0);
+    let shorter: Vec<&str> =
+        bests.iter().filter(|curve| curve.choice.reach() < most).map(|curve| curve.name.as_str()).collect();
+    let words = words::verdict(chosen.as_ref(), &shorter, curves, &claims, &crossings, &forecasts);
+    let claims = claims.into_iter().map(|(claim, _)| claim).collect();
+    Ok(Conclusion { chosen, claims, crossings, forecasts, words, warnings: warnings.into_iter().collect() })
 }
 
 fn forecasts(curve: &Curve) -> Result<Vec<Forecast>> {
-    let estimates = curve.all.estimates()?;
+    let estimates = curve.measured.estimates()?;
     let Some((last, _)) = estimates.last() else { return Ok(Vec::new()) };
     let most = last.per_class;
     Ok(FORECAST.iter().filter_map(|times| forecast(&curve.name, &estimates, times * most)).collect())
 }
 
-/// The curve that does best where choices are made, the first of equals. Two are compared at the most labels that
-/// both have been scored with.
+/// The curve that does best where choices are made, the first of equals, at the most labels that any of them was
+/// scored with there.
 fn best<'a>(curves: impl Iterator<Item = &'a Curve>) -> Result<Option<&'a Curve>> {
+    let curves: Vec<&Curve> = curves.collect();
+    let reach = |curve: &Curve| curve.choice.reach();
+    let most = curves.iter().map(|curve| reach(curve)).max().unwrap_or(0);
     let mut best: Option<&Curve> = None;
-    for curve in curves {
+    for curve in curves.into_iter().filter(|curve| reach(curve) == most) {
         best = match best {
             Some(leader) if !beats(curve, leader)? => Some(leader),
             _ => Some(curve),
@@ -87,6 +103,7 @@ fn best<'a>(curves: impl Iterator<Item = &'a Curve>) -> Result<Option<&'a Curve>
 }
 
 fn beats(curve: &Curve, leader: &Curve) -> Result<bool> {
+    // nothing to choose on: the first one stays
     let Some(labels) = most_shared(&curve.choice, &leader.choice) else {
         return Ok(false);
     };

@@ -42,6 +42,12 @@ impl Series {
         self.points.iter().filter(|(_, tasks)| !tasks.is_empty()).map(estimate).collect()
     }
 
+    /// The most labels with answers, of all classes together.
+    pub(super) fn reach(&self) -> usize {
+        let answered = self.points.iter().filter(|(_, tasks)| !tasks.is_empty());
+        answered.map(|(count, _)| count.images).max().unwrap_or(0)
+    }
+
     fn at(&self, labels: LabelCount) -> Option<&BTreeMap<u64, ScoredTask>> {
         let found = self.points.iter().find(|(count, _)| count.labels == labels);
         found.map(|(_, tasks)| tasks).filter(|tasks| !tasks.is_empty())

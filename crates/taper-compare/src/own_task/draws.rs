@@ -8,7 +8,7 @@ use taper_learn::{Observer, evaluation::Labeled};
 use taper_ops::{permutation, rng};
 use taper_transfer::LabelCount;
 
-/// Folds of the images that may be labeled, as far as classes have so many images.
+/// Folds of the images that may be labeled, unless no class has so many images.
 const FOLDS: usize = 5;
 
 /// Draws of labels from a pool. A draw's supports are nested: those with fewer labels are part of those with
@@ -48,8 +48,8 @@ impl Draws {
         for (label, images) in (0..).zip(&pool.labeled).chain((0..).zip(&pool.held_out)) {
             label_of.extend(images.iter().map(|&image| (image, label)));
         }
-        let smallest = pool.labeled.iter().map(Vec::len).min().unwrap_or(0);
-        Self { label_of, folds: FOLDS.min(smallest), pool, seed }
+        let largest = pool.labeled.iter().map(Vec::len).max().unwrap_or(0);
+        Self { label_of, folds: FOLDS.min(largest), pool, seed }
     }
 
     /// The seed of all draws.
@@ -78,7 +78,9 @@ impl Draws {
             let shuffled =
                 |stream, number: u64| permutation(&mut rng(*seed, stream, number * ways + label), images.len());
             let place_in_folds = shuffled("label folds", repetition);
-            let is_inside = |place: usize| fold.is_some_and(|fold| place_in_folds[place] % folds == fold);
+            // a class of one image keeps it to be labeled
+            let is_inside =
+                |place: usize| images.len() > 1 && fold.is_some_and(|fold| place_in_folds[place] % folds == fold);
             order.push(
                 shuffled("labels", number)
                     .into_iter()
@@ -116,6 +118,7 @@ impl Draws {
         let all = self.count(LabelCount::All);
         let outside = |labels: &[usize]| match self.folds {
             0 | 1 => labels.len(),
+            _ if labels.len() < 2 => labels.len(),
             folds => labels.len() - labels.len().div_ceil(folds),
         };
         let mut sizes: Vec<usize> = self.pool.labeled.iter().map(|images| outside(images)).collect();

@@ -50,8 +50,12 @@ pub(super) fn forecast(method: &str, curve: &[(Count, Estimate)], labels: f64) -
     let ratio = labels.ln() - last.0.per_class.ln();
     let expected = end + exponent * ratio;
     let exponent_deviation = (1.0 / spread + (EXPONENT_CHANGES * exponent).powi(2) + EXPONENT_VARIES.powi(2)).sqrt();
-    let deviation = (end_deviation.powi(2) + (exponent_deviation * ratio).powi(2)).sqrt();
-    let freedom = last.1.degrees_of_freedom.max(4.0);
+    // the last point is one of those that the exponent is taken from
+    let (end_place, ..) = *points.last()?;
+    let covariance = (end_place - x) / spread;
+    let variance = end_deviation.powi(2) + (exponent_deviation * ratio).powi(2) + 2.0 * ratio * covariance.max(0.0);
+    let deviation = variance.sqrt();
+    let freedom = last.1.degrees_of_freedom;
     let margin = student_quantile(0.95, freedom) * deviation;
     let accuracy = |log_error: f64| 1.0 - log_error.exp().min(1.0);
     let accuracy =

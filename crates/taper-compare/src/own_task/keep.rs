@@ -1,7 +1,7 @@
 //! The chosen method as a classifier, trained on all images that may be labeled.
 
 use super::draws::Draws;
-use super::row::{Approach, Row};
+use super::row::{Approach, LabelStart, Row};
 use super::rows::Scratch;
 use crate::Result;
 use crate::from_weights::Frozen;
@@ -43,7 +43,8 @@ pub(super) fn trained_on_all(
     };
     let names = |class: &u32| dataset.classes()[*class as usize].full_name();
     let labels: Vec<String> = pool.classes.iter().map(names).collect();
-    let weights = frozen.map(|frozen| UsedData::unrecorded(&frozen.name, &[]));
+    let weights = frozen.filter(|_| row.start != LabelStart::Nothing);
+    let weights = weights.map(|frozen| UsedData::unrecorded(&frozen.name, &[]));
     let used = UsedData::of_images(dataset, &images)?;
     Ok(Some(Model {
         network,

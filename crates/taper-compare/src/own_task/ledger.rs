@@ -12,6 +12,9 @@ struct Entry {
     seconds: f64,
 }
 
+/// What the names of times since the beginning begin with.
+pub(super) const ELAPSED: &str = "elapsed before ";
+
 /// Measured times by name.
 pub(super) struct Ledger {
     list: RunList<Entry>,
@@ -23,7 +26,13 @@ impl Ledger {
         Ok(Self { list: RunList::open(run, "times.json")? })
     }
 
-    /// The figure of this name: of an earlier session, or what `measure` returns.
+    /// Seconds that earlier sessions had taken when they began their last row.
+    pub(super) fn elapsed(&self) -> f64 {
+        let elapsed = self.list.iter().filter(|entry| entry.what.starts_with(ELAPSED));
+        elapsed.map(|entry| entry.seconds).fold(0.0, f64::max)
+    }
+
+    /// The figure with this name from an earlier session, or else the result of `measure`.
     pub(super) fn measured(&mut self, what: &str, measure: impl FnOnce() -> Result<f64>) -> Result<f64> {
         if let Some(entry) = self.list.iter().find(|entry| entry.what == what) {
             return Ok(entry.seconds);

@@ -27,7 +27,7 @@ impl MetaClasses {
             images.retain(|&image| !left_out(image));
             (class, images)
         });
-        let mut classes: Vec<(u32, Vec<usize>)> = kept.filter(|(_, images)| images.len() >= QUERIES + 1).collect();
+        let mut classes: Vec<(u32, Vec<usize>)> = kept.filter(|(_, images)| images.len() > QUERIES).collect();
         // rather more classes than more images of each
         let each = (most / classes.len().max(1)).max(SHOTS + QUERIES);
         for (class, images) in &mut classes {

@@ -7,9 +7,8 @@ use crate::from_weights::{Frozen, MetaTasks};
 use crate::{CompareError, Result};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use taper_data::{Dataset, Hash, Look, View};
+use taper_data::{Dataset, Look, View, shared_pictures};
 use taper_learn::{Observer, provenance::UsedData};
-use taper_ops::map_in_order;
 
 /// Other images to meta-learn from: none of them is in the data set that is compared on.
 pub(super) struct MetaSource {
@@ -36,22 +35,18 @@ impl MetaSource {
         if !own.allow_unlike {
             check_look(dataset, meta.as_ref())?;
         }
-        let hashes = |dataset: &dyn Dataset| -> Result<Vec<Hash>> {
-            let images: Vec<usize> = (0..dataset.labels().len()).collect();
-            let hashes = map_in_order(&images, |_, &image| dataset.content_hash(image));
-            Ok(hashes.into_iter().collect::<taper_data::Result<_>>()?)
-        };
-        let known: BTreeSet<[u8; 32]> = hashes(dataset)?.into_iter().map(|hash| hash.0).collect();
-        let is_known: Vec<bool> = hashes(meta.as_ref())?.iter().map(|hash| known.contains(&hash.0)).collect();
+        let known: BTreeSet<usize> = shared_pictures(dataset, meta.as_ref())?.into_iter().collect();
+        let held_out = meta.held_out();
+        let left_out = |image: usize| known.contains(&image) || held_out.binary_search(&image).is_ok();
         let most = (SHARE * budget / seconds_per_image) as usize;
-        let classes = MetaClasses::of(meta.as_ref(), |image| is_known[image], most, own.seed);
+        let classes = MetaClasses::of(meta.as_ref(), left_out, most, own.seed);
         if classes.classes.len() < 2 {
             return Err(CompareError::TooLittleMetaData {
                 meta: meta.name().to_string(),
                 classes: classes.classes.len(),
             });
         }
-        let shared = is_known.iter().filter(|&&known| known).count();
+        let shared = known.len();
         Ok(Self { dataset: meta.clone(), classes, shared })
     }
 

@@ -39,7 +39,7 @@ impl Pool {
             let part = if held_out.contains(&image) { &mut scored } else { &mut labeled };
             part[class as usize].push(image);
         }
-        let sets_aside = !held_out.is_empty();
+        let sets_aside = scored.iter().any(|images| !images.is_empty());
         let least = if sets_aside { 1 } else { 2 };
         let classes: Vec<u32> = (0..ways as u32).filter(|&class| labeled[class as usize].len() >= least).collect();
         if classes.len() < ways {
@@ -56,6 +56,13 @@ impl Pool {
         if classes.len() < 2 {
             let (dataset, classes) = (dataset.name().to_string(), classes.len());
             return Err(CompareError::NothingToTellApart { dataset, classes, least });
+        }
+        let unasked = classes.iter().filter(|&&class| scored[class as usize].is_empty()).count();
+        if sets_aside && unasked > 0 && unasked < classes.len() {
+            observer.note(format!(
+                "{}: {unasked} class(es) have no image that is set aside, so that accuracies are over the others",
+                one_line(dataset.name())
+            ))?;
         }
         let of_classes = |images: Vec<Vec<usize>>| -> Vec<Vec<usize>> {
             classes.iter().map(|&class| images[class as usize].clone()).collect()

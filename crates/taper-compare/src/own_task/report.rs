@@ -91,9 +91,6 @@ pub struct Curve {
     /// Why larger numbers of labels are left out, if they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_out: Option<String>,
-    /// Every answer that the points are made from.
-    #[serde(skip)]
-    pub(super) all: Series,
     /// Answers that no choice depends on.
     #[serde(skip)]
     pub(super) measured: Series,

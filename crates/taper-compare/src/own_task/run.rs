@@ -5,21 +5,23 @@ use super::conclude::conclude;
 use super::curve::{CurvePoint, Series};
 use super::draws::{Count, Draws};
 use super::keep::trained_on_all;
-use super::ledger::Ledger;
+use super::ledger::{ELAPSED, Ledger};
 use super::meta_data::MetaSource;
 use super::options::{OwnTask, Part};
 use super::pool::Pool;
 use super::report::{Curve, OwnTaskReport, OwnTaskSummary};
 use super::row::{LeftOut, Row};
 use super::rows::{self, Scratch};
-use super::scores::{Answers, Scores, score};
+use super::scores::{Answers, Scores, score, score_all_labels};
 use crate::from_weights::{Frozen, Made, MetaTrained, MetaTraining};
 use crate::{CompareError, Result};
 use std::sync::Arc;
 use std::time::Instant;
-use taper_data::Dataset;
+use taper_data::{Dataset, Hash};
 use taper_learn::{Method, Observer, RunDirectory, evaluation::Labeled, methods::Kind};
 use taper_models::catalog::Pretrained;
+use taper_ops::map_in_order;
+use taper_transfer::RunList;
 
 /// What is compared on.
 #[derive(Clone)]
@@ -54,8 +56,9 @@ impl Planned {
         match self {
             Self::Method(_, Part::Floor) => 0.5,
             Self::Method(_, Part::Head | Part::Scratch) => 1.0,
-            Self::Method(_, Part::Meta) => 3.0,
-            Self::Method(_, Part::FineTune) | Self::FineTuneAll => 5.0,
+            Self::Method(_, Part::Meta) => 2.0,
+            Self::Method(_, Part::FineTune) => 6.0,
+            Self::FineTuneAll => 5.0,
             Self::MetaThenFineTune => 4.0,
         }
     }
@@ -81,6 +84,27 @@ fn affordable(ways: usize, per_image: f64, budget: f64) -> Result<usize> {
         return Err(CompareError::BudgetTooShort { budget, needed, images });
     }
     Ok(if per_image > 0.0 { ((SHARE * budget / per_image) as usize).max(images) } else { usize::MAX })
+}
+
+/// Fails if an earlier session of the run compared on other images: its scores are of no use then.
+fn check_unchanged(dataset: &dyn Dataset, pool: &Pool, run: Option<&RunDirectory>) -> Result<()> {
+    if run.is_none() {
+        return Ok(());
+    }
+    let images = pool.images();
+    let hashes = map_in_order(&images, |_, &image| dataset.content_hash(image));
+    let mut content = Vec::new();
+    for (hash, image) in hashes.into_iter().zip(&images) {
+        content.extend(hash?.0);
+        content.extend(dataset.labels()[*image].to_le_bytes());
+    }
+    let found = Hash::of(&content).to_string();
+    let mut known: RunList<String> = RunList::open(run, "data.json")?;
+    match known.first() {
+        Some(before) if *before != found => Err(CompareError::DataChanged { dataset: dataset.name().to_string() }),
+        Some(_) => Ok(()),
+        None => Ok(known.push(found)?),
+    }
 }
 
 /// The share of the time that is kept for training the chosen method on all labels.
@@ -114,12 +138,14 @@ impl OwnTask {
         };
         let most = affordable(ways, per_image, budget)?;
         let pool = Pool::new(dataset.as_ref(), most, self.seed, observer)?;
+        check_unchanged(dataset.as_ref(), &pool, run)?;
         let draws = Draws::new(pool, self.seed);
         let counts = draws.counts(&self.label_counts(), self.labels.is_empty(), observer)?;
         let meta = match (&data.meta_data, &frozen) {
             (Some(meta), Some(_)) => Some(MetaSource::new(self, dataset.as_ref(), meta, per_image, budget)?),
             _ => None,
         };
+        let before = ledger.elapsed();
         let mut session = Session {
             own: self,
             dataset,
@@ -129,19 +155,29 @@ impl OwnTask {
             counts: &counts,
             ledger,
             run,
-            clock: Clock { start, seconds: budget * (1.0 - RESERVED) },
+            clock: Clock { start, before, seconds: budget * (1.0 - RESERVED) },
             scored: Vec::new(),
             left_out: Vec::new(),
             scratch: None,
         };
         session.announce(budget, meta.as_ref(), observer)?;
         session.fill(meta.as_ref(), observer)?;
-        let Session { scored, left_out, scratch, .. } = session;
-        let curves =
-            scored.iter().map(|(row, scores)| curve(row, scores, &draws, &counts)).collect::<Result<Vec<_>>>()?;
-        let conclusion = conclude(&curves)?;
-        let keepable =
-            conclusion.chosen.as_ref().and_then(|chosen| scored.iter().find(|(row, _)| row.name == chosen.name));
+        let Session { mut scored, left_out, scratch, .. } = session;
+        let curves = |scored: &[(Row, Scores)]| -> Result<Vec<Curve>> {
+            scored.iter().map(|(row, scores)| curve(row, scores, &draws, &counts)).collect()
+        };
+        let mut methods = curves(&scored)?;
+        let mut conclusion = conclude(&methods)?;
+        let place = |name: &str| scored.iter().position(|(row, _)| row.name == name);
+        let chosen = conclusion.chosen.as_ref().and_then(|chosen| place(&chosen.name));
+        // what is kept learns from all labels in any case: the score that it then has is worth knowing
+        if let Some((row, scores)) = chosen.map(|place| &mut scored[place])
+            && score_all_labels(row, &draws, &counts, scores, run, observer)?
+        {
+            methods = curves(&scored)?;
+            conclusion = conclude(&methods)?;
+        }
+        let keepable = chosen.map(|place| &scored[place]);
         let used = meta.as_ref().map(MetaSource::used).transpose()?;
         let model = match keepable {
             Some((row, _)) => {
@@ -162,14 +198,14 @@ impl OwnTask {
                 meta_data: meta.as_ref().map(MetaSource::summary),
                 budget,
             },
-            methods: curves,
+            methods,
             left_out,
             crossings: conclusion.crossings,
             forecasts: conclusion.forecasts,
             claims: conclusion.claims,
             words: conclusion.words,
             chosen: conclusion.chosen,
-            warnings: warnings(&scored),
+            warnings: warnings(&scored).into_iter().chain(conclusion.warnings).collect(),
             model,
         })
     }
@@ -178,12 +214,18 @@ impl OwnTask {
 /// The time that is left.
 struct Clock {
     start: Instant,
+    /// Seconds of earlier sessions.
+    before: f64,
     seconds: f64,
 }
 
 impl Clock {
+    fn elapsed(&self) -> f64 {
+        self.before + self.start.elapsed().as_secs_f64()
+    }
+
     fn left(&self) -> f64 {
-        (self.seconds - self.start.elapsed().as_secs_f64()).max(0.0)
+        (self.seconds - self.elapsed()).max(0.0)
     }
 }
 
@@ -245,6 +287,7 @@ impl Session<'_> {
             {
                 tasks = Some(meta.tasks(frozen, self.draws.pool().ways(), self.own.seed, observer)?);
             }
+            self.ledger.measured(&format!("{ELAPSED}{}", next.name()), || Ok(self.clock.elapsed()))?;
             let part = next.weight() / total;
             let share = self.ledger.measured(&format!("time for {}", next.name()), || Ok(part * self.clock.left()))?;
             let row = match (&next, self.frozen, &made) {
@@ -287,7 +330,10 @@ impl Session<'_> {
                     row
                 }
                 (Planned::MetaThenFineTune, Some(frozen), Some(Made { activations: Some(activations), .. })) => {
-                    let (Some(stage), Some(trained)) = (&frozen.stage, &trained) else { continue };
+                    let (Some(stage), Some(trained)) = (&frozen.stage, &trained) else {
+                        self.leave_out("meta-train, then fine-tune", Kind::Meta, "no meta-learner was trained".into());
+                        continue;
+                    };
                     rows::meta_then_fine_tune(trained, frozen, stage, activations, &sample, &mut self.ledger)?
                 }
                 _ => continue,
@@ -307,7 +353,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// What is to be scored, the cheapest first. What can't be is left out, and said.
+    /// What is to be scored, the cheapest first. A note says what can't be scored.
     fn planned(&mut self, meta: Option<&MetaSource>, observer: &mut dyn Observer) -> Result<Vec<Planned>> {
         let parts = self.own.parts()?;
         let can_cut = self.frozen.is_some_and(|frozen| frozen.stage.is_some());
@@ -316,9 +362,18 @@ impl Session<'_> {
         for part in [Part::Floor, Part::Head, Part::Scratch, Part::Meta, Part::FineTune] {
             for &(method, _) in parts.iter().filter(|(_, of)| *of == part) {
                 match part {
-                    Part::Head | Part::Meta | Part::FineTune if self.frozen.is_none() => without_weights += 1,
-                    Part::Meta if meta.is_none() => without_meta += 1,
-                    Part::Meta if !can_cut => uncut += 1,
+                    Part::Head | Part::Meta | Part::FineTune if self.frozen.is_none() => {
+                        without_weights += 1;
+                        self.leave_out(method.info().title, method.info().kind, "no pretrained weights".into());
+                    }
+                    Part::Meta if meta.is_none() => {
+                        without_meta += 1;
+                        self.leave_out(method.info().title, Kind::Meta, "no other images to meta-learn from".into());
+                    }
+                    Part::Meta if !can_cut => {
+                        uncut += 1;
+                        self.leave_out(method.info().title, Kind::Meta, "this network can't be trained in part".into());
+                    }
                     Part::FineTune if !can_cut => planned.push(Planned::FineTuneAll),
                     Part::FineTune => {
                         planned.push(Planned::Method(method, part));
@@ -407,7 +462,6 @@ fn curve(row: &Row, scores: &Scores, draws: &Draws, counts: &[Count]) -> Result<
         train_seconds: row.train_seconds,
         points: points.collect(),
         left_out: scores.left_out.clone(),
-        all: table,
         measured: apart,
         choice,
     })

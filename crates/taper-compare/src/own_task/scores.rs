@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 use taper_learn::statistics::ScoredTask;
 use taper_learn::{LearnError, Observer, RunDirectory, classifiers::predict};
-use taper_ops::{map_in_order, threads};
+use taper_ops::map_in_order;
 use taper_transfer::{LabelCount, RunList};
 
 /// Draws of labels, at most.
 const DRAWS: u64 = 20;
-/// Draws that come first, before others are paid for: two tell how much draws differ.
-const FIRST: u64 = 2;
+/// Draws that come first, before others are paid for: fewer hardly tell how much draws differ.
+const FIRST: u64 = 3;
+/// Draws that are scored in parallel, where learning takes little: the same on every machine.
+const AT_ONCE: u64 = 4;
 /// Images classified at once.
 const BATCH: usize = 64;
 
@@ -80,7 +82,7 @@ pub(super) enum Answers {
     All,
 }
 
-/// Scores `row` at every number of labels, first on two draws each, the fewest labels first, then on more
+/// Scores `row` at every number of labels, first on a few draws each, the fewest labels first, then on more
 /// draws while `share` seconds last. What an earlier session of the run scored is not scored again, and what
 /// is left out depends on recorded times alone, so that a resumed run ends as an unbroken one.
 pub(super) fn score(
@@ -107,7 +109,7 @@ pub(super) fn score(
         reached.push(count);
     }
     let varying: Vec<Count> = reached.into_iter().filter(|count| draws.vary(count.labels)).collect();
-    let step = if row.cost == LearningCost::Small { threads() as u64 } else { 1 };
+    let step = if row.cost == LearningCost::Small { AT_ONCE } else { 1 };
     let mut next = FIRST;
     while next < DRAWS && !varying.is_empty() {
         let numbers = next..(next + step).min(DRAWS);
@@ -119,6 +121,24 @@ pub(super) fn score(
         scores.cells.extend(scoring.cells(&varying, numbers, observer)?);
     }
     Ok(scores)
+}
+
+/// Adds the score of `row` after learning from all labels, if there is one draw of them and it is not known.
+pub(super) fn score_all_labels(
+    row: &Row,
+    draws: &Draws,
+    counts: &[Count],
+    scores: &mut Scores,
+    run: Option<&RunDirectory>,
+    observer: &mut dyn Observer,
+) -> Result<bool> {
+    let Some(&last) = counts.last().filter(|last| !draws.vary(last.labels) && scores.of(last.labels).is_empty()) else {
+        return Ok(false);
+    };
+    let mut scoring = Scoring { row, draws, list: RunList::open(run, &row.file())? };
+    scores.cells.extend(scoring.cells(&[last], 0..1, observer)?);
+    scores.left_out = scores.left_out.take().filter(|_| counts.iter().any(|count| scores.of(count.labels).is_empty()));
+    Ok(true)
 }
 
 fn mean_seconds(scores: &Scores, labels: LabelCount) -> f64 {
@@ -137,7 +157,11 @@ impl Scoring<'_> {
     fn estimate(&self, count: Count, before: Option<&Count>, scores: &Scores) -> f64 {
         match (before, self.row.cost) {
             (Some(before), _) => {
-                mean_seconds(scores, before.labels) * (count.images as f64 / before.images as f64).max(1.0)
+                let cells = scores.of(before.labels);
+                let mean =
+                    |of: fn(&Cell) -> f64| cells.iter().map(|cell| of(cell)).sum::<f64>() / cells.len().max(1) as f64;
+                let more = (count.images as f64 / before.images as f64).max(1.0);
+                mean(|cell| cell.adapt_seconds) * more + mean(|cell| cell.predict_seconds)
             }
             (None, LearningCost::PerImage(seconds)) => seconds * count.images as f64,
             (None, LearningCost::Small) => 0.0,

@@ -11,6 +11,7 @@ use taper_learn::Interval;
 /// labels would give.
 pub(super) fn verdict(
     chosen: Option<&Chosen>,
+    shorter: &[&str],
     curves: &[Curve],
     claims: &[(Claim, f64)],
     crossings: &[Crossing],
@@ -20,21 +21,25 @@ pub(super) fn verdict(
     let mut sentences: Vec<String> = Vec::new();
     if let Some(Chosen { name, labels, accuracy }) = chosen {
         sentences.push(format!(
-            "With {} per class, {name} is the method to use: {} of new images are classified correctly ({}).",
+            "{} does best where methods are chosen: with {} per class, it classifies {} of other images correctly ({}).",
+            capitalized(name),
             labels_text(*labels),
             percent(accuracy.mean),
             interval(*accuracy)
         ));
     }
+    if !shorter.is_empty() {
+        sentences.push(format!("The time did not allow scoring {} with so many labels.", shorter.join(" and ")));
+    }
     for (claim, labels) in claims.iter().filter(|(claim, _)| claim.question == Question::WhichKind) {
         sentences.extend(difference(claim, *labels, approach(&claim.first), approach(&claim.second)));
     }
     for Crossing { ahead, behind, labels, low, high } in crossings {
-        let low = low.map_or("fewer".to_string(), number);
+        let high = number(*high);
+        let range = low.map_or(format!("at most {high}"), |low| format!("{} to {high}", number(low)));
         sentences.push(format!(
-            "From about {} on (95% CI {low} to {}), {ahead} is more accurate than {behind}.",
-            labels_text(*labels),
-            number(*high)
+            "From about {} per class on (95% CI {range}), {ahead} is more accurate than {behind}.",
+            labels_text(*labels)
         ));
     }
     sentences.extend(floors(claims));
@@ -51,9 +56,9 @@ pub(super) fn verdict(
 /// How the best methods of two approaches differ.
 fn difference(claim: &Claim, labels: f64, first: Option<Approach>, second: Option<Approach>) -> Option<String> {
     let (first, second) = (first?, second?);
-    let at = labels_text(labels);
+    let at = format!("{} per class", labels_text(labels));
     let points = tenths(claim.difference.mean.abs());
-    let interval = format!("95% CI {} to {}", tenths(claim.difference.low), tenths(claim.difference.high));
+    let interval = format!("95% CI {} to {}, together", tenths(claim.difference.low), tenths(claim.difference.high));
     Some(match claim.outcome {
         Outcome::Better => format!(
             "With {at}, {} beats {}: {} is {points} points more accurate than {} ({interval}).",
@@ -84,19 +89,27 @@ fn difference(claim: &Claim, labels: f64, first: Option<Approach>, second: Optio
 
 /// Whether what starts from the weights beats what doesn't.
 fn floors(claims: &[(Claim, f64)]) -> Option<String> {
-    let asked: Vec<&Claim> =
-        claims.iter().map(|(claim, _)| claim).filter(|claim| claim.question == Question::BeatsFloor).collect();
-    if asked.is_empty() {
+    let asked = |question| claims.iter().map(|(claim, _)| claim).filter(move |claim| claim.question == question);
+    let all: Vec<&Claim> = asked(Question::BeatsFloor).chain(asked(Question::Pays)).collect();
+    let beaten: Vec<&str> = [(Question::BeatsFloor, "comparing pixels"), (Question::Pays, "training from scratch")]
+        .into_iter()
+        .filter(|(question, _)| asked(*question).next().is_some())
+        .map(|(_, words)| words)
+        .collect();
+    if all.is_empty() {
         return None;
     }
-    let not_shown: Vec<String> = asked
+    let not_shown: Vec<String> = all
         .iter()
         .filter(|claim| claim.outcome != Outcome::Better)
-        .map(|claim| format!("{} to beat {}", claim.first, claim.second))
+        .map(|claim| match claim.outcome {
+            Outcome::Worse => format!("{} is less accurate than {}", claim.first, claim.second),
+            _ => format!("{} is not shown to beat {}", claim.first, claim.second),
+        })
         .collect();
     Some(match not_shown.as_slice() {
-        [] => "Each of these beats comparing pixels and training from scratch.".into(),
-        pairs => format!("Not shown: {}.", pairs.join(", ")),
+        [] => format!("All of these beat {}.", beaten.join(" and ")),
+        pairs => format!("{}.", capitalized(&pairs.join("; "))),
     })
 }
 
@@ -124,4 +137,9 @@ fn interval(accuracy: Interval) -> String {
 fn tenths(share: f64) -> String {
     let rounded = (share * 1000.0).round() / 10.0;
     format!("{:.1}", if rounded == 0.0 { 0.0 } else { rounded })
+}
+
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

@@ -76,7 +76,9 @@ fn estimate(runs: &[Vec<(f64, &[ScoredTask])>], least: f64) -> Result<Estimate> 
         }
         Population::TheseClasses => {
             let (queries, weights) = queries(tasks);
-            let share = support_share(tasks);
+            let parts = &runs[0];
+            let total: f64 = parts.iter().map(|(weight, _)| weight.abs()).sum();
+            let share = parts.iter().map(|(weight, tasks)| weight.abs() * support_share(tasks)).sum::<f64>() / total;
             let table = Table { weights, runs: signed(query_scores) };
             table.mean(|residuals| fixed_classes::variance(&queries, residuals, share))
         }

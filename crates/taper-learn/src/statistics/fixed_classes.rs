@@ -17,7 +17,8 @@ pub(super) struct Query {
 /// for a class of n images.
 ///
 /// Support images: a task's draw of them moves all its queries. Its variance σ²/T over T tasks is the
-/// sum of products of residuals, less each image's mean, of different images within a task. Drawn from
+/// sum of products of residuals, less each image's mean, of different images within a task, times T/(T−1). Images that
+/// are asked seldom have no mean of their own: then less the class's mean. Drawn from
 /// n images, m at a time, the draws share images, and what they have in common does not average out
 /// over tasks: it is σ² m/(n−m), as in Nadeau and Bengio's (2003) correction for overlapping training
 /// sets. `support_share` is m/n.
@@ -45,22 +46,58 @@ pub(super) fn variance(queries: &[Query], residuals: &[f64], support_share: f64)
         let squares: f64 = images.values().map(|image| (image.0 - sum * image.1 / count).powi(2)).sum();
         parts.push((1.0, Variance { value: squares * n / (n - 1.0), freedom: n - 1.0 }));
     }
-    let image_mean = |query: &Query| {
-        let class = classes.get(&query.class).or_else(|| classes.get(&0));
-        class.and_then(|images| images.get(&query.image)).map_or(0.0, |image| image.0 / image.1)
-    };
+    let center = Centers::new(queries, &classes);
     let mut draws = 0.0;
     let mut tasks = 0;
     for task in queries.iter().zip(residuals).collect::<Vec<_>>().chunk_by(|a, b| a.0.task == b.0.task) {
-        let rest: Vec<f64> = task.iter().map(|(query, residual)| *residual - image_mean(query)).collect();
+        let rest: Vec<f64> = task.iter().map(|(query, residual)| *residual - center.of(query)).collect();
         draws += rest.iter().sum::<f64>().powi(2) - rest.iter().map(|value| value * value).sum::<f64>();
         tasks += 1;
     }
     let share = support_share.clamp(0.0, 0.9);
-    if tasks > 1 {
-        let tasks = f64::from(tasks);
-        let factor = 1.0 + tasks * share / (1.0 - share);
-        parts.push((factor, Variance { value: draws.max(0.0), freedom: tasks - 1.0 }));
+    if tasks < 2 {
+        return Some(Variance::sum(&parts));
     }
-    Some(Variance::sum(&parts))
+    let tasks = f64::from(tasks);
+    let factor = 1.0 + tasks * share / (1.0 - share);
+    // the residuals are about the tasks' own mean
+    let value = draws.max(0.0) * tasks / (tasks - 1.0);
+    parts.push((factor, Variance { value, freedom: tasks - 1.0 }));
+    let all = Variance::sum(&parts);
+    // few draws may look alike by chance, and then seem to vary by nothing
+    Some(if tasks < FEW { Variance { freedom: all.freedom.min(2.0 * (tasks - 1.0)), ..all } } else { all })
+}
+
+/// With fewer tasks, their variance may be estimated as 0 by chance.
+const FEW: f64 = 8.0;
+/// Images that are asked less often hardly tell their own difficulty from the luck of a draw.
+const ASKED: usize = 4;
+
+/// What residuals are centered on: the mean of their image, or of their class if images are asked too seldom for that.
+enum Centers<'a> {
+    Images(&'a BTreeMap<u32, BTreeMap<usize, (f64, f64)>>),
+    Classes(BTreeMap<u32, f64>),
+}
+
+impl<'a> Centers<'a> {
+    fn new(queries: &[Query], classes: &'a BTreeMap<u32, BTreeMap<usize, (f64, f64)>>) -> Self {
+        if queries.len() >= ASKED * classes.values().map(BTreeMap::len).sum::<usize>() {
+            return Self::Images(classes);
+        }
+        let mean = |images: &BTreeMap<usize, (f64, f64)>| {
+            let (sum, count) = images.values().fold((0.0, 0.0), |all, image| (all.0 + image.0, all.1 + image.1));
+            sum / count
+        };
+        Self::Classes(classes.iter().map(|(&class, images)| (class, mean(images))).collect())
+    }
+
+    fn of(&self, query: &Query) -> f64 {
+        match self {
+            Self::Images(classes) => {
+                let class = classes.get(&query.class).or_else(|| classes.get(&0));
+                class.and_then(|images| images.get(&query.image)).map_or(0.0, |image| image.0 / image.1)
+            }
+            Self::Classes(means) => means.get(&query.class).or_else(|| means.get(&0)).copied().unwrap_or(0.0),
+        }
+    }
 }

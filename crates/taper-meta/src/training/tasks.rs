@@ -2,7 +2,7 @@
 
 use rand::Rng as _;
 use std::sync::Arc;
-use taper_data::{Dataset, Episode, EpisodeSampler, Inputs, Scope, TaskShape, View};
+use taper_data::{DataError, Dataset, Episode, EpisodeSampler, Inputs, Scope, TaskShape, View};
 use taper_learn::{Draw, LearnError, Result};
 
 /// Classes of a data set to draw tasks from, seen as a network sees their images.
@@ -33,8 +33,13 @@ impl TaskSource {
     /// # Errors
     /// Returns an error if no group of classes fills the shape.
     pub fn sampler(&self, shape: TaskShape) -> Result<EpisodeSampler> {
-        EpisodeSampler::new(self.dataset(), &self.classes, shape, self.scope)
-            .map_err(|error| LearnError::Invalid(format!("{}: {error}", self.dataset().name())))
+        let named = |error| match error {
+            DataError::Unfillable { asked, limit, ways } => {
+                DataError::Unfillable { asked: format!("{asked} from {}", self.dataset().name()), limit, ways }
+            }
+            other => other,
+        };
+        Ok(EpisodeSampler::new(self.dataset(), &self.classes, shape, self.scope).map_err(named)?)
     }
 }
 

@@ -138,7 +138,7 @@ pub(crate) struct RandomTaskOptions {
     #[arg(long, value_parser = positive::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tune_steps: Option<u64>,
-    /// Learning rate of fine-tuning on a support set [default: 0.003]
+    /// Learning rate of training on a support set from nothing; fine-tuning takes a tenth of it [default: 0.003]
     #[arg(long, value_parser = rate, allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lr: Option<f64>,

@@ -39,7 +39,13 @@ pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output)
         kept = Some(run.path());
         output.line(format!("\n{} is kept, trained on all {} images.", chosen.name, report.data.images));
     }
-    output.line(format!("\n{}", what_next(&report, kept)));
+    if let (Some(_), None, Some(chosen)) = (&run, kept, &report.chosen) {
+        output.line(format!(
+            "\n{} can't be kept as a classifier: compare with other --methods to keep one.",
+            chosen.name
+        ));
+    }
+    output.line(format!("\n{}", what_next(&report, run.as_ref().map(|run| run.path()), kept)));
     let seconds = start.elapsed().as_secs_f64();
     output.line(format!("\n{} in total.", duration(seconds)));
     let methods = report.methods.iter().flat_map(entries).collect();
@@ -178,8 +184,9 @@ fn drawn(report: &OwnTaskReport, columns: &[CurvePointColumn], names: &[String])
 }
 
 /// What to type next.
-fn what_next(report: &OwnTaskReport, kept: Option<&Path>) -> String {
+fn what_next(report: &OwnTaskReport, run: Option<&Path>, kept: Option<&Path>) -> String {
     match (kept, &report.chosen) {
+        (None, Some(_)) if run.is_some() => "Next: compare again with more labels, or a longer --budget.".into(),
         (Some(run), _) => {
             format!("Next: `taper predict {} PICTURES` names the classes of other pictures.", run.display())
         }

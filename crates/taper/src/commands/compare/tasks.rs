@@ -121,7 +121,16 @@ fn entry(comparison: &Comparison, method: &MethodReport) -> Value {
         "predict_seconds": cost.predict_seconds,
         "episodes": method.task_accuracies.first().map_or(0, Vec::len), "repeats": method.task_accuracies.len(),
         "from_best": {"difference": from_best.mean, "ci95": [from_best.low, from_best.high]},
-        "validation": method.validation.mean, "start": if method.start == Start::Nothing { "nothing" } else { "weights" },
+        "validation": method.validation.mean, "start": start(method),
         "labels": comparison.shots.to_string(), "trained_on": method.trained_on, "transductive": method.transductive,
     })
+}
+
+/// What a method had learned from before: weights, or weights and then this comparison's training tasks.
+fn start(method: &MethodReport) -> &'static str {
+    match (&method.start, method.train_seconds > 0.0) {
+        (Start::Nothing, _) => "nothing",
+        (Start::Elsewhere(_), false) => "weights",
+        (Start::Elsewhere(_), true) => "weights+meta",
+    }
 }
