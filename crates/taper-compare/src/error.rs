@@ -121,6 +121,8 @@ pub enum CompareError {
         meta: String,
         /// Classes with enough images.
         classes: usize,
+        /// Images that the data set holds too.
+        shared: usize,
     },
     /// A value that makes no sense.
     #[error("{0}")]

@@ -27,6 +27,7 @@
 
 mod activations;
 mod balanced_order;
+pub mod calibration;
 mod candidate;
 mod error;
 mod extract;

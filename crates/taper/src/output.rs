@@ -124,9 +124,16 @@ impl Observer for Reporter {
     }
 }
 
-/// Writes a line. A closed pipe (`taper inspect | head`) does not stop a run.
+/// Writes a line. A closed pipe (`taper inspect | head`) does not stop a run; a full disk does, because
+/// results would be lost without a word.
 pub(crate) fn write(mut to: impl Write, line: impl fmt::Display) {
-    let _ = writeln!(to, "{line}");
+    match writeln!(to, "{line}").and_then(|()| to.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(std::io::stderr(), "error: the output can't be written ({error}): free some space");
+            std::process::exit(1);
+        }
+        _ => {}
+    }
 }
 
 /// From now on Ctrl-C asks to stop; a second one exits at once.

@@ -51,16 +51,20 @@ pub(super) fn conclude(curves: &[Curve]) -> Result<Conclusion> {
     claims.extend(claimed(Question::WhichKind, &pairs)?);
     let floors: Vec<&Curve> =
         curves.iter().filter(|curve| matches!(curve.approach, Approach::Pixels | Approach::FromScratch)).collect();
+    let learners: Vec<&Curve> = if bests.is_empty() { winner.into_iter().collect() } else { bests.clone() };
     let against: Vec<(&Curve, &Curve)> =
-        bests.iter().flat_map(|&best| floors.iter().map(move |&floor| (best, floor))).collect();
+        learners.iter().flat_map(|&best| floors.iter().map(move |&floor| (best, floor))).collect();
     for (question, approach) in [(Question::BeatsFloor, Approach::Pixels), (Question::Pays, Approach::FromScratch)] {
-        let pairs: Vec<(&Curve, &Curve)> =
-            against.iter().copied().filter(|(_, floor)| floor.approach == approach).collect();
+        let pairs: Vec<(&Curve, &Curve)> = against
+            .iter()
+            .copied()
+            .filter(|(best, floor)| floor.approach == approach && best.name != floor.name)
+            .collect();
         claims.extend(claimed(question, &pairs)?);
     }
     let chosen = winner.and_then(|curve| {
         let (count, estimate) = curve.measured.estimates().ok()?.pop()?;
-        Some(Chosen { name: curve.name.clone(), labels: count.per_class, accuracy: estimate.interval() })
+        Some(Chosen { name: curve.name.clone(), labels: count.number(), accuracy: estimate.interval() })
     });
     let no_choice = curves.iter().all(|curve| curve.choice.reach() == 0);
     let warnings = no_choice.then(|| {
@@ -122,7 +126,7 @@ fn claimed(question: Question, pairs: &[(&Curve, &Curve)]) -> Result<Vec<(Claim,
     for (first, second) in pairs {
         let Some(&count) = first.measured.shared(&second.measured).last() else { continue };
         if let Some(difference) = Series::difference(&first.measured, &second.measured, &[(count.labels, 1.0)])? {
-            measured.push((Pair { first: &first.name, second: &second.name, difference }, count.per_class));
+            measured.push((Pair { first: &first.name, second: &second.name, difference }, count.number()));
         }
     }
     let (pairs, labels): (Vec<Pair<'_>>, Vec<f64>) = measured.into_iter().unzip();

@@ -42,6 +42,25 @@ pub(super) struct Count {
     pub(super) images: usize,
 }
 
+impl Count {
+    /// Labels per class as they were asked for; of all labels the mean over classes.
+    pub(super) fn number(&self) -> f64 {
+        match self.labels {
+            LabelCount::Of(count) => count as f64,
+            LabelCount::All => self.per_class,
+        }
+    }
+
+    /// `1 label per class`, `all labels`.
+    pub(super) fn words(&self) -> String {
+        match self.labels {
+            LabelCount::Of(1) => "1 label per class".into(),
+            LabelCount::Of(count) => format!("{count} labels per class"),
+            LabelCount::All => "all labels".into(),
+        }
+    }
+}
+
 impl Draws {
     pub(super) fn new(pool: Pool, seed: u64) -> Self {
         let mut label_of = BTreeMap::new();

@@ -1,17 +1,19 @@
 //! The chosen method as a classifier, trained on all images that may be labeled.
 
 use super::draws::Draws;
-use super::row::{Approach, LabelStart, Row};
+use super::row::{Approach, LabelStart, LearningCost, Row};
 use super::rows::Scratch;
 use crate::Result;
 use crate::from_weights::Frozen;
 use taper_data::Dataset;
+use taper_learn::heads::default_folds;
 use taper_learn::{
     LearnError, Model, TaskNorm,
     methods::SettingValues,
     models::{CLASSIFIER, Origin},
     provenance::{Provenance, UsedData},
 };
+use taper_transfer::calibration::{cooled, temperature};
 
 /// The classifier that `row` makes of all images that may be labeled; `None` if no network does what it does.
 pub(super) fn trained_on_all(
@@ -40,6 +42,15 @@ pub(super) fn trained_on_all(
             (frozen.network.with_head(network.head()), frozen.merged(&state), frozen.view.transform())
         }
         _ => return Ok(None),
+    };
+    // a head in closed form has no probabilities of its own; fine-tuning's loss has calibrated it
+    let state = match default_folds(&support.labels, support.ways).filter(|_| row.cost == LearningCost::Small) {
+        Some(folds) => {
+            let inputs = [row.inputs.clone()];
+            let temperature = temperature(row.learner.as_ref(), &inputs, &support, folds, draws.seed())?;
+            cooled(&network, state, temperature)?
+        }
+        None => state,
     };
     let names = |class: &u32| dataset.classes()[*class as usize].full_name();
     let labels: Vec<String> = pool.classes.iter().map(names).collect();

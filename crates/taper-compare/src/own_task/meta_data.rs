@@ -41,10 +41,8 @@ impl MetaSource {
         let most = (SHARE * budget / seconds_per_image) as usize;
         let classes = MetaClasses::of(meta.as_ref(), left_out, most, own.seed);
         if classes.classes.len() < 2 {
-            return Err(CompareError::TooLittleMetaData {
-                meta: meta.name().to_string(),
-                classes: classes.classes.len(),
-            });
+            let (meta, classes) = (meta.name().to_string(), classes.classes.len());
+            return Err(CompareError::TooLittleMetaData { meta, classes, shared: known.len() });
         }
         let shared = known.len();
         Ok(Self { dataset: meta.clone(), classes, shared })

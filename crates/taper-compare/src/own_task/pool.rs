@@ -4,7 +4,7 @@
 use crate::{CompareError, Result};
 use std::collections::BTreeSet;
 use taper_data::{Dataset, duplicates, one_line};
-use taper_learn::Observer;
+use taper_learn::{Event, Observer};
 use taper_ops::{permutation, rng};
 
 /// Images by label; no picture is there twice.
@@ -24,13 +24,27 @@ impl Pool {
     /// # Errors
     /// Returns an error if fewer than two classes can be told apart.
     pub(super) fn new(dataset: &dyn Dataset, most: usize, seed: u64, observer: &mut dyn Observer) -> Result<Self> {
-        let copies: BTreeSet<usize> = duplicates(dataset)?.into_iter().map(|found| found.copy).collect();
+        let found = duplicates(dataset)?;
+        let mut copies: BTreeSet<usize> = found.iter().map(|found| found.copy).collect();
+        // nobody knows which label is right
+        let several: Vec<usize> = found.iter().filter(|one| one.across_classes).map(|found| found.original).collect();
+        copies.extend(&several);
         if !copies.is_empty() {
             observer.note(format!(
-                "{}: {} copies of other pictures are left out; `taper inspect` lists them",
+                "{}: left out as copies of other pictures: {} image(s); `taper inspect` lists them",
                 one_line(dataset.name()),
                 copies.len()
             ))?;
+        }
+        if !several.is_empty() {
+            let names: Vec<String> =
+                several.iter().map(|&image| one_line(&dataset.image_name(image)).into_owned()).collect();
+            observer.on(Event::Warning(format!(
+                "{}: pictures in more than one class are left out ({}): {}; keep each in one class",
+                one_line(dataset.name()),
+                names.len(),
+                few(&names)
+            )))?;
         }
         let held_out: BTreeSet<usize> = dataset.held_out().iter().copied().collect();
         let ways = dataset.classes().len();
@@ -59,10 +73,11 @@ impl Pool {
         }
         let unasked = classes.iter().filter(|&&class| scored[class as usize].is_empty()).count();
         if sets_aside && unasked > 0 && unasked < classes.len() {
-            observer.note(format!(
-                "{}: {unasked} class(es) have no image that is set aside, so that accuracies are over the others",
+            observer.on(Event::Warning(format!(
+                "{}: {unasked} class(es) have no image that is set aside, so accuracies are of the others alone: set \
+                 images of every class aside, or none",
                 one_line(dataset.name())
-            ))?;
+            )))?;
         }
         let of_classes = |images: Vec<Vec<usize>>| -> Vec<Vec<usize>> {
             classes.iter().map(|&class| images[class as usize].clone()).collect()

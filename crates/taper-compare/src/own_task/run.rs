@@ -10,7 +10,7 @@ use super::meta_data::MetaSource;
 use super::options::{OwnTask, Part};
 use super::pool::Pool;
 use super::report::{Curve, OwnTaskReport, OwnTaskSummary};
-use super::row::{LeftOut, Row};
+use super::row::{LearningCost, LeftOut, Row};
 use super::rows::{self, Scratch};
 use super::scores::{Answers, Scores, score, score_all_labels};
 use crate::from_weights::{Frozen, Made, MetaTrained, MetaTraining};
@@ -160,8 +160,7 @@ impl OwnTask {
             left_out: Vec::new(),
             scratch: None,
         };
-        session.announce(budget, meta.as_ref(), observer)?;
-        session.fill(meta.as_ref(), observer)?;
+        session.fill(budget, meta.as_ref(), observer)?;
         let Session { mut scored, left_out, scratch, .. } = session;
         let curves = |scored: &[(Row, Scores)]| -> Result<Vec<Curve>> {
             scored.iter().map(|(row, scores)| curve(row, scores, &draws, &counts)).collect()
@@ -248,7 +247,7 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Tells what is going to be done.
-    fn announce(&self, budget: f64, meta: Option<&MetaSource>, observer: &mut dyn Observer) -> Result<()> {
+    fn announce(&self, rows: usize, budget: f64, meta: Option<&MetaSource>, observer: &mut dyn Observer) -> Result<()> {
         let labels: Vec<String> = self.counts.iter().map(|count| count.labels.to_string()).collect();
         let pool = self.draws.pool();
         let features = match self.frozen {
@@ -259,17 +258,17 @@ impl Session<'_> {
             None => String::new(),
         };
         observer.note(format!(
-            "plan: {} classes, {} labels per class, {} methods, within {budget:.0} s{features}",
+            "plan: {} classes, {} labels per class, {rows} methods, within {budget:.0} s{features}",
             pool.ways(),
-            labels.join(", "),
-            self.own.methods.len()
+            labels.join(", ")
         ))?;
         Ok(())
     }
 
     /// Makes and scores all rows, the cheapest first.
-    fn fill(&mut self, meta: Option<&MetaSource>, observer: &mut dyn Observer) -> Result<()> {
+    fn fill(&mut self, budget: f64, meta: Option<&MetaSource>, observer: &mut dyn Observer) -> Result<()> {
         let mut planned = self.planned(meta, observer)?;
+        self.announce(planned.len(), budget, meta, observer)?;
         let made = match self.frozen {
             Some(frozen) => {
                 let images = self.draws.pool().images();
@@ -338,7 +337,7 @@ impl Session<'_> {
                 }
                 _ => continue,
             };
-            let scores = score(&row, self.draws, self.counts, share, self.run, observer)?;
+            let scores = score(&row, Scores::default(), self.draws, self.counts, share, self.run, observer)?;
             match scores.cells.is_empty() {
                 true => {
                     let reason = scores.left_out.unwrap_or_default();
@@ -348,6 +347,26 @@ impl Session<'_> {
                     self.say(&row, &scores, observer)?;
                     self.scored.push((row, scores));
                 }
+            }
+        }
+        self.fill_time(observer)
+    }
+
+    /// Gives the time that is left to the rows that were cut short, the last ones first: they cost most.
+    fn fill_time(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        for place in (0..self.scored.len()).rev() {
+            if self.scored[place].0.cost == LearningCost::Small {
+                continue;
+            }
+            let what = format!("more time for {}", self.scored[place].0.name);
+            let more = self.ledger.measured(&what, || Ok(self.clock.left()))?;
+            let (row, scores) = &mut self.scored[place];
+            let share = scores.seconds() + more;
+            let before = (scores.cells.len(), std::mem::take(scores));
+            *scores = score(row, before.1, self.draws, self.counts, share, self.run, observer)?;
+            if self.scored[place].1.cells.len() > before.0 {
+                let (row, scores) = &self.scored[place];
+                self.say(row, scores, observer)?;
             }
         }
         Ok(())
@@ -393,15 +412,17 @@ impl Session<'_> {
         }
         if without_meta > 0 {
             observer.note(format!(
-                "{without_meta} meta-learners are left out: there are no other images to meta-learn from; a folder of \
-                 other photographs with classes of their own would do"
+                "meta-learners are left out ({without_meta}): they need other images to learn from, such as a folder of other \
+                 photographs with classes of their own"
             ))?;
         }
         if uncut > 0 {
-            observer.note(format!("{uncut} meta-learners are left out: this network can't be trained in part"))?;
+            observer.note(format!("meta-learners are left out ({uncut}): this network can't be trained in part"))?;
         }
         if planned.is_empty() {
-            return Err(CompareError::Invalid("no method can be scored: ask for others, or give weights".into()));
+            return Err(CompareError::Invalid(
+                "no method can be scored: give what they start from, or ask for others".into(),
+            ));
         }
         Ok(planned)
     }
@@ -422,9 +443,10 @@ impl Session<'_> {
     /// Reports a row as soon as it is scored.
     fn say(&self, row: &Row, scores: &Scores, observer: &mut dyn Observer) -> Result<()> {
         let of = |count: &Count| {
-            let tasks = scores.answers(self.draws, count.labels, Answers::All);
+            let which = if self.draws.pool().sets_aside() { Answers::Measure } else { Answers::All };
+            let tasks = scores.answers(self.draws, count.labels, which);
             let mean = tasks.values().map(|task| task.accuracy()).sum::<f64>() / tasks.len().max(1) as f64;
-            (!tasks.is_empty()).then(|| format!("{:.1} % with {}", mean * 100.0, count.labels))
+            (!tasks.is_empty()).then(|| format!("{:.1}% with {}", mean * 100.0, count.labels))
         };
         let all: Vec<String> = self.counts.iter().filter_map(of).collect();
         Ok(observer.note(format!("{}: {}", row.name, all.join(", ")))?)

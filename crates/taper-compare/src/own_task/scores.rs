@@ -84,9 +84,11 @@ pub(super) enum Answers {
 
 /// Scores `row` at every number of labels, first on a few draws each, the fewest labels first, then on more
 /// draws while `share` seconds last. What an earlier session of the run scored is not scored again, and what
-/// is left out depends on recorded times alone, so that a resumed run ends as an unbroken one.
+/// is left out depends on recorded times alone, so that a resumed run ends as an unbroken one. `known` are scores of
+/// this session, which a longer share extends.
 pub(super) fn score(
     row: &Row,
+    known: Scores,
     draws: &Draws,
     counts: &[Count],
     share: f64,
@@ -94,6 +96,9 @@ pub(super) fn score(
     observer: &mut dyn Observer,
 ) -> Result<Scores> {
     let mut scoring = Scoring { row, draws, list: RunList::open(run, &row.file())? };
+    if run.is_none() {
+        scoring.list.extend(known.cells)?;
+    }
     let mut scores = Scores::default();
     let mut reached: Vec<Count> = Vec::new();
     for &count in counts {
@@ -102,7 +107,7 @@ pub(super) fn score(
         if scores.seconds() + estimate > share && !(reached.is_empty() && row.cost == LearningCost::Small) {
             let text =
                 if estimate >= 90.0 { format!("{:.0} min", estimate / 60.0) } else { format!("{estimate:.0} s") };
-            scores.left_out = Some(format!("{} labels per class take about {text}", count.labels));
+            scores.left_out = Some(format!("learning from {} takes about {text}", count.words()));
             break;
         }
         scores.cells.extend(scoring.cells(&[count], 0..first, observer)?);

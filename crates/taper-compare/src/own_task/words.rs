@@ -43,47 +43,51 @@ pub(super) fn verdict(
         ));
     }
     sentences.extend(floors(claims));
-    if let [Forecast { method, .. }, ..] = forecasts {
+    if let ([Forecast { method, .. }, ..], Some(chosen)) = (useful(forecasts, chosen).as_slice(), chosen) {
+        let forecasts = useful(forecasts, Some(chosen));
         let each = |Forecast { labels, accuracy, .. }: &Forecast| {
-            format!("{} with {} ({})", percent(accuracy.mean), labels_text(*labels), interval(*accuracy))
+            format!("{} with {} per class ({})", percent(accuracy.mean), labels_text(*labels), interval(*accuracy))
         };
         let each: Vec<String> = forecasts.iter().map(each).collect();
-        sentences.push(format!("More labels should bring {method} to {}.", each.join(" and ")));
+        sentences.push(format!("{} should reach {}.", capitalized(method), each.join(" and ")));
     }
     sentences.join(" ")
 }
 
-/// How the best methods of two approaches differ.
+/// Forecasts that say something: of an accuracy that differs from today's, within an interval that is not very wide.
+fn useful(forecasts: &[Forecast], chosen: Option<&Chosen>) -> Vec<Forecast> {
+    const GAIN: f64 = 0.005;
+    const MARGIN: f64 = 0.15;
+    let now = chosen.map_or(0.0, |chosen| chosen.accuracy.mean);
+    let says = |forecast: &&Forecast| forecast.accuracy.mean > now + GAIN && forecast.accuracy.margin() < MARGIN;
+    forecasts.iter().filter(says).cloned().collect()
+}
+
+/// How the best methods of two approaches differ; the better one on the shared draws comes first.
 fn difference(claim: &Claim, labels: f64, first: Option<Approach>, second: Option<Approach>) -> Option<String> {
-    let (first, second) = (first?, second?);
+    let Interval { mean, low, high } = claim.difference;
+    let (ahead, behind) = ((&claim.first, first?), (&claim.second, second?));
+    let ((ahead, behind), Interval { mean, low, high }) = match mean < 0.0 {
+        true => ((behind, ahead), Interval { mean: -mean, low: -high, high: -low }),
+        false => ((ahead, behind), Interval { mean, low, high }),
+    };
     let at = format!("{} per class", labels_text(labels));
-    let points = tenths(claim.difference.mean.abs());
-    let interval = format!("95% CI {} to {}, together", tenths(claim.difference.low), tenths(claim.difference.high));
-    Some(match claim.outcome {
-        Outcome::Better => format!(
-            "With {at}, {} beats {}: {} is {points} points more accurate than {} ({interval}).",
-            first.words(),
-            second.words(),
-            claim.first,
-            claim.second
-        ),
-        Outcome::Worse => format!(
-            "With {at}, {} falls behind {}: {} is {points} points less accurate than {} ({interval}).",
-            first.words(),
-            second.words(),
-            claim.first,
-            claim.second
-        ),
-        Outcome::AsGoodAsEqual => {
-            format!("With {at}, {} and {} are as good as equal ({interval}).", claim.first, claim.second)
-        }
-        Outcome::NotShown => format!(
-            "With {at}, neither {} nor {} is shown to be better: {} and {} differ by {points} points ({interval}).",
-            first.words(),
-            second.words(),
-            claim.first,
-            claim.second
-        ),
+    let interval = format!("95% CI {} to {} together", tenths(low), tenths(high));
+    let ((ahead, better), (behind, worse)) = (ahead, behind);
+    let (better, worse) = (better.words(), worse.words());
+    Some(if claim.outcome == Outcome::AsGoodAsEqual {
+        format!("With {at}, {ahead} and {behind} are as good as equal ({interval}).")
+    } else if low > 0.0 {
+        let points = tenths(mean);
+        format!(
+            "With {at}, {better} beats {worse}: {ahead} is {points} points more accurate than {behind} ({interval})."
+        )
+    } else {
+        let points = tenths(mean);
+        format!(
+            "With {at}, {ahead} is {points} points more accurate than {behind} ({interval}), which does not show whether \
+             {better} or {worse} is better."
+        )
     })
 }
 
@@ -101,7 +105,7 @@ fn floors(claims: &[(Claim, f64)]) -> Option<String> {
     }
     let not_shown: Vec<String> = all
         .iter()
-        .filter(|claim| claim.outcome != Outcome::Better)
+        .filter(|claim| claim.difference.low <= 0.0)
         .map(|claim| match claim.outcome {
             Outcome::Worse => format!("{} is less accurate than {}", claim.first, claim.second),
             _ => format!("{} is not shown to beat {}", claim.first, claim.second),

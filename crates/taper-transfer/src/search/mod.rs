@@ -2,7 +2,6 @@
 //! cross-validated inside the training images within a time budget; the best is kept, trained on all
 //! training images, and scored once on validation images.
 
-mod calibration;
 mod options;
 mod progress;
 mod tried;
@@ -10,6 +9,7 @@ mod tried;
 pub use options::SearchOptions;
 pub use tried::TriedCandidate;
 
+use crate::calibration;
 use crate::candidate::{CandidateBuilder, Folding};
 use crate::{
     Approach, CandidateSpec, CropPolicy, Fitted, InputVariant, Problem, Result, TransferError, ValidationReport,
@@ -74,7 +74,11 @@ pub fn search(
     let (network, mut state) = candidate.train(problem)?;
     // fine-tuning's own loss has calibrated it; heads in closed form have no probabilities of their own
     if let (Approach::Head(_), Some(folds)) = (&spec.approach, default_folds(&training.labels, training.ways)) {
-        let temperature = calibration::temperature(&candidate, problem, folds)?;
+        let temperature = {
+            let learner = candidate.learner(taper_learn::training::Deadline::default())?;
+            let (training, seed) = (problem.training(), problem.seed());
+            calibration::temperature(learner.as_ref(), &candidate.inputs, training, folds, seed)?
+        };
         state = calibration::cooled(&network, state, temperature)?;
     }
     let train_seconds = fitting.elapsed().as_secs_f64();

@@ -1,6 +1,6 @@
 //! A comparison on all classes of a data set, over the number of labels.
 
-use crate::args::{Compare, InputPath};
+use crate::args::{Compare, InputPath, UsageError};
 use crate::chart::{Line, chart};
 use crate::data;
 use crate::output::Output;
@@ -19,6 +19,10 @@ pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output)
     let start = Instant::now();
     let own = options.own_task();
     own.check()?;
+    if dataset.vector(0).is_some() {
+        let problem = "these data are vectors, which are compared on tasks of random classes: use --ways";
+        return Err(UsageError(problem.into()).into());
+    }
     let weights = weights(options, dataset.as_ref(), output)?;
     let pretrained = weights.as_ref().map(|file| Pretrained::read(file.path(), &WeightHints::default())).transpose()?;
     pretrained.iter().flat_map(|pretrained| &pretrained.notes).for_each(|note| output.note(note));
@@ -37,7 +41,7 @@ pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output)
     {
         model.save(&run.model_path())?;
         kept = Some(run.path());
-        output.line(format!("\n{} is kept, trained on all {} images.", chosen.name, report.data.images));
+        output.line(format!("\nKept: {}, trained on all {} images.", chosen.name, report.data.images));
     }
     if let (Some(_), None, Some(chosen)) = (&run, kept, &report.chosen) {
         output.line(format!(
@@ -108,7 +112,7 @@ fn print(report: &OwnTaskReport, output: &Output) {
         let points =
             columns.iter().map(|column| column.of(curve).map_or(String::new(), |point| percent(point.accuracy)));
         let learning = curve.points.last().map_or(0.0, |point| point.adapt_seconds);
-        [curve.name.clone(), curve.kind.to_string(), curve.start.name().to_string()]
+        [curve.name.clone(), curve.kind.to_string()]
             .into_iter()
             .chain(points)
             .chain([duration(curve.train_seconds), duration(learning)])

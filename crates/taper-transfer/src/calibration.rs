@@ -2,19 +2,31 @@
 //! probabilities are as often right as they say. The number is fitted on folds of the training images; no decision
 //! changes.
 
-use crate::candidate::Candidate;
-use crate::{Problem, Result};
+use crate::Result;
+use std::sync::Arc;
+use taper_data::Inputs;
 use taper_learn::heads::stratified_folds;
-use taper_learn::{evaluation::held_out_logits, training::Deadline};
+use taper_learn::{
+    Adapt,
+    evaluation::{Labeled, held_out_logits},
+};
 use taper_models::{Head, Network, State};
 
-/// The temperature of the candidate's logits on images that it did not learn from.
-pub(super) fn temperature(candidate: &Candidate, problem: &Problem, folds: usize) -> Result<f64> {
-    let training = problem.training();
-    let fold_of = stratified_folds(&training.labels, folds, problem.seed())?;
-    let learner = candidate.learner(Deadline::default())?;
-    let made = held_out_logits(learner.as_ref(), &candidate.inputs, training, &fold_of, 0..folds, problem.seed())?;
-    let mut rows = Vec::with_capacity(training.images.len());
+/// The temperature of a learner's logits on images that it did not learn from, by `folds` folds of the labeled
+/// images. It learns from the images through each of `inputs`, and classifies through the first.
+///
+/// # Errors
+/// Returns an error if there are too few images for the folds, or learning fails.
+pub fn temperature(
+    learner: &dyn Adapt,
+    inputs: &[Arc<dyn Inputs>],
+    labeled: &Labeled,
+    folds: usize,
+    seed: u64,
+) -> Result<f64> {
+    let fold_of = stratified_folds(&labeled.labels, folds, seed)?;
+    let made = held_out_logits(learner, inputs, labeled, &fold_of, 0..folds, seed)?;
+    let mut rows = Vec::with_capacity(labeled.images.len());
     for (logits, labels) in made {
         let logits = logits.to_dtype(candle_core::DType::F64).and_then(|logits| logits.to_vec2::<f64>());
         rows.extend(logits.map_err(taper_learn::LearnError::from)?.into_iter().zip(labels));
@@ -51,7 +63,10 @@ fn fitted(rows: &[(Vec<f64>, u32)]) -> f64 {
 }
 
 /// The state with the logits of the network's head divided by a temperature.
-pub(super) fn cooled(network: &Network, state: State, temperature: f64) -> Result<State> {
+///
+/// # Errors
+/// Returns an error if a parameter can't be scaled.
+pub fn cooled(network: &Network, state: State, temperature: f64) -> Result<State> {
     let layer = match network.head() {
         Head::Linear { .. } => network.backbone().head_name().to_string(),
         Head::Mlp { .. } => format!("{}.3", network.backbone().head_name()),
