@@ -19,7 +19,7 @@ pub struct OwnTask {
     /// Methods by their names in the registry: heads on frozen features, `fine-tune`, methods that learn from
     /// episodes, `pixels` and `scratch`.
     pub methods: Vec<String>,
-    /// Seconds for everything; `None` allows a minute for 100 images, in proportion up to five minutes.
+    /// Seconds for everything; `None` allows 50 seconds for 100 images, in proportion up to five minutes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<f64>,
     /// Side of the images that the pretrained network sees, in pixels; `None` for its own.
@@ -114,8 +114,8 @@ impl OwnTask {
 
     /// Seconds for everything, for so many images of the data set.
     pub(super) fn seconds(&self, images: usize) -> f64 {
-        const PER_IMAGE: f64 = 0.6;
-        self.budget.unwrap_or_else(|| (PER_IMAGE * images as f64).clamp(60.0, 300.0))
+        const PER_IMAGE: f64 = 0.5;
+        self.budget.unwrap_or_else(|| (PER_IMAGE * images as f64).clamp(50.0, 300.0))
     }
 }
 
@@ -152,9 +152,9 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_images_have_a_minute_and_a_given_budget_counts() {
+    fn a_hundred_images_have_less_than_a_minute_and_a_given_budget_counts() {
         let own = OwnTask::default();
-        assert_eq!((own.seconds(100), own.seconds(250), own.seconds(5000)), (60.0, 150.0, 300.0));
+        assert_eq!((own.seconds(100), own.seconds(250), own.seconds(5000)), (50.0, 125.0, 300.0));
         assert_eq!(OwnTask { budget: Some(7.0), ..own }.seconds(5000), 7.0);
     }
 }

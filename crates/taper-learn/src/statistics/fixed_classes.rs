@@ -59,6 +59,9 @@ pub(super) fn variance(queries: &[Query], residuals: &[f64], support_share: f64)
         return Some(Variance::sum(&parts));
     }
     let tasks = f64::from(tasks);
+    if support_share > MOST {
+        return Some(of_means(queries, residuals, tasks, support_share));
+    }
     let factor = 1.0 + tasks * share / (1.0 - share);
     // the residuals are about the tasks' own mean
     let value = draws.max(0.0) * tasks / (tasks - 1.0);
@@ -68,6 +71,21 @@ pub(super) fn variance(queries: &[Query], residuals: &[f64], support_share: f64)
     Some(if tasks < FEW { Variance { freedom: all.freedom.min(2.0 * (tasks - 1.0)), ..all } } else { all })
 }
 
+/// The variance from the spread of the tasks' means alone, with Nadeau and Bengio's (2003, eq. 9) correction: if most
+/// images are labeled in every draw, what draws have in common can't be told from a few of them, and is bounded by the
+/// ratio of images asked to images labeled.
+fn of_means(queries: &[Query], residuals: &[f64], tasks: f64, support_share: f64) -> Variance {
+    let mut sums: BTreeMap<usize, f64> = BTreeMap::new();
+    for (query, residual) in queries.iter().zip(residuals) {
+        *sums.entry(query.task).or_default() += residual * tasks;
+    }
+    let spread = sums.values().map(|sum| sum * sum).sum::<f64>() / (tasks - 1.0);
+    let asked = (1.0 - support_share).max(0.0) / support_share;
+    Variance { value: spread * (1.0 / tasks + asked), freedom: tasks - 1.0 }
+}
+
+/// If more of the images than this are labeled in a task, the tasks' means alone are used.
+const MOST: f64 = 0.5;
 /// With fewer tasks, their variance may be estimated as 0 by chance.
 const FEW: f64 = 8.0;
 /// Images that are asked less often hardly tell their own difficulty from the luck of a draw.

@@ -80,14 +80,14 @@ fn weights(options: &Compare, dataset: &dyn Dataset, output: &Output) -> Result<
 fn print(report: &OwnTaskReport, output: &Output) {
     let data = &report.data;
     let scored = match data.held_out {
-        0 => "scored on images that are not labeled".to_string(),
-        held_out => format!("scored on {held_out} images set aside"),
+        0 => "others".to_string(),
+        held_out => format!("{held_out} images set aside"),
     };
     output.line(format!(
-        "{}: {} classes, {} images to label, {scored}.",
+        "{}: {} images of {} classes; methods learn from some of them and are scored on {scored}.",
         one_line(&data.name),
-        data.classes,
-        data.images
+        data.images,
+        data.classes
     ));
     if let Some(meta) = &data.meta_data {
         let shared = match meta.shared {
@@ -103,10 +103,12 @@ fn print(report: &OwnTaskReport, output: &Output) {
     }
     let columns = columns(report);
     let names: Vec<String> = columns.iter().map(CurvePointColumn::name).collect();
-    let header: Vec<&str> = ["method", "kind", "start"]
+    let is_trained = report.methods.iter().any(|curve| curve.train_seconds > 0.0);
+    let header: Vec<&str> = ["method", "kind"]
         .into_iter()
         .chain(names.iter().map(String::as_str))
-        .chain(["training", "learning"])
+        .chain(is_trained.then_some("training"))
+        .chain(["learning"])
         .collect();
     let cells = |curve: &Curve| {
         let points =
@@ -115,7 +117,8 @@ fn print(report: &OwnTaskReport, output: &Output) {
         [curve.name.clone(), curve.kind.to_string()]
             .into_iter()
             .chain(points)
-            .chain([duration(curve.train_seconds), duration(learning)])
+            .chain(is_trained.then(|| duration(curve.train_seconds)))
+            .chain([duration(learning)])
             .collect()
     };
     output.line("\nAccuracy in % by labels per class, with 95% intervals:\n");
@@ -125,7 +128,7 @@ fn print(report: &OwnTaskReport, output: &Output) {
     let left_out = report.left_out.iter().map(|row| format!("{}: {}", row.name, row.reason));
     let missing: Vec<String> = left_out.chain(shortened).collect();
     if !missing.is_empty() {
-        output.line(format!("\nLeft out within {}; a longer --budget includes it:", duration(data.budget)));
+        output.line(format!("\nLeft out within {}:", duration(data.budget)));
         missing.iter().for_each(|line| output.line(format!("  {line}")));
     }
     output.line(drawn(report, &columns, &names));
