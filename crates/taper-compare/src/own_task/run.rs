@@ -128,7 +128,8 @@ impl OwnTask {
         let start = Instant::now();
         let mut ledger = Ledger::open(run)?;
         let dataset = &data.dataset;
-        let budget = self.seconds(dataset.labels().len());
+        let others = data.meta_data.as_ref().map_or(0, |meta| meta.labels().len());
+        let budget = self.seconds(dataset.labels().len() + others);
         let ways = dataset.classes().len();
         let frozen = data.pretrained.map(|weights| Frozen::new(dataset, weights, ways, self.image_size, self.seed));
         let frozen = frozen.transpose()?;

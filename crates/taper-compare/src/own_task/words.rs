@@ -74,19 +74,19 @@ fn difference(claim: &Claim, labels: f64, first: Option<Approach>, second: Optio
     let at = format!("{} per class", labels_text(labels));
     let interval = format!("95% CI {} to {} together", tenths(low), tenths(high));
     let ((ahead, better), (behind, worse)) = (ahead, behind);
+    let beats = if better == Approach::FrozenFeatures { "beat" } else { "beats" };
     let (better, worse) = (better.words(), worse.words());
     Some(if claim.outcome == Outcome::AsGoodAsEqual {
         format!("With {at}, {ahead} and {behind} are as good as equal ({interval}).")
     } else if low > 0.0 {
         let points = tenths(mean);
         format!(
-            "With {at}, {better} beats {worse}: {ahead} is {points} points more accurate than {behind} ({interval})."
+            "With {at}, {better} {beats} {worse}: {ahead} is {points} points more accurate than {behind} ({interval})."
         )
     } else {
         let points = tenths(mean);
         format!(
-            "With {at}, {ahead} is {points} points more accurate than {behind} ({interval}), which does not show whether \
-             {better} or {worse} is better."
+            "With {at}, {ahead} is {points} points more accurate than {behind} ({interval}), which does not show which of the two is better."
         )
     })
 }

@@ -12,7 +12,7 @@ pub(crate) struct Features {
     #[arg(value_name = "DATA")]
     pub(crate) data: InputPath,
     /// Pretrained weights of the network that makes the features
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE|NAME")]
     pub(crate) weights: InputPath,
     /// Where to write features, labels, class_names, file_names and parts, as numpy.savez does
     #[arg(long, value_name = "FILE.npz")]

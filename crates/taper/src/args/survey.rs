@@ -13,10 +13,10 @@ pub(crate) struct Survey {
     #[arg(long, required = true, action = ArgAction::Set, value_delimiter = ',', value_name = "PATH")]
     pub(crate) datasets: Vec<InputPath>,
     /// Weight files, comma-separated
-    #[arg(long, required = true, action = ArgAction::Set, value_delimiter = ',', value_name = "FILE")]
+    #[arg(long, required = true, action = ArgAction::Set, value_delimiter = ',', value_name = "FILE|NAME")]
     pub(crate) weights: Vec<InputPath>,
     /// Weight files only for data sets in color, comma-separated
-    #[arg(long, alias = "colour-weights", action = ArgAction::Set, value_delimiter = ',', value_name = "FILE")]
+    #[arg(long, alias = "colour-weights", action = ArgAction::Set, value_delimiter = ',', value_name = "FILE|NAME")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) color_weights: Vec<InputPath>,
     /// Labeled images per class, comma-separated

@@ -28,7 +28,7 @@ pub(crate) struct Train {
     pub(crate) min_images: Option<usize>,
     /// Weights to start from [default: for photographs without training options, efficientnet-lite0
     /// if it was fetched]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE|NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) weights: Option<InputPath>,
     /// Network [default: recognized from the weights; conv4-64 without weights]

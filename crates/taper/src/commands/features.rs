@@ -25,7 +25,7 @@ pub(crate) fn run(options: &Features, output: &Output) -> Result<()> {
     }
     let dataset = data::given_labeled(Some(&options.data), &options.labels, output)?;
     let hints = WeightHints { architecture: options.backbone, classes: None };
-    let pretrained = Pretrained::read(options.weights.path(), &hints)?;
+    let pretrained = Pretrained::read(data::weights(&options.weights)?.path(), &hints)?;
     pretrained.notes.iter().for_each(|note| output.note(note));
     let prepared = ProblemOptions {
         backbone: options.backbone,

@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
             }
             Err(error) => return Err(error),
         };
-        let columns: Vec<String> = probabilities.iter().map(f32::to_string).collect();
+        let columns: Vec<String> = probabilities.iter().map(|p| format!("{p:.6}")).collect();
         let mut ranked: Vec<(&String, f32)> = model.labels.iter().zip(probabilities).collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
         let all: Vec<_> = ranked.iter().map(|(name, p)| json!({"class": name, "probability": p})).collect();
@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
         let likely = |(name, p): &(&String, f32)| format!("{} {:.1}%", one_line(name), p * 100.0);
         let others: Vec<String> = ranked.iter().skip(1).take(OTHERS_SHOWN).map(likely).collect();
         let (class, p) = ranked[0];
-        records.push([name.clone(), class.clone(), p.to_string()].into_iter().chain(columns).collect());
+        records.push([name.clone(), class.clone(), format!("{p:.6}")].into_iter().chain(columns).collect());
         rows.push(vec![name, one_line(class).into_owned(), format!("{:.1}%", p * 100.0), others.join(", ")]);
     }
     if rows.is_empty() {

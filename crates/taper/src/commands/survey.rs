@@ -1,6 +1,6 @@
 //! `taper survey`: every head and kind of fine-tuning, over data sets, networks and numbers of labels.
 
-use crate::args::{InputPath, Survey, UsageError};
+use crate::args::{Survey, UsageError};
 use crate::data;
 use crate::output::Output;
 use crate::report::{result_json, run_directory, stopped_or_failed};
@@ -50,8 +50,9 @@ fn problems(options: &Survey, output: &Output) -> Result<Vec<Problem>> {
         let dataset = data::given(Some(path), output)?;
         let in_color = Look::of(dataset.as_ref())?.channels == 3;
         let for_color = options.color_weights.iter().filter(|_| in_color);
-        for weights in for_color.chain(&options.weights).map(InputPath::path) {
-            let pretrained = Pretrained::read(weights, &WeightHints::default())?;
+        for weights in for_color.chain(&options.weights) {
+            let weights = data::weights(weights)?;
+            let pretrained = Pretrained::read(weights.path(), &WeightHints::default())?;
             let problem = Problem::new(dataset.clone(), Some(&pretrained), &options.problem(), &mut reporter)?;
             problems.push(problem.with_cache(cache.clone()));
         }
