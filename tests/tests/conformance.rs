@@ -22,7 +22,7 @@ const METHODS: &[&dyn Method] = &[
 ];
 
 /// Methods that begin a task with random weights for each class.
-const RANDOM_HEAD: &[&str] = &["scratch", "linear-head", "mlp-head", "fine-tune", "multitask"];
+const RANDOM_HEAD: &[&str] = &["scratch", "linear-head", "mlp-head", "multitask"];
 /// Methods with dropout inside a task.
 const DROPOUT: &[&str] = &["mlp-head"];
 /// Methods that weigh something against the number of images.
@@ -33,6 +33,7 @@ const COUNTS_IMAGES: &[&str] = &[
     "linear-probe",
     "rfs",
     "mlp-head",
+    "fine-tune",
     "r2d2",
     "meta-opt-net-ridge",
     "meta-opt-net",

@@ -57,7 +57,7 @@ fn evaluate_leaves_out_images_that_a_classifier_was_trained_on_and_says_how_many
     Drawings { classes: 3, images: 8, ..Drawings::default() }.write(&at.path().join("more"));
     let scored = taper_ok(at.path(), "evaluate classifier more --json");
     assert_eq!(images(&scored), 6, "two new images of each of three classes");
-    assert!(scored.stderr.contains("18 of 24 images were trained on and are left out"), "{scored:?}");
+    assert!(scored.stderr.contains("skipping 18 of 24 images, which the classifier was trained on"), "{scored:?}");
     assert_eq!(images(&taper_ok(at.path(), "evaluate classifier more --trained-images --json")), 24);
 }
 
@@ -71,7 +71,8 @@ fn classes_that_chose_the_checkpoint_are_not_unseen() {
     copy(&at.path().join("data"), &at.path().join("renamed"), true);
     for data in ["data", "renamed"] {
         let scored = taper_ok(at.path(), &format!("evaluate run {data} --ways 3 --queries 2 --episodes 4"));
-        let told = format!("{} of 20 classes were trained or chosen on and are left out", trained + validated);
+        let told =
+            format!("skipping {} of 20 classes, which the learner was trained or chosen on", trained + validated);
         assert!(scored.stderr.contains(&told), "{data}: {scored:?}");
     }
 }
