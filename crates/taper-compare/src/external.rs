@@ -6,10 +6,10 @@ use crate::from_weights::{Frozen, Made, MetaTasks, MetaTrained, MetaTraining, fi
 use crate::registry::{METHODS, learner};
 use crate::tasks::{ComparisonTasks, TaskSet};
 use crate::training::configured;
-use crate::{CompareError, Comparison, Result, Start};
+use crate::{Comparison, Result, Start};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use taper_data::{Dataset, Inputs, Look, Transform, View};
+use taper_data::{Dataset, Inputs, Look, View};
 use taper_learn::{
     Method, Model, Observer, RunDirectory,
     methods::{Training, network_part},
@@ -17,7 +17,7 @@ use taper_learn::{
     provenance::Provenance,
 };
 use taper_models::catalog::Pretrained;
-use taper_transfer::Features;
+use taper_transfer::{Features, published_transform};
 
 /// Parameters up to which fine-tuning on every task takes seconds on a CPU, not hours.
 const FINE_TUNED_UP_TO: usize = 1_000_000;
@@ -43,14 +43,14 @@ pub(crate) fn from_weights(
         |dataset: &Arc<dyn Dataset>| Frozen::new(dataset, pretrained, ways, comparison.image_size, comparison.seed);
     let on_test = frozen(tasks.test.view.dataset())?;
     let on_validation = frozen(tasks.validation.view.dataset())?;
-    let mut made = |frozen: &Frozen, tasks: &TaskSet, count: u64| {
-        frozen.make(&frozen.view, &tasks.images(count), "features", observer)
-    };
+    let validation_images = validation.images(comparison.validation_tasks());
+    let test_images = test.images(comparison.episodes);
+    let mut made = |frozen: &Frozen, images: &[usize]| frozen.make(&frozen.view, images, "features", observer);
     let seen = Seen {
-        validation: made(&on_validation, validation, comparison.validation_tasks())?,
-        test: made(&on_test, test, comparison.episodes)?,
-        validation_images: validation.images(comparison.validation_tasks()),
-        test_images: test.images(comparison.episodes),
+        validation: made(&on_validation, &validation_images)?,
+        test: made(&on_test, &test_images)?,
+        validation_images,
+        test_images,
     };
     let mut contenders = Vec::new();
     for &method in asked.iter().filter(|method| method.info().training == Training::Pretraining) {
@@ -104,10 +104,7 @@ fn training_episodes(
     let classes: BTreeSet<u32> = source.classes.iter().copied().collect();
     let labels = source.dataset().labels();
     let images: Vec<usize> = (0..labels.len()).filter(|&image| classes.contains(&labels[image])).collect();
-    let made = frozen.make(&frozen.view, &images, "features to meta-learn from", observer)?;
-    let Some(activations) = made.activations else {
-        return Err(CompareError::Invalid(format!("{} can't be trained in part: use another network", frozen.name)));
-    };
+    let activations = frozen.activations(&frozen.view, &images, "features to meta-learn from", observer)?;
     let name = format!("{} ({} classes)", source.dataset().name(), source.classes.len());
     let ways = tasks.shape.ways().high();
     let seed = comparison.seed;
@@ -213,12 +210,8 @@ fn head(
 /// are prepared.
 pub(crate) fn view(dataset: &Arc<dyn Dataset>, pretrained: &Pretrained, side: Option<usize>) -> Result<Arc<View>> {
     let look = Look::of(dataset.as_ref())?;
-    let published = match &pretrained.preparation {
-        Some(preparation) if look.channels == 3 => preparation.steps(side)?,
-        _ => None,
-    };
-    let transform: Transform = match published {
-        Some(steps) => steps.parse()?,
+    let transform = match published_transform(pretrained, look, side)? {
+        Some(published) => published,
         None => default_transform(pretrained.architecture, look, pretrained.channels(), side)?,
     };
     Ok(Arc::new(View::new(dataset.clone(), transform)?))

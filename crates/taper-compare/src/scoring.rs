@@ -139,7 +139,7 @@ fn check_classes(model: &Model, dataset: &dyn Dataset, images: &[usize], output_
 }
 
 /// The first few names.
-fn few(names: &[String]) -> String {
+pub(crate) fn few(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
     format!("{}{more}", names[..names.len().min(SHOWN)].join(", "))

@@ -1,7 +1,7 @@
 //! A pretrained network, and what it makes of images.
 
-use crate::Result;
 use crate::external::view;
+use crate::{CompareError, Result};
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Dataset, Inputs, View};
@@ -68,13 +68,37 @@ impl Frozen {
             let features = Features::compute(view, images, network, state, None, progress)?;
             return Ok(Made { features: Arc::new(features), activations: None });
         };
-        let stages = [stage.clone()];
-        let progress = |done, total| observer.advanced(what, done, total);
-        let mut made = Activations::compute(view, images, network, state, &stages, progress)?;
-        let activations = Arc::new(made.swap_remove(0));
+        let activations = self.activations(view, images, what, observer)?;
         let (upper, upper_state) = upper_part(network, state, stage)?;
         let features = Features::of_activations(&activations, images, &upper, &upper_state)?;
         Ok(Made { features: Arc::new(features), activations: Some(activations) })
+    }
+
+    /// What enters the uppermost stage, of the images `images` of `view`.
+    ///
+    /// # Errors
+    /// Returns an error if the network can't be cut, or an image can't be read.
+    pub(crate) fn activations(
+        &self,
+        view: &View,
+        images: &[usize],
+        what: &str,
+        observer: &mut dyn Observer,
+    ) -> Result<Arc<Activations>> {
+        let stages = [self.uppermost_stage()?.to_string()];
+        let progress = |done, total| observer.advanced(what, done, total);
+        let mut made = Activations::compute(view, images, &self.network, &self.state, &stages, progress)?;
+        Ok(Arc::new(made.swap_remove(0)))
+    }
+
+    /// The uppermost stage that the network can be cut at.
+    ///
+    /// # Errors
+    /// Returns an error if it can't be cut.
+    pub(crate) fn uppermost_stage(&self) -> Result<&str> {
+        self.stage.as_deref().ok_or_else(|| {
+            CompareError::Invalid(format!("{} can't be trained in part: use another network", self.name))
+        })
     }
 
     /// The whole network's state with the entries of a trained one, of an upper part or with another head.

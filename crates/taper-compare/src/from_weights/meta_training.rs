@@ -3,7 +3,7 @@
 //! for Few-Shot Learning").
 
 use super::Frozen;
-use crate::{CompareError, Result};
+use crate::Result;
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{EpisodeIndices, Inputs};
@@ -78,13 +78,7 @@ impl<'a> MetaTraining<'a> {
         validation: Option<&'a MetaTasks>,
         seed: u64,
     ) -> Result<Self> {
-        let Some(stage) = &frozen.stage else {
-            return Err(CompareError::Invalid(format!(
-                "{} can't be trained in part: use another network",
-                frozen.name
-            )));
-        };
-        let (upper, pretrained) = upper_part(&frozen.network, &frozen.state, stage)?;
+        let (upper, pretrained) = upper_part(&frozen.network, &frozen.state, frozen.uppermost_stage()?)?;
         let network = method.network(&upper, tasks.ways);
         Ok(Self { method, settings, tasks, validation, network, pretrained, seed })
     }

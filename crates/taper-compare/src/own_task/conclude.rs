@@ -49,23 +49,19 @@ pub(super) fn conclude(curves: &[Curve]) -> Result<Conclusion> {
         }
     }
     claims.extend(claimed(Question::WhichKind, &pairs)?);
-    let floors: Vec<&Curve> =
-        curves.iter().filter(|curve| matches!(curve.approach, Approach::Pixels | Approach::FromScratch)).collect();
     let learners: Vec<&Curve> = if bests.is_empty() { winner.into_iter().collect() } else { bests.clone() };
-    let against: Vec<(&Curve, &Curve)> =
-        learners.iter().flat_map(|&best| floors.iter().map(move |&floor| (best, floor))).collect();
     for (question, approach) in [(Question::BeatsFloor, Approach::Pixels), (Question::Pays, Approach::FromScratch)] {
-        let pairs: Vec<(&Curve, &Curve)> = against
+        let floors = || curves.iter().filter(move |curve| curve.approach == approach);
+        let against = |best: &&'_ Curve| best.approach != approach;
+        let pairs: Vec<(&Curve, &Curve)> = learners
             .iter()
             .copied()
-            .filter(|(best, floor)| floor.approach == approach && best.name != floor.name)
+            .filter(against)
+            .flat_map(|best| floors().map(move |floor| (best, floor)))
             .collect();
         claims.extend(claimed(question, &pairs)?);
     }
-    let chosen = winner.and_then(|curve| {
-        let (count, estimate) = curve.measured.estimates().ok()?.pop()?;
-        Some(Chosen { name: curve.name.clone(), labels: count.number(), accuracy: estimate.interval() })
-    });
+    let chosen = winner.map(chosen).transpose()?.flatten();
     let no_choice = curves.iter().all(|curve| curve.choice.reach() == 0);
     let warnings = no_choice.then(|| {
         "no images are left to choose on, so that the method named is not shown to be the best: label more images of each class"
@@ -81,6 +77,16 @@ pub(super) fn conclude(curves: &[Curve]) -> Result<Conclusion> {
     let words = words::verdict(chosen.as_ref(), &shorter, curves, &claims, &crossings, &forecasts);
     let claims = claims.into_iter().map(|(claim, _)| claim).collect();
     Ok(Conclusion { chosen, claims, crossings, forecasts, words, warnings: warnings.into_iter().collect() })
+}
+
+/// The method with the accuracy at the most labels that it was measured with.
+fn chosen(curve: &Curve) -> Result<Option<Chosen>> {
+    let last = curve.measured.estimates()?.pop();
+    Ok(last.map(|(count, estimate)| Chosen {
+        name: curve.name.clone(),
+        labels: count.number(),
+        accuracy: estimate.interval(),
+    }))
 }
 
 fn forecasts(curve: &Curve) -> Result<Vec<Forecast>> {

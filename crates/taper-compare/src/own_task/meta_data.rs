@@ -76,10 +76,8 @@ impl MetaSource {
         observer: &mut dyn Observer,
     ) -> Result<(MetaTasks, Option<MetaTasks>)> {
         let view = View::new(self.dataset.clone(), frozen.view.transform().clone())?;
-        let made = frozen.make(&view, &self.classes.images(), "features to meta-learn from", observer)?;
-        let Some(activations) = made.activations else {
-            return Err(CompareError::Invalid("this network can't be trained in part: use another one".into()));
-        };
+        let images = self.classes.images();
+        let activations = frozen.activations(&view, &images, "features to meta-learn from", observer)?;
         let (training, validation) = self.classes.clone().divided(seed);
         let tasks = |classes: MetaClasses| MetaTasks {
             activations: activations.clone(),

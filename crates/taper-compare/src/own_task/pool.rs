@@ -1,6 +1,7 @@
 //! The images of a comparison on a data set's own classes: those that may be labeled and those that are only
 //! ever scored.
 
+use crate::scoring::few;
 use crate::{CompareError, Result};
 use std::collections::BTreeSet;
 use taper_data::{Dataset, duplicates, one_line};
@@ -133,11 +134,4 @@ impl Pool {
     pub(super) fn ways(&self) -> usize {
         self.classes.len()
     }
-}
-
-/// The first few names.
-fn few(names: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
-    format!("{}{more}", names[..names.len().min(SHOWN)].join(", "))
 }

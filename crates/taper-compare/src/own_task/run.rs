@@ -444,8 +444,7 @@ impl Session<'_> {
     /// Reports a row as soon as it is scored.
     fn say(&self, row: &Row, scores: &Scores, observer: &mut dyn Observer) -> Result<()> {
         let of = |count: &Count| {
-            let which = if self.draws.pool().sets_aside() { Answers::Measure } else { Answers::All };
-            let tasks = scores.answers(self.draws, count.labels, which);
+            let tasks = scores.answers(self.draws, count.labels, Answers::shown(self.draws));
             let mean = tasks.values().map(|task| task.accuracy()).sum::<f64>() / tasks.len().max(1) as f64;
             (!tasks.is_empty()).then(|| format!("{:.1}% with {}", mean * 100.0, count.labels))
         };
@@ -456,25 +455,17 @@ impl Session<'_> {
 
 /// A row's curve.
 fn curve(row: &Row, scores: &Scores, draws: &Draws, counts: &[Count]) -> Result<Curve> {
-    let sets_aside = draws.pool().sets_aside();
-    let measured = if sets_aside { Answers::Measure } else { Answers::All };
     let series = |which| Series {
         points: counts.iter().map(|&count| (count, scores.answers(draws, count.labels, which))).collect(),
     };
-    let (table, choice, apart) = (series(measured), series(Answers::Choice), series(Answers::Measure));
-    let points = table.estimates()?.into_iter().map(|(count, estimate)| {
-        let cells = scores.of(count.labels);
-        let mean = |value: &dyn Fn(&super::scores::Cell) -> f64| {
-            cells.iter().map(|cell| value(cell)).sum::<f64>() / cells.len() as f64
-        };
-        CurvePoint {
-            labels: count.labels,
-            per_class: count.per_class,
-            accuracy: estimate.interval(),
-            draws: cells.len(),
-            adapt_seconds: mean(&|cell| cell.adapt_seconds),
-            predict_seconds: mean(&|cell| cell.predict_seconds / cell.predicted.len().max(1) as f64),
-        }
+    let (table, choice, apart) = (series(Answers::shown(draws)), series(Answers::Choice), series(Answers::Measure));
+    let points = table.estimates()?.into_iter().map(|(count, estimate)| CurvePoint {
+        labels: count.labels,
+        per_class: count.per_class,
+        accuracy: estimate.interval(),
+        draws: scores.of(count.labels).len(),
+        adapt_seconds: scores.mean(count.labels, |cell| cell.adapt_seconds),
+        predict_seconds: scores.mean(count.labels, |cell| cell.predict_seconds / cell.predicted.len().max(1) as f64),
     });
     Ok(Curve {
         name: row.name.clone(),

@@ -55,6 +55,12 @@ impl Scores {
         cells
     }
 
+    /// A mean over the cells of a number of labels.
+    pub(super) fn mean(&self, labels: LabelCount, of: impl Fn(&Cell) -> f64) -> f64 {
+        let cells = self.of(labels);
+        cells.iter().map(|cell| of(cell)).sum::<f64>() / cells.len().max(1) as f64
+    }
+
     /// Answers by draw; draws without any are passed over.
     pub(super) fn answers(&self, draws: &Draws, labels: LabelCount, which: Answers) -> BTreeMap<u64, ScoredTask> {
         let tasks = self.of(labels).into_iter().map(|cell| {
@@ -80,6 +86,13 @@ pub(super) enum Answers {
     Measure,
     /// All of them.
     All,
+}
+
+impl Answers {
+    /// Those that tables show: of held-out images if there are any, else all.
+    pub(super) fn shown(draws: &Draws) -> Self {
+        if draws.pool().sets_aside() { Self::Measure } else { Self::All }
+    }
 }
 
 /// Scores `row` at every number of labels, first on a few draws each, the fewest labels first, then on more
@@ -118,7 +131,7 @@ pub(super) fn score(
     let mut next = FIRST;
     while next < DRAWS && !varying.is_empty() {
         let numbers = next..(next + step).min(DRAWS);
-        let round: f64 = varying.iter().map(|count| mean_seconds(&scores, count.labels)).sum();
+        let round: f64 = varying.iter().map(|count| scores.mean(count.labels, |cell| cell.seconds)).sum();
         if scores.seconds() + round * (numbers.end - numbers.start) as f64 > share {
             break;
         }
@@ -146,11 +159,6 @@ pub(super) fn score_all_labels(
     Ok(true)
 }
 
-fn mean_seconds(scores: &Scores, labels: LabelCount) -> f64 {
-    let cells = scores.of(labels);
-    cells.iter().map(|cell| cell.seconds).sum::<f64>() / cells.len().max(1) as f64
-}
-
 struct Scoring<'a> {
     row: &'a Row,
     draws: &'a Draws,
@@ -162,11 +170,9 @@ impl Scoring<'_> {
     fn estimate(&self, count: Count, before: Option<&Count>, scores: &Scores) -> f64 {
         match (before, self.row.cost) {
             (Some(before), _) => {
-                let cells = scores.of(before.labels);
-                let mean =
-                    |of: fn(&Cell) -> f64| cells.iter().map(|cell| of(cell)).sum::<f64>() / cells.len().max(1) as f64;
                 let more = (count.images as f64 / before.images as f64).max(1.0);
-                mean(|cell| cell.adapt_seconds) * more + mean(|cell| cell.predict_seconds)
+                scores.mean(before.labels, |cell| cell.adapt_seconds) * more
+                    + scores.mean(before.labels, |cell| cell.predict_seconds)
             }
             (None, LearningCost::PerImage(seconds)) => seconds * count.images as f64,
             (None, LearningCost::Small) => 0.0,

@@ -4,6 +4,7 @@ use super::crossing::Crossing;
 use super::forecast::Forecast;
 use super::report::{Chosen, Curve};
 use super::row::Approach;
+use crate::verdict::words::{capitalized, tenths};
 use crate::{Claim, Outcome, Question};
 use taper_learn::Interval;
 
@@ -135,15 +136,4 @@ fn percent(share: f64) -> String {
 
 fn interval(accuracy: Interval) -> String {
     format!("95% CI {} to {}", tenths(accuracy.low), tenths(accuracy.high))
-}
-
-/// In hundredths with one decimal, never `-0.0`.
-fn tenths(share: f64) -> String {
-    let rounded = (share * 1000.0).round() / 10.0;
-    format!("{:.1}", if rounded == 0.0 { 0.0 } else { rounded })
-}
-
-fn capitalized(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

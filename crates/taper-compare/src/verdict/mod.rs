@@ -7,7 +7,7 @@
 
 mod claim;
 mod start;
-mod words;
+pub(crate) mod words;
 
 pub use claim::{Claim, Outcome, Question};
 pub use start::Start;

@@ -129,7 +129,7 @@ fn points(difference: f64) -> String {
 }
 
 /// In hundredths with one decimal, never `-0.0`.
-fn tenths(share: f64) -> String {
+pub(crate) fn tenths(share: f64) -> String {
     let rounded = (share * 1000.0).round() / 10.0;
     format!("{:.1}", if rounded == 0.0 { 0.0 } else { rounded })
 }
@@ -144,7 +144,7 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-fn capitalized(text: &str) -> String {
+pub(crate) fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

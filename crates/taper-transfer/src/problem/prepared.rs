@@ -3,10 +3,22 @@
 use super::ProblemOptions;
 use crate::{Result, TransferError};
 use std::sync::Arc;
-use taper_data::{Dataset, Look, View};
+use taper_data::{Dataset, Look, Transform, View};
 use taper_learn::models::default_transform;
 use taper_models::catalog::Pretrained;
 use taper_models::{Architecture, HeadPolicy, Network, State};
+
+/// The transform that the publisher of the weights states, for images `side` pixels wide or as published; `None` if
+/// nothing is stated, or for drawings, which are prepared as drawings are.
+///
+/// # Errors
+/// Returns an error if the network does not take images of that size.
+pub fn published_transform(pretrained: &Pretrained, look: Look, side: Option<usize>) -> Result<Option<Transform>> {
+    match pretrained.preparation.as_ref().filter(|_| look.channels == 3) {
+        Some(preparation) => Ok(preparation.steps(side)?.map(|steps| steps.parse()).transpose()?),
+        None => Ok(None),
+    }
+}
 
 /// A data set through the transform that fits a network, and the network with the state to start from.
 pub(crate) struct Prepared {
@@ -39,10 +51,8 @@ impl Prepared {
         };
         let look = Look::of(dataset.as_ref())?;
         let channels = pretrained.map_or(look.channels, Pretrained::channels);
-        // photographs are prepared as for the pretraining, drawings as drawings are
-        let preparation = pretrained.and_then(|pretrained| pretrained.preparation.as_ref());
-        let published = match preparation.filter(|_| look.channels == 3 && options.transform.is_none()) {
-            Some(preparation) => preparation.steps(options.image_size)?.map(|steps| steps.parse()).transpose()?,
+        let published = match pretrained.filter(|_| options.transform.is_none()) {
+            Some(pretrained) => published_transform(pretrained, look, options.image_size)?,
             None => None,
         };
         let published_preprocessing = published.is_some();
