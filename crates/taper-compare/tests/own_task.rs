@@ -206,6 +206,15 @@ fn what_can_not_be_compared_is_refused_before_anything_is_trained() {
 }
 
 #[test]
+fn a_run_whose_data_were_changed_meanwhile_is_not_resumed() {
+    let fixture = Fixture::new();
+    let (own, run) = (own(&["pixels", "ridge"]), fixture.run("run"));
+    own.run(&fixture.data(Stripes::new("mine", 3, 8), None), Some(&run), &mut NoopObserver).unwrap();
+    let more = own.run(&fixture.data(Stripes::new("mine", 3, 9), None), Some(&run), &mut NoopObserver);
+    assert!(matches!(more, Err(CompareError::DataChanged { .. })), "{:?}", more.err());
+}
+
+#[test]
 fn without_weights_only_what_needs_none_is_compared() {
     let data = OwnTaskData { dataset: Arc::new(Stripes::new("mine", 3, 8)), pretrained: None, meta_data: None };
     let report = own(&["pixels", "ridge", "protonet"]).run(&data, None, &mut NoopObserver).unwrap();

@@ -161,6 +161,13 @@ mod tests {
     }
 
     #[test]
+    fn a_method_that_is_ahead_with_the_fewest_labels_and_the_most_does_not_cross_in_between() {
+        let a = series(0, 1, 12, [0.65, 0.46, 0.46, 0.65]);
+        let b = series(0, 2, 12, [0.40, 0.47, 0.47, 0.40]);
+        assert_eq!(crossing(("a", &a), ("b", &b)).unwrap(), None);
+    }
+
+    #[test]
     fn curves_that_do_not_cross_and_differences_that_are_not_shown_give_no_crossing() {
         let a = series(0, 1, 8, [0.5, 0.55, 0.6, 0.65]);
         let below = series(0, 2, 8, [0.3, 0.35, 0.4, 0.45]);

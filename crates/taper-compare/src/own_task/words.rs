@@ -137,3 +137,41 @@ fn percent(share: f64) -> String {
 fn interval(accuracy: Interval) -> String {
     format!("95% CI {} to {}", tenths(accuracy.low), tenths(accuracy.high))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use taper_learn::statistics::Population;
+
+    fn claim(mean: f64, low: f64, high: f64) -> Claim {
+        Claim {
+            question: Question::WhichKind,
+            first: "ridge".into(),
+            second: "ProtoNet".into(),
+            difference: Interval { mean, low, high },
+            p_value: 0.01,
+            outcome: if mean > 0.0 { Outcome::Better } else { Outcome::Worse },
+            population: Population::TheseClasses,
+            runs: 1,
+        }
+    }
+
+    fn sentence(claim: &Claim) -> String {
+        difference(claim, 5.0, Some(Approach::FrozenFeatures), Some(Approach::MetaLearning)).unwrap()
+    }
+
+    #[test]
+    fn the_better_method_comes_first_with_its_own_interval() {
+        let text = sentence(&claim(-0.04, -0.06, -0.02));
+        let expected = "With 5 labels per class, meta-learning beats frozen features: ProtoNet is 4.0 points more accurate \
+                        than ridge (95% CI 2.0 to 6.0 together).";
+        assert_eq!(text, expected);
+        assert!(sentence(&claim(0.04, 0.02, 0.06)).contains("frozen features beat meta-learning"));
+    }
+
+    #[test]
+    fn nothing_beats_anything_if_the_interval_holds_0() {
+        let text = sentence(&claim(0.04, -0.01, 0.09));
+        assert!(!text.contains("beat") && text.ends_with("which does not show which of the two is better."), "{text}");
+    }
+}

@@ -119,3 +119,40 @@ impl<'a> Centers<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Four tasks of ten queries each: of the same images in every task, or of others in each.
+    fn queries(same_images: bool) -> Vec<Query> {
+        let query = |place: usize| {
+            let (task, number) = (place / 10, place % 10);
+            Query { task, class: (number % 2) as u32, image: if same_images { number } else { place } }
+        };
+        (0..40).map(query).collect()
+    }
+
+    #[test]
+    fn draws_that_differ_vary_even_if_every_image_is_asked_once() {
+        // two lucky draws and two unlucky ones: their mean has the variance 4 · (1/40)² · 10² / (4 · 3) of draws alone
+        let lucky = |query: &Query| if query.task < 2 { 0.025 } else { -0.025 };
+        let of_draws = 4.0 * 0.25f64.powi(2) / 12.0 * 4.0;
+        for same_images in [true, false] {
+            let queries = queries(same_images);
+            let residuals: Vec<f64> = queries.iter().map(lucky).collect();
+            let found = variance(&queries, &residuals, 0.0).unwrap();
+            assert!(found.value > 0.8 * of_draws, "{found:?} {of_draws}");
+            assert!(found.freedom <= 6.0, "few draws are few degrees of freedom: {found:?}");
+        }
+    }
+
+    #[test]
+    fn if_most_images_are_labeled_the_means_of_the_tasks_alone_count() {
+        let queries = queries(false);
+        let residuals: Vec<f64> = queries.iter().map(|query| if query.task % 2 == 0 { 0.01 } else { -0.01 }).collect();
+        // the means are 0.4 and -0.4, their variance 0.64 / 3; Nadeau and Bengio's factor is 1/4 + 0.2/0.8
+        let found = variance(&queries, &residuals, 0.8).unwrap();
+        assert!((found.value - 0.64 / 3.0 * 0.5).abs() < 1e-12 && found.freedom == 3.0, "{found:?}");
+    }
+}
