@@ -98,7 +98,7 @@ pub fn open(path: &Path) -> Result<Arc<dyn Dataset>> {
 #[cfg(feature = "parquet")]
 use crate::readers::{open_parquet as parquet, open_parquets as parquets};
 
-/// Without the feature there is no reader.
+/// A build without the feature cannot read these files.
 #[cfg(not(feature = "parquet"))]
 fn parquet(path: &Path) -> Result<Arc<dyn Dataset>> {
     let problem = "is a Parquet file, which this build does not read: build it with the feature parquet";

@@ -12,12 +12,14 @@ mod ledger;
 mod meta_classes;
 mod meta_data;
 mod options;
+mod planned;
 mod pool;
 mod report;
 mod row;
 mod rows;
 mod run;
 mod scores;
+mod session;
 mod words;
 
 pub use crossing::Crossing;

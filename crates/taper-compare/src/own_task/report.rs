@@ -2,10 +2,12 @@
 
 use super::crossing::Crossing;
 use super::curve::{CurvePoint, Series};
+use super::draws::{Count, Draws};
 use super::forecast::Forecast;
 use super::options::OwnTask;
-use super::row::{Approach, LabelStart, LeftOut};
-use crate::Claim;
+use super::row::{Approach, LabelStart, LeftOut, Row};
+use super::scores::{Answers, Scores};
+use crate::{Claim, Result};
 use serde::Serialize;
 use taper_learn::{Interval, Model, methods::Kind};
 
@@ -108,4 +110,35 @@ pub struct Chosen {
     pub labels: f64,
     /// The accuracy to expect of it, measured with so many labels.
     pub accuracy: Interval,
+}
+
+impl Curve {
+    /// A row's curve.
+    pub(super) fn of(row: &Row, scores: &Scores, draws: &Draws, counts: &[Count]) -> Result<Self> {
+        let series = |which| Series {
+            points: counts.iter().map(|&count| (count, scores.answers(draws, count.labels, which))).collect(),
+        };
+        let (table, choice, apart) = (series(Answers::shown(draws)), series(Answers::Choice), series(Answers::Measure));
+        let points = table.estimates()?.into_iter().map(|(count, estimate)| CurvePoint {
+            labels: count.labels,
+            per_class: count.per_class,
+            accuracy: estimate.interval(),
+            draws: scores.of(count.labels).len(),
+            adapt_seconds: scores.mean(count.labels, |cell| cell.adapt_seconds),
+            predict_seconds: scores
+                .mean(count.labels, |cell| cell.predict_seconds / cell.predicted.len().max(1) as f64),
+        });
+        Ok(Self {
+            name: row.name.clone(),
+            kind: row.kind,
+            approach: row.approach,
+            start: row.start,
+            trained_on: row.trained_on.clone(),
+            train_seconds: row.train_seconds,
+            points: points.collect(),
+            left_out: scores.left_out.clone(),
+            measured: apart,
+            choice,
+        })
+    }
 }

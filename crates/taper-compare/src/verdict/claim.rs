@@ -88,7 +88,7 @@ impl Claim {
 }
 
 /// Two one-sided tests at the interval's level decide on equality (Schuirmann 1987), which comes first: a
-/// difference below a point is no reason to choose.
+/// difference below a point is not a reason to choose.
 fn outcome(difference: Interval, p_value: f64) -> Outcome {
     match difference {
         Interval { low, high, .. } if -EQUAL < low && high < EQUAL => Outcome::AsGoodAsEqual,
