@@ -63,6 +63,11 @@ pub struct Comparison {
 pub const DEFAULT_METHODS: [&str; 9] =
     ["pixels", "scratch", "nearest-mean", "linear-probe", "fine-tune", "multitask", "protonet", "maml", "in-program"];
 
+/// The methods compared on photographs with pretrained weights, unless others are asked for: all but the floors start
+/// from the weights.
+pub const METHODS_FROM_WEIGHTS: [&str; 8] =
+    ["pixels", "scratch", "nearest-mean", "ridge", "linear-probe", "protonet", "meta-baseline", "r2d2"];
+
 impl Default for Comparison {
     fn default() -> Self {
         Self {

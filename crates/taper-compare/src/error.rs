@@ -106,6 +106,26 @@ pub enum CompareError {
         /// What would be of use.
         wanted: &'static str,
     },
+    /// A learner that was meta-trained from other weights, or from none.
+    #[error("this {method} learner was not meta-trained from {weights}: compare with the weights that it started from")]
+    OtherWeights {
+        /// Its method.
+        method: String,
+        /// The weights.
+        weights: String,
+    },
+    /// A learner that has learned from images that are compared on.
+    #[error(
+        "{learner} was trained on {images} of the images of {dataset}, so its scores would not be fair: leave it out"
+    )]
+    SeenByLearner {
+        /// What the learner is called.
+        learner: String,
+        /// How many images.
+        images: usize,
+        /// The data set.
+        dataset: String,
+    },
     /// A run whose data set was changed meanwhile.
     #[error("{dataset}: has changed since this run began, so its scores can't be used: begin a new run")]
     DataChanged {

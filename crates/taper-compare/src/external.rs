@@ -2,22 +2,21 @@
 
 use crate::builtin::{BUILT_IN, built_in_if_drawings};
 use crate::contender::Contender;
-use crate::from_weights::{Frozen, Made, MetaTasks, MetaTrained, MetaTraining, fits_head};
+use crate::from_weights::{Frozen, Made, MetaTrained, MetaTraining, VALIDATION_EPISODES, fits_head};
 use crate::registry::{METHODS, learner};
 use crate::tasks::{ComparisonTasks, TaskSet};
 use crate::training::configured;
 use crate::{Comparison, Result, Start};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use taper_data::{Dataset, Inputs, Look, View};
 use taper_learn::{
     Method, Model, Observer, RunDirectory,
-    methods::{Training, network_part},
+    methods::Training,
     models::{Origin, default_transform},
     provenance::Provenance,
 };
 use taper_models::catalog::Pretrained;
-use taper_transfer::{Features, published_transform};
+use taper_transfer::published_transform;
 
 /// Parameters up to which fine-tuning on every task takes seconds on a CPU, not hours.
 const FINE_TUNED_UP_TO: usize = 1_000_000;
@@ -64,14 +63,19 @@ pub(crate) fn from_weights(
             "{}: meta-learners don't start from the weights, because training images look different from test images",
             pretrained.name
         ))?;
-    } else if !meta.is_empty() && on_test.stage.is_some() {
+    } else if !meta.is_empty() && on_test.stage.is_none() {
+        observer.note(format!(
+            "{}: meta-learners are left out, because this network can't be trained in part",
+            pretrained.name
+        ))?;
+    } else if !meta.is_empty() {
         let training = frozen(tasks.training.view.dataset())?;
-        let episodes = training_episodes(comparison, tasks, &training, observer)?;
+        let episodes = training.tasks(&tasks.training, tasks.shape, comparison.seed, observer)?;
         for method in meta {
             let settings = comparison.set.of(method.info().name);
             let meta_training = MetaTraining::new(method, settings, &training, &episodes, None, comparison.seed)?;
             let steps = meta_training.steps_of(comparison.images / META_TRAINING_SHARE);
-            let trained = meta_training.train(steps, run, observer)?;
+            let trained = meta_training.train(&meta_training.plan(steps), VALIDATION_EPISODES, run, observer)?;
             contenders.push(meta_learner(trained, &on_test, &seen)?);
         }
     }
@@ -86,39 +90,20 @@ struct Seen {
     test_images: Vec<usize>,
 }
 
-/// Whether a method is meta-trained from the weights: it learns from episodes, and fits a head to features.
-fn learns_from_episodes(method: &dyn Method) -> bool {
-    let info = method.info();
-    matches!(info.training, Training::Episodes { .. }) && !info.transductive && fits_head(info.name)
+/// Whether a method has a row of its own that starts from pretrained weights.
+pub(crate) fn starts_from_weights(method: &dyn Method) -> bool {
+    method.info().training == Training::Pretraining || learns_from_episodes(method)
 }
 
-/// Training tasks as activations.
-fn training_episodes(
-    comparison: &Comparison,
-    tasks: &ComparisonTasks,
-    frozen: &Frozen,
-    observer: &mut dyn Observer,
-) -> Result<MetaTasks> {
-    let source = &tasks.training;
-    let sampler = source.sampler(tasks.shape)?;
-    let classes: BTreeSet<u32> = source.classes.iter().copied().collect();
-    let labels = source.dataset().labels();
-    let images: Vec<usize> = (0..labels.len()).filter(|&image| classes.contains(&labels[image])).collect();
-    let activations = frozen.activations(&frozen.view, &images, "features to meta-learn from", observer)?;
-    let name = format!("{} ({} classes)", source.dataset().name(), source.classes.len());
-    let ways = tasks.shape.ways().high();
-    let seed = comparison.seed;
-    Ok(MetaTasks { activations, ways, name, draw: Arc::new(move |_, number| sampler.draw(seed, number)) })
+/// Whether a method is meta-trained from the weights: it learns from episodes, and fits a head to features.
+pub(crate) fn learns_from_episodes(method: &dyn Method) -> bool {
+    let info = method.info();
+    matches!(info.training, Training::Episodes { .. }) && !info.transductive && fits_head(info.name)
 }
 
 /// A meta-learner that started from the weights.
 fn meta_learner(trained: MetaTrained, frozen: &Frozen, seen: &Seen) -> Result<Contender> {
     let info = trained.method.info();
-    let (network, state) = (&trained.configured.context().network, network_part(&trained.state));
-    let features = |made: &Made, images: &[usize]| -> Result<Arc<dyn Inputs>> {
-        let Some(activations) = &made.activations else { return Ok(made.features.clone()) };
-        Ok(Arc::new(Features::of_activations(activations, images, network, &state)?))
-    };
     Ok(Contender {
         name: format!("{}, {}", frozen.network.backbone().name(), info.title),
         kind: info.kind,
@@ -126,8 +111,8 @@ fn meta_learner(trained: MetaTrained, frozen: &Frozen, seen: &Seen) -> Result<Co
         trained_on: format!("{}, {}", frozen.name, trained.on),
         train_seconds: trained.seconds,
         trained_here: true,
-        validation: features(&seen.validation, &seen.validation_images)?,
-        test: features(&seen.test, &seen.test_images)?,
+        validation: trained.features(&seen.validation, &seen.validation_images)?,
+        test: trained.features(&seen.test, &seen.test_images)?,
         learner: trained.configured.learner(trained.state.clone())?,
         model: Some(meta_model(&trained, frozen)),
     })

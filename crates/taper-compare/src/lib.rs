@@ -8,6 +8,7 @@ mod error;
 mod external;
 mod from_weights;
 mod lake;
+mod learner_training;
 mod own_task;
 mod registry;
 mod report;
@@ -19,9 +20,10 @@ mod verdict;
 
 pub use adaptation::adapt;
 pub use builtin::{BUILT_IN, BuiltIn, NAME as BUILT_IN_NAME, built_in};
-pub use comparison::{Comparison, DEFAULT_METHODS};
+pub use comparison::{Comparison, DEFAULT_METHODS, METHODS_FROM_WEIGHTS};
 pub use error::{CompareError, Result};
 pub use lake::{LakeScore, lake_floors};
+pub use learner_training::{LearnerData, LearnerTest, LearnerTraining, MoreData, PreparedTraining, TrainedLearner};
 pub use own_task::{
     Approach, Chosen, Crossing, Curve, CurvePoint, Forecast, LabelStart, LeftOut, MetaSummary, OWN_TASK_METHODS,
     OwnTask, OwnTaskData, OwnTaskReport, OwnTaskSummary,

@@ -1,16 +1,16 @@
 //! Running a comparison: train, choose on validation tasks, measure on test tasks, conclude.
 
 use crate::contender::Contender;
-use crate::external::{built_in, from_weights};
-use crate::registry::method;
+use crate::external::{built_in, from_weights, starts_from_weights};
+use crate::registry::{METHODS, method};
 use crate::report::{DataSummary, MethodReport, Report};
 use crate::tasks::{ComparisonData, ComparisonTasks, TaskSet};
 use crate::training::TrainingRun;
 use crate::verdict::{Scored, Verdict};
 use crate::{CompareError, Comparison, Result};
-use taper_data::Inputs;
+use taper_data::{Inputs, Look};
 use taper_learn::{
-    Evaluation, Interval, Model, Observer, RunDirectory, evaluate,
+    Evaluation, Interval, Method, Model, Observer, RunDirectory, evaluate,
     provenance::{Provenance, UsedData},
 };
 use taper_meta::training::TaskSource;
@@ -45,9 +45,10 @@ impl Comparison {
         self.check()?;
         let tasks = ComparisonTasks::new(self, data, observer)?;
         let (validation, test) = (tasks.validation(self.seed)?, tasks.test(self.seed)?);
+        let from_nothing = self.trained_from_nothing(&tasks, pretrained)?;
         let mut entries: Vec<Entry> = Vec::new();
         for number in 0..self.repeats {
-            let contenders = TrainingRun::new(self, &tasks, run, number).contenders(observer)?;
+            let contenders = TrainingRun::new(self, &tasks, run, number).contenders(&from_nothing, observer)?;
             self.score(contenders, &mut entries, &validation, &test, observer)?;
         }
         // what was trained elsewhere is the same in every training run
@@ -89,6 +90,19 @@ impl Comparison {
     /// Tasks that choices are made on.
     pub(crate) fn validation_tasks(&self) -> u64 {
         self.episodes.min(VALIDATION_TASKS)
+    }
+
+    /// The methods that are trained from nothing, in the order of the registry: of photographs with pretrained weights,
+    /// only those that can't start from the weights.
+    fn trained_from_nothing(
+        &self,
+        tasks: &ComparisonTasks,
+        pretrained: Option<&Pretrained>,
+    ) -> Result<Vec<&'static dyn Method>> {
+        let asked = METHODS.iter().copied().filter(|method| self.asks_for(method.info().name));
+        let photographs = Look::of(tasks.test.view.dataset().as_ref())?.channels > 1;
+        let start_from_weights = pretrained.is_some() && photographs;
+        Ok(asked.filter(|&method| !(start_from_weights && starts_from_weights(method))).collect())
     }
 
     /// Scores contenders and adds them to the entries of the same name.

@@ -2,7 +2,7 @@
 //! several methods start from is trained once per run.
 
 use crate::contender::Contender;
-use crate::registry::{METHODS, learner};
+use crate::registry::learner;
 use crate::tasks::ComparisonTasks;
 use crate::{CompareError, Comparison, Result, Start};
 use rand::Rng as _;
@@ -54,10 +54,13 @@ impl<'a> TrainingRun<'a> {
         Self { comparison, tasks, run, number, seed, pretrained, half_pretrained, shared }
     }
 
-    /// Trains every method that the comparison asks for, in the order of the registry.
-    pub(crate) fn contenders(&mut self, observer: &mut dyn Observer) -> Result<Vec<Contender>> {
-        let asked = METHODS.iter().filter(|method| self.comparison.asks_for(method.info().name));
-        asked.map(|&method| self.contender(method, observer)).collect()
+    /// Trains these methods, one after another.
+    pub(crate) fn contenders(
+        &mut self,
+        methods: &[&'static dyn Method],
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Contender>> {
+        methods.iter().map(|&method| self.contender(method, observer)).collect()
     }
 
     fn contender(&mut self, method: &dyn Method, observer: &mut dyn Observer) -> Result<Contender> {

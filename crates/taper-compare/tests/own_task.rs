@@ -2,83 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::path::{Path, PathBuf};
+mod stripes;
+
 use std::sync::Arc;
+use stripes::{Stripes, weights};
 use taper_compare::{Approach, CompareError, LabelStart, OwnTask, OwnTaskData, OwnTaskReport};
-use taper_data::{Class, Dataset, Hash, Image};
+use taper_data::Dataset;
 use taper_learn::{Event, Flow, LearnError, NoopObserver, Observer, RunDirectory, runs::Existing};
 use taper_models::catalog::{Pretrained, WeightHints};
-use taper_models::{Architecture, Head, Network, write_weights};
 use taper_transfer::LabelCount;
-
-/// Noise with a stripe whose place and color are the class's.
-struct Stripes {
-    name: &'static str,
-    classes: Vec<Class>,
-    labels: Vec<u32>,
-    held_out: Vec<usize>,
-    channels: usize,
-    first: usize,
-}
-
-impl Stripes {
-    fn new(name: &'static str, classes: usize, images: usize) -> Self {
-        let class = |number| Class { name: format!("{name} {number}"), group: String::new() };
-        Self {
-            name,
-            classes: (0..classes).map(class).collect(),
-            labels: (0..classes * images).map(|image| (image % classes) as u32).collect(),
-            held_out: Vec::new(),
-            channels: 3,
-            first: if name == "other" { 100_000 } else { 0 },
-        }
-    }
-}
-
-impl Dataset for Stripes {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn classes(&self) -> &[Class] {
-        &self.classes
-    }
-
-    fn labels(&self) -> &[u32] {
-        &self.labels
-    }
-
-    fn image(&self, index: usize) -> taper_data::Result<Image> {
-        use rand::Rng as _;
-        const SIDE: usize = 24;
-        let class = self.labels[index] as usize;
-        let mut chance = taper_ops::rng(self.first as u64, "stripes", index as u64);
-        let mut pixels = vec![0u8; SIDE * SIDE * self.channels];
-        for (place, value) in pixels.iter_mut().enumerate() {
-            let (row, channel) = (place / (SIDE * self.channels), place % self.channels);
-            let in_stripe = row / 3 == (class + self.first) % 8 && channel == class % self.channels;
-            *value = if in_stripe { chance.random_range(150..255) } else { chance.random_range(0..140) };
-        }
-        Ok(Image { channels: self.channels, height: SIDE, width: SIDE, pixels })
-    }
-
-    fn content_hash(&self, index: usize) -> taper_data::Result<Hash> {
-        Ok(Hash::of(&(self.first + index).to_le_bytes()))
-    }
-
-    fn held_out(&self) -> &[usize] {
-        &self.held_out
-    }
-}
-
-fn weights(folder: &Path) -> PathBuf {
-    let path = folder.join("weights.safetensors");
-    let backbone = "cifar-resnet20".parse::<Architecture>().unwrap().backbone((3, 32, 32)).unwrap();
-    let network = Network::new(backbone, Head::Linear { outputs: 10 });
-    let state = network.init(3).unwrap();
-    write_weights(&path, &state).unwrap();
-    path
-}
 
 fn own(methods: &[&str]) -> OwnTask {
     OwnTask {
@@ -98,7 +30,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let pretrained = Pretrained::read(&weights(folder.path()), &WeightHints::default()).unwrap();
+        let pretrained = Pretrained::read(&weights(folder.path(), 3), &WeightHints::default()).unwrap();
         Self { folder, pretrained }
     }
 
@@ -107,6 +39,7 @@ impl Fixture {
             dataset: Arc::new(dataset),
             pretrained: Some(&self.pretrained),
             meta_data: meta.map(|meta| Arc::new(meta) as Arc<dyn Dataset>),
+            learners: Vec::new(),
         }
     }
 
@@ -216,7 +149,12 @@ fn a_run_whose_data_were_changed_meanwhile_is_not_resumed() {
 
 #[test]
 fn without_weights_only_what_needs_none_is_compared() {
-    let data = OwnTaskData { dataset: Arc::new(Stripes::new("mine", 3, 8)), pretrained: None, meta_data: None };
+    let data = OwnTaskData {
+        dataset: Arc::new(Stripes::new("mine", 3, 8)),
+        pretrained: None,
+        meta_data: None,
+        learners: Vec::new(),
+    };
     let report = own(&["pixels", "ridge", "protonet"]).run(&data, None, &mut NoopObserver).unwrap();
     assert_eq!(figures(&report).len(), 1);
     assert!(report.chosen.is_none() && report.model.is_none());

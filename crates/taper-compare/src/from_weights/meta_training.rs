@@ -22,7 +22,7 @@ const ITEMS: usize = 2;
 const LEARNING_RATE: f64 = 1e-4;
 /// Validations over the training, and episodes of each.
 const VALIDATIONS: u64 = 4;
-const VALIDATION_EPISODES: u64 = 20;
+pub(crate) const VALIDATION_EPISODES: u64 = 20;
 
 /// Episodes by seed and number, as activations below the stage that is trained.
 #[derive(Clone)]
@@ -113,16 +113,9 @@ impl<'a> MetaTraining<'a> {
         (images / (ITEMS * (drawn.support.len() + drawn.query.len())) as u64).max(1)
     }
 
-    /// Trains so many steps.
-    pub(crate) fn train(
-        &self,
-        steps: u64,
-        run: Option<&RunDirectory>,
-        observer: &mut dyn Observer,
-    ) -> Result<MetaTrained> {
-        let configured = self.configured(steps)?;
-        let start = configured.start(Some(&self.pretrained), self.seed)?;
-        let plan = Plan {
+    /// So many steps.
+    pub(crate) fn plan(&self, steps: u64) -> Plan {
+        Plan {
             steps,
             items: ITEMS,
             learning_rate: LEARNING_RATE,
@@ -132,19 +125,34 @@ impl<'a> MetaTraining<'a> {
             save_every: 10,
             seed: self.seed,
             ..Plan::default()
-        };
+        }
+    }
+
+    /// Trains by a plan, with so many episodes per validation.
+    ///
+    /// # Errors
+    /// Returns an error if training fails or the observer asks to stop.
+    pub(crate) fn train(
+        &self,
+        plan: &Plan,
+        validation_episodes: u64,
+        run: Option<&RunDirectory>,
+        observer: &mut dyn Observer,
+    ) -> Result<MetaTrained> {
+        let configured = self.configured(plan.steps)?;
+        let start = configured.start(Some(&self.pretrained), self.seed)?;
         let score = |state: &State| -> taper_learn::Result<f64> {
             let Some(tasks) = self.validation else { return Ok(0.0) };
             let learner = configured.learner(state.clone())?;
             let episode = |number| tasks.episode(self.seed, number);
-            Ok(evaluate(learner.as_ref(), VALIDATION_EPISODES, self.seed, episode)?.accuracy().mean)
+            Ok(evaluate(learner.as_ref(), validation_episodes, self.seed, episode)?.accuracy().mean)
         };
         let name = format!("{}-from-weights", self.method.info().name);
         let objective = configured.objective()?;
         let episode = |at: Draw| self.tasks.episode(at.seed, at.number);
         let before = score(&start)?;
         let stage = Stage { name: &name, run };
-        let outcome = stage.train(&plan, start.clone(), objective.as_ref(), episode, score, observer)?;
+        let outcome = stage.train(plan, start.clone(), objective.as_ref(), episode, score, observer)?;
         let seconds = outcome.seconds;
         let state = match &outcome.progress.best {
             // no training was better than none

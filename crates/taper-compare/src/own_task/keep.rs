@@ -22,7 +22,7 @@ pub(super) fn trained_on_all(
     dataset: &dyn Dataset,
     frozen: Option<&Frozen>,
     scratch: Option<&Scratch>,
-    meta: Option<UsedData>,
+    before: Provenance,
 ) -> Result<Option<Model>> {
     let pool = draws.pool();
     let images: Vec<usize> = pool.labeled.iter().flatten().copied().collect();
@@ -69,10 +69,8 @@ pub(super) fn trained_on_all(
             settings: SettingValues::new(),
             norm: TaskNorm::Stored.to_string(),
         },
-        provenance: Provenance {
-            trained_on: weights.into_iter().chain(meta).chain([used.clone()]).collect(),
-            validated_on: Vec::new(),
-            chosen_on: vec![used],
-        },
+        provenance: Provenance { trained_on: weights.into_iter().collect(), ..Provenance::default() }
+            .and(before)
+            .and(Provenance { trained_on: vec![used.clone()], chosen_on: vec![used], ..Provenance::default() }),
     }))
 }

@@ -12,6 +12,8 @@ pub(super) enum Planned {
     Method(&'static dyn Method, Part),
     FineTuneAll,
     MetaThenFineTune,
+    /// A kept learner, by its place.
+    Learner(usize),
 }
 
 impl Planned {
@@ -21,6 +23,7 @@ impl Planned {
             Self::Method(method, _) => method.info().name,
             Self::FineTuneAll => "fine-tuning everything",
             Self::MetaThenFineTune => "fine-tuning after meta-training",
+            Self::Learner(_) => "a kept learner",
         }
     }
 
@@ -28,7 +31,7 @@ impl Planned {
     pub(super) fn weight(&self) -> f64 {
         match self {
             Self::Method(_, Part::Floor) => 0.5,
-            Self::Method(_, Part::Head | Part::Scratch) => 1.0,
+            Self::Method(_, Part::Head | Part::Scratch) | Self::Learner(_) => 1.0,
             Self::Method(_, Part::Meta) => 2.0,
             Self::Method(_, Part::FineTune) => 6.0,
             Self::FineTuneAll => 5.0,
@@ -45,6 +48,7 @@ pub(super) fn planned(
     own: &OwnTask,
     frozen: Option<&Frozen>,
     meta: Option<&MetaSource>,
+    learners: usize,
     observer: &mut dyn Observer,
 ) -> Result<(Vec<Planned>, Vec<LeftOut>)> {
     let mut left_out = Vec::new();
@@ -57,6 +61,9 @@ pub(super) fn planned(
     let mut planned = Vec::new();
     let (mut without_weights, mut without_meta, mut uncut) = (0, 0, 0);
     for part in [Part::Floor, Part::Head, Part::Scratch, Part::Meta, Part::FineTune] {
+        if part == Part::Meta {
+            planned.extend((0..learners).map(Planned::Learner));
+        }
         for &(method, _) in parts.iter().filter(|(_, of)| *of == part) {
             match part {
                 Part::Head | Part::Meta | Part::FineTune if frozen.is_none() => {

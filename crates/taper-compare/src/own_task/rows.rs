@@ -16,7 +16,7 @@ use taper_learn::{
     models::default_transform,
 };
 use taper_models::{Architecture, Head, Network, State};
-use taper_transfer::{Activations, Features, FineTune, upper_part};
+use taper_transfer::{Activations, FineTune, upper_part};
 
 /// A row that compares pixels.
 pub(super) fn pixels(method: &dyn Method, dataset: &Arc<dyn Dataset>) -> Result<Row> {
@@ -143,20 +143,17 @@ fn tuned(name: &str, tune: FineTune, inputs: Arc<dyn Inputs>, frozen: &Frozen, c
 pub(super) fn meta_trained(
     trained: &MetaTrained,
     frozen: &Frozen,
-    activations: &Arc<Activations>,
+    made: &Made,
     images: &[usize],
+    name: String,
 ) -> Result<Row> {
     let MetaTrained { method, configured, state, .. } = trained;
-    let info = method.info();
-    let (inputs, cost): (Arc<dyn Inputs>, LearningCost) = match fits_head(info.name) {
-        true => {
-            let (network, state) = (&configured.context().network, network_part(state));
-            (Arc::new(Features::of_activations(activations, images, network, &state)?), LearningCost::Small)
-        }
-        false => (activations.clone(), LearningCost::PerImage(0.0)),
+    let (inputs, cost): (Arc<dyn Inputs>, LearningCost) = match (fits_head(method.info().name), &made.activations) {
+        (false, Some(activations)) => (activations.clone(), LearningCost::PerImage(0.0)),
+        _ => (trained.features(made, images)?, LearningCost::Small),
     };
     let learner = configured.learner(state.clone())?;
-    Ok(after_meta_training(info.title.into(), trained, frozen, learner, inputs, cost))
+    Ok(after_meta_training(name, trained, frozen, learner, inputs, cost))
 }
 
 /// The stage that was meta-trained, fine-tuned on the labels.

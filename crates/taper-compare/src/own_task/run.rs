@@ -12,12 +12,12 @@ use super::report::{Curve, OwnTaskReport, OwnTaskSummary};
 use super::row::Row;
 use super::scores::{Scores, score_all_labels};
 use super::session::{Clock, Session};
-use crate::from_weights::Frozen;
+use crate::from_weights::{Frozen, MetaTrained};
 use crate::{CompareError, Result};
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Dataset, Hash};
-use taper_learn::{Observer, RunDirectory, methods::Kind};
+use taper_learn::{Model, Observer, RunDirectory, methods::Kind, provenance::Provenance};
 use taper_models::catalog::Pretrained;
 use taper_ops::map_in_order;
 use taper_transfer::RunList;
@@ -31,6 +31,8 @@ pub struct OwnTaskData<'a> {
     pub pretrained: Option<&'a Pretrained>,
     /// Other images with classes to meta-learn from.
     pub meta_data: Option<Arc<dyn Dataset>>,
+    /// Learners that were meta-trained from the same weights before, with what tables call them.
+    pub learners: Vec<(String, Model)>,
 }
 
 /// How many images `budget` seconds pay for.
@@ -67,6 +69,27 @@ fn check_unchanged(dataset: &dyn Dataset, pool: &Pool, run: Option<&RunDirectory
         Some(_) => Ok(()),
         None => Ok(known.push(found)?),
     }
+}
+
+/// The kept learners, each named as tables call it.
+///
+/// # Errors
+/// Returns an error if one was trained from other weights, or on images that are compared on.
+fn kept_learners(data: &OwnTaskData<'_>, frozen: Option<&Frozen>, draws: &Draws) -> Result<Vec<(String, MetaTrained)>> {
+    let dataset = data.dataset.as_ref();
+    let learner = |(name, model): &(String, Model)| -> Result<(String, MetaTrained)> {
+        let Some(frozen) = frozen else {
+            return Err(CompareError::Invalid(format!("{name} starts from pretrained weights: give them")));
+        };
+        let learned = frozen.learned(model)?;
+        let images = model.provenance.trained_images(dataset, &draws.pool().images())?.len();
+        if images > 0 {
+            let dataset = dataset.name().to_string();
+            return Err(CompareError::SeenByLearner { learner: name.clone(), images, dataset });
+        }
+        Ok((name.clone(), learned))
+    };
+    data.learners.iter().map(learner).collect()
 }
 
 /// The share of the time that is kept for training the chosen method on all labels.
@@ -108,6 +131,7 @@ impl OwnTask {
             (Some(meta), Some(_)) => Some(MetaSource::new(self, dataset.as_ref(), meta, per_image, budget)?),
             _ => None,
         };
+        let learners = kept_learners(data, frozen.as_ref(), &draws)?;
         let before = ledger.elapsed();
         let mut session = Session {
             own: self,
@@ -122,6 +146,7 @@ impl OwnTask {
             scored: Vec::new(),
             left_out: Vec::new(),
             scratch: None,
+            learners,
         };
         session.fill(budget, meta.as_ref(), observer)?;
         let Session { mut scored, left_out, scratch, .. } = session;
@@ -143,7 +168,13 @@ impl OwnTask {
         let used = meta.as_ref().map(MetaSource::used).transpose()?;
         let model = match keepable {
             Some((row, _)) => {
-                let used = used.filter(|_| row.kind == Kind::Meta);
+                let used = match data.learners.iter().find(|(name, _)| *name == row.name) {
+                    Some((_, learner)) => learner.provenance.clone(),
+                    None if row.kind == Kind::Meta => {
+                        Provenance { trained_on: used.into_iter().collect(), ..Provenance::default() }
+                    }
+                    None => Provenance::default(),
+                };
                 trained_on_all(row, &draws, dataset.as_ref(), frozen.as_ref(), scratch.as_ref(), used)?
             }
             None => None,

@@ -9,7 +9,7 @@ use super::row::{LearningCost, LeftOut, Row};
 use super::rows::{self, Scratch};
 use super::scores::{Answers, Scores, score};
 use crate::Result;
-use crate::from_weights::{Frozen, Made, MetaTrained, MetaTraining};
+use crate::from_weights::{Frozen, Made, MetaTrained, MetaTraining, VALIDATION_EPISODES};
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::Dataset;
@@ -55,6 +55,8 @@ pub(super) struct Session<'a> {
     pub(super) scored: Vec<(Row, Scores)>,
     pub(super) left_out: Vec<LeftOut>,
     pub(super) scratch: Option<Scratch>,
+    /// Learners that were meta-trained from the same weights before, with what tables call them.
+    pub(super) learners: Vec<(String, MetaTrained)>,
 }
 
 impl Session<'_> {
@@ -79,7 +81,7 @@ impl Session<'_> {
 
     /// Makes and scores all rows, the cheapest first.
     pub(super) fn fill(&mut self, budget: f64, meta: Option<&MetaSource>, observer: &mut dyn Observer) -> Result<()> {
-        let (mut planned, left_out) = planned(self.own, self.frozen, meta, observer)?;
+        let (mut planned, left_out) = planned(self.own, self.frozen, meta, self.learners.len(), observer)?;
         self.left_out = left_out;
         self.announce(planned.len(), budget, meta, observer)?;
         let made = match self.frozen {
@@ -99,9 +101,13 @@ impl Session<'_> {
             {
                 tasks = Some(meta.tasks(frozen, self.draws.pool().ways(), self.own.seed, observer)?);
             }
-            self.ledger.measured(&format!("{ELAPSED}{}", next.name()), || Ok(self.clock.elapsed()))?;
+            let name = match next {
+                Planned::Learner(place) => self.learners[place].0.clone(),
+                _ => next.name().to_string(),
+            };
+            self.ledger.measured(&format!("{ELAPSED}{name}"), || Ok(self.clock.elapsed()))?;
             let part = next.weight() / total;
-            let share = self.ledger.measured(&format!("time for {}", next.name()), || Ok(part * self.clock.left()))?;
+            let share = self.ledger.measured(&format!("time for {name}"), || Ok(part * self.clock.left()))?;
             let row = match (&next, self.frozen, &made) {
                 (Planned::Method(method, Part::Floor), ..) => rows::pixels(*method, self.dataset)?,
                 (Planned::Method(method, Part::Scratch), ..) => {
@@ -118,11 +124,11 @@ impl Session<'_> {
                     rows::fine_tune_upper(frozen, stage, made, &sample, &mut self.ledger)?
                 }
                 (Planned::FineTuneAll, Some(frozen), _) => rows::fine_tune_all(frozen, &sample, &mut self.ledger)?,
-                (
-                    Planned::Method(method, Part::Meta),
-                    Some(frozen),
-                    Some(Made { activations: Some(activations), .. }),
-                ) => {
+                (Planned::Learner(place), Some(frozen), Some(made)) => {
+                    let (name, learned) = &self.learners[*place];
+                    rows::meta_trained(learned, frozen, made, &self.draws.pool().images(), name.clone())?
+                }
+                (Planned::Method(method, Part::Meta), Some(frozen), Some(made)) => {
                     let Some((training, validation)) = &tasks else { continue };
                     let settings = self.own.set.of(method.info().name);
                     let meta_training =
@@ -136,8 +142,10 @@ impl Session<'_> {
                         self.leave_out(method.info().title, Kind::Meta, reason);
                         continue;
                     }
-                    let meta_trained = meta_training.train(steps, self.run, observer)?;
-                    let row = rows::meta_trained(&meta_trained, frozen, activations, &self.draws.pool().images())?;
+                    let plan = meta_training.plan(steps);
+                    let meta_trained = meta_training.train(&plan, VALIDATION_EPISODES, self.run, observer)?;
+                    let (images, title) = (self.draws.pool().images(), method.info().title.to_string());
+                    let row = rows::meta_trained(&meta_trained, frozen, made, &images, title)?;
                     trained.get_or_insert(meta_trained);
                     row
                 }

@@ -5,7 +5,7 @@ use super::shared::{LabelOptions, MethodOptions, RunOptions, ScopeName, method_n
 use super::values::{InputPath, Seconds, positive, rate};
 use clap::{ArgAction, Args};
 use serde::Serialize;
-use taper_compare::{Comparison, DEFAULT_METHODS, OWN_TASK_METHODS, OwnTask, method};
+use taper_compare::{Comparison, DEFAULT_METHODS, METHODS_FROM_WEIGHTS, OWN_TASK_METHODS, OwnTask, method};
 use taper_data::{Count, Scope, TaskShape, Transform};
 use taper_models::Architecture;
 use taper_transfer::LabelCount;
@@ -40,6 +40,9 @@ pub(crate) struct Compare {
     #[arg(long, value_name = "DATA")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) meta_data: Option<InputPath>,
+    /// Learners that `taper meta-train --weights` trained from the same weights: rows without any training
+    #[arg(long, value_name = "DIR", action = ArgAction::Set, value_delimiter = ',')]
+    pub(crate) learner: Vec<InputPath>,
     /// Side of the images that networks see, in pixels [default: the network's own]
     #[arg(long, value_parser = positive::<usize>)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,10 +191,13 @@ impl Compare {
         }
     }
 
-    /// The comparison on tasks of random classes that the options describe.
-    pub(crate) fn comparison(&self) -> Comparison {
+    /// The comparison on tasks of random classes that the options describe, of photographs or of drawings.
+    pub(crate) fn comparison(&self, photographs: bool) -> Comparison {
         let usual = Comparison::default();
-        let methods = self.methods(&DEFAULT_METHODS);
+        let methods = match photographs && self.weights.is_some() {
+            true => self.methods(&METHODS_FROM_WEIGHTS),
+            false => self.methods(&DEFAULT_METHODS),
+        };
         let known: Vec<_> = methods.iter().filter_map(|name| method(name).ok()).collect();
         let RandomTaskOptions { ways, shots, queries, scope, .. } = self.tasks.clone();
         Comparison {
@@ -270,7 +276,7 @@ mod tests {
 
     #[test]
     fn options_become_the_library_s() {
-        assert_eq!(compare(&[]).comparison(), Comparison::default());
+        assert_eq!(compare(&[]).comparison(true), Comparison::default());
         assert_eq!(compare(&[]).own_task(), OwnTask::default());
         let own = compare(&["--labels", "1,5,all", "--budget", "90s"]).own_task();
         assert_eq!((own.labels.len(), own.labels[2], own.budget), (3, LabelCount::All, Some(90.0)));

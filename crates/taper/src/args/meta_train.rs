@@ -1,12 +1,14 @@
 //! Options of `taper meta-train`.
 
+use super::UsageError;
 use super::shared::{ImageOptions, LabelOptions, MethodOptions, RunOptions, TaskOptions, method_names};
 use super::values::{InputPath, positive, rate, share};
 use clap::{ArgAction, Args};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
-use taper_learn::training::Average;
+use taper_compare::LearnerTraining;
+use taper_learn::{Method, methods::Training, training::Average};
 use taper_models::Architecture;
 
 #[derive(Args, Clone, Serialize)]
@@ -39,7 +41,8 @@ pub(crate) struct MetaTrain {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) tasks: TaskOptions,
-    /// Training steps [default: enough for 60000 tasks; for multitask and pretraining, from --epochs]
+    /// Training steps [default: enough for 60000 tasks, or for 12000 images from --weights; for multitask and
+    /// pretraining, from --epochs]
     #[arg(long, value_parser = positive::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) steps: Option<u64>,
@@ -49,10 +52,15 @@ pub(crate) struct MetaTrain {
     /// Images per step of pretraining or of multitask
     #[arg(long, default_value_t = 20, value_parser = positive::<usize>)]
     pub(crate) batch_size: usize,
-    /// The network
-    #[arg(long, default_value = "conv4-64")]
-    #[serde(with = "taper_learn::text")]
-    pub(crate) backbone: Architecture,
+    /// The network, if it is trained from nothing [default: conv4-64]
+    #[arg(long)]
+    #[serde(with = "taper_learn::text::option", skip_serializing_if = "Option::is_none")]
+    pub(crate) backbone: Option<Architecture>,
+    /// Pretrained weights to start from, whose last stage is trained: a file, or the name of fetched ones;
+    /// for protonet, meta-baseline, r2d2, matching and meta-opt-net
+    #[arg(long, value_name = "FILE|NAME", conflicts_with_all = ["backbone", "transform"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) weights: Option<InputPath>,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) image: ImageOptions,
@@ -63,18 +71,21 @@ pub(crate) struct MetaTrain {
     /// no extra cost in training
     #[arg(long, alias = "turned")]
     pub(crate) symmetries: bool,
-    /// Learning rate of the outer loop
-    #[arg(long, default_value_t = 1e-3, value_parser = rate, allow_negative_numbers = true)]
-    pub(crate) meta_lr: f64,
-    /// Tasks per step
-    #[arg(long, default_value_t = 8, value_parser = positive::<usize>)]
-    pub(crate) meta_batch_size: usize,
+    /// Learning rate of the outer loop [default: 0.001, or 0.0001 from --weights]
+    #[arg(long, value_parser = rate, allow_negative_numbers = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) meta_lr: Option<f64>,
+    /// Tasks per step [default: 8, or 2 from --weights]
+    #[arg(long, value_parser = positive::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) meta_batch_size: Option<usize>,
     /// Average the weights: ema:0.999 (exponential, decay 0.999), last:500 (mean over the last 500 steps)
     /// or off
     #[arg(long, default_value = "off")]
     #[serde(with = "taper_learn::text")]
     pub(crate) average: Average,
-    /// Steps between validations on held-out classes [default: a twentieth of the steps]
+    /// Steps between validations on held-out classes [default: a twentieth of the steps, or a quarter from
+    /// --weights]
     #[arg(long, value_parser = positive::<u64>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) validate_every: Option<u64>,
@@ -87,6 +98,73 @@ pub(crate) struct MetaTrain {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) run: RunOptions,
+}
+
+impl MetaTrain {
+    /// The training that the options describe.
+    pub(crate) fn training(&self, method: &dyn Method) -> LearnerTraining {
+        let usual = LearnerTraining::default();
+        LearnerTraining {
+            method: self.method.clone(),
+            settings: self.settings.overrides(&[method]).of(method.info().name),
+            ways: self.tasks.ways,
+            shots: self.tasks.shots,
+            queries: self.tasks.queries,
+            scope: self.tasks.scope(),
+            train_on_all: self.train_on_all,
+            steps: self.steps,
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            backbone: self.backbone.unwrap_or(usual.backbone),
+            image_size: self.image.image_size,
+            transform: self.image.transform.clone(),
+            norm: self.settings.norm,
+            symmetries: self.symmetries,
+            meta_lr: self.meta_lr,
+            meta_batch_size: self.meta_batch_size,
+            average: self.average,
+            validate_every: self.validate_every,
+            validation_episodes: self.validation_episodes,
+            save_every: self.save_every,
+            seed: self.run.common.seed,
+        }
+    }
+
+    /// Refuses options that the method ignores.
+    pub(crate) fn check(&self, method: &dyn Method) -> Result<(), UsageError> {
+        let not_averaged = self.average == Average::Off;
+        let ignored = match method.info().training {
+            _ if self.weights.is_some() => vec![
+                ("--also", !self.also.is_empty()),
+                ("--glyphs", self.glyphs.is_some()),
+                ("--average", !not_averaged),
+                ("--symmetries", self.symmetries),
+            ],
+            Training::SharedTasks => vec![
+                ("--also", !self.also.is_empty()),
+                ("--glyphs beside DATA", self.data.is_some() && self.glyphs.is_some()),
+                ("--average", !not_averaged),
+                ("--split", self.tasks.split.is_some()),
+                ("--train-on-all", self.train_on_all),
+                ("--validate-every", self.validate_every.is_some()),
+                ("--symmetries", self.symmetries),
+            ],
+            Training::Pretraining => vec![
+                ("--also", !self.also.is_empty()),
+                ("--glyphs together with DATA", self.data.is_some() && self.glyphs.is_some()),
+                ("--validate-every", self.validate_every.is_some()),
+            ],
+            _ => Vec::new(),
+        };
+        let who = match &self.weights {
+            Some(_) => "training from --weights",
+            None => method.info().name,
+        };
+        match ignored.iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(UsageError(format!("{who} does not use {option}: remove it"))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// An additional data set.

@@ -20,7 +20,7 @@ pub(crate) use compare::{Compare, Tasks};
 pub(crate) use evaluate::{Episodes, Evaluate, Protocol};
 pub(crate) use features::Features;
 pub(crate) use inspect::Inspect;
-pub(crate) use meta_train::{Also, MetaTrain};
+pub(crate) use meta_train::MetaTrain;
 pub(crate) use predict::Predict;
 pub(crate) use shared::{CommonOptions, LabelOptions, RunOptions};
 pub(crate) use survey::Survey;

@@ -15,7 +15,7 @@ const OWN_CLASSES: usize = 100;
 pub(crate) fn run(options: &Compare, output: &Output) -> Result<()> {
     let asked = options.tasks()?;
     if asked == Some(Tasks::Random) {
-        options.tasks.check(&options.comparison())?;
+        options.tasks.check(&options.comparison(false))?;
     }
     let dataset = data::given_labeled(options.data.as_ref(), &options.labels, output)?;
     let tasks = match asked {

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
-use taper_compare::{Approach, Curve, CurvePoint, OwnTaskData, OwnTaskReport};
+use taper_compare::{Approach, Curve, CurvePoint, OwnTaskData, OwnTaskReport, method};
 use taper_data::{Dataset, Look, one_line};
+use taper_learn::Model;
 use taper_models::catalog::{Pretrained, WeightHints};
 
 pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output) -> Result<()> {
@@ -30,7 +31,8 @@ pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output)
     // a resumed run does what this one does, whatever the hub's cache holds by then
     let written = Compare { weights, ..options.clone() };
     let run = run_directory("compare", &written, &options.run)?;
-    let compared = OwnTaskData { dataset, pretrained: pretrained.as_ref(), meta_data };
+    let learners = options.learner.iter().map(learner).collect::<Result<_>>()?;
+    let compared = OwnTaskData { dataset, pretrained: pretrained.as_ref(), meta_data, learners };
     let mut reporter = output.reporter();
     let report =
         own.run(&compared, run.as_ref(), &mut reporter).map_err(|error| stopped_or_failed(error, run.as_ref()))?;
@@ -63,6 +65,15 @@ pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output)
         }),
     ));
     Ok(())
+}
+
+/// A kept learner, with what tables call it.
+fn learner(given: &InputPath) -> Result<(String, Model)> {
+    let path = given.path();
+    let model = Model::load(path)?;
+    let folder = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let title = method(&model.origin.method).map_or(model.origin.method.as_str(), |method| method.info().title);
+    Ok((format!("{title} ({folder})"), model))
 }
 
 /// The weights to start from: as given, or the default ones for photographs.

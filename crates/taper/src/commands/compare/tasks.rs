@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
 use taper_compare::{CompareError, Comparison, ComparisonData, MethodReport, Report, Start};
-use taper_data::{Dataset, Scope};
+use taper_data::{Dataset, Look, Scope};
 use taper_models::catalog::{Pretrained, WeightHints};
 
 pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output) -> Result<()> {
     let start = Instant::now();
-    let mut comparison = options.comparison();
+    let mut comparison = options.comparison(Look::of(dataset.as_ref())?.channels > 1);
     comparison.check()?;
     comparison.backbone = data::backbone(dataset.as_ref(), comparison.backbone, Comparison::default().backbone);
     comparison.shape()?.check(dataset.as_ref())?;
