@@ -9,17 +9,31 @@ use std::{
 };
 
 /// Each crate of the house, and the other crates of it that it may know.
-const MAY_KNOW: [(&str, &[&str]); 8] = [
+const MAY_KNOW: [(&str, &[&str]); 11] = [
     ("taper-ops", &[]),
+    ("taper-report", &[]),
     ("taper-data", &["taper-ops"]),
     ("taper-models", &["taper-ops"]),
     ("taper-learn", &["taper-ops", "taper-data", "taper-models"]),
     ("taper-transfer", &["taper-ops", "taper-data", "taper-models", "taper-learn"]),
     ("taper-meta", &["taper-ops", "taper-data", "taper-models", "taper-learn"]),
     ("taper-compare", &["taper-ops", "taper-data", "taper-models", "taper-learn", "taper-transfer", "taper-meta"]),
+    ("taper-export", &["taper-ops", "taper-data", "taper-models", "taper-learn"]),
+    ("taper-serve", &["taper-ops", "taper-data", "taper-models", "taper-learn", "taper-transfer", "taper-compare"]),
     (
         "taper",
-        &["taper-ops", "taper-data", "taper-models", "taper-learn", "taper-transfer", "taper-meta", "taper-compare"],
+        &[
+            "taper-ops",
+            "taper-data",
+            "taper-models",
+            "taper-learn",
+            "taper-transfer",
+            "taper-meta",
+            "taper-compare",
+            "taper-export",
+            "taper-report",
+            "taper-serve",
+        ],
     ),
 ];
 
@@ -171,11 +185,17 @@ fn every_crate_can_be_packed_by_itself() {
 }
 
 #[test]
-fn only_xtask_touches_the_network() {
+fn only_xtask_asks_the_network_and_only_the_page_is_asked() {
     let direct = dependencies();
-    for network in ["hf-hub", "reqwest", "tokio"] {
+    for (network, allowed) in [
+        ("hf-hub", &["xtask"][..]),
+        ("reqwest", &["xtask"]),
+        ("hyper", &["taper-serve"]),
+        ("axum", &["taper-serve"]),
+        ("tokio", &["taper-serve", "xtask"]),
+    ] {
         let users: Vec<&String> = direct.iter().filter(|(_, of)| of.contains(network)).map(|(name, _)| name).collect();
-        assert_eq!(users, ["xtask"], "who uses {network}");
+        assert_eq!(users, allowed, "who uses {network}");
     }
 }
 

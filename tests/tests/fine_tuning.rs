@@ -51,7 +51,9 @@ fn a_fine_tuned_network_saved_and_loaded_gives_the_same_logits() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model");
     let provenance = Provenance::unrecorded(&origin);
-    Model { network, state, labels, transform: "resize(32x32)".into(), origin, provenance }.save(&path).unwrap();
+    Model { network, state, labels, transform: "resize(32x32)".into(), origin, provenance, support: None }
+        .save(&path)
+        .unwrap();
     let loaded = Model::load(&path).unwrap();
     assert_eq!(bits(&before), bits(&loaded.network.logits(&loaded.state, &queries).unwrap()));
 }

@@ -25,9 +25,12 @@ pub(crate) enum Chore {
     FetchData(FetchData),
     LookAlikes(LookAlikes),
     Methods(Methods),
+    MpiCheck(MpiCheck),
     Mutate(Mutate),
     PackLearner(PackLearner),
     Peers(Peers),
+    /// Print the guide's table of a training step on up to 1,024 processes, by a model with measured constants
+    Scaling,
     #[command(hide = true)]
     PeersWork(PeersWork),
 }
@@ -47,23 +50,40 @@ pub(crate) struct Methods {
     pub(crate) out: PathBuf,
 }
 
+/// Check that runs shared by MPI processes have the bits of runs of one process, killed and resumed ones too
+///
+/// Builds the program with the feature `mpi`; prints `skipped` if there is no OpenMPI.
+#[derive(Debug, Args)]
+pub(crate) struct MpiCheck {
+    /// Measure instead: two processes of one thread against one process of two threads
+    #[arg(long)]
+    pub(crate) efficiency: bool,
+    /// Pairs of runs to measure
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) rounds: usize,
+    /// Build with --release
+    #[arg(long)]
+    pub(crate) release: bool,
+}
+
 /// Damaged files of every kind through the readers: no panic, a line for every refusal, bounded memory
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:
-  cargo xtask mutate --inputs 100000")]
+  cargo xtask mutate --inputs 1000000
+  cargo xtask mutate --first 4711 --inputs 1")]
 pub(crate) struct Mutate {
     /// Number of damaged files
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub(crate) inputs: u64,
+    /// Number of the first file: a fault names its file's number
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) first: u64,
     /// Seed of the damage
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// The most memory that the process may hold, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
-    pub(crate) memory: u64,
 }
 
-/// Compare Taper's speed with PyTorch's: the same work alternately, the best of several rounds each
+/// Compare Taper's speed with that of PyTorch and ONNX Runtime: the same work alternately, the best of several rounds each
 ///
 /// Builds with --release first. Nothing else should run on the machine.
 #[derive(Debug, Args)]

@@ -12,11 +12,13 @@ mod hub;
 mod look_alikes;
 mod manifest;
 mod methods;
+mod mpi_check;
 mod mutate;
 mod pack_learner;
 mod peers;
 mod program;
 mod progress;
+mod scaling;
 mod soundness;
 mod source;
 mod weights;
@@ -41,9 +43,14 @@ fn main() -> ExitCode {
         Chore::FetchData(asked) => data::run(&asked),
         Chore::LookAlikes(asked) => look_alikes::run(&asked),
         Chore::Methods(asked) => methods::run(&asked),
+        Chore::MpiCheck(asked) => mpi_check::run(&asked),
         Chore::Mutate(asked) => mutate::run(&asked),
         Chore::Peers(asked) => peers::run(&asked),
         Chore::PeersWork(asked) => peers::run_work(&asked),
+        Chore::Scaling => {
+            scaling::run();
+            Ok(())
+        }
         Chore::Soundness => soundness::run(),
         Chore::PackLearner(asked) => pack_learner::run(&asked),
     };

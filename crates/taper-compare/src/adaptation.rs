@@ -1,15 +1,20 @@
 //! A learner and a few labeled images become a classifier.
 
+use crate::head_on_features::{head_of, learner_on_features};
 use crate::{Result, learner};
 use std::sync::Arc;
 use taper_data::{Batch, Copies, Dataset, Inputs, View};
 use taper_learn::{
     Adapt, Model, TaskNorm,
     classifiers::Averaged,
+    evaluation::Labeled,
+    heads::default_folds,
     methods::SettingValues,
     models::{CLASSIFIER, Origin},
     provenance::{Provenance, UsedData},
+    support::{HeldOut, Rows, Similarity, Support, SupportImage, features},
 };
+use taper_models::{Network, State};
 
 /// Adapts a learner to the classes of `support`, with `views` views of each image (itself and copies
 /// by the random steps of the model's transform), and returns the classifier.
@@ -50,5 +55,43 @@ pub fn adapt(model: &Model, support: &Arc<dyn Dataset>, views: usize, seed: u64)
     };
     let trained_on = vec![UsedData::of_images(support.as_ref(), &images)?];
     let provenance = model.provenance.clone().and(Provenance { trained_on, ..Provenance::default() });
-    Ok(Model { network, state, labels, transform: model.transform.clone(), origin, provenance })
+    let kept = kept(method.as_ref(), model, &copies, &view, &network, &state, seed)?;
+    Ok(Model { network, state, labels, transform: model.transform.clone(), origin, provenance, support: Some(kept) })
+}
+
+/// What the classifier keeps of its labeled images.
+fn kept(
+    method: &dyn Adapt,
+    learner: &Model,
+    copies: &Copies,
+    view: &View,
+    network: &Network,
+    state: &State,
+    seed: u64,
+) -> Result<Support> {
+    let support = view.dataset();
+    let images: Vec<usize> = (0..support.labels().len()).collect();
+    let features = features(network, state, view, &images)?;
+    let labeled = Labeled { images: images.clone(), labels: support.labels().to_vec(), ways: support.classes().len() };
+    let head = head_of(&learner.origin.method);
+    let held_out = match (default_folds(&labeled.labels, labeled.ways), head) {
+        (None, _) => None,
+        (Some(folds), Some(head)) => {
+            let rows = Rows(features.clone());
+            let on_features = learner_on_features(head, network, state)?;
+            let learn = |kept: &[usize]| labeled.select(kept).batch(&rows);
+            let similarity = Similarity::new(network, state, &features)?;
+            let frozen = Some(&similarity);
+            Some(HeldOut::out_of_fold(on_features.as_ref(), &learn, &rows, &labeled, frozen, folds, seed)?)
+        }
+        (Some(folds), None) => {
+            let averaged = Averaged(method);
+            let learn = |kept: &[usize]| labeled.select(kept).batch(copies);
+            Some(HeldOut::out_of_fold(&averaged, &learn, view, &labeled, None, folds, seed)?)
+        }
+    };
+    let image =
+        |&index: &usize| Ok(SupportImage { name: support.image_name(index), content: support.content_hash(index)? });
+    let images = images.iter().map(image).collect::<Result<Vec<_>>>()?;
+    Ok(Support { features, labels: labeled.labels, images, head: head.map(String::from), held_out })
 }

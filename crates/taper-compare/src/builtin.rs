@@ -81,7 +81,7 @@ pub fn built_in(support: &dyn Dataset) -> Result<BuiltIn> {
     }
     match first {
         Some(first) => Err(CompareError::NotDrawings { count: pictures, images, example: support.image_name(first) }),
-        None => Ok(BuiltIn { model: unpacked()?, light_on_dark }),
+        None => Ok(BuiltIn { model: drawing_learner()?, light_on_dark }),
     }
 }
 
@@ -98,10 +98,14 @@ pub(crate) fn built_in_if_drawings(dataset: &dyn Dataset) -> Result<Option<Model
             return Ok(None);
         }
     }
-    unpacked().map(Some)
+    drawing_learner().map(Some)
 }
 
-fn unpacked() -> Result<Model> {
+/// The built-in learner, for line drawings of any size and colors.
+///
+/// # Errors
+/// Returns an error if the packed learner is broken.
+pub fn drawing_learner() -> Result<Model> {
     let model = Model::unpack(PACKED)?;
     let transform = framed(&model.transform.parse()?)?.to_string();
     Ok(Model { transform, ..model })
@@ -120,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_packed_learner_is_whole_and_small_and_takes_framed_drawings() {
-        let model = unpacked().unwrap();
+        let model = drawing_learner().unwrap();
         assert!(PACKED.len() <= 2_500_000, "{} bytes", PACKED.len());
         let transform: Transform = model.transform.parse().unwrap();
         assert_eq!(transform.shape((3, 640, 480)).unwrap(), model.network.backbone().input());

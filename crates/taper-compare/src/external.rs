@@ -135,6 +135,7 @@ fn meta_model(trained: &MetaTrained, frozen: &Frozen) -> Model {
         transform: frozen.view.transform().to_string(),
         provenance: Provenance::unrecorded(&origin),
         origin,
+        support: None,
     }
 }
 
@@ -173,6 +174,7 @@ fn head(
         transform: frozen.view.transform().to_string(),
         provenance: Provenance::unrecorded(&origin),
         origin,
+        support: None,
     };
     let inputs = |made: &Made, view: &Arc<View>| -> Arc<dyn Inputs> {
         if fine_tunes { view.clone() } else { made.features.clone() }

@@ -1,7 +1,7 @@
 //! What a comparison found, as a value: everything that a table, a JSON result or a page needs.
 
 use crate::{Comparison, Start, Verdict};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use taper_data::Scope;
 use taper_learn::{Interval, Model, evaluation::Cost, methods::Kind};
 
@@ -26,7 +26,7 @@ pub struct Report {
 }
 
 /// What was trained on, chosen on and tested on.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DataSummary {
     /// The data set whose classes are tested on.
     pub tested_on: String,

@@ -3,14 +3,15 @@
 use crate::contender::Contender;
 use crate::external::{built_in, from_weights, starts_from_weights};
 use crate::registry::{METHODS, method};
-use crate::report::{DataSummary, MethodReport, Report};
+use crate::report::{DataSummary, Report};
+use crate::scores::{MethodRun, Scores};
 use crate::tasks::{ComparisonData, ComparisonTasks, TaskSet};
 use crate::training::TrainingRun;
-use crate::verdict::{Scored, Verdict};
 use crate::{CompareError, Comparison, Result};
 use taper_data::{Inputs, Look};
 use taper_learn::{
-    Evaluation, Interval, Method, Model, Observer, RunDirectory, evaluate,
+    Method, Model, Observer, RunDirectory, evaluate_over,
+    methods::Training,
     provenance::{Provenance, UsedData},
 };
 use taper_meta::training::TaskSource;
@@ -18,14 +19,6 @@ use taper_models::catalog::Pretrained;
 
 /// Validation tasks that choices are made on, unless there are fewer test tasks.
 const VALIDATION_TASKS: u64 = 100;
-
-/// A method with how it did in every training run.
-struct Entry {
-    contender: Contender,
-    validation: Vec<Evaluation>,
-    test: Vec<Evaluation>,
-    train_seconds: Vec<f64>,
-}
 
 impl Comparison {
     /// Trains every method that is asked for, chooses on validation tasks, and measures all of them on
@@ -42,22 +35,82 @@ impl Comparison {
         run: Option<&RunDirectory>,
         observer: &mut dyn Observer,
     ) -> Result<Report> {
+        self.score(data, pretrained, run, &|_| true, observer)?.report()
+    }
+
+    /// Trains and scores the methods of those units that `mine` accepts, of [`Comparison::units`] in total. Each method is
+    /// trained and scored as in a comparison of all, so [`Scores::merged`] parts give the same report.
+    ///
+    /// # Errors
+    /// Returns what [`Comparison::run`] does.
+    pub fn score(
+        &self,
+        data: &ComparisonData,
+        pretrained: Option<&Pretrained>,
+        run: Option<&RunDirectory>,
+        mine: &dyn Fn(usize) -> bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Scores> {
         self.check()?;
         let tasks = ComparisonTasks::new(self, data, observer)?;
-        let (validation, test) = (tasks.validation(self.seed)?, tasks.test(self.seed)?);
-        let from_nothing = self.trained_from_nothing(&tasks, pretrained)?;
-        let mut entries: Vec<Entry> = Vec::new();
+        let sets = [tasks.validation(self.seed)?, tasks.test(self.seed)?];
+        let groups = self.groups();
+        // photographs are not learned from nothing too where weights are a start
+        let from_weights_only = pretrained.is_some() && Look::of(data.dataset.as_ref())?.channels > 1;
+        let mut scoring = Scoring { comparison: self, tasks: &tasks, sets: &sets, runs: Vec::new(), used: None };
         for number in 0..self.repeats {
-            let contenders = TrainingRun::new(self, &tasks, run, number).contenders(&from_nothing, observer)?;
-            self.score(contenders, &mut entries, &validation, &test, observer)?;
+            let first = number as usize * groups.len();
+            let in_part = |method: &dyn Method| {
+                if from_weights_only && starts_from_weights(method) {
+                    return false;
+                }
+                let group = group(method);
+                groups.iter().position(|known| *known == group).is_some_and(|place| mine(first + place))
+            };
+            let contenders = TrainingRun::new(self, &tasks, run, number).contenders(&in_part, observer)?;
+            scoring.add(number, contenders, observer)?;
         }
         // what was trained elsewhere is the same in every training run
-        let mut external: Vec<Contender> = built_in(self, &tasks, observer)?.into_iter().collect();
-        if let Some(pretrained) = pretrained {
-            external.extend(from_weights(self, &tasks, [&validation, &test], pretrained, run, observer)?);
+        let last = self.repeats as usize * groups.len();
+        let mut external = Vec::new();
+        if mine(last) {
+            external.extend(built_in(self, &tasks, observer)?.map(|contender| (0, contender)));
         }
-        self.score(external, &mut entries, &validation, &test, observer)?;
-        self.report(entries, &tasks)
+        if let Some(pretrained) = pretrained.filter(|_| mine(last + 1)) {
+            let [validation, test] = &sets;
+            let contenders = from_weights(self, &tasks, [validation, test], pretrained, run, observer)?;
+            external.extend((1..).zip(contenders));
+        }
+        scoring.add(self.repeats, external, observer)?;
+        let runs = scoring.runs;
+        let data = DataSummary {
+            tested_on: tasks.test.dataset().name().to_string(),
+            trained_on: tasks.training.dataset().name().to_string(),
+            training_classes: tasks.training.classes.len(),
+            validation_classes: tasks.validation.classes.len(),
+            test_classes: tasks.test.classes.len(),
+            scope: tasks.test.scope,
+            image_width: tasks.test.view.shape().2,
+        };
+        Ok(Scores { comparison: self.clone(), data, runs })
+    }
+
+    /// Into how many units the comparison can be divided: methods that start from the same pretrained network stay
+    /// together, and each training run has its own; the built-in learner and all that starts from `weights` is a unit each.
+    pub fn units(&self, weights: bool) -> usize {
+        self.repeats as usize * self.groups().len() + 1 + usize::from(weights)
+    }
+
+    /// The groups of methods that are trained together, in the order of the registry.
+    fn groups(&self) -> Vec<&'static str> {
+        let mut groups = Vec::new();
+        for method in METHODS.iter().filter(|method| self.asks_for(method.info().name)) {
+            let group = group(*method);
+            if !groups.contains(&group) {
+                groups.push(group);
+            }
+        }
+        groups
     }
 
     /// # Errors
@@ -91,37 +144,41 @@ impl Comparison {
     pub(crate) fn validation_tasks(&self) -> u64 {
         self.episodes.min(VALIDATION_TASKS)
     }
+}
 
-    /// The methods that are trained from nothing, in the order of the registry: of photographs with pretrained weights,
-    /// only those that can't start from the weights.
-    fn trained_from_nothing(
-        &self,
-        tasks: &ComparisonTasks,
-        pretrained: Option<&Pretrained>,
-    ) -> Result<Vec<&'static dyn Method>> {
-        let asked = METHODS.iter().copied().filter(|method| self.asks_for(method.info().name));
-        let photographs = Look::of(tasks.test.view.dataset().as_ref())?.channels > 1;
-        let start_from_weights = pretrained.is_some() && photographs;
-        Ok(asked.filter(|&method| !(start_from_weights && starts_from_weights(method))).collect())
+/// What is trained once for several methods, or else the method's name.
+fn group(method: &dyn Method) -> &'static str {
+    match method.info().training {
+        Training::Pretraining => "pretrained",
+        Training::Episodes { pretrained: true } => "half pretrained",
+        _ => method.info().name,
     }
+}
 
-    /// Scores contenders and adds them to the entries of the same name.
-    fn score(
-        &self,
-        contenders: Vec<Contender>,
-        entries: &mut Vec<Entry>,
-        validation: &TaskSet,
-        test: &TaskSet,
-        observer: &mut dyn Observer,
-    ) -> Result<()> {
-        let count = contenders.len();
-        for (number, contender) in contenders.into_iter().enumerate() {
+/// Scores contenders one after another.
+struct Scoring<'a> {
+    comparison: &'a Comparison,
+    tasks: &'a ComparisonTasks,
+    /// Validation tasks and test tasks.
+    sets: &'a [TaskSet; 2],
+    runs: Vec<MethodRun>,
+    /// The images of the training classes and of the validation classes, once they are needed.
+    used: Option<[UsedData; 2]>,
+}
+
+impl Scoring<'_> {
+    /// Scores the contenders of one training run, each with its place.
+    fn add(&mut self, number: u64, contenders: Vec<(usize, Contender)>, observer: &mut dyn Observer) -> Result<()> {
+        let (count, ranks, seed) = (contenders.len(), observer.ranks(), self.comparison.seed);
+        let [validation, test] = self.sets;
+        for (done, (place, contender)) in contenders.into_iter().enumerate() {
             let evaluated = |tasks: &TaskSet, inputs: &dyn Inputs, count: u64| {
-                evaluate(contender.learner.as_ref(), count, self.seed, |number| tasks.episode(inputs, number))
+                let episode = |number| tasks.episode(inputs, number);
+                evaluate_over(ranks.as_ref(), contender.learner.as_ref(), count, seed, episode)
                     .map_err(|error| CompareError::Invalid(format!("scoring {}: {error}", contender.name)))
             };
-            let chosen_on = evaluated(validation, contender.validation.as_ref(), self.validation_tasks())?;
-            let measured = evaluated(test, contender.test.as_ref(), self.episodes)?;
+            let chosen_on = evaluated(validation, contender.validation.as_ref(), self.comparison.validation_tasks())?;
+            let measured = evaluated(test, contender.test.as_ref(), self.comparison.episodes)?;
             let accuracy = measured.accuracy();
             observer.note(format!(
                 "{}: {:.1} ± {:.1} %",
@@ -129,114 +186,40 @@ impl Comparison {
                 accuracy.mean * 100.0,
                 accuracy.margin() * 100.0
             ))?;
-            observer.advanced("methods scored", number + 1, count)?;
-            match entries.iter_mut().find(|entry| entry.contender.name == contender.name) {
-                Some(entry) => {
-                    entry.train_seconds.push(contender.train_seconds);
-                    entry.validation.push(chosen_on);
-                    entry.test.push(measured);
-                }
-                None => entries.push(Entry {
-                    train_seconds: vec![contender.train_seconds],
-                    validation: vec![chosen_on],
-                    test: vec![measured],
-                    contender,
-                }),
-            }
+            observer.advanced("methods scored", done + 1, count)?;
+            // of several training runs, the first one's model is kept
+            let is_first = number == 0 || number == self.comparison.repeats;
+            let model = contender.model.clone().filter(|_| is_first);
+            let model = model.map(|model| self.with_provenance(model, contender.trained_here)).transpose()?;
+            self.runs.push(MethodRun {
+                place: (number, place),
+                name: contender.name,
+                kind: contender.kind,
+                start: contender.start,
+                trained_on: contender.trained_on,
+                transductive: contender.learner.transductive(),
+                train_seconds: contender.train_seconds,
+                validation: chosen_on,
+                test: measured,
+                has_model: model.is_some(),
+                model,
+            });
         }
         Ok(())
     }
 
-    fn report(&self, mut entries: Vec<Entry>, tasks: &ComparisonTasks) -> Result<Report> {
-        let Some(best) = entries.iter().max_by(|a, b| a.test_mean().total_cmp(&b.test_mean())) else {
-            return Err(CompareError::Invalid("no method could be scored: ask for others".into()));
+    /// The model, with the images that it was trained on and chosen on.
+    fn with_provenance(&mut self, model: Model, trained_here: bool) -> Result<Model> {
+        let used = |source: &TaskSource| UsedData::of_classes(source.dataset(), &source.classes);
+        let [trained, chosen] = match self.used.take() {
+            Some(used) => self.used.insert(used),
+            None => self.used.insert([used(&self.tasks.training)?, used(&self.tasks.validation)?]),
         };
-        let methods = entries.iter().map(|entry| entry.report(&best.test)).collect::<Result<Vec<_>>>()?;
-        let scored: Vec<Scored<'_>> = entries.iter().map(Entry::scored).collect();
-        let verdict = Verdict::new(&scored)?;
-        let warnings = methods.iter().filter_map(MethodReport::warning).collect();
-        let chosen = (0..entries.len())
-            .filter(|&place| entries[place].contender.model.is_some())
-            .max_by(|&a, &b| entries[a].validation_mean().total_cmp(&entries[b].validation_mean()));
-        let chosen = chosen.map(|place| entries.swap_remove(place).contender);
-        let model = chosen.as_ref().map(|contender| kept(contender, tasks)).transpose()?.flatten();
-        Ok(Report {
-            comparison: self.clone(),
-            data: DataSummary {
-                tested_on: tasks.test.dataset().name().to_string(),
-                trained_on: tasks.training.dataset().name().to_string(),
-                training_classes: tasks.training.classes.len(),
-                validation_classes: tasks.validation.classes.len(),
-                test_classes: tasks.test.classes.len(),
-                scope: tasks.test.scope,
-                image_width: tasks.test.view.shape().2,
-            },
-            methods,
-            verdict,
-            chosen: chosen.map(|contender| contender.name),
-            warnings,
-            model,
-        })
+        let here = Provenance {
+            trained_on: if trained_here { vec![trained.clone()] } else { Vec::new() },
+            validated_on: Vec::new(),
+            chosen_on: vec![chosen.clone()],
+        };
+        Ok(Model { provenance: model.provenance.clone().and(here), ..model })
     }
-}
-
-/// The model of a contender, with the images that it was trained on and chosen on.
-fn kept(contender: &Contender, tasks: &ComparisonTasks) -> Result<Option<Model>> {
-    let used = |source: &TaskSource| UsedData::of_classes(source.dataset(), &source.classes);
-    let Some(model) = contender.model.clone() else { return Ok(None) };
-    let here = Provenance {
-        trained_on: if contender.trained_here { vec![used(&tasks.training)?] } else { Vec::new() },
-        validated_on: Vec::new(),
-        chosen_on: vec![used(&tasks.validation)?],
-    };
-    Ok(Some(Model { provenance: model.provenance.clone().and(here), ..model }))
-}
-
-impl Entry {
-    fn scored(&self) -> Scored<'_> {
-        Scored {
-            name: &self.contender.name,
-            kind: self.contender.kind,
-            start: &self.contender.start,
-            validation: &self.validation,
-            test: &self.test,
-            train_seconds: self.train_seconds(),
-        }
-    }
-
-    fn test_mean(&self) -> f64 {
-        mean(self.test.iter().map(|run| run.accuracy().mean))
-    }
-
-    fn validation_mean(&self) -> f64 {
-        mean(self.validation.iter().map(|run| run.accuracy().mean))
-    }
-
-    fn train_seconds(&self) -> f64 {
-        mean(self.train_seconds.iter().copied())
-    }
-
-    fn report(&self, best: &[Evaluation]) -> Result<MethodReport> {
-        let Self { contender, validation, test, .. } = self;
-        let interval = |runs: &[Evaluation]| -> Result<Interval> { Ok(Evaluation::mean_accuracy(runs)?.interval()) };
-        Ok(MethodReport {
-            name: contender.name.clone(),
-            kind: contender.kind,
-            start: contender.start.clone(),
-            trained_on: contender.trained_on.clone(),
-            transductive: contender.learner.transductive(),
-            accuracy: interval(test)?,
-            from_best: Evaluation::difference(test, best)?.interval(),
-            validation: interval(validation)?,
-            train_seconds: self.train_seconds(),
-            cost: test.first().map(|run| run.cost).unwrap_or_default(),
-            diverged: test.iter().map(|run| run.diverged).sum(),
-            task_accuracies: test.iter().map(|run| run.accuracies.clone()).collect(),
-        })
-    }
-}
-
-fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let count = values.len() as f64;
-    values.sum::<f64>() / count
 }

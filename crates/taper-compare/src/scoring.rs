@@ -8,8 +8,9 @@ use taper_data::{Copies, Dataset, EpisodeIndices, Inputs, View};
 use taper_learn::{
     Evaluation, Interval, Model,
     classifiers::{Averaged, NetworkClassifier, predict},
-    evaluate,
+    evaluation::{TaskScore, score_tasks},
     provenance::Overlap,
+    ranks::{OneProcess, Ranks},
     statistics::wilson_interval,
 };
 
@@ -41,14 +42,30 @@ pub fn score_learner(
     views: usize,
     seed: u64,
 ) -> Result<Evaluation> {
+    let numbers: Vec<u64> = (0..tasks.len() as u64).collect();
+    Ok(Evaluation::of(score_learner_tasks(model, view, tasks, &numbers, (views, seed), &OneProcess)?)?)
+}
+
+/// The scores of a learner on the tasks with these numbers, in their order, with `views` views of each image, divided
+/// among the processes that share the job.
+///
+/// # Errors
+/// Returns an error if the model's method is unknown, an image can't be read, or adapting fails.
+pub fn score_learner_tasks(
+    model: &Model,
+    view: &Arc<View>,
+    tasks: &[EpisodeIndices],
+    numbers: &[u64],
+    (views, seed): (usize, u64),
+    ranks: &dyn Ranks,
+) -> Result<Vec<TaskScore>> {
     let method = learner(model)?;
-    let count = tasks.len() as u64;
     let task = |number: u64| &tasks[number as usize];
     Ok(if views == 1 {
-        evaluate(method.as_ref(), count, seed, |n| Ok(view.episode(task(n), None)?))?
+        score_tasks(ranks, method.as_ref(), numbers, seed, |n| Ok(view.episode(task(n), None)?))?
     } else {
         let copies = Copies::new(view, views, seed)?;
-        evaluate(&Averaged(method.as_ref()), count, seed, |n| Ok(copies.episode(task(n), None)?))?
+        score_tasks(ranks, &Averaged(method.as_ref()), numbers, seed, |n| Ok(copies.episode(task(n), None)?))?
     })
 }
 

@@ -2,7 +2,7 @@
 //! several methods start from is trained once per run.
 
 use crate::contender::Contender;
-use crate::registry::learner;
+use crate::registry::{METHODS, learner};
 use crate::tasks::ComparisonTasks;
 use crate::{CompareError, Comparison, Result, Start};
 use rand::Rng as _;
@@ -54,13 +54,15 @@ impl<'a> TrainingRun<'a> {
         Self { comparison, tasks, run, number, seed, pretrained, half_pretrained, shared }
     }
 
-    /// Trains these methods, one after another.
+    /// Trains those methods that the comparison asks for and `mine` accepts, each with its place in the registry.
     pub(crate) fn contenders(
         &mut self,
-        methods: &[&'static dyn Method],
+        mine: &dyn Fn(&dyn Method) -> bool,
         observer: &mut dyn Observer,
-    ) -> Result<Vec<Contender>> {
-        methods.iter().map(|&method| self.contender(method, observer)).collect()
+    ) -> Result<Vec<(usize, Contender)>> {
+        let asked = METHODS.iter().enumerate().filter(|(_, method)| self.comparison.asks_for(method.info().name));
+        let asked: Vec<_> = asked.filter(|(_, method)| mine(**method)).collect();
+        asked.into_iter().map(|(place, &method)| Ok((place, self.contender(method, observer)?))).collect()
     }
 
     fn contender(&mut self, method: &dyn Method, observer: &mut dyn Observer) -> Result<Contender> {
@@ -83,6 +85,7 @@ impl<'a> TrainingRun<'a> {
             labels: Vec::new(),
             transform: self.tasks.test.view.transform().to_string(),
             provenance: Provenance::default(),
+            support: None,
             origin: Origin {
                 method: info.name.into(),
                 on,

@@ -67,6 +67,6 @@ pub enum DataError {
 fn fits(images: usize, shots: usize) -> String {
     match shots {
         0 => "add images or remove the class".into(),
-        _ => format!("use {shots} shot(s) and {} queries, add images or remove the class", images - shots),
+        _ => format!("use {shots} shot(s) and {} queries: add images or remove the class", images - shots),
     }
 }

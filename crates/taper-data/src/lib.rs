@@ -6,6 +6,7 @@ mod dataset;
 mod duplicates;
 mod error;
 mod glyphs;
+mod heat_map;
 mod image;
 mod inspection;
 mod lake;
@@ -31,6 +32,7 @@ pub use dataset::{Class, Dataset, Hash, images_by_class, images_of_part};
 pub use duplicates::{Duplicate, Likeness, duplicates, shared_pictures};
 pub use error::{DataError, Result};
 pub use glyphs::{Glyphs, GlyphsSize, Hands};
+pub use heat_map::HeatMap;
 pub use image::Image;
 pub use inspection::{ClassCount, Duplicates, Inspection, Several, SizeCount, inspect};
 pub use lake::{Drawers, LakeRuns, LookAlike, look_alikes};
@@ -42,8 +44,8 @@ pub use readers::limits;
 #[cfg(any(test, feature = "mutation"))]
 pub use readers::mutation;
 pub use readers::{
-    Columns, Decoded, Format, Found, Ground, Walk, one_line, open_with_labels, path_text, read_image, read_image_noted,
-    walk, walk_images,
+    Columns, Decoded, Format, Found, Ground, Walk, decode_image, is_left_behind, one_line, open_with_labels, path_text,
+    read_image, read_image_noted, walk, walk_images,
 };
 pub use reading::{LeftOut, Part, Reading, Reason};
 pub use sampler::{EpisodeIndices, EpisodeSampler, Scope};

@@ -42,6 +42,7 @@ mod tests;
 mod tree;
 mod vector_files;
 mod walk;
+mod webp;
 
 pub(crate) use archive::{damaged, entries, open_archive};
 pub(crate) use cifar::{holds_cifar, open_cifar};
@@ -59,6 +60,7 @@ pub use names::{one_line, path_text};
 pub(crate) use parquet::{open_parquet, open_parquets};
 pub(crate) use shards::holds_shards;
 pub(crate) use source::regular;
+pub use system::is_left_behind;
 pub use table::{Columns, open_with_labels};
 pub(crate) use tar::{open_tar, open_tars, starts_as_tar};
 pub(crate) use vector_files::{is_npz, is_vector_safetensors, npy_in, open_npy, open_npz, open_safetensors};
@@ -102,6 +104,14 @@ pub fn read_image_noted(path: &Path) -> Result<Decoded> {
     decode_noted(&bytes).map_err(|problem| bad_file(path, problem))
 }
 
+/// The image in the bytes of a file of any format that can be read, as by [`read_image_noted`].
+///
+/// # Errors
+/// Returns an error if the bytes can't be decoded within the bounds on memory, which says what they are.
+pub fn decode_image(bytes: &[u8]) -> Result<Decoded> {
+    decode_noted(bytes).map_err(|problem| DataError::Invalid(format!("the picture {problem}")))
+}
+
 /// The part that a word says, in any usual spelling; `None` for other words.
 pub(crate) fn part_of_word(word: &str) -> Option<Part> {
     match PartWord::of(word)?.says {
@@ -117,7 +127,7 @@ fn bad_file(path: &Path, problem: impl Into<String>) -> DataError {
 
 /// An error of the file system about a file.
 fn unreadable(path: &Path, error: &std::io::Error) -> DataError {
-    bad_file(path, format!("can't be read ({error}), check its permissions and the disk"))
+    bad_file(path, format!("can't be read ({error}): check its permissions and the disk"))
 }
 
 #[cfg(all(test, unix))]

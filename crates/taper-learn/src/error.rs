@@ -109,6 +109,30 @@ pub enum LearnError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// A classifier of which no labeled images were held out.
+    #[error(
+        "none of the classifier's labeled images were held out when it was made, so it can't be said how often it would \
+         be wrong: make it again with at least two images of each class"
+    )]
+    NothingHeldOut,
+    /// Another process of the job failed.
+    #[error("rank {rank}: {problem}")]
+    Rank {
+        /// The process, from 0.
+        rank: usize,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// Processes of one job differ in what must be the same.
+    #[error(
+        "rank {rank} and rank 0 differ in their {what}: start every process with the same program, options and data"
+    )]
+    RanksDiffer {
+        /// The first process that differs.
+        rank: usize,
+        /// What it differs in, such as `options`.
+        what: String,
+    },
     /// An invalid value.
     #[error("{0}")]
     Invalid(String),

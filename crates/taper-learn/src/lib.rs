@@ -9,15 +9,17 @@ pub mod methods;
 pub mod models;
 mod observer;
 pub mod provenance;
+pub mod ranks;
 pub mod runs;
 pub mod statistics;
+pub mod support;
 mod task_norm;
 pub mod text;
 pub mod training;
 
 pub use adapt::{Adapt, Classifier};
 pub use error::{LearnError, Result};
-pub use evaluation::{Evaluation, evaluate};
+pub use evaluation::{Evaluation, evaluate, evaluate_over};
 pub use methods::{Context, Method, TypedMethod};
 pub use models::Model;
 pub use observer::{Event, Flow, NoopObserver, Observer};

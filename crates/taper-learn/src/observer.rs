@@ -1,7 +1,9 @@
 //! What a long job reports, and who receives it.
 
+use crate::ranks::{OneProcess, Ranks};
 use crate::{LearnError, Progress, Result};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Whether to continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +78,11 @@ pub enum Event<'a> {
 pub trait Observer {
     /// Receives an event and says whether to continue.
     fn on(&mut self, event: Event<'_>) -> Result<Flow>;
+
+    /// The processes that share the job. An observer that wraps another returns the other's.
+    fn ranks(&self) -> Arc<dyn Ranks> {
+        Arc::new(OneProcess)
+    }
 
     /// Reports progress of a computation that can only be stopped between its items.
     ///

@@ -63,7 +63,15 @@ fn model(version: usize) -> Model {
         norm: "stored".into(),
     };
     let labels = ["a", "b"].map(String::from).to_vec();
-    Model { network, state, labels, transform: String::new(), provenance: Provenance::unrecorded(&origin), origin }
+    Model {
+        network,
+        state,
+        labels,
+        transform: String::new(),
+        provenance: Provenance::unrecorded(&origin),
+        origin,
+        support: None,
+    }
 }
 
 /// The version of a model, all of whose parts agree.

@@ -1,8 +1,8 @@
 //! Adapter: a small network for vectors that others have made (Houlsby et al. 2019, fig. 2).
 
-use crate::{Backbone, BatchStatistics, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result, Start, layers};
+use crate::layers::Pass;
+use crate::{Backbone, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result, Start};
 use candle_core::Tensor;
-use taper_ops::relu;
 
 /// Features x + W₂ ReLU(W₁ x): the vectors themselves, plus what `hidden` units add. W₂ begins as zeros, so an
 /// untrained adapter changes nothing.
@@ -49,11 +49,12 @@ impl Backbone for Adapter {
         specs
     }
 
-    fn features(&self, params: &Params, _buffers: &Buffers, inputs: &Tensor, _mode: &mut Mode) -> Result<Features> {
-        let x = inputs.flatten_from(1)?;
-        let hidden = relu(&layers::linear(params, "down", &x)?)?;
-        let features = (&x + layers::linear(params, "up", &hidden)?)?;
-        Ok(Features { features, statistics: BatchStatistics::default() })
+    fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
+        let pass = Pass::new(params, buffers, mode);
+        let x = pass.flatten_by_pixel(inputs)?;
+        let hidden = pass.relu(&pass.linear("down", &x)?)?;
+        let features = pass.add(&x, &pass.linear("up", &hidden)?)?;
+        Ok(pass.into_features(features))
     }
 
     fn stages(&self) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! Feature extractors, and how a forward pass runs.
 
 use crate::{
-    BatchStatistics, Buffers, Layout, ModelError, PackedWeights, ParamSpec, Params, Result, State, param_spec,
+    BatchStatistics, Buffers, Layout, ModelError, PackedWeights, ParamSpec, Params, Result, State, Trace, param_spec,
 };
 use candle_core::Tensor;
 use std::fmt;
@@ -26,22 +26,24 @@ pub struct Mode {
     pub dropout: Option<Rng>,
     /// The final weights of a [`crate::Frozen`], with norms folded in.
     pub packed: Option<Arc<PackedWeights>>,
+    /// Records what the pass does.
+    pub trace: Option<Arc<Trace>>,
 }
 
 impl Mode {
     /// For inference: stored statistics, no dropout.
     pub fn evaluate() -> Self {
-        Self { norm: Norm::Stored, dropout: None, packed: None }
+        Self { norm: Norm::Stored, dropout: None, packed: None, trace: None }
     }
 
     /// For training: the batch's statistics, dropout drawn from `rng`.
     pub fn train(rng: Rng) -> Self {
-        Self { norm: Norm::Batch, dropout: Some(rng), packed: None }
+        Self { norm: Norm::Batch, dropout: Some(rng), packed: None, trace: None }
     }
 
     /// The batch's statistics, no dropout: how few-shot learners run.
     pub fn batch_statistics() -> Self {
-        Self { norm: Norm::Batch, dropout: None, packed: None }
+        Self { norm: Norm::Batch, dropout: None, packed: None, trace: None }
     }
 }
 
@@ -89,6 +91,22 @@ pub trait Backbone: Send + Sync + fmt::Debug {
     ///
     /// Returns an error if the inputs' shape or the parameters don't fit.
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features>;
+
+    /// Activations `(n, h, w, d)` whose mean over the places is the features; `None` for a network whose features are
+    /// made otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the inputs' shape or the parameters don't fit.
+    fn places(
+        &self,
+        _params: &Params,
+        _buffers: &Buffers,
+        _inputs: &Tensor,
+        _mode: &mut Mode,
+    ) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
 
     /// A published tensor of this name in the shape that the backbone needs, if that depends on the
     /// image size: position embeddings are interpolated. Other tensors are returned unchanged.

@@ -1,10 +1,10 @@
 //! Conv4: four blocks of convolution, batch norm, ReLU and max pooling (Vinyals et al. 2016,
 //! section 4.1.1), the standard small network of few-shot learning.
 
-use crate::layers::{self, LayerEpilogue, Pass};
+use crate::layers::{LayerEpilogue, Pass};
 use crate::{Backbone, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result, Start};
 use candle_core::Tensor;
-use taper_ops::{Convolution, Window, channels_last};
+use taper_ops::{Convolution, Window};
 
 /// Four blocks of `width` channels. 28x28 images give features of `width`, 84x84 of 25 · `width`.
 ///
@@ -59,13 +59,14 @@ impl Backbone for Conv4 {
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
         let mut pass = Pass::new(params, buffers, mode);
-        let mut x = channels_last(inputs)?;
+        let mut x = pass.channels_last(inputs)?;
         for block in 0..BLOCKS {
             let how = Convolution { padding: 1, ..Convolution::default() };
             let names = (format!("block{block}.conv"), format!("block{block}.norm"));
             x = pass.layer((&names.0, &names.1), &x, how, LayerEpilogue::ReluPool(Window::tiled(2)))?;
         }
-        Ok(pass.into_features(layers::flatten(&x)?))
+        let features = pass.flatten(&x)?;
+        Ok(pass.into_features(features))
     }
 
     fn stages(&self) -> Vec<String> {

@@ -4,7 +4,7 @@
 use crate::layers::{LayerEpilogue, Pass};
 use crate::{Backbone, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result, Start};
 use candle_core::Tensor;
-use taper_ops::{Convolution, channels_last, global_avg_pool};
+use taper_ops::{Convolution, same_padding};
 
 /// EfficientNet-Lite0 for images of any size, by batch or stored statistics; keys as timm's
 /// `tf_efficientnet_lite0`. Features are 1280 wide.
@@ -74,7 +74,9 @@ impl Unit {
 
     fn pass(&self, pass: &mut Pass, x: &Tensor) -> Result<Tensor> {
         let groups = if self.depthwise { self.inputs } else { 1 };
-        let (x, padding) = same(x, self.kernel, self.stride)?;
+        let (_, h, w, _) = x.dims4()?;
+        let (around, padding) = same([h, w], self.kernel, self.stride);
+        let x = pass.pad(x, around)?;
         let how = Convolution { stride: self.stride, padding, groups };
         let then = if self.rectified { LayerEpilogue::Relu6 } else { LayerEpilogue::Nothing };
         pass.layer((&self.convolution, &self.norm), &x, how, then)
@@ -83,20 +85,41 @@ impl Unit {
 
 impl Block {
     fn pass(&self, pass: &mut Pass, x: &Tensor) -> Result<Tensor> {
+        if let Some(y) = self.packed_pass(pass, x)? {
+            return Ok(y);
+        }
         let mut y = x.clone();
         for unit in &self.units {
             y = unit.pass(pass, &y)?;
         }
-        if self.residual { Ok((y + x)?) } else { Ok(y) }
+        if self.residual { pass.add(&y, x) } else { Ok(y) }
+    }
+
+    /// The block as one operation, if its weights are final.
+    fn packed_pass(&self, pass: &Pass, x: &Tensor) -> Result<Option<Tensor>> {
+        let (expand, [depthwise, project]) = match &self.units[..] {
+            [depthwise, project] => (None, [depthwise, project]),
+            [expand, depthwise, project] => (Some(expand), [depthwise, project]),
+            _ => return Ok(None),
+        };
+        let units = [expand, Some(depthwise), Some(project)];
+        let names = units.map(|unit| unit.map(|unit| (&*unit.convolution, &*unit.norm)));
+        pass.packed_block(names, x, (depthwise.stride, self.residual))
     }
 }
 
 impl EfficientNetLite0 {
     /// From `x` through the uppermost `blocks` to the features.
-    fn rise(&self, mut pass: Pass, x: Tensor, mut blocks: impl Iterator<Item = Block>) -> Result<Features> {
-        let x = blocks.try_fold(x, |x, block| block.pass(&mut pass, &x))?;
-        let features = global_avg_pool(&self.last().pass(&mut pass, &x)?)?;
+    fn rise(&self, mut pass: Pass, x: Tensor, blocks: impl Iterator<Item = Block>) -> Result<Features> {
+        let x = self.top(&mut pass, x, blocks)?;
+        let features = pass.global_avg_pool(&x)?;
         Ok(pass.into_features(features))
+    }
+
+    /// From `x` through the uppermost `blocks` to the activations whose mean is the features.
+    fn top(&self, pass: &mut Pass, x: Tensor, mut blocks: impl Iterator<Item = Block>) -> Result<Tensor> {
+        let x = blocks.try_fold(x, |x, block| block.pass(pass, &x))?;
+        self.last().pass(pass, &x)
     }
 
     /// A network for images of `(channels, height, width)`.
@@ -167,24 +190,14 @@ fn block(number: usize, index: usize, inputs: usize, stride: usize) -> Block {
     Block { stage: format!("blocks.{number}"), units, residual: stride == 1 && inputs == stage.outputs }
 }
 
-/// TensorFlow's padding `SAME`: as many outputs as strides fit, with an odd row or column of zeros
-/// after the image. Returns the image `(n, h, w, c)`, padded by what a symmetric convolution padding can't
-/// express, and that symmetric padding.
-fn same(x: &Tensor, kernel: usize, stride: usize) -> Result<(Tensor, usize)> {
-    let (_, h, w, _) = x.dims4()?;
-    let sides = |size: usize| {
-        let whole = ((size.div_ceil(stride) - 1) * stride + kernel).saturating_sub(size);
-        (whole / 2, whole - whole / 2)
-    };
-    let (rows, columns) = (sides(h), sides(w));
+/// TensorFlow's padding `SAME` of an image of `[h, w]`: as many outputs as strides fit, with an odd row or column of
+/// zeros after the image. Returns what a symmetric padding of the convolution can't express (zeros before and after
+/// rows, columns and channels), and that symmetric padding.
+fn same(sizes: [usize; 2], kernel: usize, stride: usize) -> ([(usize, usize); 3], usize) {
+    let [rows, columns] = sizes.map(|size| same_padding(size, kernel, stride));
     let padding = rows.0.min(columns.0);
-    let mut x = x.clone();
-    for (dimension, (before, after)) in [(1, rows), (2, columns)] {
-        if (before, after) != (padding, padding) {
-            x = x.pad_with_zeros(dimension, before - padding, after - padding)?;
-        }
-    }
-    Ok((x, padding))
+    let rest = |(before, after): (usize, usize)| (before - padding, after - padding);
+    ([rest(rows), rest(columns), (0, 0)], padding)
 }
 
 impl Backbone for EfficientNetLite0 {
@@ -210,8 +223,16 @@ impl Backbone for EfficientNetLite0 {
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
         let mut pass = Pass::new(params, buffers, mode).with_eps(EPS);
-        let x = self.stem().pass(&mut pass, &channels_last(inputs)?)?;
+        let x = pass.channels_last(inputs)?;
+        let x = self.stem().pass(&mut pass, &x)?;
         self.rise(pass, x, self.blocks().into_iter())
+    }
+
+    fn places(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Option<Tensor>> {
+        let mut pass = Pass::new(params, buffers, mode).with_eps(EPS);
+        let x = pass.channels_last(inputs)?;
+        let x = self.stem().pass(&mut pass, &x)?;
+        self.top(&mut pass, x, self.blocks().into_iter()).map(Some)
     }
 
     fn stages(&self) -> Vec<String> {
@@ -232,7 +253,8 @@ impl Backbone for EfficientNetLite0 {
         stage: &str,
     ) -> Result<Tensor> {
         let mut pass = Pass::new(params, buffers, mode).with_eps(EPS);
-        let mut x = self.stem().pass(&mut pass, &channels_last(inputs)?)?;
+        let x = pass.channels_last(inputs)?;
+        let mut x = self.stem().pass(&mut pass, &x)?;
         for block in self.blocks().into_iter().take_while(|block| block.stage != stage) {
             x = block.pass(&mut pass, &x)?;
         }
@@ -271,7 +293,6 @@ impl Backbone for EfficientNetLite0 {
 mod tests {
     use super::*;
     use crate::{Head, Network};
-    use candle_core::Device;
     use std::sync::Arc;
 
     #[test]
@@ -293,19 +314,12 @@ mod tests {
 
     #[test]
     fn same_padding_puts_the_odd_zero_after_the_image() {
-        let x = Tensor::ones((1, 6, 7, 1), candle_core::DType::F32, &Device::Cpu).unwrap();
-        let shape = |kernel, stride| {
-            let (padded, padding) = same(&x, kernel, stride).unwrap();
-            (padded.dims()[1..3].to_vec(), padding)
-        };
-        assert_eq!(shape(3, 1), (vec![6, 7], 1));
-        assert_eq!(shape(1, 1), (vec![6, 7], 0));
+        let of = |kernel, stride| same([6, 7], kernel, stride);
+        assert_eq!(of(3, 1), ([(0, 0), (0, 0), (0, 0)], 1));
+        assert_eq!(of(1, 1), ([(0, 0), (0, 0), (0, 0)], 0));
         // even rows: none before, one after; odd columns: one on either side
-        assert_eq!(shape(3, 2), (vec![7, 9], 0));
+        assert_eq!(of(3, 2), ([(0, 1), (1, 1), (0, 0)], 0));
         // rows: one before, two after; columns: two on either side
-        assert_eq!(shape(5, 2), (vec![7, 9], 1));
-        let (padded, _) = same(&x, 3, 2).unwrap();
-        let rows = padded.sum((0, 2, 3)).unwrap().to_vec1::<f32>().unwrap();
-        assert_eq!(rows, [7.0, 7.0, 7.0, 7.0, 7.0, 7.0, 0.0]);
+        assert_eq!(of(5, 2), ([(0, 1), (1, 1), (0, 0)], 1));
     }
 }

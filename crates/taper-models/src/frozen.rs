@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use taper_ops::FrozenConvolution;
+use taper_ops::{FrozenConvolution, InvertedResidual};
 
 /// A backbone whose weights no longer change. Norms are folded into convolutions, whose
 /// weights are packed once, for the first images.
@@ -33,17 +33,44 @@ impl Frozen {
     }
 }
 
-/// Folded and packed convolutions of one state, by name: filled on first use, then constant.
+/// Folded and packed convolutions and blocks of one state, by name: filled on first use, then constant.
 #[derive(Default)]
-pub struct PackedWeights(Mutex<BTreeMap<String, Arc<FrozenConvolution>>>);
+pub struct PackedWeights {
+    convolutions: ByName<FrozenConvolution>,
+    blocks: ByName<InvertedResidual>,
+}
 
 impl PackedWeights {
     /// The convolution of that name, packed on first use.
-    pub(crate) fn get_or_pack(
+    pub(crate) fn convolution(
         &self,
         name: &str,
         pack: impl FnOnce() -> Result<FrozenConvolution>,
     ) -> Result<Arc<FrozenConvolution>> {
+        self.convolutions.get_or_pack(name, pack)
+    }
+
+    /// The block of that name, packed on first use.
+    pub(crate) fn block(
+        &self,
+        name: &str,
+        pack: impl FnOnce() -> Result<InvertedResidual>,
+    ) -> Result<Arc<InvertedResidual>> {
+        self.blocks.get_or_pack(name, pack)
+    }
+}
+
+/// Values that are made when they are first asked for.
+struct ByName<T>(Mutex<BTreeMap<String, Arc<T>>>);
+
+impl<T> Default for ByName<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> ByName<T> {
+    fn get_or_pack(&self, name: &str, pack: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
         // a panic elsewhere leaves only complete entries
         let mut packed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = packed.get(name) {
@@ -69,7 +96,9 @@ mod tests {
 
     #[test]
     fn frozen_features_equal_those_of_evaluation() {
-        for (name, side) in [("conv4-20", 28), ("cifar-resnet20", 32), ("resnet18", 64), ("resnet50", 64)] {
+        for (name, side) in
+            [("conv4-20", 28), ("cifar-resnet20", 32), ("resnet18", 64), ("resnet50", 64), ("efficientnet-lite0", 64)]
+        {
             let backbone = name.parse::<Architecture>().unwrap().backbone((3, side, side)).unwrap();
             let state = backbone.init(1).unwrap();
             let off = |(name, tensor): (&str, &Tensor)| {

@@ -1,8 +1,9 @@
 //! What maps features to logits.
 
-use crate::{Backbone, Matching, Mode, ParamSpec, Params, Result, Start, layers, param_spec};
+use crate::layers::{self, Pass};
+use crate::trace::{Operation, record};
+use crate::{Backbone, Buffers, Matching, Mode, ParamSpec, Params, Result, Start, param_spec};
 use candle_core::Tensor;
-use taper_ops::relu;
 
 /// What maps features `(n, d)` to logits `(n, outputs)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,13 +96,16 @@ impl Head {
             Self::Matching { .. } => {
                 let (support, members) =
                     (params.get(&format!("{name}.support"))?, params.get(&format!("{name}.members"))?);
-                Matching::new(params, name, backbone.layout()).logits(features, support, members)
+                let logits = Matching::new(params, name, backbone.layout()).logits(features, support, members)?;
+                record(&mode.trace, Operation::Matching, &[features], logits)
             }
-            Self::Linear { .. } => layers::linear(params, name, features),
+            Self::Linear { .. } => Pass::new(params, &Buffers::default(), mode).linear(name, features),
             Self::Mlp { .. } => {
-                let hidden = relu(&layers::linear(params, &format!("{name}.0"), features)?)?;
+                let buffers = Buffers::default();
+                let pass = Pass::new(params, &buffers, mode);
+                let hidden = pass.relu(&pass.linear(&format!("{name}.0"), features)?)?;
                 let hidden = layers::dropout(&hidden, 0.5, layers::Drop::Elements, mode)?;
-                layers::linear(params, &format!("{name}.3"), &hidden)
+                pass.linear(&format!("{name}.3"), &hidden)
             }
         }
     }

@@ -1,16 +1,17 @@
-//! The layers of networks by their keys: convolution, batch norm and dropout.
+//! The layers of networks by their keys: each runs, and is recorded if the pass is traced.
 
+use crate::trace::{Operation, Shift, Then, Trace, record, same_value};
 use crate::{BatchStatistics, Buffers, Features, Mode, Norm, PackedWeights, Params, Result};
 use candle_core::{Device, Tensor};
 use rand::Rng as _;
 use std::sync::Arc;
 use taper_ops::{
-    Convolution, Epilogue, FrozenConvolution, Statistics, Window, add_relu, batch_norm, conv_norm, conv2d,
-    fold_batch_norm, max_pool2d, relu, relu6,
+    Activation, Convolution, Epilogue, FrozenConvolution, InvertedResidual, Statistics, Window, add_relu, avg_pool2d,
+    batch_norm, channels_last, conv_norm, conv2d, fold_batch_norm, global_avg_pool, leaky_relu, max_pool2d, pad_images,
+    relu, relu6,
 };
 
-/// One pass through a network with batch norm: where its tensors come from, and the statistics that it
-/// collects.
+/// One pass through a network: where its tensors come from, the statistics that it collects, and what it records.
 pub(crate) struct Pass<'a> {
     params: &'a Params,
     buffers: &'a Buffers,
@@ -18,6 +19,7 @@ pub(crate) struct Pass<'a> {
     packed: Option<Arc<PackedWeights>>,
     eps: f64,
     statistics: BatchStatistics,
+    trace: Option<Arc<Trace>>,
 }
 
 /// What follows a convolution's norm.
@@ -35,7 +37,18 @@ pub(crate) enum LayerEpilogue<'a> {
     ReluPool(Window),
 }
 
-impl LayerEpilogue<'_> {
+impl<'a> LayerEpilogue<'a> {
+    /// For a trace: what it is, and the residual branch.
+    fn described(self) -> (Then, Option<&'a Tensor>) {
+        match self {
+            Self::Nothing => (Then::Nothing, None),
+            Self::Relu => (Then::Relu, None),
+            Self::Relu6 => (Then::Relu6, None),
+            Self::AddRelu(residual) => (Then::AddRelu, Some(residual)),
+            Self::ReluPool(window) => (Then::ReluPool(window), None),
+        }
+    }
+
     /// The part of it that needs no other branch.
     fn epilogue(self) -> Epilogue {
         match self {
@@ -49,12 +62,26 @@ impl LayerEpilogue<'_> {
 impl<'a> Pass<'a> {
     /// A pass with PyTorch's default for batch norm's ε.
     pub(crate) fn new(params: &'a Params, buffers: &'a Buffers, mode: &Mode) -> Self {
-        let (norm, packed) = (mode.norm, mode.packed.clone());
-        Self { params, buffers, norm, packed, eps: 1e-5, statistics: BatchStatistics::default() }
+        let (norm, packed, trace) = (mode.norm, mode.packed.clone(), mode.trace.clone());
+        Self { params, buffers, norm, packed, eps: 1e-5, statistics: BatchStatistics::default(), trace }
     }
 
     /// A convolution without bias, its weight under `convolution.weight`, batch norm, and what follows.
     pub(crate) fn layer(
+        &mut self,
+        (convolution, norm): (&str, &str),
+        x: &Tensor,
+        how: Convolution,
+        then: LayerEpilogue,
+    ) -> Result<Tensor> {
+        let y = self.run_layer((convolution, norm), x, how, then)?;
+        let shift = Shift::Norm { name: norm.to_string(), eps: self.eps };
+        let (then, residual) = then.described();
+        let operation = Operation::Convolution { name: convolution.to_string(), how, shift, then };
+        record(&self.trace, operation, &[Some(x), residual].into_iter().flatten().collect::<Vec<_>>(), y)
+    }
+
+    fn run_layer(
         &mut self,
         (convolution, norm): (&str, &str),
         x: &Tensor,
@@ -98,19 +125,47 @@ impl<'a> Pass<'a> {
         how: Convolution,
         then: LayerEpilogue,
     ) -> Result<Tensor> {
-        let frozen = packed.get_or_pack(convolution, || {
-            let weight = self.params.get(&format!("{convolution}.weight"))?;
-            let (scale, shift) = self.scale_shift(norm)?;
-            let (folded, bias) = fold_batch_norm(weight, &self.stored(norm)?, scale, shift, self.eps)?;
+        let frozen = packed.convolution(convolution, || {
+            let (folded, bias) = self.folded((convolution, norm))?;
             Ok(FrozenConvolution::new(x, &folded, &bias, how)?)
         })?;
         Ok(match then {
-            LayerEpilogue::Nothing => frozen.forward(x, None, false)?,
-            LayerEpilogue::Relu => frozen.forward(x, None, true)?,
-            LayerEpilogue::Relu6 => relu6(&frozen.forward(x, None, false)?)?,
-            LayerEpilogue::AddRelu(residual) => frozen.forward(x, Some(residual), true)?,
-            LayerEpilogue::ReluPool(window) => max_pool2d(&frozen.forward(x, None, true)?, window)?,
+            LayerEpilogue::Nothing => frozen.forward(x, None, Activation::Identity)?,
+            LayerEpilogue::Relu => frozen.forward(x, None, Activation::Relu)?,
+            LayerEpilogue::Relu6 => frozen.forward(x, None, Activation::Relu6)?,
+            LayerEpilogue::AddRelu(residual) => frozen.forward(x, Some(residual), Activation::Relu)?,
+            LayerEpilogue::ReluPool(window) => max_pool2d(&frozen.forward(x, None, Activation::Relu)?, window)?,
         })
+    }
+
+    /// An inverted residual block, if its weights are final: its convolutions with their norms, the expanding one,
+    /// if there is one, the depthwise one and the projecting one.
+    pub(crate) fn packed_block(
+        &self,
+        [expand, depthwise, project]: [Option<(&str, &str)>; 3],
+        x: &Tensor,
+        (stride, residual): (usize, bool),
+    ) -> Result<Option<Tensor>> {
+        let (Some(packed), Norm::Stored, Some(depthwise), Some(project), None) =
+            (&self.packed, self.norm, depthwise, project, &self.trace)
+        else {
+            return Ok(None);
+        };
+        let block = packed.block(depthwise.0, || {
+            let expand = expand.map(|names| self.folded(names)).transpose()?;
+            let (depthwise, project) = (self.folded(depthwise)?, self.folded(project)?);
+            let expand = expand.as_ref().map(|(weight, bias)| (weight, bias));
+            let (depthwise, project) = ((&depthwise.0, &depthwise.1), (&project.0, &project.1));
+            Ok(InvertedResidual::new(expand, depthwise, project, stride, residual)?)
+        })?;
+        Ok(Some(block.forward(x)?))
+    }
+
+    /// A convolution's weights with its norm folded in, and the bias that follows.
+    fn folded(&self, (convolution, norm): (&str, &str)) -> Result<(Tensor, Tensor)> {
+        let weight = self.params.get(&format!("{convolution}.weight"))?;
+        let (scale, shift) = self.scale_shift(norm)?;
+        Ok(fold_batch_norm(weight, &self.stored(norm)?, scale, shift, self.eps)?)
     }
 
     /// The same pass with another ε.
@@ -129,25 +184,89 @@ impl<'a> Pass<'a> {
         })
     }
 
+    /// Images `(n, c, h, w)` as activations `(n, h, w, c)`.
+    pub(crate) fn channels_last(&self, images: &Tensor) -> Result<Tensor> {
+        same_value(&self.trace, images, channels_last(images)?)
+    }
+
+    /// A convolution with its bias under `name.bias`.
+    pub(crate) fn convolution_with_bias(&self, name: &str, x: &Tensor, how: Convolution) -> Result<Tensor> {
+        let y = conv2d(x, self.params.get(&format!("{name}.weight"))?, how)?;
+        let y = taper_ops::add_per_channel(&y, self.params.get(&format!("{name}.bias"))?)?;
+        let operation = Operation::Convolution { name: name.into(), how, shift: Shift::Bias, then: Then::Nothing };
+        record(&self.trace, operation, &[x], y)
+    }
+
+    /// A fully connected layer.
+    pub(crate) fn linear(&self, name: &str, x: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = self.scale_shift(name)?;
+        let y = taper_ops::linear(x, weight, bias)?;
+        record(&self.trace, Operation::Linear { name: name.to_string() }, &[x], y)
+    }
+
+    /// ReLU.
+    pub(crate) fn relu(&self, x: &Tensor) -> Result<Tensor> {
+        record(&self.trace, Operation::Relu, &[x], relu(x)?)
+    }
+
+    /// ReLU with a slope below 0.
+    pub(crate) fn leaky_relu(&self, x: &Tensor, slope: f64) -> Result<Tensor> {
+        record(&self.trace, Operation::LeakyRelu(slope), &[x], leaky_relu(x, slope)?)
+    }
+
+    /// The sum.
+    pub(crate) fn add(&self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        record(&self.trace, Operation::Add, &[x, y], (x + y)?)
+    }
+
+    /// Max pooling.
+    pub(crate) fn max_pool2d(&self, x: &Tensor, window: Window) -> Result<Tensor> {
+        record(&self.trace, Operation::MaxPool(window), &[x], max_pool2d(x, window)?)
+    }
+
+    /// The mean over rows and columns: `(n, c)`.
+    pub(crate) fn global_avg_pool(&self, x: &Tensor) -> Result<Tensor> {
+        record(&self.trace, Operation::GlobalAveragePool, &[x], global_avg_pool(x)?)
+    }
+
+    /// Every pixel whose row and column are multiples of `stride`.
+    pub(crate) fn every_other(&self, x: &Tensor, stride: usize) -> Result<Tensor> {
+        let y = avg_pool2d(x, Window { kernel: 1, stride, padding: 0 })?;
+        record(&self.trace, Operation::EveryOther(stride), &[x], y)
+    }
+
+    /// Zeros before and after rows, columns and channels.
+    pub(crate) fn pad(&self, x: &Tensor, around: [(usize, usize); 3]) -> Result<Tensor> {
+        if around == [(0, 0); 3] {
+            return Ok(x.clone());
+        }
+        let [rows, columns, channels] = around;
+        let mut y = pad_images(x, rows, columns)?;
+        if channels != (0, 0) {
+            y = y.pad_with_zeros(3, channels.0, channels.1)?;
+        }
+        record(&self.trace, Operation::Pad(around), &[x], y)
+    }
+
+    /// `(n, h, w, c)` to `(n, c·h·w)`, PyTorch's order of flattening.
+    pub(crate) fn flatten(&self, x: &Tensor) -> Result<Tensor> {
+        record(&self.trace, Operation::Flatten, &[x], flatten(x)?)
+    }
+
+    /// `(n, h, w, c)` to `(n, h·w·c)`.
+    pub(crate) fn flatten_by_pixel(&self, x: &Tensor) -> Result<Tensor> {
+        record(&self.trace, Operation::FlattenByPixel, &[x], x.flatten_from(1)?)
+    }
+
+    /// Features `(n, …)`, one after the other.
+    pub(crate) fn concatenate(&self, parts: &[&Tensor]) -> Result<Tensor> {
+        record(&self.trace, Operation::Concatenate, parts, Tensor::cat(parts, 1)?)
+    }
+
     /// The output of the pass.
     pub(crate) fn into_features(self, features: Tensor) -> Features {
         Features { features, statistics: self.statistics }
     }
-}
-
-/// A convolution without bias, its weight under `name.weight`.
-fn convolution(params: &Params, name: &str, x: &Tensor, how: Convolution) -> Result<Tensor> {
-    Ok(conv2d(x, params.get(&format!("{name}.weight"))?, how)?)
-}
-
-/// A convolution with its bias under `name.bias`.
-pub(crate) fn convolution_with_bias(params: &Params, name: &str, x: &Tensor, how: Convolution) -> Result<Tensor> {
-    Ok(taper_ops::add_per_channel(&convolution(params, name, x, how)?, params.get(&format!("{name}.bias"))?)?)
-}
-
-/// A fully connected layer.
-pub(crate) fn linear(params: &Params, name: &str, x: &Tensor) -> Result<Tensor> {
-    Ok(taper_ops::linear(x, params.get(&format!("{name}.weight"))?, params.get(&format!("{name}.bias"))?)?)
 }
 
 /// Which elements are dropped together.
@@ -204,7 +323,7 @@ pub(crate) fn drop_block(x: &Tensor, p: f64, side: usize, mode: &mut Mode) -> Re
 }
 
 /// `(n, h, w, c)` to `(n, c·h·w)`, PyTorch's order of flattening.
-pub(crate) fn flatten(x: &Tensor) -> Result<Tensor> {
+fn flatten(x: &Tensor) -> Result<Tensor> {
     let (_, h, w, _) = x.dims4()?;
     if h * w == 1 {
         return Ok(x.flatten_from(1)?);

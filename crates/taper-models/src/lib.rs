@@ -27,6 +27,7 @@ mod resnet12;
 mod small_cnn;
 mod stroke_net;
 mod symmetry_ensemble;
+mod trace;
 mod upper;
 #[cfg(feature = "vision-networks")]
 mod vision_network;
@@ -51,6 +52,7 @@ pub use resnet12::ResNet12;
 pub use small_cnn::SmallCnn;
 pub use stroke_net::StrokeNet;
 pub use symmetry_ensemble::SymmetryEnsemble;
+pub use trace::{Operation, Shift, Then, Trace, TracedStep};
 pub use upper::Upper;
 #[cfg(feature = "vision-networks")]
 pub use vision_network::{VisionNetwork, VisionNetworkKind};

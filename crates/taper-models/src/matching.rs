@@ -152,6 +152,22 @@ impl<'a> Matching<'a> {
         Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
     }
 
+    /// How much each place of `query (1, d)` adds to its local likeness to one of `support (1, d)`, row by row: as seen
+    /// in the first view. `None` for features without places.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the features' width is not the layout's.
+    pub fn places(&self, query: &Tensor, support: &Tensor) -> Result<Option<Vec<f32>>> {
+        if self.layout.side == 0 {
+            return Ok(None);
+        }
+        let width = self.layout.width_of_view();
+        let (query, support) = (self.parts(&query.narrow(1, 0, width)?)?, self.parts(&support.narrow(1, 0, width)?)?);
+        let scales = self.params.get(&format!("{}.scales", self.name))?.exp()?;
+        Ok(Some(self.explained_places(&query, &support, &scales)?.flatten_all()?.to_vec1()?))
+    }
+
     fn parts(&self, features: &Tensor) -> Result<Parts> {
         let Layout { local, global, .. } = self.layout;
         let (n, places) = (features.dim(0)?, self.layout.places());
@@ -168,12 +184,17 @@ impl<'a> Matching<'a> {
     /// `one`, the soft maximum of its likeness to the places of the window in the other
     /// (0 outside the image), averaged by attention.
     fn explained(&self, one: &Parts, other: &Parts, scales: &Tensor) -> Result<Tensor> {
+        Ok(self.explained_places(one, other, scales)?.sum(0)?.broadcast_div(&scales.get(0)?)?)
+    }
+
+    /// The same before the sum over places and the division by the sharpness, `(places, m, n)`.
+    fn explained_places(&self, one: &Parts, other: &Parts, scales: &Tensor) -> Result<Tensor> {
         let sharpness = scales.get(0)?;
         let window = self.params.get(&format!("{}.window", self.name))?;
         let mine = one.places.broadcast_mul(&sharpness)?;
         let best = window_match(&mine, &other.places, window, self.layout.side)?;
         let attention = one.attention.t()?.contiguous()?.unsqueeze(2)?;
-        Ok(best.broadcast_mul(&attention)?.sum(0)?.broadcast_div(&sharpness)?)
+        Ok(best.broadcast_mul(&attention)?)
     }
 }
 

@@ -1,7 +1,9 @@
 //! A backbone with a head.
 
-use crate::{Backbone, BatchStatistics, Buffers, Head, Mode, ModelError, ParamSpec, Params, Result, State};
-use candle_core::Tensor;
+use crate::{
+    Backbone, BatchStatistics, Buffers, Head, Mode, ModelError, ParamSpec, Params, Result, State, Trace, TracedStep,
+};
+use candle_core::{DType, Device, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -90,6 +92,19 @@ impl Network {
     /// Logits of `inputs`, for inference.
     pub fn logits(&self, state: &State, inputs: &Tensor) -> Result<Tensor> {
         Ok(self.forward(&state.params, &state.buffers, inputs, Mode::evaluate())?.output)
+    }
+
+    /// The steps from images `(n, c, h, w)` to logits, with stored statistics.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the state does not fit, or the network has a step that is not recorded.
+    pub fn trace(&self, state: &State) -> Result<Vec<TracedStep>> {
+        let (channels, height, width) = self.backbone.input();
+        let images = Tensor::zeros((1, channels, height, width), DType::F32, &Device::Cpu)?;
+        let trace = Arc::new(Trace::new(&images));
+        let mode = Mode { trace: Some(trace.clone()), ..Mode::evaluate() };
+        trace.steps_to(&self.forward(&state.params, &state.buffers, &images, mode)?.output)
     }
 
     /// Checks that the state has exactly this network's keys and shapes.

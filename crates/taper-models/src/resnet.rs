@@ -4,7 +4,7 @@
 use crate::layers::{LayerEpilogue, Pass};
 use crate::{Backbone, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result, Start};
 use candle_core::Tensor;
-use taper_ops::{Convolution, Window, avg_pool2d, channels_last, global_avg_pool};
+use taper_ops::{Convolution, Window};
 
 /// A residual network for images of any size, by batch or stored statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,13 +168,14 @@ impl ResNet {
         let (stride, padding) = if cifar { (1, 1) } else { (2, 3) };
         let pool = Window { kernel: 3, stride: 2, padding: 1 };
         let then = if cifar { LayerEpilogue::Relu } else { LayerEpilogue::ReluPool(pool) };
-        pass.layer(("conv1", "bn1"), &channels_last(images)?, Convolution { stride, padding, groups: 1 }, then)
+        let x = pass.channels_last(images)?;
+        pass.layer(("conv1", "bn1"), &x, Convolution { stride, padding, groups: 1 }, then)
     }
 
     /// From `x` through the uppermost `blocks` to the features.
     fn rise(&self, mut pass: Pass, x: Tensor, mut blocks: impl Iterator<Item = Block>) -> Result<Features> {
         let x = blocks.try_fold(x, |x, block| self.block(&mut pass, &block, &x))?;
-        let features = global_avg_pool(&x)?;
+        let features = pass.global_avg_pool(&x)?;
         Ok(pass.into_features(features))
     }
 
@@ -198,9 +199,9 @@ impl ResNet {
             return Ok(x.clone());
         }
         if self.depth.is_cifar() {
-            let every_other = avg_pool2d(x, Window { kernel: 1, stride: block.stride, padding: 0 })?;
+            let every_other = pass.every_other(x, block.stride)?;
             let missing = block.outputs - block.inputs;
-            return Ok(every_other.pad_with_zeros(3, missing / 2, missing - missing / 2)?);
+            return pass.pad(&every_other, [(0, 0), (0, 0), (missing / 2, missing - missing / 2)]);
         }
         let how = Convolution { stride: block.stride, ..Convolution::default() };
         let names = (format!("{}.downsample.0", block.name), format!("{}.downsample.1", block.name));
@@ -250,6 +251,12 @@ impl Backbone for ResNet {
         let mut pass = Pass::new(params, buffers, mode);
         let x = self.stem(&mut pass, inputs)?;
         self.rise(pass, x, self.blocks().into_iter())
+    }
+
+    fn places(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Option<Tensor>> {
+        let mut pass = Pass::new(params, buffers, mode);
+        let x = self.stem(&mut pass, inputs)?;
+        self.blocks().into_iter().try_fold(x, |x, block| self.block(&mut pass, &block, &x)).map(Some)
     }
 
     fn stages(&self) -> Vec<String> {

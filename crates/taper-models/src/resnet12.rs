@@ -5,7 +5,7 @@
 use crate::layers::{self, Drop, LayerEpilogue, Pass};
 use crate::{Backbone, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result, Start};
 use candle_core::Tensor;
-use taper_ops::{Convolution, Window, channels_last, global_avg_pool, leaky_relu, max_pool2d};
+use taper_ops::{Convolution, Window};
 
 /// 640 features, 12.4 million parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,29 +76,31 @@ impl Backbone for ResNet12 {
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
         let mut pass = Pass::new(params, buffers, mode);
-        let mut x = channels_last(inputs)?;
+        let mut x = pass.channels_last(inputs)?;
         for block in 0..CHANNELS.len() {
             let name = format!("layer{}.0", block + 1);
-            let mut layer = |convolution: &str, norm: &str, x: &Tensor, padding| {
+            let layer = |pass: &mut Pass, convolution: &str, norm: &str, x: &Tensor, padding| {
                 let how = Convolution { padding, ..Convolution::default() };
-                pass.layer(
-                    (&format!("{name}.{convolution}"), &format!("{name}.{norm}")),
-                    x,
-                    how,
-                    LayerEpilogue::Nothing,
-                )
+                let names = (format!("{name}.{convolution}"), format!("{name}.{norm}"));
+                pass.layer((&names.0, &names.1), x, how, LayerEpilogue::Nothing)
             };
-            let y = leaky_relu(&layer("conv1", "bn1", &x, 1)?, SLOPE)?;
-            let y = leaky_relu(&layer("conv2", "bn2", &y, 1)?, SLOPE)?;
-            let y = layer("conv3", "bn3", &y, 1)?;
-            let shortcut = layer("downsample.0", "downsample.1", &x, 0)?;
-            x = max_pool2d(&leaky_relu(&(y + shortcut)?, SLOPE)?, Window::tiled(2))?;
+            let mut y = x.clone();
+            for number in 1..=2 {
+                y = layer(&mut pass, &format!("conv{number}"), &format!("bn{number}"), &y, 1)?;
+                y = pass.leaky_relu(&y, SLOPE)?;
+            }
+            let y = layer(&mut pass, "conv3", "bn3", &y, 1)?;
+            let shortcut = layer(&mut pass, "downsample.0", "downsample.1", &x, 0)?;
+            let y = pass.add(&y, &shortcut)?;
+            let y = pass.leaky_relu(&y, SLOPE)?;
+            x = pass.max_pool2d(&y, Window::tiled(2))?;
             x = match block {
                 0 | 1 => layers::dropout(&x, DROPPED, Drop::Elements, mode)?,
                 _ => layers::drop_block(&x, DROPPED, DROPPED_SIDE, mode)?,
             };
         }
-        Ok(pass.into_features(global_avg_pool(&x)?))
+        let features = pass.global_avg_pool(&x)?;
+        Ok(pass.into_features(features))
     }
 
     fn stages(&self) -> Vec<String> {

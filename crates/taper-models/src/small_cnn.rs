@@ -1,9 +1,9 @@
 //! SmallCnn: the seed recipe's network, two convolutions and a hidden layer.
 
-use crate::{Backbone, BatchStatistics, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result, layers};
+use crate::layers::{self, Drop, Pass};
+use crate::{Backbone, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result};
 use candle_core::Tensor;
-use layers::Drop;
-use taper_ops::{Convolution, Window, channels_last, max_pool2d, relu};
+use taper_ops::{Convolution, Window};
 
 /// conv 32, 3x3; ReLU; conv 64, 3x3; ReLU; max pool 2; channel dropout 0.25; 128 hidden units;
 /// ReLU; dropout 0.5. Features are the hidden units; the head is `fc2`.
@@ -59,14 +59,16 @@ impl Backbone for SmallCnn {
         layers.into_iter().flat_map(|(name, shape)| ParamSpec::torch_default(name, shape)).collect()
     }
 
-    fn features(&self, params: &Params, _buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
-        let x = channels_last(inputs)?;
-        let x = relu(&layers::convolution_with_bias(params, "conv1", &x, Convolution::default())?)?;
-        let x = relu(&layers::convolution_with_bias(params, "conv2", &x, Convolution::default())?)?;
-        let x = layers::dropout(&max_pool2d(&x, Window::tiled(2))?, 0.25, Drop::Channels, mode)?;
-        let x = relu(&layers::linear(params, "fc1", &layers::flatten(&x)?)?)?;
+    fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
+        let pass = Pass::new(params, buffers, mode);
+        let mut x = pass.channels_last(inputs)?;
+        for name in ["conv1", "conv2"] {
+            x = pass.relu(&pass.convolution_with_bias(name, &x, Convolution::default())?)?;
+        }
+        let x = layers::dropout(&pass.max_pool2d(&x, Window::tiled(2))?, 0.25, Drop::Channels, mode)?;
+        let x = pass.relu(&pass.linear("fc1", &pass.flatten(&x)?)?)?;
         let features = layers::dropout(&x, 0.5, Drop::Elements, mode)?;
-        Ok(Features { features, statistics: BatchStatistics::default() })
+        Ok(pass.into_features(features))
     }
 
     fn stages(&self) -> Vec<String> {

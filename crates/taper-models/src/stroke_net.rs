@@ -1,10 +1,10 @@
 //! StrokeNet: a small residual network for line drawings, which gives both features of places and
 //! one embedding of the whole, for dense matching (see [`Matching`](crate::Matching)).
 
-use crate::layers::{self, LayerEpilogue, Pass};
+use crate::layers::{LayerEpilogue, Pass};
 use crate::{Backbone, Buffers, Features, Layout, Mode, ModelError, ParamSpec, Params, Result, Start};
 use candle_core::Tensor;
-use taper_ops::{Convolution, Window, channels_last};
+use taper_ops::{Convolution, Window};
 
 /// The side of the images it takes.
 const SIDE: usize = 35;
@@ -97,22 +97,25 @@ impl Backbone for StrokeNet {
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
         let mut pass = Pass::new(params, buffers, mode);
+        let x = pass.channels_last(inputs)?;
         let mut layer = |name: &str, x: &Tensor, then: LayerEpilogue| {
             let (stride, padding) = if name == "stem.0" { (2, 2) } else { (1, 1) };
             let how = Convolution { stride, padding, ..Convolution::default() };
             pass.layer((&format!("{name}.conv"), &format!("{name}.norm")), x, how, then)
         };
-        let x = layer("stem.0", &channels_last(inputs)?, LayerEpilogue::Relu)?;
+        let x = layer("stem.0", &x, LayerEpilogue::Relu)?;
         let x = layer("stem.1", &x, LayerEpilogue::ReluPool(Window::tiled(2)))?;
         let x = layer("stem.2", &x, LayerEpilogue::Relu)?;
         let inner = layer("residual.0", &x, LayerEpilogue::Relu)?;
         let places = layer("residual.1", &inner, LayerEpilogue::AddRelu(&x))?;
         let whole = layer("whole.0", &places, LayerEpilogue::ReluPool(Window { kernel: 3, stride: 2, padding: 1 }))?;
         let whole = layer("whole.1", &whole, LayerEpilogue::Relu)?;
-        let embedding = layers::linear(params, "embedding", &whole.flatten_from(1)?)?;
-        let one = |name: &str| layers::convolution_with_bias(params, name, &places, Convolution::default());
-        let (local, attention) = (one("local")?.flatten_from(1)?, one("attention")?.flatten_from(1)?);
-        Ok(pass.into_features(Tensor::cat(&[local, attention, embedding], 1)?))
+        let embedding = pass.linear("embedding", &pass.flatten_by_pixel(&whole)?)?;
+        let of_places =
+            |name: &str| pass.flatten_by_pixel(&pass.convolution_with_bias(name, &places, Convolution::default())?);
+        let (local, attention) = (of_places("local")?, of_places("attention")?);
+        let features = pass.concatenate(&[&local, &attention, &embedding])?;
+        Ok(pass.into_features(features))
     }
 
     fn stages(&self) -> Vec<String> {

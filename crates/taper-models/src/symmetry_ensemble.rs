@@ -1,5 +1,6 @@
 //! A backbone that takes each image in all eight symmetries of the square.
 
+use crate::trace::{Operation, record};
 use crate::{Architecture, Backbone, Buffers, Features, Layout, Mode, ModelError, ParamSpec, Params, Result};
 use candle_core::Tensor;
 use std::sync::Arc;
@@ -75,10 +76,16 @@ impl Backbone for SymmetryEnsemble {
     }
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
-        let turned = (0..SYMMETRIES).map(|symmetry| turned(inputs, symmetry)).collect::<Result<Vec<_>>>()?;
-        let Features { features, statistics } = self.0.features(params, buffers, &Tensor::cat(&turned, 0)?, mode)?;
-        let of_each = features.reshape((SYMMETRIES, inputs.dim(0)?, ()))?.transpose(0, 1)?;
-        Ok(Features { features: of_each.flatten_from(1)?.contiguous()?, statistics })
+        let trace = mode.trace.clone();
+        let turned = |symmetry| record(&trace, Operation::Symmetry(symmetry), &[inputs], turned(inputs, symmetry)?);
+        let turned = (0..SYMMETRIES).map(turned).collect::<Result<Vec<_>>>()?;
+        let turned: Vec<&Tensor> = turned.iter().collect();
+        let images = record(&trace, Operation::Stack, &turned, Tensor::cat(&turned, 0)?)?;
+        let Features { features: of_all, statistics } = self.0.features(params, buffers, &images, mode)?;
+        let of_each = of_all.reshape((SYMMETRIES, inputs.dim(0)?, ()))?.transpose(0, 1)?;
+        let features = of_each.flatten_from(1)?.contiguous()?;
+        let features = record(&trace, Operation::SideBySide { views: SYMMETRIES }, &[&of_all], features)?;
+        Ok(Features { features, statistics })
     }
 
     fn stages(&self) -> Vec<String> {

@@ -2,6 +2,7 @@
 //! trained. Parameters keep the names that candle-transformers reads.
 
 use crate::position::{self, GridScale};
+use crate::trace::{Operation, record};
 use crate::{Backbone, BatchStatistics, Buffers, Features, Mode, ModelError, Norm, ParamSpec, Params, Result, Start};
 use candle_core::{DType, Device, Module, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
@@ -232,6 +233,7 @@ impl Backbone for VisionNetwork {
         let features = self.kind.build(builder, self.side, self.width())?(inputs)?;
         // DINOv2's head has its own number of outputs, of which the class token's come first
         let features = features.narrow(1, 0, self.width())?.contiguous()?;
+        let features = record(&mode.trace, Operation::Published(self.name()), &[inputs], features)?;
         Ok(Features { features, statistics: BatchStatistics::default() })
     }
 

@@ -4,7 +4,7 @@ use crate::composed;
 use crate::convolution::{Convolution, fast::Kernels, geometry::Geometry};
 use crate::element::{stored, values};
 use crate::kernels::simd::InstructionSet;
-use crate::kernels::tile::Finish;
+use crate::kernels::tile::{Activation, Finish};
 use crate::norm::Statistics;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
@@ -13,12 +13,12 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
-/// use taper_ops::{Convolution, FrozenConvolution};
+/// use taper_ops::{Activation, Convolution, FrozenConvolution};
 /// let images = Tensor::ones((2, 4, 4, 1), DType::F32, &Device::Cpu)?;
 /// let weight = Tensor::ones((1, 1, 1, 1), DType::F32, &Device::Cpu)?;
 /// let bias = Tensor::new(&[-3f32], &Device::Cpu)?;
 /// let frozen = FrozenConvolution::new(&images, &weight, &bias, Convolution::default())?;
-/// let y = frozen.forward(&images, None, true)?;
+/// let y = frozen.forward(&images, None, Activation::Relu)?;
 /// assert_eq!(y.sum_all()?.to_scalar::<f32>()?, 0.0);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
@@ -68,20 +68,20 @@ impl FrozenConvolution {
         }))))
     }
 
-    /// The convolution of `x (n, h, w, c)`, plus `residual (n, oh, ow, o)` if there is one, then ReLU
-    /// if `relu` is `true`: a value without a gradient.
+    /// The convolution of `x (n, h, w, c)`, plus `residual (n, oh, ow, o)` if there is one, then the
+    /// activation: a value without a gradient.
     ///
     /// # Errors
     /// Returns an error if the shapes do not fit, or if the type is not f32.
-    pub fn forward(&self, x: &Tensor, residual: Option<&Tensor>, relu: bool) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, residual: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
         let x = x.contiguous()?;
         let packed = match &self.0 {
             Frozen::Packed(packed) => packed,
             Frozen::Composed { weight, bias, how } => {
-                return composed::frozen_convolution(&x, (weight, bias), *how, residual, relu);
+                return composed::frozen_convolution(&x, (weight, bias), *how, residual, activation);
             }
         };
-        let run = Run { convolution: packed, relu };
+        let run = Run { convolution: packed, activation };
         match residual {
             Some(residual) => x.apply_op2_no_bwd(&residual.contiguous()?, &run),
             None => x.apply_op1_no_bwd(&run),
@@ -120,7 +120,7 @@ pub fn fold_batch_norm(
 
 struct Run<'a> {
     convolution: &'a Packed,
-    relu: bool,
+    activation: Activation,
 }
 
 const NAME: &str = "frozen convolution";
@@ -143,7 +143,7 @@ impl Run<'_> {
             }
             None => None,
         };
-        let finish = Finish { bias: Some(bias), residual, relu: self.relu };
+        let finish = Finish { bias: Some(bias), residual, activation: self.activation };
         Ok(stored::<f32>(kernels.of(&g).run(&g, values::<f32>(x, lx, NAME)?, finish), g.outputs()))
     }
 }
@@ -189,13 +189,13 @@ mod tests {
             let narrow = |t: &Tensor| t.to_dtype(DType::F32).unwrap();
             let frozen = FrozenConvolution::new(&x, &narrow(&folded), &narrow(&bias), how).unwrap();
             let list = |t: Tensor| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
-            let rectified = frozen.forward(&narrow(&x), Some(&narrow(&residual)), true).unwrap();
+            let rectified = frozen.forward(&narrow(&x), Some(&narrow(&residual)), Activation::Relu).unwrap();
             near(&list(rectified.clone()), &list(right), 1e-5);
-            near(&list(frozen.forward(&narrow(&x), None, false).unwrap()), &list(y), 1e-5);
+            near(&list(frozen.forward(&narrow(&x), None, Activation::Identity).unwrap()), &list(y), 1e-5);
 
             let elsewhere = composed::without_kernels(|| {
                 let frozen = FrozenConvolution::new(&x, &narrow(&folded), &narrow(&bias), how).unwrap();
-                frozen.forward(&narrow(&x), Some(&narrow(&residual)), true).unwrap()
+                frozen.forward(&narrow(&x), Some(&narrow(&residual)), Activation::Relu).unwrap()
             });
             near(&list(elsewhere), &list(rectified), 1e-5);
         }
@@ -210,10 +210,10 @@ mod tests {
         let images = [2, 5, 14].map(|side| narrow("x", &[1, side, side, 18]));
         let run = |first: &Tensor| {
             let frozen = FrozenConvolution::new(first, &weight, &bias, how).unwrap();
-            let _ = frozen.forward(first, None, false).unwrap();
-            images
-                .each_ref()
-                .map(|x| frozen.forward(x, None, false).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            let _ = frozen.forward(first, None, Activation::Identity).unwrap();
+            images.each_ref().map(|x| {
+                frozen.forward(x, None, Activation::Identity).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+            })
         };
         let right = run(&images[0]);
         for first in &images[1..] {
@@ -228,7 +228,8 @@ mod tests {
         let frozen =
             FrozenConvolution::new(&x, &narrow("w", &[3, 2, 1, 1]), &narrow("b", &[3]), Convolution::default())
                 .unwrap();
-        let error = frozen.forward(&x, Some(&narrow("r", &[1, 4, 4, 2])), false).unwrap_err().to_string();
+        let error =
+            frozen.forward(&x, Some(&narrow("r", &[1, 4, 4, 2])), Activation::Identity).unwrap_err().to_string();
         assert!(error.contains("[1, 4, 4, 2]") && error.contains("[1, 4, 4, 3]"), "{error}");
     }
 }

@@ -1,6 +1,11 @@
 //! Channels-last, and operations along the channel.
 
-use candle_core::{Result, Tensor};
+#![allow(unsafe_code)]
+
+use crate::composed;
+use crate::element::{stored, values};
+use crate::kernels::buffer::in_parts;
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 
 /// Images `(n, c, h, w)` as activations `(n, h, w, c)`: the one conversion, before the first layer.
 ///
@@ -18,7 +23,42 @@ pub fn channels_last(images: &Tensor) -> Result<Tensor> {
     if c == 1 {
         return images.contiguous()?.reshape((n, h, w, 1));
     }
-    images.permute((0, 2, 3, 1))?.contiguous()
+    if images.track_op() || images.dtype() != DType::F32 || images.elem_count() == 0 || composed::needed(images) {
+        return images.permute((0, 2, 3, 1))?.contiguous();
+    }
+    images.contiguous()?.apply_op1_no_bwd(&Interleave)
+}
+
+/// The conversion itself, row by row on all threads.
+struct Interleave;
+
+impl CustomOp1 for Interleave {
+    fn name(&self) -> &'static str {
+        "channels-last"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (n, c, h, w) = layout.shape().dims4()?;
+        let x = values::<f32>(x, layout, self.name())?;
+        let y = in_parts(
+            n * h * w * c,
+            w * c,
+            |start, mut row| {
+                let (image, line) = (start / (w * c) / h, start / (w * c) % h);
+                // SAFETY: every channel of every pixel of the row is written.
+                let (slots, proof) = unsafe { row.slots() };
+                for channel in 0..c {
+                    let values = &x[((image * c + channel) * h + line) * w..][..w];
+                    for (slot, &value) in slots[channel..].iter_mut().step_by(c).zip(values) {
+                        slot.write(value);
+                    }
+                }
+                proof
+            },
+            |_, _| {},
+        );
+        Ok(stored::<f32>(y, (n, h, w, c)))
+    }
 }
 
 /// `x (…, c) + bias (c)`.
@@ -52,4 +92,24 @@ pub fn add_per_channel(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
 /// ```
 pub fn multiply_per_channel(x: &Tensor, scale: &Tensor) -> Result<Tensor> {
     crate::scale_shift(x, scale, &scale.zeros_like()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{numbers, surrounded};
+    use candle_core::Device;
+
+    #[test]
+    fn every_pixel_keeps_its_channels() {
+        for (n, c, h, w) in [(2, 3, 5, 7), (1, 20, 4, 3), (3, 1, 2, 2), (0, 3, 4, 4), (2, 3, 0, 4)] {
+            let images = Tensor::from_vec(numbers("x", n * c * h * w), (n, c, h, w), &Device::Cpu).unwrap();
+            let list = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let right = images.permute((0, 2, 3, 1)).unwrap();
+            for images in [&images, &surrounded(&images)] {
+                let ours = channels_last(images).unwrap();
+                assert_eq!((ours.dims(), list(&ours)), (right.dims(), list(&right)));
+            }
+        }
+    }
 }

@@ -108,28 +108,6 @@ pub fn avg_pool2d(x: &Tensor, window: Window) -> Result<Tensor> {
     x.contiguous()?.apply1(AvgPool { window })
 }
 
-/// The mean over height and width: `(n, h, w, c)` to `(n, c)`.
-///
-/// # Errors
-/// Returns an error if the images have no pixels.
-///
-/// ```
-/// use candle_core::{DType, Device, Tensor};
-/// let images = Tensor::ones((2, 7, 7, 3), DType::F32, &Device::Cpu)?;
-/// assert_eq!(taper_ops::global_avg_pool(&images)?.dims(), [2, 3]);
-/// # Ok::<(), candle_core::Error>(())
-/// ```
-pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
-    let (n, h, w, c) = x.dims4()?;
-    if h * w == 0 {
-        bail!("global average pooling: an image of {h} by {w} has no mean");
-    }
-    if n * c == 0 {
-        return Tensor::zeros((n, c), x.dtype(), x.device());
-    }
-    x.reshape((n, h * w, c))?.mean(1)
-}
-
 /// The cell that each value comes from, once the forward pass has run.
 pub(crate) type PoolIndices = Arc<OnceLock<pool::Indices>>;
 
@@ -331,6 +309,7 @@ fn spread_kernel<T: Element>(v: &CpuStorage, layout: &Layout, op: &Spread) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::global_avg_pool;
     use crate::test_support::{check_gradients, random};
     use proptest::prelude::*;
 

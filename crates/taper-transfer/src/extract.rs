@@ -4,8 +4,38 @@ use crate::problem::Prepared;
 use crate::{FeatureCache, Features, ProblemOptions, Result};
 use std::sync::Arc;
 use taper_data::{Dataset, Inputs, Vectors};
-use taper_learn::{Event, Observer};
+use taper_learn::{Event, LearnError, Observer};
 use taper_models::catalog::Pretrained;
+
+/// Computes the features of those images of `dataset` whose numbers `mine` accepts, by `pretrained` weights, and keeps them in
+/// the cache, which processes can fill together; returns how many images there are. Of `options`, the image size and the
+/// transform count.
+///
+/// # Errors
+/// Returns an error if the network does not take such images, an image can't be read, or the cache can't keep the
+/// features.
+pub fn fill_cache(
+    dataset: Arc<dyn Dataset>,
+    pretrained: &Pretrained,
+    options: &ProblemOptions,
+    cache: &FeatureCache,
+    mine: impl Fn(usize) -> bool,
+    observer: &mut dyn Observer,
+) -> Result<usize> {
+    let Prepared { view, network, state, .. } = Prepared::new(dataset.clone(), Some(pretrained), options)?;
+    let images: Vec<usize> = (0..dataset.labels().len()).filter(|&image| mine(image)).collect();
+    let progress = |done, total| observer.advanced("features", done, total);
+    let features = Features::compute(&view, &images, &network, &state, Some(cache), progress)?;
+    if let Some(warning) = features.warning() {
+        return Err(LearnError::Invalid(warning.to_string()).into());
+    }
+    let missing = Features::missing(&view, &images, &network, &state, cache)?;
+    if missing > 0 {
+        let problem = format!("the cache has no room for {missing} of {} images: clear it", images.len());
+        return Err(LearnError::Invalid(problem).into());
+    }
+    Ok(images.len())
+}
 
 /// The features of every image of `dataset` by `pretrained` weights, with labels, names and parts. Of `options`, the
 /// image size and the transform count.

@@ -36,6 +36,7 @@ mod features;
 mod fine_tune;
 mod fitted;
 mod gradual;
+mod labeled_support;
 mod methods;
 mod mixing;
 mod part;
@@ -52,12 +53,13 @@ pub use activations::Activations;
 pub use balanced_order::balanced_order;
 pub use candidate::{Approach, CandidateSpec, CropPolicy, HEADS, InputVariant, upper_part};
 pub use error::{Result, TransferError};
-pub use extract::extract;
+pub use extract::{extract, fill_cache};
 pub use feature_cache::{CachedFeatures, FeatureCache};
 pub use features::{Features, fingerprint};
 pub use fine_tune::{FineTune, Init, Statistics};
 pub use fitted::Fitted;
 pub use gradual::{Gradual, UnfreezePhase};
+pub use labeled_support::{LabeledSupport, calibrated};
 pub use methods::{FINE_TUNE, FineTunePretrained, FineTuneShared, FromScratch, MULTITASK, SCRATCH};
 pub use mixing::Mixing;
 pub use part::{Part, lowest_cut};
@@ -65,7 +67,7 @@ pub use problem::{HeadShape, Problem, ProblemOptions, published_transform};
 pub use report::{ClassReport, ValidationReport, WorstError};
 pub use run_list::RunList;
 pub use search::{SearchOptions, TriedCandidate, search};
-pub use survey::{Cell, FineTuneFrom, LabelCount, SurveyOptions, check_survey, survey};
+pub use survey::{Cell, FineTuneFrom, LabelCount, SurveyOptions, check_survey, survey, survey_part};
 pub use training::{
     Balance, Freeze, RatePoint, RateTest, ScheduleShape, TrainedPart, TrainingOptions, check as check_training,
     find_learning_rate, train,

@@ -7,10 +7,9 @@ use taper_data::{Copies, Inputs};
 use taper_learn::{
     Interval,
     classifiers::mean_logits,
-    evaluation::{Confusion, Labeled},
+    evaluation::{Answers, Labeled},
 };
-use taper_models::{Network, State};
-use taper_ops::log_softmax;
+use taper_models::{Mode, Network, State};
 
 /// Errors that a report lists.
 const ERRORS_LISTED: usize = 20;
@@ -34,6 +33,9 @@ pub struct ValidationReport {
     pub images: usize,
     /// Views per image whose scores are averaged: the image, and randomly transformed copies.
     pub views: usize,
+    /// The answer about each image; not written with the scores.
+    #[serde(skip)]
+    pub answers: Answers,
 }
 
 /// A class's scores, in fractions from 0 to 1.
@@ -78,29 +80,27 @@ impl ValidationReport {
         let Labeled { images, labels, ways } = labeled;
         let views = copies.map_or(1, Copies::count);
         let batch = BATCH.div_ceil(views);
-        let (mut predicted, mut wrong) = (Vec::with_capacity(images.len()), Vec::new());
-        for (images, labels) in images.chunks(batch).zip(labels.chunks(batch)) {
-            let logits = match copies {
-                Some(copies) => mean_logits(&copies.inputs(images, None)?, |all| Ok(network.logits(state, all)?))?,
-                None => network.logits(state, &inputs.inputs(images, None)?)?,
-            };
-            let probabilities = log_softmax(&logits)?.exp()?.to_vec2::<f32>()?;
-            for ((&image, &label), row) in images.iter().zip(labels).zip(&probabilities) {
-                let best = (0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
-                predicted.push(best as u32);
-                if best as u32 != label {
-                    wrong.push((image, best, row[best]));
+        let mut answers = Answers::default();
+        for (some, labels) in images.chunks(batch).zip(labels.chunks(batch)) {
+            match copies {
+                Some(copies) => {
+                    let logits = mean_logits(&copies.inputs(some, None)?, |all| Ok(network.logits(state, all)?))?;
+                    answers.extend(some, labels, &logits, None, images.len())?;
+                }
+                None => {
+                    let (params, buffers) = (&state.params, &state.buffers);
+                    let made = network.forward(params, buffers, &inputs.inputs(some, None)?, Mode::evaluate())?;
+                    answers.extend(some, labels, &made.output, Some(&made.features), images.len())?;
                 }
             }
         }
-        wrong.sort_by(|a, b| b.2.total_cmp(&a.2).then(a.0.cmp(&b.0)));
-        let confusion = Confusion::new(labels, &predicted, *ways)?;
+        let confusion = answers.confusion(*ways)?;
         let (dataset, names) = (problem.dataset(), problem.class_names());
-        let error = |&(image, given, probability): &(usize, usize, f32)| WorstError {
-            image: dataset.image_name(image),
-            class: names[dataset.labels()[image] as usize].clone(),
-            predicted: names[given].clone(),
-            probability,
+        let error = |&place: &usize| WorstError {
+            image: dataset.image_name(answers.images[place]),
+            class: names[answers.labels[place] as usize].clone(),
+            predicted: names[answers.predicted[place] as usize].clone(),
+            probability: answers.probabilities[place],
         };
         let class = |(name, score): (&String, taper_learn::evaluation::ClassScore)| ClassReport {
             name: name.clone(),
@@ -114,9 +114,10 @@ impl ValidationReport {
             macro_f1: confusion.macro_f1(problem.seed()),
             classes: names.iter().zip(confusion.classes()).map(class).collect(),
             confusion: confusion.counts().to_vec(),
-            worst_errors: wrong.iter().take(ERRORS_LISTED).map(error).collect(),
+            worst_errors: answers.errors().iter().take(ERRORS_LISTED).map(error).collect(),
             images: images.len(),
             views,
+            answers,
         })
     }
 }

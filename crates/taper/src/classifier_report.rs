@@ -19,7 +19,7 @@ pub(crate) fn print(report: &ValidationReport, part: &str, output: &Output) {
         [vec![class.name.clone(), class.images.to_string()], figures.to_vec()].concat()
     };
     let rows: Vec<Vec<String>> = report.classes.iter().map(row).collect();
-    output.line(table(&["class", "images", "precision %", "recall %", "F1 %"], &rows));
+    output.table(&["class", "images", "precision %", "recall %", "F1 %"], &rows);
     if report.classes.len() <= MATRIX_UP_TO {
         let names = report.classes.iter().map(|class| class.name.as_str());
         let header: Vec<&str> = ["true ↓ predicted →"].into_iter().chain(names).collect();

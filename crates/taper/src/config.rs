@@ -3,6 +3,7 @@
 
 use crate::args::{Cli, UsageError};
 use anyhow::Result;
+use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory};
 use serde::Serialize;
 use std::ffi::OsString;
@@ -55,7 +56,8 @@ pub(crate) fn expand(arguments: Vec<OsString>) -> Result<Vec<OsString>> {
             other => other.to_string(),
         };
         if argument.is_positional() {
-            positional.push((argument.get_index().unwrap_or(usize::MAX), text));
+            let place = command.get_positionals().position(|one| one.get_id() == argument.get_id());
+            positional.push((place, text));
         } else if argument.get_action().takes_values() {
             flags.push(OsString::from(format!("--{key}={text}")));
         } else if value.as_bool() == Some(true) {
@@ -66,7 +68,12 @@ pub(crate) fn expand(arguments: Vec<OsString>) -> Result<Vec<OsString>> {
     expanded.extend(flags);
     expanded.extend_from_slice(&arguments[2..]);
     // a file's positional arguments count only if the user gives none
-    if Cli::command().try_get_matches_from(&expanded).is_ok_and(|matches| given_positionals(&matches) == 0) {
+    let gives_none = match Cli::command().try_get_matches_from(&expanded) {
+        Ok(matches) => given_positionals(&matches) == 0,
+        // what is missing may be in the file
+        Err(error) => error.kind() == ErrorKind::MissingRequiredArgument,
+    };
+    if gives_none {
         positional.sort();
         expanded.extend(positional.into_iter().map(|(_, text)| OsString::from(text)));
     }

@@ -1,11 +1,13 @@
 //! Data sets by path or by name, and notes about them.
 
 use crate::args::{InputPath, LabelOptions, UsageError};
+use crate::cluster::data_fingerprint;
 use crate::output::Output;
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use taper_data::{Dataset, Glyphs, Split, one_line, open, open_with_labels};
+use taper_learn::ranks::agree;
 use taper_models::Architecture;
 use taper_models::catalog::KnownWeights;
 use taper_transfer::FeatureCache;
@@ -49,6 +51,9 @@ pub(crate) fn given_labeled(
     output: &Output,
 ) -> Result<Arc<dyn Dataset>> {
     let dataset = labeled(path.map(InputPath::path), labels)?;
+    if output.ranks().count() > 1 {
+        agree(output.ranks(), "data", &data_fingerprint(dataset.as_ref())?)?;
+    }
     describe(dataset.as_ref(), output)?;
     Ok(dataset)
 }

@@ -2,6 +2,7 @@
 
 use taper_compare::CompareError;
 use taper_data::DataError;
+use taper_export::ExportError;
 use taper_learn::LearnError;
 use taper_models::ModelError;
 use taper_transfer::TransferError;
@@ -25,7 +26,20 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(error) = cause.downcast_ref::<ModelError>() {
         return of_model(error);
     }
+    if let Some(error) = cause.downcast_ref::<ExportError>() {
+        return of_export(error);
+    }
     of_data(cause.downcast_ref()?)
+}
+
+fn of_export(error: &ExportError) -> Option<String> {
+    match error {
+        ExportError::Learner { .. } => Some("use `taper adapt`".into()),
+        ExportError::Vectors { .. } | ExportError::Transform { .. } => Some("use --bare".into()),
+        ExportError::Foreign { .. } => Some("use --format onnx".into()),
+        ExportError::Learn(error) => of_learning(error),
+        _ => None,
+    }
 }
 
 fn of_comparison(error: &CompareError) -> Option<String> {
@@ -76,7 +90,9 @@ fn of_data(error: &DataError) -> Option<String> {
         }
         DataError::Unfillable { ways: Some(ways @ 2..), .. } => Some(format!("use --ways {ways}")),
         DataError::Unfillable { ways: None, .. } => Some("use a smaller --shots or --queries".into()),
-        DataError::BadFile { problem, .. } if problem.ends_with("name it") => {
+        DataError::BadFile { problem, .. }
+            if problem.ends_with("name the column of files") || problem.ends_with("name the column of labels") =>
+        {
             Some("use --labels-from with --file-column and --label-column".into())
         }
         DataError::BadFile { problem, .. } if problem.ends_with("name the one to use") => {

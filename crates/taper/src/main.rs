@@ -5,13 +5,20 @@ mod args;
 mod builtin;
 mod chart;
 mod classifier_report;
+mod cluster;
 mod commands;
 mod config;
 mod data;
+mod explanation;
 mod hints;
+mod live;
 mod output;
+mod page;
 mod report;
+mod results;
+mod run_log;
 mod table;
+mod tensorboard;
 
 use clap::{CommandFactory, FromArgMatches};
 use std::process::ExitCode;
@@ -25,28 +32,39 @@ fn main() -> ExitCode {
     unsafe {
         taper_ops::configure_process();
     }
+    let alone = cluster::Cluster::alone();
     let arguments = match config::expand(std::env::args_os().collect()) {
         Ok(arguments) => arguments,
-        Err(error) => return fail(&error, 2),
+        Err(error) => return fail(&alone, &error, 2),
     };
-    let parsed = args::Cli::command().try_get_matches_from(arguments);
+    let parsed = args::Cli::command().try_get_matches_from(&arguments);
     let cli = match parsed.and_then(|matches| args::Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => match args::one_line(&error) {
-            Some(line) => return fail(&args::UsageError(line).into(), 2),
+            Some(line) => return fail(&alone, &args::UsageError(line).into(), 2),
             None => error.exit(),
         },
     };
-    match commands::run(cli) {
+    let code = |error: &anyhow::Error| match () {
+        () if error.is::<report::Interrupted>() => 130,
+        () if error.is::<args::UsageError>() => 2,
+        () => 1,
+    };
+    let cluster = match alone.join(&cli, &arguments) {
+        Ok(cluster) => cluster,
+        Err((alone, error)) => return fail(&alone, &error, code(&error)),
+    };
+    match commands::run(cli, &cluster) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<report::Interrupted>() => fail(&error, 130),
-        Err(error) => fail(&error, if error.is::<args::UsageError>() { 2 } else { 1 }),
+        Err(error) => fail(&cluster, &error, code(&error)),
     }
 }
 
 /// One line, the whole chain of causes.
 #[allow(clippy::print_stderr, reason = "where there may be no Output yet")]
-fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    output::write(std::io::stderr(), format!("error: {}", hints::with_hint(error)));
-    ExitCode::from(code)
+fn fail(cluster: &cluster::Cluster, error: &anyhow::Error, code: u8) -> ExitCode {
+    cluster.fail(code, |rank| {
+        let rank = rank.map(|rank| format!("rank {rank}: ")).unwrap_or_default();
+        output::write(std::io::stderr(), format!("{} {rank}{}", output::error_mark(), hints::with_hint(error)));
+    })
 }

@@ -3,61 +3,129 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the one place where the program prints")]
 
+use crate::table::fitted;
+use crate::tensorboard::EventFiles;
+use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use std::fmt;
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use taper_learn::{Event, Flow, LearnError, Observer};
+use taper_learn::ranks::Ranks;
+use taper_learn::{Event, Flow, LearnError, Observer, RunDirectory};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Where text goes.
-#[derive(Clone, Copy)]
+/// Where text goes. Of processes that share a job only rank 0 prints.
+#[derive(Clone)]
 pub(crate) struct Output {
     json: bool,
+    /// Whether notes go to a terminal.
     terminal: bool,
+    ranks: Arc<dyn Ranks>,
+    /// Columns of the terminal that results go to; `None` if they go elsewhere.
+    width: Option<usize>,
+    colors: bool,
 }
 
 impl Output {
-    pub(crate) fn new(json: bool) -> Self {
-        Self { json, terminal: std::io::stderr().is_terminal() }
+    pub(crate) fn new(json: bool, ranks: Arc<dyn Ranks>) -> Self {
+        let stdout = std::io::stdout();
+        let width = stdout.is_terminal().then(|| terminal_size::terminal_size_of(&stdout)).flatten();
+        Self {
+            json,
+            terminal: ranks.writes() && std::io::stderr().is_terminal(),
+            ranks,
+            width: width.map(|(columns, _)| usize::from(columns.0)),
+            colors: stdout.is_terminal() && wants_colors(),
+        }
+    }
+
+    /// The processes that share the job.
+    pub(crate) fn ranks(&self) -> &dyn Ranks {
+        self.ranks.as_ref()
+    }
+
+    /// Whether a person reads the results on a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.width.is_some()
+    }
+
+    /// A table for people, which fits the terminal if there is one.
+    pub(crate) fn table(&self, header: &[&str], rows: &[Vec<String>]) {
+        self.line(fitted(header, rows, self.width));
+    }
+
+    /// The text in bold, on a terminal.
+    pub(crate) fn strong(&self, text: &str) -> String {
+        if self.colors { format!("{BOLD}{text}{BOLD:#}") } else { text.to_string() }
+    }
+
+    /// A line that begins with `Warning:`, in color on a terminal.
+    pub(crate) fn warning_line(&self, text: impl fmt::Display) {
+        let mark = if self.colors { format!("{YELLOW}Warning:{YELLOW:#}") } else { "Warning:".to_string() };
+        self.line(format!("{mark} {text}"));
     }
 
     /// A line for people.
     pub(crate) fn line(&self, text: impl fmt::Display) {
-        if !self.json {
+        if !self.json && self.ranks.writes() {
             write(std::io::stdout(), text);
         }
     }
 
     /// A message for people, separate from the results.
     pub(crate) fn note(&self, text: impl fmt::Display) {
-        write(std::io::stderr(), text);
+        if self.ranks.writes() {
+            write(std::io::stderr(), text);
+        }
     }
 
     /// An object for programs.
     pub(crate) fn event(&self, value: &Value) {
-        if self.json {
+        if self.json && self.ranks.writes() {
             write(std::io::stdout(), value);
         }
     }
 
     /// An observer that shows a library's events.
-    pub(crate) fn reporter(&self) -> Reporter {
-        Reporter { output: *self, stage: String::new(), bar: None }
+    pub(crate) fn reporter(&self) -> Reporter<'static> {
+        Reporter { output: self.clone(), stage: String::new(), bar: None, events: None }
+    }
+
+    /// An observer that shows a library's events, and writes them for TensorBoard into the run if that is asked for.
+    pub(crate) fn recorder<'a>(&self, run: Option<&'a RunDirectory>, tensorboard: bool) -> Reporter<'a> {
+        Reporter { events: run.filter(|_| tensorboard).map(EventFiles::new), ..self.reporter() }
     }
 }
 
+const BOLD: Style = Style::new().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const RED: Style = AnsiColor::Red.on_default().bold();
+
+/// Whether the user's environment allows colors: <https://no-color.org>.
+fn wants_colors() -> bool {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    set("NO_COLOR").is_none() && set("TERM").is_none_or(|terminal| terminal != "dumb")
+}
+
+/// What error messages begin with: `error:`, in color on a terminal.
+pub(crate) fn error_mark() -> String {
+    if std::io::stderr().is_terminal() && wants_colors() { format!("{RED}error:{RED:#}") } else { "error:".into() }
+}
+
 /// Shows a library's events, and stops it after Ctrl-C.
-pub(crate) struct Reporter {
+pub(crate) struct Reporter<'a> {
     output: Output,
     stage: String,
     bar: Option<(String, ProgressBar)>,
+    events: Option<EventFiles<'a>>,
 }
 
-impl Reporter {
+impl Reporter<'_> {
     /// The bar of this name, which replaces a bar of another name.
     fn bar(&mut self, what: &str, length: u64) -> Option<&ProgressBar> {
         if !self.output.terminal {
@@ -86,12 +154,15 @@ impl Reporter {
     }
 }
 
-impl Observer for Reporter {
+impl Observer for Reporter<'_> {
     fn on(&mut self, event: Event<'_>) -> Result<Flow, LearnError> {
-        let output = self.output;
+        let output = self.output.clone();
         match event {
             Event::Started { stage, step, steps } => {
                 self.stage = stage.to_string();
+                if let Some(events) = &mut self.events {
+                    events.begin(stage)?;
+                }
                 if step > 0 && step < steps {
                     output.note(format!("{stage}: resuming after step {step} of {steps}"));
                 }
@@ -114,13 +185,41 @@ impl Observer for Reporter {
                     self.clear();
                 }
             }
-            Event::Record(record) => output.event(record),
+            Event::Record(record) => {
+                output.event(record);
+                if let Some(events) = &mut self.events {
+                    events.add(record)?;
+                }
+            }
             Event::Line(text) => self.print(|| output.line(text)),
             Event::Note(text) => self.print(|| output.note(text)),
             Event::Warning(text) => self.print(|| output.note(format!("warning: {text}"))),
             Event::Validated { .. } | Event::Checkpoint(_) => {}
         }
         Ok(if interrupted() { Flow::Stop } else { Flow::Continue })
+    }
+
+    fn ranks(&self) -> Arc<dyn Ranks> {
+        self.output.ranks.clone()
+    }
+}
+
+/// The first few kilobytes of a file that may be replaced; `None` if there is none.
+///
+/// # Errors
+/// Returns an error if something else is there, or it can't be read.
+pub(crate) fn head_of_file(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+    const HEAD: u64 = 4096;
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => anyhow::bail!("{}: {error}", path.display()),
+        Ok(_) if !path.is_file() => anyhow::bail!("{}: is not a regular file: choose another", path.display()),
+        Ok(_) => {}
+    }
+    let mut head = Vec::new();
+    match std::fs::File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head)) {
+        Ok(_) => Ok(Some(head)),
+        Err(error) => anyhow::bail!("{}: {error}", path.display()),
     }
 }
 
@@ -143,6 +242,18 @@ pub(crate) fn catch_interrupts() -> Result<()> {
             std::process::exit(130);
         }
         write(std::io::stderr(), "stopping after this step; press Ctrl-C again to exit at once");
+    })?;
+    Ok(())
+}
+
+/// From now on Ctrl-C does this; a second one exits at once.
+#[cfg(feature = "serve")]
+pub(crate) fn on_interrupt(action: impl Fn() + Send + 'static) -> Result<()> {
+    ctrlc::set_handler(move || {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        action();
     })?;
     Ok(())
 }

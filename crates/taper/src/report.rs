@@ -2,6 +2,7 @@
 
 use crate::args::{RunOptions, UsageError};
 use crate::config;
+use crate::output::Output;
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -11,12 +12,16 @@ use taper_compare::CompareError;
 use taper_learn::{Evaluation, LearnError, RunDirectory, runs::Existing};
 use taper_transfer::TransferError;
 
-/// The run's directory: a new one, an earlier one to resume, or none.
+/// The run's directory: a new one, an earlier one to resume, or none. Of processes that share a job only rank 0 has one.
 pub(crate) fn run_directory<T: Serialize>(
     command: &str,
     options: &T,
     run: &RunOptions,
+    output: &Output,
 ) -> Result<Option<RunDirectory>> {
+    if !output.ranks().writes() {
+        return Ok(None);
+    }
     let config = config::written(command, options)?;
     match (&run.resume, &run.out) {
         (Some(_), Some(_)) => Err(UsageError("--resume writes to the run's own directory: remove --out".into()).into()),
@@ -29,7 +34,18 @@ pub(crate) fn run_directory<T: Serialize>(
             Ok(Some(run))
         }
         (None, Some(path)) => Ok(Some(RunDirectory::create(path, &config, existing(run.force))?)),
+        (None, None) if run.tensorboard => {
+            Err(UsageError("--tensorboard writes event files into a run: add --out".into()).into())
+        }
         (None, None) => Ok(None),
+    }
+}
+
+/// Fails if a part of a job would be kept nowhere.
+pub(crate) fn needs_out(run: &RunOptions) -> Result<(), UsageError> {
+    match run.out.is_some() || run.resume.is_some() {
+        true => Ok(()),
+        false => Err(UsageError("--shard needs a place for its part: give --out".into())),
     }
 }
 
@@ -80,6 +96,9 @@ pub(crate) fn method_json(name: &str, kind: &str, evaluation: &Evaluation, train
         "predict_seconds": evaluation.cost.predict_seconds, "episodes": evaluation.accuracies.len(),
     })
 }
+
+/// The file of a run directory that holds its result.
+pub(crate) const RESULT: &str = "result.json";
 
 /// The last line of every JSON output.
 pub(crate) fn result_json(command: &str, seconds: f64, methods: Vec<Value>, out: Option<&Path>) -> Value {

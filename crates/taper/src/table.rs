@@ -3,6 +3,57 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use taper_learn::Interval;
 
+/// The table in at most `width` columns of a terminal: the last columns are left out as far as needed, but never the
+/// first three, whose cells are wrapped instead. A line below names what is left out. Without a width the table is whole.
+pub(crate) fn fitted(header: &[&str], rows: &[Vec<String>], width: Option<usize>) -> String {
+    const KEPT: usize = 3;
+    let Some(width) = width else { return table(header, rows) };
+    let mut shown = header.len();
+    let part = |shown: usize| -> Vec<Vec<String>> {
+        rows.iter().map(|row| row.iter().take(shown).cloned().collect()).collect()
+    };
+    while shown > KEPT && width_of(&header[..shown], &part(shown)) > width {
+        shown -= 1;
+    }
+    let rows = part(shown);
+    let text = match width_of(&header[..shown], &rows) > width {
+        true => wrapped(&header[..shown], &rows, width),
+        false => table(&header[..shown], &rows),
+    };
+    match header[shown..].join(", ") {
+        left_out if left_out.is_empty() => text,
+        left_out => format!("{text}\n(a wider terminal, or a file, also shows: {left_out})"),
+    }
+}
+
+/// The width of the whole table.
+fn width_of(header: &[&str], rows: &[Vec<String>]) -> usize {
+    let mut table = Table::new();
+    table.set_header(header).add_rows(rows);
+    let widths = table.column_max_content_widths();
+    widths.iter().map(|&width| usize::from(width)).sum::<usize>() + 2 * widths.len().saturating_sub(1)
+}
+
+/// The table with its cells in several lines where needed.
+fn wrapped(header: &[&str], rows: &[Vec<String>], width: usize) -> String {
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(u16::try_from(width).unwrap_or(u16::MAX)).set_header(header).add_rows(rows);
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 2));
+    });
+    table.lines().map(|line| line.trim_end().to_string()).collect::<Vec<_>>().join("\n")
+}
+
+/// A bar of eight letters for a share from 0 to 1.
+pub(crate) fn bar(share: f64) -> String {
+    const WIDTH: usize = 8;
+    const PARTS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+    let eighths = (share.clamp(0.0, 1.0) * (WIDTH * 8) as f64).round() as usize;
+    let rest = if eighths % 8 > 0 { PARTS[eighths % 8].to_string() } else { String::new() };
+    format!("{}{rest}", "█".repeat(eighths / 8))
+}
+
 /// The table as text; columns of figures are right-aligned, the others left-aligned.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
@@ -44,9 +95,41 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
+/// The different values, in the order in which they first appear.
+pub(crate) fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut found = Vec::new();
+    for value in values {
+        if !found.contains(&value) {
+            found.push(value);
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_fits_the_terminal_and_says_what_it_leaves_out() {
+        let rows = [vec!["ridge".into(), "transfer".into(), "61.3 ± 1.2".into(), "12.0 s".into(), "glyphs".into()]];
+        let header = ["method", "kind", "accuracy %", "training", "trained on"];
+        let all = fitted(&header, &rows, None);
+        assert_eq!(all, table(&header, &rows));
+        assert_eq!(fitted(&header, &rows, Some(200)), all);
+        let narrow = fitted(&header, &rows, Some(40));
+        assert!(narrow.ends_with("also shows: trained on)") && narrow.contains("12.0 s"), "{narrow}");
+        for width in [12, 20, 30] {
+            let lines = fitted(&header, &rows, Some(width));
+            let table = lines.lines().filter(|line| !line.starts_with('('));
+            assert!(table.clone().all(|line| line.chars().count() <= width), "{width}\n{lines}");
+        }
+    }
+
+    #[test]
+    fn a_bar_is_as_long_as_its_share() {
+        assert_eq!([bar(0.0), bar(0.5), bar(0.51), bar(1.0), bar(7.0)], ["", "████", "████▏", "████████", "████████"]);
+    }
 
     #[test]
     fn figures_are_aligned_right_and_wide_letters_count_twice() {

@@ -1,4 +1,4 @@
-//! Taper compared with PyTorch: the same work, on the same machine, alternately.
+//! Taper compared with PyTorch and ONNX Runtime: the same work, on the same machine, alternately.
 
 mod torch;
 mod work;
@@ -34,7 +34,7 @@ struct Row {
     work: Work,
     taper: Outcome,
     torch: Outcome,
-    /// PyTorch's fastest variant.
+    /// The fastest variant of the other side.
     way: &'static str,
 }
 
@@ -44,14 +44,14 @@ pub(crate) fn run(asked: &Peers) -> Result<()> {
     let works = if asked.only.is_empty() { clap::ValueEnum::value_variants().to_vec() } else { asked.only.clone() };
     let rows = works.into_iter().map(|work| compare(asked, &program, work)).collect::<Result<Vec<_>>>()?;
     println!(
-        "{:<22}{:>22}{:>18}  {:<22}{:>6}{:>20}",
-        "work", "Taper", "PyTorch", "its best way", "ratio", "peak memory, MB"
+        "{:<28}{:>22}{:>18}  {:<26}{:>6}{:>20}",
+        "work", "Taper", "others", "the fastest of them", "ratio", "peak memory, MB"
     );
     for Row { work, taper, torch, way } in &rows {
         let unit = work.unit();
         let megabytes = |outcome: &Outcome| outcome.megabytes.map_or("?".into(), |megabytes| format!("{megabytes:.0}"));
         println!(
-            "{:<22}{:>11.2} {unit:>10}{:>18.2}  {way:<22}{:>6.2}{:>20}",
+            "{:<28}{:>11.2} {unit:>10}{:>18.2}  {way:<26}{:>6.2}{:>20}",
             work.name(),
             taper.rate,
             torch.rate,

@@ -1,4 +1,4 @@
-//! The same works in PyTorch: one program each, in several variants.
+//! The same works in PyTorch, and in ONNX Runtime where people use it: one program each, in several variants.
 
 use super::Outcome;
 use super::work::Work;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
-/// One PyTorch implementation of a work.
+/// One implementation of a work by others.
 pub(crate) struct Variant {
     /// The name that distinguishes it from the others.
     pub(crate) name: &'static str,
@@ -59,6 +59,12 @@ pub(crate) fn variants(work: Work) -> Vec<Variant> {
         }
         Work::Resnet18Features => transfer(&["--arch", "resnet18", "--mode", "features"], &folded),
         Work::Resnet50Features => transfer(&["--arch", "resnet50", "--mode", "features"], &folded),
+        Work::EfficientnetLite0Features => {
+            let common = ["tf_efficientnet_lite0", "--side", "224", "--batch", "16"];
+            let ways: [(&str, &[&str]); 2] =
+                [("PyTorch, channels-last", &["--only", "channels-last"]), ("ONNX Runtime", &["--only", "ort"])];
+            several("features.py", "images_per_second", &common, &ways)
+        }
         Work::Resnet18FineTune => transfer(&["--arch", "resnet18", "--mode", "finetune"], &layouts),
         Work::CifarResnet20Train => {
             several("torch_resnet20.py", "images_per_s", &["--batch", "128", "--classes", "10"], &layouts)

@@ -35,6 +35,9 @@ pub(crate) enum Work {
     /// Features of a frozen ResNet-50, batches of 16 images of 224x224
     #[value(name = "resnet50-features")]
     Resnet50Features,
+    /// Features of a frozen EfficientNet-Lite0, batches of 16 images of 224x224
+    #[value(name = "efficientnet-lite0-features")]
+    EfficientnetLite0Features,
     /// Training of a CIFAR ResNet-20, batches of 128
     #[value(name = "cifar-resnet20-train")]
     CifarResnet20Train,
@@ -66,6 +69,7 @@ impl Work {
             Self::Protonet => protonet(seconds),
             Self::Resnet18Features => features("resnet18", seconds),
             Self::Resnet50Features => features("resnet50", seconds),
+            Self::EfficientnetLite0Features => features("efficientnet-lite0", seconds),
             Self::Resnet18FineTune => {
                 let head = Head::Mlp { hidden: 1024, outputs: 10 };
                 supervised("resnet18", head, 16, 224, Optimizer::adam(), seconds)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{EpisodeIndices, Inputs};
 use taper_learn::{
-    Context, Draw, Method, Observer, Plan, RunDirectory, TaskNorm, evaluate,
+    Context, Draw, Method, Observer, Plan, RunDirectory, TaskNorm, evaluate_over,
     methods::{ConfiguredMethod, SettingValues},
     training::{Schedule, Stage},
 };
@@ -17,7 +17,7 @@ use taper_ops::map_in_order;
 use taper_transfer::{Activations, upper_part};
 
 /// Episodes per step.
-const ITEMS: usize = 2;
+pub(crate) const ITEMS: usize = 2;
 /// Rate of a stage that was pretrained.
 const LEARNING_RATE: f64 = 1e-4;
 /// Validations over the training, and episodes of each.
@@ -141,11 +141,14 @@ impl<'a> MetaTraining<'a> {
     ) -> Result<MetaTrained> {
         let configured = self.configured(plan.steps)?;
         let start = configured.start(Some(&self.pretrained), self.seed)?;
+        let ranks = observer.ranks();
         let score = |state: &State| -> taper_learn::Result<f64> {
             let Some(tasks) = self.validation else { return Ok(0.0) };
             let learner = configured.learner(state.clone())?;
             let episode = |number| tasks.episode(self.seed, number);
-            Ok(evaluate(learner.as_ref(), validation_episodes, self.seed, episode)?.accuracy().mean)
+            Ok(evaluate_over(ranks.as_ref(), learner.as_ref(), validation_episodes, self.seed, episode)?
+                .accuracy()
+                .mean)
         };
         let name = format!("{}-from-weights", self.method.info().name);
         let objective = configured.objective()?;

@@ -6,7 +6,7 @@ mod learned;
 mod meta_training;
 
 pub(crate) use frozen::{Frozen, Made};
-pub(crate) use meta_training::{MetaTasks, MetaTrained, MetaTraining, VALIDATION_EPISODES};
+pub(crate) use meta_training::{ITEMS, MetaTasks, MetaTrained, MetaTraining, VALIDATION_EPISODES};
 
 /// Methods whose learners fit a head to features, so that the features are computed once.
 const FIT_HEADS: [&str; 6] = ["protonet", "matching", "meta-baseline", "r2d2", "meta-opt-net", "meta-opt-net-ridge"];

@@ -4,7 +4,7 @@ use super::options::LearnerTraining;
 use crate::{Result, TEST_SEED, learner};
 use std::sync::Arc;
 use taper_data::{Dataset, Inputs, Split, TaskShape, View, split_classes};
-use taper_learn::{Evaluation, Model, Observer, evaluate};
+use taper_learn::{Evaluation, Model, Observer, evaluate_over, ranks::Ranks};
 use taper_meta::training::TaskSource;
 use taper_models::catalog::Pretrained;
 
@@ -109,10 +109,16 @@ impl Divided {
     }
 
     /// How a learner does on tasks of the test classes; `None` if there are too few.
-    pub(super) fn test(&self, model: &Model, shape: TaskShape, seed: u64) -> Result<Option<Evaluation>> {
+    pub(super) fn test(
+        &self,
+        model: &Model,
+        shape: TaskShape,
+        seed: u64,
+        ranks: &dyn Ranks,
+    ) -> Result<Option<Evaluation>> {
         let Ok(sampler) = self.test.sampler(shape) else { return Ok(None) };
         let learner = learner(model)?;
         let episode = |number| Ok(self.test.view.episode(&sampler.draw(seed ^ TEST_SEED, number), None)?);
-        Ok(Some(evaluate(learner.as_ref(), TEST_TASKS, seed, episode)?))
+        Ok(Some(evaluate_over(ranks, learner.as_ref(), TEST_TASKS, seed, episode)?))
     }
 }

@@ -8,7 +8,7 @@ use crate::{Result, TEST_SEED};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use taper_data::{Dataset, TaskShape};
-use taper_learn::{Evaluation, Model, Observer, Plan, RunDirectory, evaluate};
+use taper_learn::{Evaluation, Model, Observer, Plan, RunDirectory, evaluate_over};
 use taper_meta::training::{Learned, TaskSource};
 use taper_models::catalog::Pretrained;
 
@@ -50,7 +50,7 @@ impl WeightsStart<'_> {
         let steps = options.steps.unwrap_or_else(|| meta_training.steps_of(IMAGES));
         let plan = meta_training.plan(steps);
         let plan = Plan {
-            items: options.meta_batch_size.unwrap_or(plan.items),
+            items: options.tasks_per_step(true),
             learning_rate: options.meta_lr.unwrap_or(plan.learning_rate),
             validate_every: options.validate_every.filter(|_| validation.is_some()).unwrap_or(plan.validate_every),
             save_every: options.save_every,
@@ -82,7 +82,7 @@ impl WeightsStart<'_> {
         let features = learned.features(&made, &images)?;
         let learner = learned.configured.learner(learned.state)?;
         let episode = |number| Ok(features.episode(&task(number), None)?);
-        Ok(Some(evaluate(learner.as_ref(), TEST_TASKS, options.seed, episode)?))
+        Ok(Some(evaluate_over(observer.ranks().as_ref(), learner.as_ref(), TEST_TASKS, options.seed, episode)?))
     }
 }
 

@@ -4,6 +4,7 @@ use super::divided::{Divided, LearnerData};
 use super::from_weights::WeightsStart;
 use super::prepared::{PreparedTraining, Start};
 use crate::external::learns_from_episodes;
+use crate::from_weights::ITEMS;
 use crate::{CompareError, Result, method};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -47,6 +48,9 @@ pub struct LearnerTraining {
     pub epochs: u64,
     /// Images per step of pretraining or of multitask training.
     pub batch_size: usize,
+    /// Mini-batches per step of pretraining, each normalized by itself; `None` for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batches_per_step: Option<usize>,
     /// The network, unless training starts from pretrained weights.
     #[serde(with = "taper_learn::text")]
     pub backbone: Architecture,
@@ -102,6 +106,7 @@ impl Default for LearnerTraining {
             steps: None,
             epochs: 10,
             batch_size: 20,
+            batches_per_step: None,
             backbone: Architecture::Conv4(64),
             image_size: None,
             transform: None,
@@ -241,9 +246,14 @@ impl LearnerTraining {
         Ok(Arc::new(View::new(data.dataset.clone(), transform)?))
     }
 
+    /// Tasks per step of meta-training, from nothing or from pretrained weights.
+    pub fn tasks_per_step(&self, from_weights: bool) -> usize {
+        self.meta_batch_size.unwrap_or(if from_weights { ITEMS } else { TASKS_PER_STEP })
+    }
+
     /// Meta-training from nothing.
     pub(super) fn episodes_plan(&self) -> Plan {
-        let items = self.meta_batch_size.unwrap_or(TASKS_PER_STEP);
+        let items = self.tasks_per_step(false);
         let steps = self.steps.unwrap_or(TASKS.div_ceil(items as u64));
         Plan {
             items,
@@ -255,8 +265,9 @@ impl LearnerTraining {
 
     /// Passes over the training images.
     pub(super) fn pretraining_plan(&self, source: &TaskSource) -> Plan {
-        let images = source.dataset().labels().iter().filter(|&label| source.classes.contains(label)).count() as u64;
-        self.plan(self.epochs * images.div_ceil(self.batch_size as u64))
+        let images = source.images() as u64;
+        let items = self.batches_per_step.unwrap_or(1);
+        Plan { items, ..self.plan((self.epochs * images.div_ceil(self.batch_size as u64)).div_ceil(items as u64)) }
     }
 
     pub(super) fn plan(&self, steps: u64) -> Plan {

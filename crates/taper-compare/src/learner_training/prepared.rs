@@ -66,6 +66,11 @@ impl PreparedTraining<'_> {
         self.shape
     }
 
+    /// What training tasks are drawn from.
+    pub fn tasks(&self) -> &TrainingTasks {
+        &self.tasks
+    }
+
     /// Trains the learner. With a run directory every stage is saved there and resumed from there.
     ///
     /// # Errors
@@ -84,6 +89,7 @@ impl PreparedTraining<'_> {
             transform: self.own.training.view.transform().to_string(),
             origin: self.origin(),
             provenance: self.provenance()?,
+            support: None,
         };
         Ok(TrainedLearner { model, seconds: learned.seconds, last_epoch })
     }
@@ -103,7 +109,10 @@ impl PreparedTraining<'_> {
                 Start::Weights(frozen) => {
                     WeightsStart { frozen, prepared: self }.test(&trained.model, divided, observer)?
                 }
-                Start::Nothing => divided.test(&trained.model, self.shape, self.options.seed)?,
+                Start::Nothing => {
+                    let ranks = observer.ranks();
+                    divided.test(&trained.model, self.shape, self.options.seed, ranks.as_ref())?
+                }
             };
             if let Some(evaluation) = evaluation {
                 tests.push(LearnerTest { dataset: divided.test.dataset().name().to_string(), evaluation });

@@ -2,6 +2,7 @@
 //! labels. All methods start from the same pretrained weights: heads on frozen features, fine-tuning, and
 //! methods that were meta-trained on other images.
 
+mod answers;
 mod conclude;
 mod crossing;
 mod curve;
@@ -26,6 +27,6 @@ pub use crossing::Crossing;
 pub use curve::CurvePoint;
 pub use forecast::Forecast;
 pub use options::{OWN_TASK_METHODS, OwnTask};
-pub use report::{Chosen, Curve, MetaSummary, OwnTaskReport, OwnTaskSummary};
+pub use report::{Chosen, Curve, KeptAnswers, MetaSummary, OwnTaskReport, OwnTaskSummary};
 pub use row::{Approach, LabelStart, LeftOut};
 pub use run::OwnTaskData;

@@ -9,7 +9,7 @@ use super::row::{Approach, LabelStart, LeftOut, Row};
 use super::scores::{Answers, Scores};
 use crate::{Claim, Result};
 use serde::Serialize;
-use taper_learn::{Interval, Model, methods::Kind};
+use taper_learn::{Interval, Model, evaluation, methods::Kind};
 
 /// What a comparison on a data set's own classes found.
 #[derive(Debug, Serialize)]
@@ -37,6 +37,21 @@ pub struct OwnTaskReport {
     /// The chosen method, trained on all images that may be labeled.
     #[serde(skip)]
     pub model: Option<Model>,
+    /// What the chosen method answered about images that it did not learn from; `None` without a chosen method.
+    #[serde(skip)]
+    pub answers: Option<KeptAnswers>,
+}
+
+/// What the chosen method answered about images that it did not learn from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeptAnswers {
+    /// The answers; a label is a place among `classes`.
+    pub answers: evaluation::Answers,
+    /// Full names of the classes.
+    pub classes: Vec<String>,
+    /// Whether the images are those that the data set's owner set aside, and the answers those of the classifier
+    /// that is kept; otherwise they are those of classifiers that learned from the other folds.
+    pub held_out: bool,
 }
 
 /// What was learned from and scored.

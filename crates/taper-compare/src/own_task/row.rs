@@ -64,6 +64,8 @@ pub(super) struct Row {
     pub(super) name: String,
     pub(super) kind: Kind,
     pub(super) approach: Approach,
+    /// The method that makes its head from features alone; `None` if it does more.
+    pub(super) head: Option<&'static str>,
     pub(super) start: LabelStart,
     pub(super) trained_on: String,
     /// Seconds of training before any label.

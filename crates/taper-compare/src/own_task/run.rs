@@ -1,6 +1,7 @@
 //! Running a comparison on a data set's own classes: the images, a session of scoring, the conclusion, and the
 //! classifier that is kept.
 
+use super::answers::scored as scored_answers;
 use super::conclude::conclude;
 use super::draws::Draws;
 use super::keep::trained_on_all;
@@ -8,7 +9,7 @@ use super::ledger::Ledger;
 use super::meta_data::MetaSource;
 use super::options::OwnTask;
 use super::pool::Pool;
-use super::report::{Curve, OwnTaskReport, OwnTaskSummary};
+use super::report::{Curve, KeptAnswers, OwnTaskReport, OwnTaskSummary};
 use super::row::Row;
 use super::scores::{Scores, score_all_labels};
 use super::session::{Clock, Session};
@@ -166,7 +167,7 @@ impl OwnTask {
         }
         let keepable = chosen.map(|place| &scored[place]);
         let used = meta.as_ref().map(MetaSource::used).transpose()?;
-        let model = match keepable {
+        let kept = match keepable {
             Some((row, _)) => {
                 let used = match data.learners.iter().find(|(name, _)| *name == row.name) {
                     Some((_, learner)) => learner.provenance.clone(),
@@ -179,7 +180,13 @@ impl OwnTask {
             }
             None => None,
         };
+        let (model, answers) = kept.map_or((None, None), |kept| (Some(kept.model), kept.answers));
         let pool = draws.pool();
+        let answers = keepable.map(|(_, scores)| KeptAnswers {
+            held_out: pool.sets_aside(),
+            answers: answers.unwrap_or_else(|| scored_answers(&draws, &counts, scores)),
+            classes: pool.classes.iter().map(|&class| dataset.classes()[class as usize].full_name()).collect(),
+        });
         Ok(OwnTaskReport {
             comparison: self.clone(),
             data: OwnTaskSummary {
@@ -200,6 +207,7 @@ impl OwnTask {
             chosen: conclusion.chosen,
             warnings: warnings(&scored).into_iter().chain(conclusion.warnings).collect(),
             model,
+            answers,
         })
     }
 }

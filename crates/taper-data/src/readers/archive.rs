@@ -43,7 +43,7 @@ pub(crate) struct Entry {
 pub(crate) fn entries<R: Read + Seek>(path: &Path, archive: &mut ZipArchive<R>) -> Result<Vec<Entry>> {
     let broken = |error| damaged(path, &error);
     if archive.len() > FILES {
-        return Err(bad_file(path, format!("holds more than {FILES} files, split it")));
+        return Err(bad_file(path, format!("holds more than {FILES} files: split it")));
     }
     let mut entries = Vec::new();
     let mut ranges = Vec::with_capacity(archive.len());
@@ -52,7 +52,7 @@ pub(crate) fn entries<R: Read + Seek>(path: &Path, archive: &mut ZipArchive<R>) 
         let name = name(&entry);
         if leads_outside(&name) {
             let problem =
-                format!("holds `{name}`, which leads outside of it; don't trust it, get it again from its source");
+                format!("holds `{name}`, which leads outside of it: get it again from a source that you trust");
             return Err(bad_file(path, problem));
         }
         let (packed, start) = (entry.compressed_size(), entry.header_start());
@@ -65,7 +65,7 @@ pub(crate) fn entries<R: Read + Seek>(path: &Path, archive: &mut ZipArchive<R>) 
     }
     ranges.sort_unstable();
     if ranges.windows(2).any(|pair| pair[1].0 < pair[0].1) {
-        let problem = "has entries that share bytes, as zip bombs do; don't trust it, get it again from its source";
+        let problem = "has entries that share bytes, as zip bombs do: get it again from a source that you trust";
         return Err(bad_file(path, problem));
     }
     Ok(entries)
@@ -73,7 +73,7 @@ pub(crate) fn entries<R: Read + Seek>(path: &Path, archive: &mut ZipArchive<R>) 
 
 /// A damaged zip.
 pub(crate) fn damaged(path: &Path, error: &zip::result::ZipError) -> DataError {
-    bad_file(path, format!("is a damaged zip ({error}), download it again"))
+    bad_file(path, format!("is a damaged zip ({error}): download it again"))
 }
 
 /// The entry's path. Names without the mark of UTF-8 that are valid UTF-8 are read as such (macOS
@@ -91,7 +91,7 @@ fn name<R: Read>(entry: &ZipFile<'_, R>) -> String {
 /// Why an entry can't be unpacked, by what the zip says of it.
 fn problem<R: Read>(entry: &ZipFile<'_, R>, most: u64) -> Option<String> {
     if entry.encrypted() {
-        return Some("is encrypted, pack the zip again without a password".to_string());
+        return Some("is encrypted: pack the zip again without a password".to_string());
     }
     if ![CompressionMethod::Stored, CompressionMethod::Deflated].contains(&entry.compression()) {
         let method = match entry.compression() {
@@ -108,7 +108,7 @@ fn problem<R: Read>(entry: &ZipFile<'_, R>, most: u64) -> Option<String> {
             },
             _ => "an unusual method",
         };
-        return Some(format!("is packed by {method}, pack the zip again with deflate (the usual way)"));
+        return Some(format!("is packed by {method}: pack the zip again with deflate (the usual way)"));
     }
     (entry.size() > most).then(|| too_large(most))
 }
@@ -116,7 +116,7 @@ fn problem<R: Read>(entry: &ZipFile<'_, R>, most: u64) -> Option<String> {
 /// The error of a file that unpacks to more than it may.
 pub(crate) fn too_large(most: u64) -> String {
     format!(
-        "unpacks to more than {} MiB, more than an image of its packed size can; scale it down or pack it as PNG",
+        "unpacks to more than {} MiB, more than an image of its packed size can: scale it down or save it as PNG",
         most >> 20
     )
 }
@@ -146,7 +146,7 @@ fn list(path: &Path) -> Result<Listing> {
     if listing.files.is_empty()
         && let Some(inner) = listing.left_out.iter().find(|left_out| left_out.detail.contains("a zip"))
     {
-        return Err(bad_file(path, format!("holds no images but `{}`, another zip, unpack the outer one", inner.path)));
+        return Err(bad_file(path, format!("holds no images but `{}`, another zip: unpack the outer one", inner.path)));
     }
     Ok(listing)
 }

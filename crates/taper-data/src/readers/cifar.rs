@@ -69,7 +69,7 @@ fn lines(path: &Path) -> Result<Vec<String>> {
     let mut text = String::new();
     regular(path)
         .and_then(|file| file.take(NAMES).read_to_string(&mut text))
-        .map_err(|error| bad_file(path, format!("can't be read ({error}), put it beside the .bin files")))?;
+        .map_err(|error| bad_file(path, format!("can't be read ({error}): put it beside the .bin files")))?;
     Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_string).collect())
 }
 
@@ -84,7 +84,7 @@ fn read(folder: &Path, parts: &[(PathBuf, bool)], names: Vec<String>, groups: Gr
         let record = marks + 3 * PLANE;
         if bytes.is_empty() || bytes.len() as u64 > CIFAR || !bytes.len().is_multiple_of(record) {
             let problem = format!(
-                "is cut short or not a CIFAR file: {} bytes are not a whole number of {record}-byte records, download it again",
+                "is cut short or not a CIFAR file: {} bytes are not a whole number of {record}-byte records: download it again",
                 bytes.len()
             );
             return Err(bad_file(path, problem));
@@ -95,7 +95,7 @@ fn read(folder: &Path, parts: &[(PathBuf, bool)], names: Vec<String>, groups: Gr
             let Some(class) = classes.get_mut(label) else {
                 return Err(bad_file(
                     path,
-                    format!("has label {label} but only {} names are there, download both again", classes.len()),
+                    format!("has label {label} but only {} names are there: download both again", classes.len()),
                 ));
             };
             if let Groups::Coarse(Some(groups)) = &groups
@@ -106,7 +106,7 @@ fn read(folder: &Path, parts: &[(PathBuf, bool)], names: Vec<String>, groups: Gr
                     bad_file(
                         path,
                         format!(
-                            "has superclass {coarse} but only {} names are there, download both again",
+                            "has superclass {coarse} but only {} names are there: download both again",
                             groups.len()
                         ),
                     )

@@ -2,9 +2,9 @@
 
 use super::format::Format;
 use super::ground::{Ground, ground, lay_over};
-use super::header::{Header, decoder};
+use super::header::{Header, decoder, turned};
 use super::limits::{MEMORY, check_memory};
-use super::{depth, gif, heic, jpeg};
+use super::{depth, gif, heic, jpeg, webp};
 use crate::Image;
 use image::{DynamicImage, ImageDecoder, ImageError, Limits};
 use std::io::Cursor;
@@ -38,7 +38,7 @@ pub(crate) fn decode_noted(file: &[u8]) -> Result<Decoded, String> {
         Format::Jpeg => jpeg::decode(file, pixels)?,
         Format::Gif => gif::decode(file, header.size.1, header.size.2)?,
         Format::Heic => heic::decode(file, pixels)?,
-        format => by_decoder(file, format, pixels)?,
+        _ => by_decoder(file, &header)?,
     };
     if header.size.0 == 1 && matches!(stored, DynamicImage::ImageRgb8(_)) {
         // A palette of grays
@@ -56,23 +56,31 @@ pub(super) fn limits() -> Limits {
     limits
 }
 
-fn by_decoder(file: &[u8], format: Format, pixels: u64) -> Result<DynamicImage, String> {
+fn by_decoder(file: &[u8], header: &Header) -> Result<DynamicImage, String> {
+    let (format, pixels) = (header.format, header.pixels());
     let decoder = decoder(format, Cursor::new(file)).map_err(|error| explain(&error))?;
     let stored = decoder.total_bytes();
-    // WebP's decoder holds a picture of four samples per pixel of its own, and one more of an animation
-    let work = if format == Format::WebP { 8.0 } else { 0.0 };
-    check_memory(pixels, stored as f64 / pixels as f64 + 3.0 + work)?;
+    let per_pixel = stored as f64 / pixels as f64;
+    // What is held beside the stored image: while it is decoded, and while it is brought upright and to 8 bits
+    let decoding = match format {
+        Format::WebP => webp::work(file),
+        // a copy of its own, in four inks where the image has three colors
+        Format::Tiff => per_pixel * 4.0 / 3.0,
+        _ => 0.0,
+    };
+    let upright = if turned(header.orientation) { per_pixel } else { 0.0 };
+    check_memory(pixels, per_pixel + decoding.max(upright).max(4.0))?;
     // Deflate packs at most 1032 to 1, and a bit may become two samples of 8
     if format == Format::Png && stored / 16 > 1032 * file.len() as u64 {
-        return Err("is cut short, copy it again or remove it".to_string());
+        return Err("is cut short: copy it again or remove it".to_string());
     }
     DynamicImage::from_decoder(decoder).map_err(|error| explain(&error))
 }
 
 pub(super) fn explain(error: &ImageError) -> String {
     match error {
-        ImageError::IoError(_) => "is cut short, copy it again or remove it".to_string(),
-        error => format!("can't be decoded ({}), replace or remove it", error.to_string().replace('\n', " ")),
+        ImageError::IoError(_) => "is cut short: copy it again or remove it".to_string(),
+        error => format!("can't be decoded ({}): replace or remove it", error.to_string().replace('\n', " ")),
     }
 }
 
@@ -241,6 +249,6 @@ mod tests {
         sum.update(&deep[12..29]);
         deep[29..33].copy_from_slice(&sum.sum().to_be_bytes());
         let error = super::decode(&deep).unwrap_err();
-        assert!(error.contains("needs 672 MiB") && error.ends_with("scale it down"), "{error}");
+        assert!(error.contains("needs 733 MiB") && error.ends_with("scale it down"), "{error}");
     }
 }

@@ -297,7 +297,7 @@ fn check(files: &[Listed], source: &Source, limits: Limits) -> Vec<std::result::
 impl ImageFiles {
     fn file(&self, index: usize) -> Result<&Listed> {
         self.files.get(index).ok_or_else(|| {
-            DataError::Invalid(format!("{} has no image {index}, use a number below {}", self.name, self.files.len()))
+            DataError::Invalid(format!("{} has no image {index}: use a number below {}", self.name, self.files.len()))
         })
     }
 
@@ -308,7 +308,7 @@ impl ImageFiles {
     fn decode(&self, index: usize, file: &Listed) -> Result<Image> {
         let image = decode(&self.bytes(file)?).map_err(|reason| bad_file(&self.root.join(&file.name), reason))?;
         if (image.channels, image.height, image.width) != self.sizes[index] {
-            let reason = "has another size than when the data set was opened, open the data set again";
+            let reason = "has another size than when the data set was opened: open the data set again";
             return Err(bad_file(&self.root.join(&file.name), reason));
         }
         Ok(image)

@@ -59,7 +59,7 @@ fn without_images(files: &[Listed], folders: &[String]) -> Vec<LeftOut> {
         .filter(|folder| !holding.contains(folder.as_str()) && is_outermost(folder))
         .map(|folder| {
             let name = format!("{}/", one_line(folder));
-            LeftOut::new(&name, Reason::NoImages, "is a folder without images, add some or remove it")
+            LeftOut::new(&name, Reason::NoImages, "is a folder without images: add some or remove it")
         })
         .collect()
 }

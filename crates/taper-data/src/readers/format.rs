@@ -73,8 +73,8 @@ impl Content {
         match self {
             Self::Image(format) => Ok(format),
             Self::OtherImage(what, remedy) | Self::NoImage(what, remedy) => Err(format!("is {what}: {remedy}")),
-            Self::Text => Err("is text, not an image, replace or remove it".to_string()),
-            Self::Empty => Err("is empty, copy it again or remove it".to_string()),
+            Self::Text => Err("is text, not an image: replace or remove it".to_string()),
+            Self::Empty => Err("is empty: copy it again or remove it".to_string()),
             Self::Unknown => Err(format!("is not a {READABLE} image: convert or remove it")),
         }
     }
@@ -82,7 +82,7 @@ impl Content {
 
 const HEIF_CONVERT: &str = "convert it with `heif-convert FILE out.jpg`, or let the phone export JPEG";
 const MAGICK: &str = "convert it with `magick FILE out.png`";
-const FEATURE: &str = "this build can't read it, build taper-data with its feature or convert it to PNG";
+const FEATURE: &str = "convert it to PNG, or build taper-data with the feature that reads it";
 
 /// What a file is that starts with these bytes: [`FIRST_BYTES`] of them, or all of a shorter file.
 pub(crate) fn recognize(first: &[u8]) -> Content {

@@ -12,14 +12,14 @@ pub(super) fn decode(file: &[u8], height: usize, width: usize) -> Result<Dynamic
     check_memory((width * height) as u64, 11.0)?;
     let samples = samples(file, height, width).map_err(|error| match error {
         DecodingError::Io(_) => cut(),
-        error => format!("can't be decoded ({error}), replace or remove it"),
+        error => format!("can't be decoded ({error}): replace or remove it"),
     })?;
     let image = samples.and_then(|samples| RgbaImage::from_raw(width as u32, height as u32, samples));
     image.map(DynamicImage::from).ok_or_else(cut)
 }
 
 fn cut() -> String {
-    "is cut short, copy it again or remove it".to_string()
+    "is cut short: copy it again or remove it".to_string()
 }
 
 fn samples(file: &[u8], height: usize, width: usize) -> Result<Option<Vec<u8>>, DecodingError> {

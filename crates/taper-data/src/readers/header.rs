@@ -4,7 +4,7 @@ use super::format::{Content, FIRST_BYTES, Format, recognize};
 use super::growing::Growing;
 use super::limits::{FILE, METADATA, PIXELS};
 use super::orientation::{Metadata, png_text};
-use super::{heic, jpeg};
+use super::{heic, jpeg, webp};
 use image::metadata::Orientation;
 use image::{ImageDecoder, ImageError, ImageFormat, ImageReader};
 use std::io::{self, BufRead, Read, Seek};
@@ -28,7 +28,7 @@ pub(super) struct Found {
 
 impl Header {
     /// The header of the file that `source` reads. The file is recognized by its first bytes, before
-    /// anything else is read; no more is read than the format needs (of a PNG all of it: its
+    /// anything else is read; no more is read than the format needs (of a PNG or WebP all of it: its
     /// orientation may come last). The error says what is wrong and what to do.
     pub(super) fn read(source: &mut dyn Read) -> Result<Self, String> {
         let mut first = Vec::with_capacity(FIRST_BYTES);
@@ -36,7 +36,7 @@ impl Header {
         let format = match recognize(&first) {
             // A name that promised an image, and a start that a longer file would have kept
             Content::Unknown | Content::Text if is_start_of_a_format(&first) => {
-                return Err("is cut short, copy it again or remove it".to_string());
+                return Err("is cut short: copy it again or remove it".to_string());
             }
             content => content.readable()?,
         };
@@ -45,6 +45,7 @@ impl Header {
             Format::Png => png(&mut io::BufReader::new(whole)),
             Format::Jpeg => jpeg::header(&mut io::BufReader::new(whole)),
             Format::Gif => gif(&mut io::BufReader::new(whole)),
+            Format::WebP => webp::header(&mut io::BufReader::new(whole)),
             Format::Heic => return Self::checked(format, heic::header(&mut { whole })?),
             _ => return Self::checked(format, by_decoder(format, &mut { whole })?),
         };
@@ -54,7 +55,7 @@ impl Header {
     fn checked(format: Format, found: Found) -> Result<Self, String> {
         let Found { channels, height, width, orientation } = found;
         if width == 0 || height == 0 {
-            return Err("has no pixels, replace or remove it".to_string());
+            return Err("has no pixels: replace or remove it".to_string());
         }
         if u64::from(width) * u64::from(height) > PIXELS {
             return Err(format!("has {width}x{height} pixels, more than {PIXELS} in all: scale it down"));
@@ -71,9 +72,9 @@ impl Header {
 
 fn problem(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => "is cut short, copy it again or remove it".to_string(),
+        io::ErrorKind::UnexpectedEof => "is cut short: copy it again or remove it".to_string(),
         io::ErrorKind::InvalidData => format!("is damaged ({error}): replace or remove it"),
-        _ => format!("can't be read ({error}), copy it again or remove it"),
+        _ => format!("can't be read ({error}): copy it again or remove it"),
     }
 }
 
@@ -185,10 +186,6 @@ fn by_decoder(format: Format, source: &mut dyn Read) -> Result<Found, String> {
     let ((width, height), color) = (decoder.dimensions(), decoder.color_type());
     let orientation = match format {
         Format::Tiff => decoder.orientation().unwrap_or(Orientation::NoTransforms),
-        Format::WebP => {
-            let exif = decoder.exif_metadata().ok().flatten();
-            Metadata { exif, raw_profile: None, xmp: decoder.xmp_metadata().ok().flatten() }.orientation()
-        }
         _ => Orientation::NoTransforms,
     };
     Ok(Found { channels: if color.has_color() && !gray { 3 } else { 1 }, height, width, orientation })
@@ -223,7 +220,7 @@ pub(super) fn jpeg_is_whole(file: &[u8]) -> bool {
 }
 
 /// Whether height and width change places.
-fn turned(orientation: Orientation) -> bool {
+pub(super) fn turned(orientation: Orientation) -> bool {
     use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
     matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }

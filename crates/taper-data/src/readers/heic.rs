@@ -21,7 +21,7 @@ mod reader {
         let mut file = Vec::new();
         source
             .read_to_end(&mut file)
-            .map_err(|error| format!("can't be read ({error}), copy it again or remove it"))?;
+            .map_err(|error| format!("can't be read ({error}): copy it again or remove it"))?;
         let info = heic_rs::probe(&file).map_err(|error| explain(&error))?;
         let (channels, orientation) = (if is_gray(&info) { 1 } else { 3 }, Orientation::NoTransforms);
         Ok(Found { channels, height: info.height, width: info.width, orientation })
@@ -48,7 +48,7 @@ mod reader {
             PixelLayout::Rgba8 => RgbaImage::from_raw(width, height, data).map(DynamicImage::from),
             _ => RgbImage::from_raw(width, height, data).map(DynamicImage::from),
         };
-        made.ok_or_else(|| "is cut short, copy it again or remove it".to_string())
+        made.ok_or_else(|| "is cut short: copy it again or remove it".to_string())
     }
 }
 

@@ -83,13 +83,13 @@ fn with_partner(path: PathBuf) -> Result<Pair> {
     if partner == name {
         return Err(bad_file(
             &path,
-            "is an IDX file whose name says neither images nor labels, name it as MNIST's are: train-images-idx3-ubyte",
+            "is an IDX file whose name says neither images nor labels: rename it like MNIST's files, such as train-images-idx3-ubyte",
         ));
     }
     let plain = partner.trim_end_matches(".gz");
     let beside = [plain.to_string(), format!("{plain}.gz")].map(|name| path.with_file_name(name));
     let Some(partner) = beside.into_iter().find(|beside| beside.is_file()) else {
-        return Err(bad_file(&path, format!("lacks its partner, put {plain} or {plain}.gz beside it")));
+        return Err(bad_file(&path, format!("lacks its partner: put {plain} or {plain}.gz beside it")));
     };
     Ok(if is_images { Pair { images: path, labels: partner } } else { Pair { images: partner, labels: path } })
 }
@@ -100,18 +100,18 @@ fn read(path: &Path, parts: &[Pair]) -> Result<Arc<dyn Dataset>> {
         let (opened, marks) = (Opened::new(images, IMAGES)?, Opened::new(labels, LABELS)?);
         let ([count, height, width], [labeled]) = (opened.dimensions, marks.dimensions);
         if count != labeled {
-            return Err(bad_file(labels, format!("has {labeled} labels for {count} images, download both again")));
+            return Err(bad_file(labels, format!("has {labeled} labels for {count} images: download both again")));
         }
         if opened.length == 0 {
-            return Err(bad_file(images, "holds no images, download it again"));
+            return Err(bad_file(images, "holds no images: download it again"));
         }
         if samples.len() as u64 + opened.length > IDX {
-            return Err(bad_file(path, "holds more than 4 GiB of samples, give one of its files"));
+            return Err(bad_file(path, "holds more than 4 GiB of samples: give one of its files"));
         }
         if *size.get_or_insert((1, height, width)) != (1, height, width) {
             return Err(bad_file(
                 images,
-                format!("has images of {width}x{height}, unlike the training part, keep them apart"),
+                format!("has images of {width}x{height}, unlike the training part: keep them apart"),
             ));
         }
         if place > 0 {
@@ -158,7 +158,7 @@ impl<const N: usize> Opened<N> {
             let what = if magic == IMAGES { "images" } else { "labels" };
             return Err(bad_file(
                 path,
-                format!("is not an IDX file of {what} (its first bytes are {word:?}), give the right one"),
+                format!("is not an IDX file of {what} (its first bytes are {word:?}): give the right one"),
             ));
         }
         let mut dimensions = [0; N];
@@ -170,7 +170,7 @@ impl<const N: usize> Opened<N> {
         let Some(length) = length.filter(|&length| length <= IDX) else {
             return Err(bad_file(
                 path,
-                format!("claims {dimensions:?} bytes, more than 4 GiB, check where it comes from"),
+                format!("claims {dimensions:?} bytes, more than 4 GiB: check where it comes from"),
             ));
         };
         Ok(Self { path: path.to_path_buf(), dimensions, length, source })
@@ -185,7 +185,7 @@ impl<const N: usize> Opened<N> {
             let found = if found > self.length { "more".to_string() } else { format!("only {found}") };
             return Err(bad_file(
                 &self.path,
-                format!("should hold {} bytes by its header but holds {found}, download it again", self.length),
+                format!("should hold {} bytes by its header but holds {found}: download it again", self.length),
             ));
         }
         Ok(())
@@ -193,7 +193,7 @@ impl<const N: usize> Opened<N> {
 }
 
 fn broken(path: &Path, error: &std::io::Error) -> DataError {
-    bad_file(path, format!("is cut short or damaged ({error}), download it again"))
+    bad_file(path, format!("is cut short or damaged ({error}): download it again"))
 }
 
 /// The file's content, unpacked if it is gzipped: no more than its size allows.

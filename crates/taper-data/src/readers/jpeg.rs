@@ -180,7 +180,7 @@ fn entropy_coded(bytes: &[u8]) -> usize {
 ///
 /// The error says what is wrong with the file and what to do.
 pub(super) fn decode(file: &[u8], pixels: u64) -> Result<DynamicImage, String> {
-    let cut = || "is cut short, copy it again or remove it".to_string();
+    let cut = || "is cut short: copy it again or remove it".to_string();
     let layout = Layout::of(file).ok_or_else(cut)?;
     if layout.scans > SCANS {
         return Err(format!("has {} scans, more than {SCANS}: save it again as a plain JPEG", layout.scans));
@@ -194,7 +194,7 @@ pub(super) fn decode(file: &[u8], pixels: u64) -> Result<DynamicImage, String> {
     }
     let missing = Rc::new(Cell::new(false));
     let source = Padded { rest: &file[..layout.end], pad: usize::from(!layout.one_scan), missing: missing.clone() };
-    let broken = |problem: &str| format!("can't be decoded ({problem}), replace or remove it");
+    let broken = |problem: &str| format!("can't be decoded ({problem}): replace or remove it");
     // libjpeg's errors unwind; outside its wrapper they are words
     let image = match catch_unwind(AssertUnwindSafe(|| samples(source, layout.adobe))) {
         Ok(Ok(image)) => image,
@@ -321,7 +321,7 @@ mod tests {
                 let found = decoded(&cut).map(drop);
                 assert_eq!(
                     found,
-                    Err("is cut short, copy it again or remove it".to_string()),
+                    Err("is cut short: copy it again or remove it".to_string()),
                     "{missing} bytes missing"
                 );
             }

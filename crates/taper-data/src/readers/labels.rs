@@ -53,12 +53,12 @@ impl Labels {
                 _ if conflicting.contains(&image) => {
                     left_out(Reason::Unlabeled, format!("has two labels in {from}, leave one"))
                 }
-                None => left_out(Reason::Unlabeled, format!("has no label in {from}, add one or remove the image")),
+                None => left_out(Reason::Unlabeled, format!("has no label in {from}: add one or remove the image")),
                 Some((label, part)) => match numbers.get(label) {
                     Some(&class) => Place::Image(class, *part),
                     None => {
                         *unknown.entry(label).or_default() += 1;
-                        let detail = "is of a class without training images, add some or remove it";
+                        let detail = "is of a class without training images: add some or remove it";
                         left_out(Reason::ClassNotInTraining, detail.to_string())
                     }
                 },

@@ -49,7 +49,7 @@ pub(super) fn layout(names: &[Vec<&str>]) -> Result<Layout, String> {
     let root = Folder::of(names);
     if root.is_flat() {
         return Err(format!(
-            "it holds {} loose images and no class folders, make a folder for each class and move its images there, or give a table of labels",
+            "it holds {} loose images and no class folders: make a folder for each class and move its images there, or give a table of labels",
             names.len()
         ));
     }
@@ -57,7 +57,7 @@ pub(super) fn layout(names: &[Vec<&str>]) -> Result<Layout, String> {
         places: vec![
             Place::LeftOut(
                 Reason::OutsideClasses,
-                "lies outside the class folders, move it into one".to_string()
+                "lies outside the class folders: move it into one".to_string()
             );
             names.len()
         ],
@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
                     &inside.images,
                     Reason::Unlabeled,
                     &format!(
-                        "lies in `{}/` itself and has no label, move it into a class folder there",
+                        "lies in `{}/` itself and has no label: move it into a class folder there",
                         one_line(name)
                     ),
                 );
@@ -239,7 +239,7 @@ impl<'a> Reader<'a> {
         let name = one_line(name);
         let detail = match reason {
             Reason::SecondCopy => {
-                format!("lies in `{name}`, which holds the data set's folders a second time, remove it")
+                format!("lies in `{name}`, which holds the data set's folders a second time: remove it")
             }
             Reason::Unlabeled => format!("lies in `{name}`, whose images have no labels"),
             _ => format!("lies in `{name}`, which is not a train, validation or test folder"),
@@ -358,7 +358,7 @@ impl<'a> Reader<'a> {
         self.leave_out_unknown(unknown);
         if classes.is_empty() {
             return Err(format!(
-                "it holds {} images and no class folders to train on, make a folder for each class and move its images there",
+                "it holds {} images and no class folders to train on: make a folder for each class and move its images there",
                 names.len()
             ));
         }
@@ -372,7 +372,7 @@ impl<'a> Reader<'a> {
         let mut by_part: BTreeMap<Part, Vec<(String, usize)>> = BTreeMap::new();
         for ((part, class), images) in unknown {
             let detail =
-                format!("is of class `{}`, which has no training images, add some or remove it", one_line(&class));
+                format!("is of class `{}`, which has no training images: add some or remove it", one_line(&class));
             self.leave_out(&images, Reason::ClassNotInTraining, &detail);
             by_part.entry(part).or_default().push((class, images.len()));
         }

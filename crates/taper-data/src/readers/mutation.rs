@@ -1,4 +1,4 @@
-//! A seeded mutator of image files: what a damaged disk, a cut transfer or an attacker makes of a
+//! A seeded mutator of files: what a damaged disk, a cut transfer or an attacker makes of a
 //! file. For tests and fuzzing only.
 
 use super::decode::decode;
@@ -11,7 +11,9 @@ const EDGES: [u32; 8] = [0, 1, 0x7f, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_f
 
 /// Variant `index` of a file, by a seed: one to four changes, half of them in the first 256 bytes,
 /// where the headers are. A change flips a bit, sets a byte, sets a number of two or four bytes to an
-/// extreme value, cuts the end off, removes a part, repeats a part, or overwrites a part with another.
+/// extreme value, cuts the end off, removes a part, repeats a part, overwrites a part with another, or
+/// sets a size or a place in a zip's records. Half of the PNGs get right checksums again, without which
+/// their decoder reads no further.
 pub fn mutate(file: &[u8], seed: u64, index: u64) -> Vec<u8> {
     let mut rng = rng(seed, "mutation", index);
     let mut made = file.to_vec();
@@ -22,7 +24,7 @@ pub fn mutate(file: &[u8], seed: u64, index: u64) -> Vec<u8> {
         let reach = if rng.random() { made.len().min(256) } else { made.len() };
         let at = rng.random_range(0..reach);
         let length = rng.random_range(1..=(made.len() - at).min(64));
-        match rng.random_range(0..8) {
+        match rng.random_range(0..9) {
             0 => made[at] ^= 1 << rng.random_range(0..8),
             1 => made[at] = rng.random(),
             2 | 3 => {
@@ -38,13 +40,57 @@ pub fn mutate(file: &[u8], seed: u64, index: u64) -> Vec<u8> {
                 let copies = rng.random_range(1..=8);
                 made.splice(at..at, part.repeat(copies));
             }
-            _ => {
+            7 => {
                 let from = rng.random_range(0..=made.len() - length);
                 made.copy_within(from..from + length, at);
             }
+            _ => change_zip_record(&mut made, &mut rng),
         }
     }
+    if made.starts_with(PNG) && rng.random() {
+        mend_sums(&mut made);
+    }
     made
+}
+
+/// The signatures of a zip's records, and where each has its method, its sizes, its length and its place.
+const RECORDS: [(&[u8], [usize; 5]); 3] =
+    [(b"PK\x01\x02", [10, 20, 24, 28, 42]), (b"PK\x03\x04", [8, 18, 22, 26, 28]), (b"PK\x05\x06", [8, 10, 12, 16, 20])];
+
+/// Gives a number of a record the value of another one, so that entries overlap and sizes contradict
+/// each other, or any value. Leaves a file without records as it is.
+fn change_zip_record(file: &mut [u8], rng: &mut taper_ops::Rng) {
+    let (signature, fields) = RECORDS[rng.random_range(0..RECORDS.len())];
+    let records: Vec<usize> =
+        file.windows(4).enumerate().filter(|(_, window)| *window == signature).map(|(at, _)| at).collect();
+    if records.is_empty() {
+        return;
+    }
+    let mut field = || records[rng.random_range(0..records.len())] + fields[rng.random_range(0..fields.len())];
+    let (to, from) = (field(), field());
+    if to.max(from) + 4 > file.len() {
+        return;
+    }
+    match rng.random_range(0..3) {
+        0 => file.copy_within(from..from + 4, to),
+        1 => file[to..to + 4].copy_from_slice(&rng.random::<u32>().to_le_bytes()),
+        _ => file[to..to + 4].copy_from_slice(&rng.random_range(0..100_000u32).to_le_bytes()),
+    }
+}
+
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// Sets the checksum of each chunk of a PNG, as far as their lengths hold.
+fn mend_sums(file: &mut [u8]) {
+    let mut at = PNG.len();
+    while let Some(length) = file.get(at..at + 4) {
+        let length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize;
+        let Some(end) = at.checked_add(8 + length).filter(|end| end + 4 <= file.len()) else { return };
+        let mut sum = flate2::Crc::new();
+        sum.update(&file[at + 4..end]);
+        file[end..end + 4].copy_from_slice(&sum.sum().to_be_bytes());
+        at = end + 4;
+    }
 }
 
 /// Decodes a file as a data set's reader does.
@@ -90,6 +136,19 @@ mod tests {
         // the system's count is not exact, and may even fall a little
         let grown = peak().saturating_sub(before);
         assert!(grown < super::super::limits::MEMORY + (64 << 20), "{grown} bytes");
+    }
+
+    #[test]
+    fn mended_pngs_are_read_and_zip_records_change() {
+        let mut file = samples::png(image::GrayImage::new(9, 9));
+        file[29] ^= 0xff; // the sum of the header
+        assert!(decode_file(&file).is_err());
+        mend_sums(&mut file);
+        assert!(decode_file(&file).is_ok());
+        let mut zip = [&b"PK\x03\x04"[..], &[7; 40]].concat();
+        let before = zip.clone();
+        (0..20).for_each(|index| change_zip_record(&mut zip, &mut rng(0, "zip", index)));
+        assert_ne!(zip, before);
     }
 
     #[test]

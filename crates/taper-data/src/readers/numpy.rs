@@ -31,8 +31,8 @@ pub(crate) fn starts_as_array(first: &[u8]) -> bool {
 impl Array {
     /// Reads a whole file. The error says what is wrong and what to do.
     pub(crate) fn read(file: &[u8]) -> Result<Self, String> {
-        let broken = || "is a damaged NumPy array, save it again".to_string();
-        let rest = file.strip_prefix(MAGIC).ok_or("is not a NumPy array, save it with numpy.save")?;
+        let broken = || "is a damaged NumPy array: save it again".to_string();
+        let rest = file.strip_prefix(MAGIC).ok_or("is not a NumPy array: save it with numpy.save")?;
         let (length, start) = match (rest.first(), rest.get(2..4), rest.get(2..6)) {
             (Some(1), Some(&[a, b]), _) => (usize::from(u16::from_le_bytes([a, b])), 4),
             (Some(2 | 3), _, Some(&[a, b, c, d])) => (u32::from_le_bytes([a, b, c, d]) as usize, 6),
@@ -48,7 +48,7 @@ impl Array {
         let kind = value("descr").ok_or_else(broken)?;
         let kind = kind.strip_prefix('\'').and_then(|kind| kind.split('\'').next());
         let Some(kind) = kind else {
-            return Err("is an array of records, save an array of numbers".to_string());
+            return Err("is an array of records: save an array of numbers".to_string());
         };
         let by_columns = value("fortran_order").ok_or_else(broken)?.starts_with("True");
         let shape = value("shape").and_then(|shape| shape.strip_prefix('(')?.split(')').next()).ok_or_else(broken)?;
@@ -95,18 +95,18 @@ impl Array {
 
 /// Values of a type such as `<f4` or `|b1`.
 pub(super) fn values(kind: &str, count: usize, data: &[u8]) -> Result<Values, String> {
-    let unusual = || format!("is an array of type `{kind}`, save it as float32, int64 or text");
+    let unusual = || format!("is an array of type `{kind}`: save it as float32, int64 or text");
     let mut letters = kind.chars();
     let order = letters.next().filter(|order| "<>|=".contains(*order)).ok_or_else(unusual)?;
     let class = letters.next().ok_or_else(unusual)?;
     if class == 'O' {
-        return Err("holds Python objects, which are never loaded, save arrays of numbers and texts".to_string());
+        return Err("holds Python objects, which are never loaded: save arrays of numbers and texts".to_string());
     }
     let width: usize = letters.as_str().parse().map_err(|_| unusual())?;
     let bytes = if class == 'U' { width.checked_mul(4) } else { Some(width) }.filter(|&bytes| bytes > 0);
     let needed = bytes.and_then(|bytes| bytes.checked_mul(count));
     if needed.is_none_or(|needed| needed as u64 > VECTORS) {
-        return Err(format!("says that it holds more than {} GiB, split it", VECTORS >> 30));
+        return Err(format!("says that it holds more than {} GiB: split it", VECTORS >> 30));
     }
     let (Some(bytes), Some(needed)) = (bytes, needed) else { return Err(unusual()) };
     if data.len() < needed {

@@ -69,7 +69,7 @@ fn open(root: &Path, shards: &[Shard], name: Option<&std::ffi::OsStr>) -> Result
             }
         }
         if files.len() > FILES {
-            return Err(bad_file(root, format!("holds more than {FILES} rows, split it")));
+            return Err(bad_file(root, format!("holds more than {FILES} rows: split it")));
         }
         rows.tables.push(table);
         rows.ends.push(of_files.len());
@@ -92,7 +92,7 @@ fn guarded<T>(f: impl FnOnce() -> std::result::Result<T, String>) -> std::result
 
 fn damaged(problem: impl std::fmt::Display) -> String {
     let problem = problem.to_string();
-    format!("is a damaged Parquet file ({}), get it again", one_line(&problem))
+    format!("is a damaged Parquet file ({}): get it again", one_line(&problem))
 }
 
 /// What is wrong by an error of the Parquet reader, and what to do.
@@ -101,7 +101,7 @@ fn problem(error: &ParquetError) -> String {
     match text.rsplit_once("Disabled feature at compile time: ") {
         Some((_, codec)) => {
             format!(
-                "is packed with {}, which is not read here, write it again with snappy, gzip or zstd",
+                "is packed with {}, which is not read here: write it again with snappy, gzip or zstd",
                 one_line(codec)
             )
         }
@@ -231,7 +231,7 @@ impl Table {
             .or_else(|| images.iter().find(usual))
             .or(images.first());
         let Some(&image) = image else {
-            return Err(format!("has no column of images (it has {}), give a data set of images", all()));
+            return Err(format!("has no column of images (it has {}): give a data set of images", all()));
         };
         let image = image.clone();
         let may_be_label = |(leaf, path): &&(Leaf, Vec<String>)| {
@@ -280,7 +280,7 @@ impl Table {
         let mut labels = Vec::new();
         let total: u64 = self.groups().iter().map(|&rows| rows as u64).sum();
         if total > FILES as u64 {
-            return Err(format!("says that it has {total} rows, more than {FILES}, split it"));
+            return Err(format!("says that it has {total} rows, more than {FILES}: split it"));
         }
         for (group, rows) in self.groups().into_iter().enumerate() {
             let number = |number: i64| match (&self.names, usize::try_from(number)) {
@@ -404,10 +404,10 @@ impl Rows {
         };
         match rows.get(row - key.2) {
             Some(Some(image)) if image.data().len() as u64 > FILE => {
-                Err(format!("is larger than {} MiB, scale it down", FILE >> 20))
+                Err(format!("is larger than {} MiB: scale it down", FILE >> 20))
             }
             Some(Some(image)) => Ok(image.data().into()),
-            Some(None) => Err("has no bytes but perhaps a path, write the data set with its images embedded".into()),
+            Some(None) => Err("has no bytes but perhaps a path: write the data set with its images embedded".into()),
             None => Err(damaged("a column has fewer rows than the file")),
         }
     }
@@ -533,7 +533,7 @@ mod tests {
         assert!(error(&whole[..whole.len() - 9]).contains("damaged Parquet file"), "{}", error(&whole));
         assert!(!error(&whole[..20]).contains('\n'));
         let codec = problem(&ParquetError::General("Disabled feature at compile time: lz4".into()));
-        assert_eq!(codec, "is packed with lz4, which is not read here, write it again with snappy, gzip or zstd");
+        assert_eq!(codec, "is packed with lz4, which is not read here: write it again with snappy, gzip or zstd");
     }
 
     #[test]

@@ -18,7 +18,7 @@ impl RawImages {
     fn samples(&self, index: usize) -> Result<&[u8]> {
         let length = self.size.0 * self.size.1 * self.size.2;
         self.samples.chunks_exact(length).nth(index).ok_or_else(|| {
-            DataError::Invalid(format!("{} has no image {index}, use a number below {}", self.name, self.labels.len()))
+            DataError::Invalid(format!("{} has no image {index}: use a number below {}", self.name, self.labels.len()))
         })
     }
 }

@@ -73,7 +73,7 @@ impl Source {
             return rows.bytes(file.place).map(Vec::from);
         }
         if file.bytes > FILE {
-            return Err(format!("is larger than {} MiB, scale it down", FILE >> 20));
+            return Err(format!("is larger than {} MiB: scale it down", FILE >> 20));
         }
         if file.bytes > self.most(file) {
             return Err(too_large(self.most(file)));
@@ -83,7 +83,7 @@ impl Source {
             .and_then(|read| read)
             .map_err(|error| unread(&error))?;
         if bytes.len() as u64 != file.bytes {
-            return Err("has another length than it was listed with, open the data set again".to_string());
+            return Err("has another length than it was listed with: open the data set again".to_string());
         }
         Ok(bytes)
     }
@@ -99,7 +99,7 @@ pub(crate) fn regular(path: &Path) -> io::Result<File> {
 
 /// A reading error, and what to do.
 pub(super) fn unread(error: &io::Error) -> String {
-    format!("can't be read ({error}), copy it again or remove it")
+    format!("can't be read ({error}): copy it again or remove it")
 }
 
 /// An open file that many readers share, each at its own place.

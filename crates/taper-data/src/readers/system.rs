@@ -22,7 +22,7 @@ const FILES: [&str; 6] = ["thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desk
 
 /// Whether a file or folder of this name is hidden or was left behind by a system: never part of a
 /// data set.
-pub(crate) fn is_left_behind(name: &str) -> bool {
+pub fn is_left_behind(name: &str) -> bool {
     if name.starts_with('.') || name.starts_with("~$") {
         return true;
     }

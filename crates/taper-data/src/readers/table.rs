@@ -104,7 +104,7 @@ pub(super) fn table_in(listing: &Listing) -> Result<Option<Vec<PathBuf>>> {
         }
         _ => {
             let names = some_of(usable.iter().map(|path| file_name(path)));
-            Err(bad_file(&listing.root, format!("holds several tables of labels ({names}), name the one to use")))
+            Err(bad_file(&listing.root, format!("holds several tables of labels ({names}): name the one to use")))
         }
     }
 }
@@ -213,7 +213,7 @@ pub(super) fn open_table(mut listing: Listing, tables: &[PathBuf], columns: &Col
                 None => missing.push(LeftOut::new(
                     file,
                     Reason::NoSuchFile,
-                    format!("is in {name} line {} but there is no such image, add it or remove the line", number + 1),
+                    format!("is in {name} line {} but there is no such image: add it or remove the line", number + 1),
                 )),
                 Some(image) => match &labels[image] {
                     Some((before, _)) if *before != label => {
@@ -300,7 +300,7 @@ impl Table {
         let file = regular(path).map_err(|error| unreadable(path, &error))?;
         file.take(TABLE + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
         if bytes.len() as u64 > TABLE {
-            return Err(bad_file(path, format!("is larger than {} MiB, split it", TABLE >> 20)));
+            return Err(bad_file(path, format!("is larger than {} MiB: split it", TABLE >> 20)));
         }
         let content = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
         let first = content.split(|&byte| byte == b'\n').next().unwrap_or_default();
@@ -313,7 +313,7 @@ impl Table {
             csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(content);
         let mut rows = Vec::new();
         for record in reader.byte_records() {
-            let record = record.map_err(|error| bad_file(path, format!("is not a table ({error}), save it as CSV")))?;
+            let record = record.map_err(|error| bad_file(path, format!("is not a table ({error}): save it as CSV")))?;
             rows.push(record.iter().map(|field| bytes_text(field).trim().to_string()).collect());
         }
         Ok(Self { path: path.to_path_buf(), rows, has_header: false })
@@ -354,7 +354,7 @@ impl Table {
         let named = |name: &Option<String>| -> Result<Option<usize>> {
             let Some(name) = name else { return Ok(None) };
             let found = self.header().iter().position(|header| composed(header) == composed(name));
-            found.map(Some).ok_or_else(|| bad_file(&self.path, format!("has no column `{name}`, use one of {}", all())))
+            found.map(Some).ok_or_else(|| bad_file(&self.path, format!("has no column `{name}`: use one of {}", all())))
         };
         let hits = |column: usize| self.values(column).filter(|value| images.find(value).is_some()).count();
         let file = match named(&asked.file)? {
@@ -367,7 +367,10 @@ impl Table {
                 .ok_or_else(|| {
                     bad_file(
                         &self.path,
-                        format!("has no column whose values are images here (it has {}), name it", all()),
+                        format!(
+                            "has no column whose values are images here (it has {}): name the column of files",
+                            all()
+                        ),
                     )
                 })?,
         };
@@ -397,7 +400,10 @@ impl Table {
                 _ => {
                     return Err(bad_file(
                         &self.path,
-                        format!("has no column that is plainly the label (it has {}), name it", all()),
+                        format!(
+                            "has no column that is plainly the label (it has {}): name the column of labels",
+                            all()
+                        ),
                     ));
                 }
             },

@@ -133,12 +133,12 @@ impl Found {
         let path = &shard.path;
         // the error may repeat a damaged name
         let broken = |error: std::io::Error| {
-            bad_file(path, format!("is a damaged tar ({}), get it again", one_line(&error.to_string())))
+            bad_file(path, format!("is a damaged tar ({}): get it again", one_line(&error.to_string())))
         };
         let file = regular(path).map_err(|error| unreadable(path, &error))?;
         let length = file.metadata().map_err(|error| unreadable(path, &error))?.len();
         if !length.is_multiple_of(BLOCK) {
-            return Err(bad_file(path, "is a tar that is cut short, get it again"));
+            return Err(bad_file(path, "is a tar that is cut short: get it again"));
         }
         let mut archive = tar::Archive::new(file);
         for entry in archive.entries_with_seek().map_err(broken)? {
@@ -151,10 +151,10 @@ impl Found {
             let inside = raw.split('/').filter(|part| !["", "."].contains(part)).collect::<Vec<_>>().join("/");
             let name = if prefixed { format!("{}/{inside}", shard.name) } else { inside.clone() };
             if start.saturating_add(bytes) > length {
-                return Err(bad_file(path, format!("is cut short in `{}`, get it again", one_line(&inside))));
+                return Err(bad_file(path, format!("is cut short in `{}`: get it again", one_line(&inside))));
             }
             if self.files.len() >= FILES {
-                return Err(bad_file(path, format!("holds more than {FILES} files, split it")));
+                return Err(bad_file(path, format!("holds more than {FILES} files: split it")));
             }
             if inside.split('/').any(|part| part == ".." || is_left_behind(part)) {
                 self.left_out.push(LeftOut::new(&name, Reason::System, "is hidden, or left behind by a system"));

@@ -436,7 +436,7 @@ fn a_zip_that_cannot_be_unpacked_says_how_to_pack_it() {
         let packed =
             changed_zip(&files, |bytes| places(bytes, CENTRAL).into_iter().for_each(|at| bytes[at + 10] = method));
         let error = packed.err().unwrap().to_string();
-        assert!(error.contains(&format!("is packed by {name}, pack the zip again with deflate")), "{error}");
+        assert!(error.contains(&format!("is packed by {name}: pack the zip again with deflate")), "{error}");
     }
     let inner = fs::read(zip(&files).path().join("set.zip")).unwrap();
     let error = open_zip(&[("archive.zip", inner)]).err().unwrap().to_string();
@@ -514,7 +514,7 @@ fn a_table_may_say_the_part_and_its_columns_may_be_named() {
     assert_eq!((classes(other.as_ref()), other.labels().len()), (vec!["q".into()], 3));
     assert!(other.notes()[0].contains("1 class without training images left out: r (1)"), "{:?}", other.notes());
     let error = named("z").err().unwrap().to_string();
-    assert!(error.contains("has no column `z`, use one of `file`, `a`, `b`"), "{error}");
+    assert!(error.contains("has no column `z`: use one of `file`, `a`, `b`"), "{error}");
 }
 
 #[test]

@@ -63,7 +63,7 @@ pub(crate) fn open_npz(path: &Path) -> Result<Arc<dyn Dataset>> {
         let mut bytes = Vec::new();
         let unpacked = archive.by_index(entry.place).map_err(|error| damaged(path, &error))?;
         let read = unpacked.take(VECTORS).read_to_end(&mut bytes);
-        read.map_err(|error| bad_file(path, format!("is a damaged zip ({error}), save it again")))?;
+        read.map_err(|error| bad_file(path, format!("is a damaged zip ({error}): save it again")))?;
         let name = entry.name.trim_end_matches(".npy").to_lowercase();
         let array =
             Array::read(&bytes).map_err(|problem| bad_file(path, format!("`{}` {problem}", one_line(&name))))?;
@@ -116,7 +116,7 @@ pub(crate) fn npy_in(folder: &Path) -> Option<PathBuf> {
 /// Opens a safetensors file of vectors, with the names of classes as `class_names` in its metadata, a list in JSON.
 pub(crate) fn open_safetensors(path: &Path) -> Result<Arc<dyn Dataset>> {
     let bytes = whole(path)?;
-    let broken = |error| bad_file(path, format!("is damaged ({error}), save it again"));
+    let broken = |error| bad_file(path, format!("is damaged ({error}): save it again"));
     let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
     let mut arrays = Arrays::new();
@@ -145,7 +145,7 @@ pub(crate) fn open_safetensors(path: &Path) -> Result<Arc<dyn Dataset>> {
 }
 
 fn too_large(path: &Path) -> crate::DataError {
-    bad_file(path, format!("holds more than {} GiB, split it", VECTORS >> 30))
+    bad_file(path, format!("holds more than {} GiB: split it", VECTORS >> 30))
 }
 
 /// A whole file.
@@ -169,13 +169,13 @@ fn assembled(path: &Path, mut arrays: Arrays) -> Result<Arc<dyn Dataset>> {
     };
     let (names, files, parts) = (texts(&CLASSES), texts(&FILES), texts(&PARTS));
     let &[count, width] = features.shape.as_slice() else {
-        let problem = format!("its vectors have the shape {:?}, give an array of (vectors, numbers)", features.shape);
+        let problem = format!("its vectors have the shape {:?}: give an array of (vectors, numbers)", features.shape);
         return Err(bad_file(path, problem));
     };
     let values = match features.values {
         Values::Floats(values) => values,
         Values::Integers(values) => values.into_iter().map(|value| value as f32).collect(),
-        Values::Texts(_) => return Err(bad_file(path, "its vectors are text, give numbers")),
+        Values::Texts(_) => return Err(bad_file(path, "its vectors are text: give numbers")),
     };
     let label = |number: i64| match usize::try_from(number).ok().filter(|_| !names.is_empty()) {
         None if number < 0 => None,
@@ -189,11 +189,11 @@ fn assembled(path: &Path, mut arrays: Arrays) -> Result<Arc<dyn Dataset>> {
         Values::Floats(numbers) if numbers.iter().all(|number| number.fract() == 0.0) => {
             numbers.into_iter().map(|number| label(number as i64)).collect()
         }
-        Values::Floats(_) => return Err(bad_file(path, "its labels are fractions, give whole numbers or names")),
+        Values::Floats(_) => return Err(bad_file(path, "its labels are fractions: give whole numbers or names")),
     };
     for (what, found) in [("labels", labels.len()), ("file names", files.len()), ("parts", parts.len())] {
         if found != count && (what == "labels" || found > 0) {
-            return Err(bad_file(path, format!("has {count} vectors and {found} {what}, give one for each vector")));
+            return Err(bad_file(path, format!("has {count} vectors and {found} {what}: give one for each vector")));
         }
     }
     let part = |at: usize| parts.get(at).map_or(Some(Part::Train), |part| part_of_word(part));

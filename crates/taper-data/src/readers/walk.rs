@@ -104,7 +104,7 @@ fn not_an_image(name: &str, first: std::io::Result<Vec<u8>>) -> Option<LeftOut> 
         Ok(content) if content.is_image() => None,
         Ok(Content::Text) => left_out(Reason::Document, "is text, not an image".to_string()),
         Ok(content) => left_out(Reason::NotAnImage, content.readable().err().unwrap_or_default()),
-        Err(error) => left_out(Reason::Unreadable, format!("can't be read ({error}), check its permissions")),
+        Err(error) => left_out(Reason::Unreadable, format!("can't be read ({error}): check its permissions")),
     }
 }
 
@@ -149,7 +149,7 @@ impl Walker<'_> {
         let mut entries = match entries {
             Ok(entries) => entries,
             Err(error) => {
-                self.skip(prefix, Reason::Unreadable, format!("can't be read ({error}), check its permissions"));
+                self.skip(prefix, Reason::Unreadable, format!("can't be read ({error}): check its permissions"));
                 return Ok(());
             }
         };
@@ -167,28 +167,28 @@ impl Walker<'_> {
             let metadata = match fs::metadata(&path) {
                 Ok(metadata) => metadata,
                 Err(_) if link => {
-                    self.skip(&name, Reason::Link, "is a link to nothing, copy the file or remove the link");
+                    self.skip(&name, Reason::Link, "is a link to nothing: copy the file or remove the link");
                     continue;
                 }
                 Err(error) => {
-                    self.skip(&name, Reason::Unreadable, format!("can't be read ({error}), check its permissions"));
+                    self.skip(&name, Reason::Unreadable, format!("can't be read ({error}): check its permissions"));
                     continue;
                 }
             };
             if metadata.is_file() {
                 if self.walk.files.len() >= FILES {
-                    return Err(bad_file(self.root, format!("holds more than {FILES} files, give a folder inside it")));
+                    return Err(bad_file(self.root, format!("holds more than {FILES} files: give a folder inside it")));
                 }
                 self.walk.files.push(Found { path, name, bytes: metadata.len() });
             } else if !metadata.is_dir() {
-                self.skip(&name, Reason::SpecialFile, "is a pipe, socket or device, remove it");
+                self.skip(&name, Reason::SpecialFile, "is a pipe, socket or device: remove it");
             } else if link && outside.is_some() {
-                self.skip(&name, Reason::Link, "is a link in a linked folder, copy the folder instead");
+                self.skip(&name, Reason::Link, "is a link in a linked folder: copy the folder instead");
             } else if link {
                 self.links.push_back((path, name, depth));
             } else if depth >= DEPTH || outside == Some(0) {
                 let detail = if depth >= DEPTH { "lies too deep" } else { "lies below a linked class folder" };
-                self.skip(&format!("{name}/"), Reason::Link, format!("{detail}, copy it to where it belongs"));
+                self.skip(&format!("{name}/"), Reason::Link, format!("{detail}: copy it to where it belongs"));
             } else if self.seen.insert(identity(&path, &metadata)) {
                 self.walk.folders.push(name.clone());
                 self.enter(&path, &format!("{name}/"), depth + 1, outside.map(|levels| levels - 1))?;
@@ -202,11 +202,11 @@ impl Walker<'_> {
     /// Follows a link to a folder, or leaves it out.
     fn follow(&mut self, path: &Path, name: &str, depth: usize) -> Result<()> {
         let (Ok(target), Ok(metadata)) = (path.canonicalize(), fs::metadata(path)) else {
-            self.skip(name, Reason::Link, "is a link that can't be read, remove it");
+            self.skip(name, Reason::Link, "is a link that can't be read: remove it");
             return Ok(());
         };
         if self.whole.starts_with(&target) {
-            self.skip(name, Reason::Link, "links to a folder around it, remove the link");
+            self.skip(name, Reason::Link, "links to a folder around it: remove the link");
             return Ok(());
         }
         let outside = if target.starts_with(&self.whole) {
@@ -222,7 +222,7 @@ impl Walker<'_> {
                 self.skip(
                     name,
                     Reason::Link,
-                    "links to a folder outside that is not a class folder, copy it or link its class folders",
+                    "links to a folder outside that is not a class folder: copy it or link its class folders",
                 );
                 return Ok(());
             }
@@ -234,7 +234,7 @@ impl Walker<'_> {
             self.skip(
                 &format!("{name}/"),
                 Reason::SameFolder,
-                "links to a folder that was read already, remove the link",
+                "links to a folder that was read already: remove the link",
             );
             Ok(())
         }

@@ -119,7 +119,7 @@ pub enum Step {
 
 impl Step {
     /// Whether the step is random.
-    pub(crate) fn is_random(&self) -> bool {
+    pub fn is_random(&self) -> bool {
         use Step::{
             ClassWarp, RandomAffine, RandomCrop, RandomErasing, RandomFlip, RandomPen, RandomResizedCrop, RandomRotate,
             RandomWarp, TaskSymmetry, TrivialAugment,

@@ -76,7 +76,7 @@ pub fn cross_validate(
 ///
 /// # Errors
 /// Returns an error if there is not one fold per image, or adapting fails.
-pub fn held_out_logits(
+fn held_out_logits(
     method: &dyn Adapt,
     inputs: &[Arc<dyn Inputs>],
     labeled: &Labeled,

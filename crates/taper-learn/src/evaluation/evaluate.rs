@@ -1,5 +1,6 @@
 //! The one evaluator.
 
+use crate::ranks::{OneProcess, Ranks, map_over};
 use crate::statistics::{Decision, Estimate, ScoredTask, accuracy_estimate, difference_estimate};
 use crate::{Adapt, Interval, LearnError, Result, statistics::mean_interval};
 use candle_core::{D, Tensor};
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Instant;
 use taper_data::Episode;
-use taper_ops::{map_in_order, rng};
+use taper_ops::rng;
 
 /// Seconds per task, each on one thread.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -16,6 +17,17 @@ pub struct Cost {
     pub adapt_seconds: f64,
     /// To classify all queries.
     pub predict_seconds: f64,
+}
+
+/// A method's answers on one task, with what they cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskScore {
+    /// The answers to its queries.
+    pub answers: ScoredTask,
+    /// Where its classes come from.
+    pub source: String,
+    /// Seconds on one thread.
+    pub cost: Cost,
 }
 
 /// How well a method does on many tasks.
@@ -35,6 +47,28 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// The evaluation on tasks with these scores, in their order.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if there is no task.
+    pub fn of(scores: Vec<TaskScore>) -> Result<Self> {
+        let count = scores.len() as f64;
+        if scores.is_empty() {
+            return Err(LearnError::Invalid("0 test tasks measure nothing: score 1 or more, such as 200".into()));
+        }
+        let mut evaluation = Self::default();
+        for TaskScore { answers, source, cost } in scores {
+            evaluation.accuracies.push(answers.accuracy());
+            evaluation.sources.push(source);
+            evaluation.diverged += usize::from(answers.decisions.iter().any(|decision| decision.predicted.is_none()));
+            evaluation.tasks.push(answers);
+            evaluation.cost.adapt_seconds += cost.adapt_seconds / count;
+            evaluation.cost.predict_seconds += cost.predict_seconds / count;
+        }
+        Ok(evaluation)
+    }
+
     /// Mean accuracy over tasks with its 95% interval, which covers new classes like these, or new
     /// images of these classes if every task holds the same ones.
     pub fn accuracy(&self) -> Interval {
@@ -133,11 +167,39 @@ pub fn evaluate(
     seed: u64,
     episode: impl Fn(u64) -> Result<Episode> + Sync,
 ) -> Result<Evaluation> {
-    if episodes == 0 {
-        return Err(LearnError::Invalid("0 test tasks measure nothing: score 1 or more, such as 200".into()));
-    }
+    evaluate_over(&OneProcess, method, episodes, seed, episode)
+}
+
+/// The same, with the episodes divided among the processes that share the job; all of them get the result.
+///
+/// # Errors
+///
+/// Returns an error if there is no episode, or making or adapting one fails for another reason, on every process.
+pub fn evaluate_over(
+    ranks: &dyn Ranks,
+    method: &dyn Adapt,
+    episodes: u64,
+    seed: u64,
+    episode: impl Fn(u64) -> Result<Episode> + Sync,
+) -> Result<Evaluation> {
     let numbers: Vec<u64> = (0..episodes).collect();
-    let scored = map_in_order(&numbers, |_, &number| -> Result<(ScoredTask, String, Cost)> {
+    Evaluation::of(score_tasks(ranks, method, &numbers, seed, episode)?)
+}
+
+/// The scores of `method` on the episodes with these numbers, in their order, divided among the processes that share
+/// the job. An episode's score depends on its number, not on which others are scored.
+///
+/// # Errors
+///
+/// Returns an error if making or adapting an episode fails other than by a diverged inner loop, on every process.
+pub fn score_tasks(
+    ranks: &dyn Ranks,
+    method: &dyn Adapt,
+    numbers: &[u64],
+    seed: u64,
+    episode: impl Fn(u64) -> Result<Episode> + Sync,
+) -> Result<Vec<TaskScore>> {
+    map_over(ranks, numbers, |_, &number| {
         use rand::Rng as _;
         let task = episode(number)?;
         let seed: u64 = rng(seed, "adapt", number).random();
@@ -157,19 +219,8 @@ pub fn evaluate(
             true => cost.predict_seconds = seconds - cost.adapt_seconds,
             false => cost.adapt_seconds = seconds,
         }
-        Ok((scored_task(&task, &predicted)?, task.source, cost))
-    });
-    let mut evaluation = Evaluation::default();
-    for result in scored {
-        let (task, source, cost) = result?;
-        evaluation.accuracies.push(task.accuracy());
-        evaluation.sources.push(source);
-        evaluation.diverged += usize::from(task.decisions.iter().any(|decision| decision.predicted.is_none()));
-        evaluation.tasks.push(task);
-        evaluation.cost.adapt_seconds += cost.adapt_seconds / episodes as f64;
-        evaluation.cost.predict_seconds += cost.predict_seconds / episodes as f64;
-    }
-    Ok(evaluation)
+        Ok(TaskScore { answers: scored_task(&task, &predicted)?, source: task.source, cost })
+    })
 }
 
 /// The label with the largest of each row of `logits (n, ways)`; `None` for a row with a NaN.

@@ -1,11 +1,15 @@
 //! How good a learner is: [`evaluate`] over tasks, cross-validation over a support set, confusion matrices.
 
 mod accuracy;
+mod answers;
 mod confusion;
 mod cross_validation;
 mod evaluate;
+mod temperature;
 
 pub use accuracy::accuracy;
+pub use answers::{Answers, ImageFeatures, ReliabilityBin, expected_calibration_error};
 pub use confusion::{ClassScore, Confusion};
-pub use cross_validation::{Labeled, Right, cross_validate, held_out_logits};
-pub use evaluate::{Cost, Evaluation, evaluate};
+pub use cross_validation::{Labeled, Right, cross_validate};
+pub use evaluate::{Cost, Evaluation, TaskScore, evaluate, evaluate_over, score_tasks};
+pub use temperature::fitted_temperature;

@@ -1,6 +1,7 @@
 //! Classifiers on features, in closed form or by convex optimization, which both kinds of
 //! learning use.
 
+mod components;
 mod decomposition;
 mod discriminant;
 mod embedding;
@@ -23,6 +24,7 @@ mod ridge;
 mod simple_shot;
 mod unit_length;
 
+pub use components::PrincipalPlane;
 pub use discriminant::{DISCRIMINANT, Discriminant};
 pub use embedding::{Embedding, TaskEmbedding};
 pub use folds::{default_folds, stratified_folds};

@@ -1,6 +1,7 @@
 //! A model on disk, in the Hugging Face layout: `model.safetensors` (torchvision's key names),
-//! `config.json` (architecture, `id2label`, how it was trained) and `preprocessor_config.json`;
-//! and `provenance.safetensors`, the images it was trained, validated and chosen on.
+//! `config.json` (architecture, `id2label`, how it was trained, and what timm reads) and `preprocessor_config.json`;
+//! `provenance.safetensors`, the images it was trained, validated and chosen on; and `support.safetensors`, what it keeps
+//! of the labeled images it was made from.
 
 use crate::{
     LearnError, Result,
@@ -8,6 +9,7 @@ use crate::{
     models::Origin,
     provenance::Provenance,
     runs::{Existing, RunRecord, readable, write_directory},
+    support::Support,
 };
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
@@ -33,6 +35,8 @@ pub struct Model {
     pub origin: Origin,
     /// The images it was trained, validated and chosen on.
     pub provenance: Provenance,
+    /// The labeled images that it was made from; `None` for a learner, and for classifiers that kept none.
+    pub support: Option<Support>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,9 +71,10 @@ const WEIGHTS: &str = "model.safetensors";
 const CONFIG: &str = "config.json";
 const PREPROCESSOR: &str = "preprocessor_config.json";
 const PROVENANCE: &str = "provenance.safetensors";
+const SUPPORT: &str = "support.safetensors";
 
 /// The files of a model directory; others in it are not Taper's.
-pub(crate) const MODEL_FILES: [&str; 4] = [WEIGHTS, CONFIG, PREPROCESSOR, PROVENANCE];
+pub(crate) const MODEL_FILES: [&str; 5] = [WEIGHTS, CONFIG, PREPROCESSOR, PROVENANCE, SUPPORT];
 
 impl Model {
     /// Writes the directory. If killed at any time, either the complete old model or this one remains. Other
@@ -97,6 +102,7 @@ impl Model {
     ///         norm: "stored".into(),
     ///     },
     ///     provenance: Provenance::default(),
+    ///     support: None,
     /// };
     /// let folder = tempfile::tempdir()?;
     /// model.save(&folder.path().join("model"))?;
@@ -113,9 +119,10 @@ impl Model {
             path,
             &[
                 (WEIGHTS, weights),
-                (CONFIG, json(&self.config())?.into_bytes()),
+                (CONFIG, self.config_for_all()?.into_bytes()),
                 (PREPROCESSOR, json(&self.preprocessor())?.into_bytes()),
                 (PROVENANCE, self.provenance.to_bytes()?),
+                (SUPPORT, Support::to_bytes(self.support.as_ref(), self.features_in_head().is_some())?),
             ],
         )
     }
@@ -174,6 +181,15 @@ impl Model {
         Self::new(config, preprocessor, tensors.into_iter().map(single).collect::<Result<_>>()?)
     }
 
+    /// The labeled images' features that a matching head holds itself.
+    fn features_in_head(&self) -> Option<&Tensor> {
+        let Head::Matching { images, .. } = self.network.head() else { return None };
+        let name = format!("{}.support", self.network.backbone().head_name());
+        let kept = self.state.params.get(&name).ok().filter(|_| images > 0)?;
+        // several views of an image are several rows, of which the labeled images' list has one
+        self.support.as_ref().is_none_or(|support| support.len() == images).then_some(kept)
+    }
+
     fn config(&self) -> Config {
         let head = match self.network.head() {
             Head::Identity => HeadConfig { outputs: 0, hidden: None, support: None },
@@ -190,6 +206,16 @@ impl Model {
             label2id: self.labels.iter().cloned().enumerate().map(|(id, label)| (label, id)).collect(),
             origin: self.origin.clone(),
         }
+    }
+
+    /// The configuration, with what timm reads if it has such a network.
+    fn config_for_all(&self) -> Result<String> {
+        let broken = |error: serde_json::Error| LearnError::Invalid(error.to_string());
+        let mut config = serde_json::to_value(self.config()).map_err(broken)?;
+        if let (Some(config), Ok(serde_json::Value::Object(timm))) = (config.as_object_mut(), self.timm_config()) {
+            config.extend(timm);
+        }
+        json(&config)
     }
 
     fn preprocessor(&self) -> Preprocessor {
@@ -214,7 +240,8 @@ impl Model {
         network.check(&network_part(&state))?;
         let labels = config.id2label.into_values().collect();
         let provenance = Provenance::unrecorded(&config.origin);
-        Ok(Self { network, state, labels, transform: preprocessor.transform, origin: config.origin, provenance })
+        let transform = preprocessor.transform;
+        Ok(Self { network, state, labels, transform, origin: config.origin, provenance, support: None })
     }
 
     /// Reads a model directory, or a run directory's `model/`. The model is whole even while another
@@ -264,13 +291,14 @@ struct Words {
     config: Option<Vec<u8>>,
     preprocessor: Option<Vec<u8>>,
     provenance: Option<Vec<u8>>,
+    support: Option<Vec<u8>>,
 }
 
 impl Words {
     fn read(folder: &Path) -> Self {
-        let [config, preprocessor, provenance] =
-            [CONFIG, PREPROCESSOR, PROVENANCE].map(|name| fs::read(folder.join(name)).ok());
-        Self { config, preprocessor, provenance }
+        let [config, preprocessor, provenance, support] =
+            [CONFIG, PREPROCESSOR, PROVENANCE, SUPPORT].map(|name| fs::read(folder.join(name)).ok());
+        Self { config, preprocessor, provenance, support }
     }
 
     fn into_model(self, folder: &Path, weights: std::io::Result<Vec<u8>>) -> Result<Model> {
@@ -292,13 +320,14 @@ impl Words {
         let tensors = candle_core::safetensors::load_buffer(&weights, &Device::Cpu)
             .map_err(|error| broken(WEIGHTS, error.to_string()))?;
         let model = Model::new(config, preprocessor, tensors)?;
-        match self.provenance {
-            None => Ok(model),
-            Some(bytes) => {
-                let provenance = Provenance::from_bytes(&bytes).map_err(|error| broken(PROVENANCE, error))?;
-                Ok(Model { provenance, ..model })
-            }
-        }
+        let provenance = self.provenance.as_deref().map(Provenance::from_bytes).transpose();
+        let provenance = provenance.map_err(|error| broken(PROVENANCE, error))?;
+        let provenance = provenance.unwrap_or_else(|| model.provenance.clone());
+        // directories of earlier versions have no such file
+        let support =
+            self.support.as_deref().map(|bytes| Support::from_bytes(bytes, model.features_in_head())).transpose();
+        let support = support.map_err(|error| broken(SUPPORT, error))?.flatten();
+        Ok(Model { provenance, support, ..model })
     }
 }
 
@@ -334,6 +363,7 @@ mod tests {
             transform: "resize(16)".into(),
             provenance: Provenance::unrecorded(&origin),
             origin,
+            support: None,
         };
         model.save(&folder.path().join("model")).unwrap();
         model.save(&folder.path().join("model")).unwrap();

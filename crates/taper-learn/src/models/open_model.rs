@@ -64,7 +64,7 @@ impl Model {
             norm: TaskNorm::Stored.to_string(),
         };
         let provenance = Provenance::unrecorded(&origin);
-        Ok(Self { network, state, labels, transform: transform.to_string(), origin, provenance })
+        Ok(Self { network, state, labels, transform: transform.to_string(), origin, provenance, support: None })
     }
 
     /// Returns `true` for a folder from the hub that is not one of Taper's models.

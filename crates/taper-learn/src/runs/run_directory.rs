@@ -175,6 +175,15 @@ impl RunDirectory {
         self.path().join(MODEL)
     }
 
+    /// The directory of another model of the run, called `name`, for [`Model::save`](crate::Model::save).
+    ///
+    /// # Errors
+    /// Returns an error if there are files that the run has not written.
+    pub fn other_model_path(&self, name: &str) -> Result<PathBuf> {
+        MODEL_FILES.iter().try_for_each(|file| self.file(&format!("{name}/{file}")).map(|_| ()))?;
+        Ok(self.path().join(name))
+    }
+
     /// Saves the progress of a stage. If killed at any time, either the old checkpoint or this one remains.
     ///
     /// # Errors

@@ -109,8 +109,10 @@ impl Manifest {
                 _ => {}
             }
         }
-        let folders = self.files.iter().filter_map(|name| name.rsplit_once('/')).map(|(parent, _)| parent);
-        for parent in folders.collect::<BTreeSet<_>>() {
+        let folders = self.files.iter().flat_map(|name| Path::new(name).ancestors().skip(1));
+        // a folder comes before those that it holds
+        for parent in folders.filter(|parent| !parent.as_os_str().is_empty()).collect::<BTreeSet<_>>().into_iter().rev()
+        {
             // one that holds other files stays
             let _ = fs::remove_dir(folder.join(parent));
         }

@@ -3,9 +3,13 @@
 //!
 //! Pretraining and meta-training differ in the item (a mini-batch, an episode) and in the
 //! objective, not in the loop. Random choices depend only on (seed, step, item), so a resumed run
-//! equals an unbroken one bit for bit.
+//! equals an unbroken one bit for bit. Processes that share the job divide the items of a step; every one
+//! of them then takes the same step, so a run has the same bits on any number of processes.
 
+use crate::ranks::{Ranks, any};
+use crate::runs::same_progress;
 use crate::training::finite::not_finite;
+use crate::training::mean_gradient::mean_gradient;
 use crate::{
     Draw, Event, Flow, LearnError, Observer, Result,
     training::{Average, Gradient, Objective, Optimizer, OptimizerState, Rates, Schedule},
@@ -173,6 +177,8 @@ pub fn fit<O: Objective + ?Sized>(
     if converged(&progress) {
         return Ok(Fit { progress, outcome: Outcome::Converged });
     }
+    let ranks = observer.ranks();
+    let ranks = ranks.as_ref();
     let mut losses: Option<[f64; 2]> = None;
     while progress.step < plan.steps {
         let step = progress.step;
@@ -182,11 +188,11 @@ pub fn fit<O: Objective + ?Sized>(
         let state = &progress.state;
         // with a single item this would only keep its packed weights longer
         let shared = (plan.items > 1).then(|| PackedOnce::new(state.params.iter().map(|(_, weight)| weight)));
-        let made = map_in_order(&draws, |_, &draw| objective.gradient(state, &items(draw)?, draw));
+        let own = &draws[ranks.block(draws.len())];
+        let made = map_in_order(own, |_, &draw| objective.gradient(state, &items(draw)?, draw));
         drop(shared);
-        let gradients = without_diverged(made, step, observer)?;
         let learning_rate = plan.learning_rate * plan.schedule.factor(step, plan.steps);
-        let mean = mean_gradient(gradients)?;
+        let mean = mean_gradient(made, step, ranks, observer)?;
         let length = if plan.clip.is_some() { mean.params.norm()? } else { 0.0 };
         if !mean.loss.is_finite() || !length.is_finite() {
             return Err(LearnError::Diverged { step: step + 1, loss: mean.loss, learning_rate });
@@ -206,7 +212,7 @@ pub fn fit<O: Objective + ?Sized>(
 
         let event =
             Event::Step { step: step + 1, steps: plan.steps, loss: mean.loss, metrics: &mean.metrics, learning_rate };
-        let mut flow = observer.on(event)?;
+        let mut flow = agreed(observer.on(event)?, ranks)?;
         let due = |every: u64| every > 0 && (step + 1).is_multiple_of(every);
         let validates = due(plan.validate_every) || (plan.validate_every > 0 && step + 1 == plan.steps);
         if validates || due(plan.save_every) || flow == Flow::Stop || step + 1 == plan.steps {
@@ -214,6 +220,7 @@ pub fn fit<O: Objective + ?Sized>(
             if let Some(what) = not_finite(&progress)? {
                 return Err(LearnError::NotFinite { step: step + 1, what, learning_rate });
             }
+            same_progress(&progress, ranks)?;
         }
         if validates {
             let score = validate(progress.learned())?;
@@ -222,7 +229,7 @@ pub fn fit<O: Objective + ?Sized>(
                 progress.best = Some(Best { score, step: step + 1, state: progress.learned().clone() });
             }
             progress.since_best = if best { 0 } else { progress.since_best + 1 };
-            if observer.on(Event::Validated { step: step + 1, score, best })? == Flow::Stop {
+            if agreed(observer.on(Event::Validated { step: step + 1, score, best })?, ranks)? == Flow::Stop {
                 flow = Flow::Stop;
             }
         }
@@ -252,54 +259,9 @@ pub fn fit<O: Objective + ?Sized>(
 /// A run whose last loss is so many times its first one has diverged, although all its numbers are finite.
 const EXPLODED: f64 = 100.0;
 
-/// The gradients of the items whose inner loops stayed finite; the others are skipped with a
-/// warning. Fails if none is left.
-fn without_diverged(made: Vec<Result<Gradient>>, step: u64, observer: &mut dyn Observer) -> Result<Vec<Gradient>> {
-    let mut gradients = Vec::with_capacity(made.len());
-    let mut diverged = None;
-    for gradient in made {
-        match gradient {
-            Ok(gradient) => gradients.push(gradient),
-            Err(error @ LearnError::InnerDiverged { .. }) => {
-                observer.on(Event::Warning(format!("step {}: {error}; the task was skipped", step + 1)))?;
-                diverged = Some(error);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    match diverged {
-        Some(error) if gradients.is_empty() => {
-            Err(LearnError::StepDiverged { step: step + 1, problem: error.to_string() })
-        }
-        _ => Ok(gradients),
-    }
-}
-
-/// The mean over items, summed in their order.
-fn mean_gradient(gradients: Vec<Gradient>) -> Result<Gradient> {
-    let share = 1.0 / gradients.len() as f64;
-    let mut items = gradients.into_iter();
-    let Some(first) = items.next() else {
-        return Err(LearnError::Invalid("a step of 0 items learns nothing: use a batch size of at least 1".into()));
-    };
-    if share == 1.0 {
-        return Ok(first);
-    }
-    let mut total = first;
-    for item in items {
-        total.loss += item.loss;
-        total.params = total.params.zip(&item.params, |a, b| a + b)?;
-        total.buffers = total.buffers.zip(&item.buffers, |a, b| a + b)?;
-        for (name, value) in item.metrics {
-            *total.metrics.entry(name).or_insert(0.0) += value;
-        }
-    }
-    Ok(Gradient {
-        loss: total.loss * share,
-        metrics: total.metrics.into_iter().map(|(name, value)| (name, value * share)).collect::<BTreeMap<_, _>>(),
-        params: total.params.map(|tensor| tensor * share)?,
-        buffers: total.buffers.map(|tensor| tensor * share)?,
-    })
+/// To stop if the observer of any process asks to.
+fn agreed(flow: Flow, ranks: &dyn Ranks) -> Result<Flow> {
+    Ok(if any(ranks, flow == Flow::Stop)? { Flow::Stop } else { Flow::Continue })
 }
 
 impl Gradient {

@@ -6,6 +6,7 @@ mod deadline;
 mod finite;
 mod fit;
 mod hold_out;
+mod mean_gradient;
 mod mini_batches;
 mod objective;
 mod optimizer;

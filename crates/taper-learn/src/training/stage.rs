@@ -1,10 +1,13 @@
 //! A stage of a run: training that has a name, is logged, saved and resumed.
 
+use crate::ranks::Ranks;
+use crate::runs::{same_progress, shared_progress};
 use crate::{
     Draw, Event, Flow, LearnError, Observer, Plan, Progress, Result, RunDirectory, fit,
     training::{Fit, Objective, Outcome},
 };
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Instant;
 use taper_models::State;
 
@@ -27,7 +30,8 @@ pub struct StageOutcome {
 }
 
 impl Stage<'_> {
-    /// Trains to the plan's end, from the stage's checkpoint in the run directory if there is one.
+    /// Trains to the plan's end, from the stage's checkpoint in the run directory if there is one. Of processes that
+    /// share the job only rank 0 has a run directory; the others start from what it reads.
     ///
     /// # Errors
     /// Returns [`LearnError::Stopped`] if the observer asks to stop, after everything is saved, and
@@ -46,6 +50,8 @@ impl Stage<'_> {
             Some(run) => run.load(name)?,
             None => None,
         };
+        let ranks = observer.ranks();
+        let saved = shared_progress(saved, ranks.as_ref())?;
         let step = saved.as_ref().map_or(0, |saved| saved.step);
         let before = run.map_or(0.0, |run| seconds_so_far(run, name, step));
         if let Some(run) = run {
@@ -54,6 +60,7 @@ impl Stage<'_> {
         observer.on(Event::Started { stage: name, step, steps: plan.steps })?;
         let mut recorder = Recorder { stage: *self, outer: observer, start: Instant::now(), before, steps: plan.steps };
         let start = saved.unwrap_or_else(|| Progress::new(start));
+        same_progress(&start, ranks.as_ref())?;
         let Fit { progress, outcome } = fit(start, plan, objective, items, validate, &mut recorder)
             .map_err(|error| LearnError::Stage { stage: name.to_string(), problem: Box::new(error) })?;
         let seconds = recorder.seconds();
@@ -115,6 +122,10 @@ impl Observer for Recorder<'_> {
             _ => {}
         }
         self.outer.on(event)
+    }
+
+    fn ranks(&self) -> Arc<dyn Ranks> {
+        self.outer.ranks()
     }
 }
 

@@ -4,7 +4,7 @@ use super::{TrainingTasks, pretrain};
 use std::sync::Arc;
 use taper_data::{EpisodeSampler, Inputs};
 use taper_learn::{
-    Context, LearnError, Method, Observer, Plan, Result, RunDirectory, TaskNorm, evaluate,
+    Context, LearnError, Method, Observer, Plan, Result, RunDirectory, TaskNorm, evaluate_over,
     methods::{SettingValues, Training},
     training::Stage,
 };
@@ -102,11 +102,13 @@ pub fn meta_train(
     let network = method.network(&plain, tasks.shape.ways().high());
     let context = Context { network: network.clone(), norm: *norm, steps: plan.steps };
     let configured = method.configure(settings, context)?;
+    let ranks = observer.ranks();
     let validate = |state: &State| -> Result<f64> {
         let Some(sampler) = validation else { return Ok(0.0) };
         let learner = configured.learner(state.clone())?;
         let episode = |number| Ok(view.episode(&sampler.draw(VALIDATION_SEED, number), None)?);
-        Ok(evaluate(learner.as_ref(), training.validation_tasks, VALIDATION_SEED, episode)?.accuracy().mean)
+        let tasks = training.validation_tasks;
+        Ok(evaluate_over(ranks.as_ref(), learner.as_ref(), tasks, VALIDATION_SEED, episode)?.accuracy().mean)
     };
     let objective = configured.objective()?;
     let start = configured.start(pretrained.as_ref().map(|outcome| outcome.progress.learned()), plan.seed)?;

@@ -3,9 +3,11 @@
 
 use super::TaskSource;
 use crate::SharedTasks;
+use std::sync::Arc;
 use taper_learn::{
     Draw, Event, Flow, Observer, Plan, Result, RunDirectory,
     evaluation::accuracy,
+    ranks::Ranks,
     training::{Stage, StageOutcome, Supervised, Targeted, Trainable},
 };
 use taper_models::{Architecture, Head, Network, Norm, State};
@@ -138,6 +140,10 @@ impl Observer for TaskLines<'_> {
                 .on(Event::Line(format!("Epoch: {epoch}, Task: {name}, Test Accuracy: {:.0} %", score * 100.0)))?;
         }
         self.outer.on(event)
+    }
+
+    fn ranks(&self) -> Arc<dyn Ranks> {
+        self.outer.ranks()
     }
 }
 

@@ -10,7 +10,8 @@ use taper_learn::{
 };
 use taper_models::{Architecture, Head, Network, Norm};
 
-/// Trains a classifier of all classes of `source`, `batch` images per step, and returns its network.
+/// Trains a classifier of all classes of `source`, and returns its network. An item of the plan is a mini-batch of `batch`
+/// images, normalized by itself.
 /// If the transform applies symmetries of the square to tasks, they are applied to classes.
 ///
 /// # Errors
@@ -50,7 +51,7 @@ pub fn pretrain(
     let objective = Supervised::new(network.clone(), Trainable::All, Norm::Batch);
     let batches = MiniBatches::new(images.len(), batch)?;
     let items = |at: Draw| {
-        let places = batches.places(at.seed, at.step);
+        let places = batches.places(at.seed, at.number);
         let (indices, labels): (Vec<usize>, Vec<u32>) = places.into_iter().map(|k| images[k]).unzip();
         let batch = Batch::new(view.inputs(&indices, Some(&mut at.rng("transform")))?, &labels, ways)?;
         Targeted::of(&batch, None, 0.0)

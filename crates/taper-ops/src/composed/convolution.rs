@@ -1,7 +1,8 @@
 //! Convolution: for each tap of the kernel a matrix product of the cells under it.
 
-use super::{cells, every, padded, relu};
+use super::{cells, every, padded, relu, relu6};
 use crate::convolution::{Convolution, geometry::Geometry};
+use crate::kernels::tile::Activation;
 use candle_core::{Result, Tensor};
 
 pub(crate) fn conv2d(x: &Tensor, weight: &Tensor, how: Convolution) -> Result<Tensor> {
@@ -20,17 +21,21 @@ pub(crate) fn conv2d(x: &Tensor, weight: &Tensor, how: Convolution) -> Result<Te
     y.transpose(0, 1)?.contiguous()?.reshape(g.outputs())
 }
 
-/// `conv2d` with `bias (o)`, plus a residual, rectified: a value without gradient.
+/// `conv2d` with `bias (o)`, plus a residual, activated: a value without gradient.
 pub(crate) fn frozen_convolution(
     x: &Tensor,
     (weight, bias): (&Tensor, &Tensor),
     how: Convolution,
     residual: Option<&Tensor>,
-    rectified: bool,
+    activation: Activation,
 ) -> Result<Tensor> {
     let mut y = conv2d(&x.detach(), weight, how)?.broadcast_add(bias)?;
     if let Some(residual) = residual {
         y = (y + residual.detach())?;
     }
-    if rectified { relu(&y) } else { Ok(y) }
+    match activation {
+        Activation::Identity => Ok(y),
+        Activation::Relu => relu(&y),
+        Activation::Relu6 => relu6(&y),
+    }
 }

@@ -248,6 +248,7 @@ fn unpack(set: InstructionSet, sums: &[f32], g: &Geometry) -> Vec<f32> {
 mod tests {
     use super::super::{Convolution, reference};
     use super::*;
+    use crate::kernels::tile::Activation;
     use crate::test_support::{near, numbers};
     use proptest::prelude::*;
 
@@ -347,7 +348,7 @@ mod tests {
             let right = reference::forward(&g, &wide(&x), &wide(&weight));
             let finished = |(at, y): (usize, &f64)| (y + f64::from(bias[at % o]) + f64::from(residual[at])).max(0.0);
             let right: Vec<f64> = right.iter().enumerate().map(finished).collect();
-            let finish = Finish { bias: Some(&bias), residual: Some(&residual), relu: true };
+            let finish = Finish { bias: Some(&bias), residual: Some(&residual), activation: Activation::Relu };
             for set in InstructionSet::here() {
                 near(&Kernel::forward(set, &g, &weight).run(&g, &x, finish), &right, 1e-4);
             }

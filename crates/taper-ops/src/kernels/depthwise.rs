@@ -3,7 +3,7 @@
 
 use super::direct::Walk;
 use super::simd::{InstructionSet, vectorized};
-use super::tile::Finish;
+use super::tile::{Activation, Finish};
 use crate::element::Element;
 use crate::threads::for_each_chunk;
 
@@ -19,8 +19,8 @@ vectorized! {
         }
     }
 
-    /// Adds bias and residual, if there are any, and rectifies.
-    fn finish_rows<T: Element>(y: &mut [T], bias: Option<&[T]>, residual: Option<&[T]>, relu: bool) {
+    /// Adds bias and residual, if there are any, and applies the activation: values below 0 become 0, those above `most` `most`.
+    fn finish_rows<T: Element>(y: &mut [T], bias: Option<&[T]>, residual: Option<&[T]>, most: Option<T>) {
         if let Some(bias) = bias {
             for y in y.chunks_exact_mut(bias.len()) {
                 for k in 0..bias.len() {
@@ -33,9 +33,10 @@ vectorized! {
                 *y += residual;
             }
         }
-        if relu {
+        if let Some(most) = most {
             for y in y {
-                *y = if *y < T::ZERO { T::ZERO } else { *y };
+                let positive = if *y < T::ZERO { T::ZERO } else { *y };
+                *y = if positive > most { most } else { positive };
             }
         }
     }
@@ -77,7 +78,12 @@ pub(crate) fn run(set: InstructionSet, walk: &Walk, source: &[f32], weights: &[f
             );
         });
         let residual = finish.residual.map(|residual| &residual[index * row..(index + 1) * row]);
-        finish_rows(set, y, finish.bias, residual, finish.relu);
+        let most = match finish.activation {
+            Activation::Identity => None,
+            Activation::Relu => Some(f32::INFINITY),
+            Activation::Relu6 => Some(6.0),
+        };
+        finish_rows(set, y, finish.bias, residual, most);
     });
     y
 }

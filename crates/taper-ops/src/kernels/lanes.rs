@@ -24,6 +24,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn plus_product(self, a: Self, b: Self) -> Self;
     /// Negative values become 0; NaN stays NaN.
     unsafe fn rectified(self) -> Self;
+    /// Values above `most` become `most`; NaN stays NaN.
+    unsafe fn at_most(self, most: Self) -> Self;
 }
 
 /// The vector that every machine of the target has: NEON on aarch64, four values in an array elsewhere.
@@ -92,6 +94,12 @@ mod portable {
             let rectify = |v: f32| if v < 0.0 { 0.0 } else { v };
             Self([rectify(a), rectify(b), rectify(c), rectify(d)])
         }
+        #[inline(always)]
+        unsafe fn at_most(self, most: Self) -> Self {
+            let ([a, b, c, d], [e, f, g, h]) = (self.0, most.0);
+            let smaller = |v: f32, most: f32| if v > most { most } else { v };
+            Self([smaller(a, e), smaller(b, f), smaller(c, g), smaller(d, h)])
+        }
     }
 }
 
@@ -152,6 +160,10 @@ mod neon {
         #[inline(always)]
         unsafe fn rectified(self) -> Self {
             unsafe { vmaxq_f32(self, vdupq_n_f32(0.0)) }
+        }
+        #[inline(always)]
+        unsafe fn at_most(self, most: Self) -> Self {
+            unsafe { vminq_f32(self, most) }
         }
     }
 }
@@ -218,6 +230,10 @@ mod x86 {
         unsafe fn rectified(self) -> Self {
             unsafe { _mm512_max_ps(_mm512_setzero_ps(), self) }
         }
+        #[inline(always)]
+        unsafe fn at_most(self, most: Self) -> Self {
+            unsafe { _mm512_min_ps(most, self) }
+        }
     }
 
     impl Lanes for __m256 {
@@ -262,6 +278,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn rectified(self) -> Self {
             unsafe { _mm256_max_ps(_mm256_setzero_ps(), self) }
+        }
+        #[inline(always)]
+        unsafe fn at_most(self, most: Self) -> Self {
+            unsafe { _mm256_min_ps(most, self) }
         }
     }
 }

@@ -9,7 +9,9 @@
 pub(crate) mod buffer;
 pub(crate) mod channels;
 pub(crate) mod depthwise;
+pub(crate) mod depthwise_strip;
 pub(crate) mod direct;
+pub(crate) mod inverted_residual;
 pub(crate) mod lanes;
 pub(crate) mod pack;
 pub(crate) mod pool;

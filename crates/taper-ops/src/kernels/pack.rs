@@ -99,6 +99,14 @@ impl Packed {
         Self { values, groups: cells, taps: 1, ..*self }
     }
 
+    /// The panel of the first group that begins with an output channel.
+    pub(crate) fn panel(&self, first_channel: usize) -> &[f32] {
+        let (size, block) = (self.taps * self.inputs, tile::block(self.set));
+        assert!(first_channel.is_multiple_of(block) && first_channel < self.outputs, "no panel begins there");
+        let columns = tile::padded(self.set, block.min(self.outputs - first_channel));
+        &self.values[first_channel * size..(first_channel + columns) * size]
+    }
+
     /// A group's panels.
     pub(crate) fn panels(&self, group: usize) -> impl Iterator<Item = Panel<'_>> {
         let (size, block) = (self.taps * self.inputs, tile::block(self.set));

@@ -126,8 +126,20 @@ pub(crate) struct Finish<'a> {
     pub(crate) bias: Option<&'a [f32]>,
     /// Added elementwise: another output of the same shape.
     pub(crate) residual: Option<&'a [f32]>,
-    /// Whether negative values become 0.
-    pub(crate) relu: bool,
+    /// What is done with the sum.
+    pub(crate) activation: Activation,
+}
+
+/// The function that is applied to a sum before it is stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Activation {
+    /// The sum itself.
+    #[default]
+    Identity,
+    /// ReLU: negative values become 0.
+    Relu,
+    /// ReLU6: negative values become 0, values above 6 become 6.
+    Relu6,
 }
 
 /// For each pixel, `Σ over taps t and inputs i of row(t, pixel)[i] · panel(t, i, ·)`.
@@ -192,7 +204,7 @@ impl Product<'_> {
             add: self.add,
             bias,
             residual,
-            relu: finish.relu,
+            activation: finish.activation,
         };
         // SAFETY: the machine has the instructions; rows were checked when they were listed,
         // panel, output, bias and residual above, and the last vector's tail is masked.
@@ -205,6 +217,16 @@ impl Product<'_> {
                 _ => baseline::product(&job, self.columns / width),
             }
         }
+    }
+}
+
+impl Product<'_> {
+    /// Runs it over an output that holds values already.
+    pub(crate) fn run_over(&self, set: InstructionSet, output: &mut [f32], base: usize) {
+        // SAFETY: a product writes values only, never leaves a place without one.
+        let output = unsafe { &mut *(std::ptr::from_mut(output) as *mut [MaybeUninit<f32>]) };
+        // SAFETY: the output holds values.
+        unsafe { self.run(set, output, base) }
     }
 }
 
@@ -223,7 +245,7 @@ struct Job<'a> {
     add: bool,
     bias: *const f32,
     residual: *const f32,
-    relu: bool,
+    activation: Activation,
 }
 
 /// `sums(i, ·) = Σ over p of row(p)[first + i] · gradient(p, ·)`.
@@ -317,6 +339,20 @@ pub(super) unsafe fn store<L: Lanes>(values: L, to: *mut f32, count: usize) {
 }
 
 /// # Safety
+/// As [`Lanes`] asks.
+#[inline(always)]
+pub(super) unsafe fn activated<L: Lanes>(sum: L, activation: Activation) -> L {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match activation {
+            Activation::Identity => sum,
+            Activation::Relu => sum.rectified(),
+            Activation::Relu6 => sum.rectified().at_most(L::splat(6.0)),
+        }
+    }
+}
+
+/// # Safety
 /// As [`Product::run`] has checked, for the pixels `first..first + P`.
 #[inline(always)]
 unsafe fn product_tile<L: Lanes, const P: usize, const V: usize>(job: &Job, first: usize) {
@@ -359,10 +395,7 @@ unsafe fn product_tile<L: Lanes, const P: usize, const V: usize>(job: &Job, firs
                 if !job.residual.is_null() {
                     sum = sum.plus(load::<L>(job.residual.add(offset + at), count));
                 }
-                if job.relu {
-                    sum = sum.rectified();
-                }
-                store(sum, to, count);
+                store(activated(sum, job.activation), to, count);
             }
         }
     }

@@ -19,6 +19,7 @@ use taper_learn::{
     evaluation::Labeled,
     models::{CLASSIFIER, Origin},
     provenance::{Provenance, UsedData},
+    support::Support,
 };
 use taper_models::catalog::Pretrained;
 use taper_models::{Architecture, Network, State};
@@ -160,8 +161,15 @@ impl Problem {
         }
     }
 
-    /// The trained classifier, as it is saved; `provenance` has the images that it was validated or chosen on.
-    pub(crate) fn model(&self, network: Network, state: State, provenance: Provenance) -> Result<Model> {
+    /// The trained classifier, as it is saved; `provenance` has the images that it was validated or chosen on, `support`
+    /// what it keeps of those that it was trained on.
+    pub(crate) fn model(
+        &self,
+        network: Network,
+        state: State,
+        provenance: Provenance,
+        support: Option<Support>,
+    ) -> Result<Model> {
         let (dataset, labels) = (self.dataset(), self.class_names());
         let pretraining = self.weights.iter().map(|name| UsedData::unrecorded(name, &[]));
         let training = self.used(&self.training().images)?;
@@ -178,6 +186,7 @@ impl Problem {
                 norm: TaskNorm::Stored.to_string(),
             },
             provenance: Provenance { trained_on: pretraining.chain([training]).collect(), ..provenance },
+            support,
         })
     }
 

@@ -9,15 +9,16 @@ mod tried;
 pub use options::SearchOptions;
 pub use tried::TriedCandidate;
 
-use crate::calibration;
 use crate::candidate::{CandidateBuilder, Folding};
+use crate::labeled_support::LabeledSupport;
 use crate::{
     Approach, CandidateSpec, CropPolicy, Fitted, InputVariant, Problem, Result, TransferError, ValidationReport,
 };
 use progress::Search;
 use std::time::Instant;
 use taper_learn::heads::default_folds;
-use taper_learn::{Observer, RunDirectory, provenance::Provenance};
+use taper_learn::{Observer, RunDirectory, provenance::Provenance, support::Support};
+use taper_models::{Network, State};
 
 /// Heads to try, the simplest first: of equally good ones the first is kept. The last is the seed
 /// recipe's.
@@ -72,15 +73,21 @@ pub fn search(
     let problem = builder.problem(spec.variant);
     let fitting = Instant::now();
     let (network, mut state) = candidate.train(problem)?;
-    // fine-tuning's own loss has calibrated it; heads in closed form have no probabilities of their own
-    if let (Approach::Head(_), Some(folds)) = (&spec.approach, default_folds(&training.labels, training.ways)) {
-        let temperature = {
+    let kept = match &spec.approach {
+        Approach::Head(name) => {
             let learner = candidate.learner(taper_learn::training::Deadline::default())?;
-            let (training, seed) = (problem.training(), problem.seed());
-            calibration::temperature(learner.as_ref(), &candidate.inputs, training, folds, seed)?
-        };
-        state = calibration::cooled(&network, state, temperature)?;
-    }
+            let (kept, cooled) = LabeledSupport {
+                dataset: problem.dataset().as_ref(),
+                labeled: problem.training(),
+                seed: problem.seed(),
+            }
+            .of_head(Some(name.as_str()), learner.as_ref(), &candidate.inputs, &network, state)?;
+            state = cooled;
+            kept
+        }
+        // fine-tuning's own loss has calibrated it
+        Approach::FineTune(_) => fine_tuned_support(problem, &network, &state)?,
+    };
     let train_seconds = fitting.elapsed().as_secs_f64();
     let report = ValidationReport::new(problem, problem.validation(), problem.view().as_ref(), None, &network, &state)?;
     let test = match problem.test() {
@@ -89,8 +96,15 @@ pub fn search(
     };
     // candidates were chosen on folds of the training images
     let chosen_on = if search.is_empty() { Vec::new() } else { vec![problem.used(&problem.training().images)?] };
-    let model = problem.model(network, state, Provenance { chosen_on, ..Provenance::default() })?;
+    let model = problem.model(network, state, Provenance { chosen_on, ..Provenance::default() }, Some(kept))?;
     Fitted { name: spec.to_string(), model, report, test, candidates: search.into_tried(), train_seconds }.saved(run)
+}
+
+/// What a fine-tuned network keeps: its features of the training images, and its scores on the validation images, which
+/// it has not learned from and nothing was chosen by.
+pub(crate) fn fine_tuned_support(problem: &Problem, network: &Network, state: &State) -> Result<Support> {
+    LabeledSupport { dataset: problem.dataset().as_ref(), labeled: problem.training(), seed: problem.seed() }
+        .of_fine_tuned(problem.view().as_ref(), network, state, problem.validation())
 }
 
 /// Fails if the budget does not even cover the features.
@@ -267,6 +281,20 @@ mod tests {
         assert_eq!(resumed.model.packed().unwrap(), unbroken.model.packed().unwrap());
         let saved = taper_learn::Model::load(run.path()).unwrap();
         assert_eq!(saved.packed().unwrap(), resumed.model.packed().unwrap());
+    }
+
+    #[test]
+    fn a_finished_search_tries_nothing_more_when_it_is_resumed_with_time_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let problem = Toy::new(&[6, 6, 6]).problem(0);
+        let run = run(folder.path());
+        let fitted = searched(&problem, &run);
+        // as if the time had not sufficed for the last candidate
+        let some = scores(&run)[..3].to_vec();
+        write(&run, &some);
+        let resumed = searched(&problem, &run);
+        assert_eq!(scores(&run), some);
+        assert!(resumed.candidates.len() >= 3 && !fitted.name.is_empty());
     }
 
     #[test]

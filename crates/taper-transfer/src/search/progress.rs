@@ -28,6 +28,9 @@ impl Search {
     pub(super) fn new(run: Option<&RunDirectory>, start: Instant, seconds: f64) -> Result<Self> {
         let scores: RunList<CandidateScore> = RunList::open(run, SCORES)?;
         let before: f64 = scores.iter().map(|score| score.seconds).sum();
+        // a search that has kept a classifier is finished: resuming it tries nothing more
+        let is_finished = run.is_some_and(|run| run.model_path().exists());
+        let seconds = if is_finished { before } else { seconds };
         let left = Duration::try_from_secs_f64((seconds - before).max(0.0));
         let end = left.ok().and_then(|left| start.checked_add(left)).unwrap_or(start);
         Ok(Self { end, scores, tried: Vec::new(), skipped: Vec::new(), best: None })

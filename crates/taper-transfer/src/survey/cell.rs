@@ -55,27 +55,39 @@ pub(super) struct CellScore {
 }
 
 /// The cells that are known.
-pub(super) struct Cells(RunList<Cell>);
+pub(super) struct Cells<'a> {
+    filled: RunList<Cell>,
+    /// The places of the survey so far, each once: a cell's number is its position here.
+    places: Vec<[String; 3]>,
+    /// Which cells are filled here, by their numbers.
+    mine: &'a dyn Fn(usize) -> bool,
+}
 
-impl Cells {
+impl<'a> Cells<'a> {
     /// The cells that earlier sessions of the run filled.
-    pub(super) fn open(run: Option<&RunDirectory>) -> Result<Self> {
-        Ok(Self(RunList::open(run, "cells.json")?))
+    pub(super) fn open(run: Option<&RunDirectory>, mine: &'a dyn Fn(usize) -> bool) -> Result<Self> {
+        Ok(Self { filled: RunList::open(run, "cells.json")?, places: Vec::new(), mine })
     }
 
     /// All cells, in the order in which they were filled.
     pub(super) fn into_cells(self) -> Vec<Cell> {
-        self.0.into_entries()
+        self.filled.into_entries()
     }
 
-    /// Fills a cell with what `score` returns, unless it is known. Fails if the observer asks to stop.
+    /// Fills a cell with what `score` returns, unless it is known or belongs to another part. Fails if the observer asks to stop.
     pub(super) fn fill(
         &mut self,
         place: Place,
         observer: &mut dyn Observer,
         score: impl FnOnce() -> Result<CellScore>,
     ) -> Result<()> {
-        if self.0.iter().any(|cell| place.is_of(cell)) {
+        let own = [&place.key, &place.labels, &place.method].map(String::clone);
+        if self.places.contains(&own) {
+            return Ok(());
+        }
+        let number = self.places.len();
+        self.places.push(own);
+        if !(self.mine)(number) || self.filled.iter().any(|cell| place.is_of(cell)) {
             return Ok(());
         }
         let CellScore { confusion, train_seconds, predict_seconds } = score()?;
@@ -83,9 +95,9 @@ impl Cells {
         let Place { data, network, key, labels, method } = place;
         let line = format!("{data}, {network}, {labels}, {method}: {:.1}%", accuracy * 100.0);
         let cell = Cell { data, network, labels, method, key, accuracy, low, high, train_seconds, predict_seconds };
-        self.0.push(cell)?;
+        self.filled.push(cell)?;
         match observer.on(Event::Note(line))? {
-            Flow::Stop => Err(LearnError::Stopped { at: format!("{} cells", self.0.len()) }.into()),
+            Flow::Stop => Err(LearnError::Stopped { at: format!("{} cells", self.filled.len()) }.into()),
             Flow::Continue => Ok(()),
         }
     }

@@ -60,8 +60,23 @@ pub fn survey(
     run: Option<&RunDirectory>,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Cell>> {
+    survey_part(problems, options, heads, &|_| true, run, observer)
+}
+
+/// Those cells of a [`survey`] whose numbers `mine` accepts, counted from 0 in the order of the whole survey.
+///
+/// # Errors
+/// Returns what [`survey`] does.
+pub fn survey_part(
+    problems: &[Problem],
+    options: &SurveyOptions,
+    heads: &[&'static dyn Method],
+    mine: &dyn Fn(usize) -> bool,
+    run: Option<&RunDirectory>,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Cell>> {
     check_survey(problems, options, heads)?;
-    let mut cells = Cells::open(run)?;
+    let mut cells = Cells::open(run, mine)?;
     for (problem, name) in problems.iter().zip(Names::of(problems)?) {
         let survey = ProblemSurvey { problem, name, options, heads };
         survey.fill(&mut cells, observer)?;
@@ -159,7 +174,7 @@ struct ProblemSurvey<'a> {
 
 impl ProblemSurvey<'_> {
     /// Fills the problem's cells.
-    fn fill(&self, cells: &mut Cells, observer: &mut dyn Observer) -> Result<()> {
+    fn fill(&self, cells: &mut Cells<'_>, observer: &mut dyn Observer) -> Result<()> {
         let Self { problem, name, options, heads } = self;
         let validation = problem.validation();
         let all: Vec<usize> = problem.training().images.iter().chain(&validation.images).copied().collect();

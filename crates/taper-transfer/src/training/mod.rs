@@ -12,6 +12,7 @@ pub use options::{Balance, Freeze, ScheduleShape, TrainingOptions};
 pub use rate_test::{RatePoint, RateTest, find_learning_rate};
 pub use trainable::TrainedPart;
 
+use crate::search::fine_tuned_support;
 use crate::{Fitted, Problem, Result, ValidationReport};
 use batches::{Batches, labeled_batch, steps_per_epoch};
 use early_stopping::StoppingSplit;
@@ -102,7 +103,9 @@ pub fn train(
     let report = report(problem.validation())?;
     let validated_on = if stopping.images.is_empty() { Vec::new() } else { vec![problem.used(&stopping.images)?] };
     let provenance = Provenance { validated_on, ..Provenance::default() };
-    let model = problem.model(problem.network().clone(), problem.merged(&learned), provenance)?;
+    let (network, state) = (problem.network().clone(), problem.merged(&learned));
+    let support = fine_tuned_support(problem, &network, &state)?;
+    let model = problem.model(network, state, provenance, Some(support))?;
     let name = problem.network().backbone().name();
     Fitted { name, model, report, test, candidates: Vec::new(), train_seconds: outcome.seconds }.saved(run)
 }

@@ -1,6 +1,7 @@
 //! Options of `taper compare`.
 
 use super::UsageError;
+use super::shard::Shard;
 use super::shared::{LabelOptions, MethodOptions, RunOptions, ScopeName, method_names};
 use super::values::{InputPath, Seconds, positive, rate};
 use clap::{ArgAction, Args};
@@ -56,6 +57,11 @@ pub(crate) struct Compare {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) settings: MethodOptions,
+    /// Train and score only part I of N of the methods and training runs, and write it to --out; `taper merge` puts the
+    /// parts together
+    #[arg(long, value_name = "I/N")]
+    #[serde(with = "taper_learn::text::option", skip_serializing_if = "Option::is_none")]
+    pub(crate) shard: Option<Shard>,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) run: RunOptions,

@@ -1,5 +1,6 @@
 //! Options of `taper features`.
 
+use super::shard::Shard;
 use super::shared::{CommonOptions, ImageOptions, LabelOptions};
 use super::values::InputPath;
 use clap::Args;
@@ -15,8 +16,12 @@ pub(crate) struct Features {
     #[arg(long, value_name = "FILE|NAME")]
     pub(crate) weights: InputPath,
     /// Where to write features, labels, class_names, file_names and parts, as numpy.savez does
-    #[arg(long, value_name = "FILE.npz")]
-    pub(crate) out: PathBuf,
+    #[arg(long, value_name = "FILE.npz", required_unless_present = "shard")]
+    pub(crate) out: Option<PathBuf>,
+    /// Compute only the features of part I of N of the images, and keep them in the cache, from which a later call without
+    /// --shard writes the file
+    #[arg(long, value_name = "I/N", conflicts_with_all = ["out", "force"])]
+    pub(crate) shard: Option<Shard>,
     /// Overwrite the file in --out
     #[arg(long)]
     pub(crate) force: bool,

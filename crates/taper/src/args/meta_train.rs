@@ -52,6 +52,11 @@ pub(crate) struct MetaTrain {
     /// Images per step of pretraining or of multitask
     #[arg(long, default_value_t = 20, value_parser = positive::<usize>)]
     pub(crate) batch_size: usize,
+    /// Mini-batches of --batch-size images per pretraining step, each normalized by itself; processes divide them
+    /// [default: 1]
+    #[arg(long, value_name = "N", value_parser = positive::<usize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) batches_per_step: Option<usize>,
     /// The network, if it is trained from nothing [default: conv4-64]
     #[arg(long)]
     #[serde(with = "taper_learn::text::option", skip_serializing_if = "Option::is_none")]
@@ -115,6 +120,7 @@ impl MetaTrain {
             steps: self.steps,
             epochs: self.epochs,
             batch_size: self.batch_size,
+            batches_per_step: self.batches_per_step,
             backbone: self.backbone.unwrap_or(usual.backbone),
             image_size: self.image.image_size,
             transform: self.image.transform.clone(),
@@ -139,8 +145,13 @@ impl MetaTrain {
                 ("--glyphs", self.glyphs.is_some()),
                 ("--average", !not_averaged),
                 ("--symmetries", self.symmetries),
+                ("--batches-per-step", self.batches_per_step.is_some()),
             ],
+            Training::Episodes { pretrained: false } => {
+                vec![("--batches-per-step", self.batches_per_step.is_some())]
+            }
             Training::SharedTasks => vec![
+                ("--batches-per-step", self.batches_per_step.is_some()),
                 ("--also", !self.also.is_empty()),
                 ("--glyphs beside DATA", self.data.is_some() && self.glyphs.is_some()),
                 ("--average", !not_averaged),

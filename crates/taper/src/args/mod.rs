@@ -4,28 +4,42 @@
 mod adapt;
 mod cache;
 mod compare;
+mod completions;
 mod evaluate;
+mod export;
 mod features;
 mod inspect;
 mod meta_train;
 mod predict;
+mod report;
+#[cfg(feature = "serve")]
+mod serve;
+mod shard;
 mod shared;
 mod survey;
 mod train;
 mod values;
+mod watch;
 
 pub(crate) use adapt::Adapt;
 pub(crate) use cache::Cache;
 pub(crate) use compare::{Compare, Tasks};
+pub(crate) use completions::{Completions, Man};
 pub(crate) use evaluate::{Episodes, Evaluate, Protocol};
+pub(crate) use export::{Export, Format};
 pub(crate) use features::Features;
 pub(crate) use inspect::Inspect;
 pub(crate) use meta_train::MetaTrain;
 pub(crate) use predict::Predict;
+pub(crate) use report::Report;
+#[cfg(feature = "serve")]
+pub(crate) use serve::Serve;
+pub(crate) use shard::{Merge, Shard};
 pub(crate) use shared::{CommonOptions, LabelOptions, RunOptions};
 pub(crate) use survey::Survey;
 pub(crate) use train::Train;
 pub(crate) use values::InputPath;
+pub(crate) use watch::Watch;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -40,7 +54,8 @@ use std::fmt;
     taper compare                                compare both kinds of learning on synthetic handwriting\n  \
     taper compare PHOTOS --weights resnet18.safetensors\n  \
     taper train PHOTOS --weights resnet18.safetensors --out classifier\n  \
-    taper predict classifier picture.jpg"
+    taper predict classifier picture.jpg\n  \
+    taper serve my-symbols                       draw, name and try in the browser"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -63,12 +78,27 @@ pub(crate) enum Command {
     Evaluate(Evaluate),
     /// Classify images
     Predict(Predict),
+    /// Write a classifier for other programs: ONNX, timm or transformers
+    Export(Export),
+    /// Open a page in the browser that learns classes from a few drawings or photographs
+    #[cfg(feature = "serve")]
+    Serve(Serve),
     /// Write the features of a data set by pretrained weights
     Features(Features),
+    /// Put the parts together that commands with --shard made
+    Merge(Merge),
     /// Explain a data set, a model, a weight file or a run
     Inspect(Inspect),
     /// Show or clear the cached features of frozen networks
     Cache(Cache),
+    /// Write a run's report as a page: figures, tables and pictures in one file
+    Report(Report),
+    /// Show a run's training while it runs
+    Watch(Watch),
+    /// Print completions for a shell
+    Completions(Completions),
+    /// Write man pages
+    Man(Man),
 }
 
 /// Options that can't be used as given.

@@ -31,6 +31,10 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "DIR")]
     #[serde(skip)]
     pub(crate) resume: Option<PathBuf>,
+    /// Also write event files for TensorBoard into the run, in tensorboard/
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) tensorboard: bool,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) common: CommonOptions,
@@ -163,7 +167,7 @@ impl LabelOptions {
 }
 
 /// Scores over several copies of an image.
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Serialize)]
 pub(crate) struct ViewsOptions {
     /// Views per image: itself plus copies from the model's random transform steps; all join the
     /// support set, and a query's scores are averaged over them
@@ -172,13 +176,15 @@ pub(crate) struct ViewsOptions {
 }
 
 /// What the user knows about a weight file.
-#[derive(Args, Clone, Default)]
+#[derive(Args, Clone, Default, Serialize)]
 pub(crate) struct WeightOptions {
     /// Network of a weight file [default: recognized by the file's hash or its tensors]
     #[arg(long, value_name = "NAME")]
+    #[serde(with = "taper_learn::text::option", skip_serializing_if = "Option::is_none")]
     pub(crate) arch: Option<Architecture>,
     /// Class names of a weight file, in output order: comma-separated, or a file with one per line
     #[arg(long, value_name = "NAMES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) classes: Option<String>,
 }
 

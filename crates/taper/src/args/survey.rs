@@ -1,5 +1,6 @@
 //! Options of `taper survey`.
 
+use super::shard::Shard;
 use super::shared::{ImageOptions, RunOptions};
 use super::values::{InputPath, share};
 use clap::{ArgAction, Args};
@@ -40,6 +41,10 @@ pub(crate) struct Survey {
     #[arg(long, value_name = "DIR")]
     #[serde(skip)]
     pub(crate) cache: Option<String>,
+    /// Score only part I of N of the table's cells, and write it to --out; `taper merge` puts the parts together
+    #[arg(long, value_name = "I/N")]
+    #[serde(with = "taper_learn::text::option", skip_serializing_if = "Option::is_none")]
+    pub(crate) shard: Option<Shard>,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) run: RunOptions,

@@ -28,6 +28,20 @@ pub(crate) fn share(text: &str) -> Result<f64, String> {
     real(text, |share| share > 0.0 && share < 1.0, "give a number between 0 and 1, such as 0.2")
 }
 
+/// A share, written `5%` or `0.05`: above 0 and below 1.
+pub(crate) fn percentage(text: &str) -> Result<f64, String> {
+    let (number, of) = text.strip_suffix('%').map_or((text, 1.0), |number| (number.trim_end(), 100.0));
+    real(number, |value| value > 0.0 && value < of, "give a share such as 5% or 0.05").map(|value| value / of)
+}
+
+/// A class and its new name, written `OLD=NEW`.
+pub(crate) fn renaming(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_string(), new.to_string())),
+        _ => Err("give the old and the new name, such as cat=kitten".into()),
+    }
+}
+
 /// The parameter of a Beta distribution of shares: above 0, at most 1.
 pub(crate) fn concentration(text: &str) -> Result<f64, String> {
     real(text, |alpha| alpha > 0.0 && alpha <= 1.0, "give a number above 0 and at most 1, such as 0.2")
@@ -114,6 +128,10 @@ mod tests {
         assert_eq!("5m".parse(), Ok(Seconds(300.0)));
         assert_eq!(Seconds(5400.0).to_string(), "90m");
         assert!(["5", "-1m", "0s", "m", "infs"].iter().all(|text| text.parse::<Seconds>().is_err()));
+        assert_eq!((percentage("5%"), percentage("0.05")), (Ok(0.05), Ok(0.05)));
+        assert!(["0%", "100%", "1.5", "-5%", "x%", "%"].iter().all(|text| percentage(text).is_err()));
+        assert_eq!(renaming("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert!(["a", "=b", "a="].iter().all(|text| renaming(text).is_err()));
         assert!(share("0.2").is_ok() && share("1").is_err() && share("0").is_err());
     }
 

@@ -1,27 +1,35 @@
-//! `taper adapt`: a learner and a few labeled images become a classifier.
+//! `taper adapt`: a learner and a few labeled images become a classifier; or a classifier gets other classes.
 
 use crate::args::{Adapt, UsageError};
 use crate::builtin::built_in_learner;
 use crate::data;
 use crate::hints::with_hint;
 use crate::output::Output;
-use crate::report::{existing, result_json};
+use crate::report::{existing, result_json, with};
 use crate::table::duration;
 use anyhow::{Context, Result};
+use serde_json::json;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
-use taper_compare::{BUILT_IN_NAME, adapt};
-use taper_learn::Model;
+use taper_compare::{BUILT_IN_NAME, Revised, Revision, adapt, revise};
+use taper_data::{one_line, open};
+use taper_learn::{Model, runs::Existing, statistics::wilson_interval};
 
 pub(crate) fn run(options: &Adapt, output: &Output) -> Result<()> {
+    if options.revises() {
+        return revise_classifier(options, output);
+    }
     let start = Instant::now();
-    Model::check_target(&options.out, existing(options.force)).map_err(|error| UsageError(with_hint(&error.into())))?;
+    // the parser asks for --out unless a classifier is revised
+    let out = options.out.clone().unwrap_or_default();
+    check_target(&out, existing(options.force))?;
     let given = options.model.as_deref().map(Model::load).transpose()?;
     let dataset = data::dataset(Some(&options.support))?;
     data::describe(dataset.as_ref(), output)?;
     let model = given.map_or_else(|| built_in_learner(dataset.as_ref(), output), Ok)?;
     let name = || options.model.as_ref().map_or(BUILT_IN_NAME.to_string(), |path| path.display().to_string());
     let classifier = adapt(&model, &dataset, options.views.views, options.common.seed).with_context(name)?;
-    classifier.save(&options.out)?;
+    classifier.save(&out)?;
     let seconds = start.elapsed().as_secs_f64();
     output.line(format!(
         "{} images of {} classes, adapted by {} in {}: saved the classifier to {}",
@@ -29,8 +37,92 @@ pub(crate) fn run(options: &Adapt, output: &Output) -> Result<()> {
         dataset.classes().len(),
         model.origin.method,
         duration(seconds),
-        options.out.display()
+        out.display()
     ));
-    output.event(&result_json("adapt", seconds, Vec::new(), Some(&options.out)));
+    output.event(&result_json("adapt", seconds, Vec::new(), Some(&out)));
     Ok(())
+}
+
+fn check_target(path: &Path, existing: Existing) -> Result<()> {
+    Ok(Model::check_target(path, existing).map_err(|error| UsageError(with_hint(&error.into())))?)
+}
+
+/// Adds, removes and renames classes.
+fn revise_classifier(options: &Adapt, output: &Output) -> Result<()> {
+    let start = Instant::now();
+    let (classifier, images) = match (&options.model, options.add) {
+        (Some(classifier), true) => (classifier, Some(&options.support)),
+        (None, false) => (&options.support, None),
+        (None, true) => {
+            return Err(UsageError("--add needs a classifier and a folder of images: give both".into()).into());
+        }
+        (Some(_), false) => {
+            let problem = "--remove and --rename take only a classifier: give --add to add the images of SUPPORT";
+            return Err(UsageError(problem.into()).into());
+        }
+    };
+    if options.views.views > 1 {
+        return Err(UsageError("--views does nothing with --add, --remove and --rename: remove it".into()).into());
+    }
+    let place = options.out.clone().unwrap_or_else(|| directory_of(classifier));
+    check_target(&place, if options.out.is_some() { existing(options.force) } else { Existing::Replace })?;
+    let model = Model::load(classifier)?;
+    let add = images.map(|path| open(path)).transpose()?;
+    if let Some(dataset) = &add {
+        data::describe(dataset.as_ref(), output)?;
+    }
+    let revision = Revision { remove: options.remove.clone(), rename: options.rename.clone(), add };
+    let cache = data::feature_cache(options.cache.as_deref());
+    let revised = revise(&model, &revision, cache.as_ref(), options.common.seed)
+        .with_context(|| classifier.display().to_string())?;
+    revised.model.save(&place)?;
+    let seconds = start.elapsed().as_secs_f64();
+    print(&revised, options, &place, output);
+    let right = revised.right.map(|right| right.share());
+    let facts = json!({
+        "classes": revised.model.labels, "added": revised.added, "new_classes": revised.new_classes,
+        "already_there": revised.already_there, "held_out_accuracy": right, "revision_seconds": revised.seconds,
+    });
+    output.event(&with(result_json("adapt", seconds, Vec::new(), Some(&place)), facts));
+    Ok(())
+}
+
+/// The model directory at a path, which may be that of a run.
+fn directory_of(path: &Path) -> PathBuf {
+    if path.join("config.json").exists() { path.to_path_buf() } else { path.join("model") }
+}
+
+fn print(revised: &Revised, options: &Adapt, place: &Path, output: &Output) {
+    let Revised { model, added, new_classes, already_there, right, seconds } = revised;
+    if let Some(example) = already_there.first() {
+        let count = already_there.len();
+        output.note(format!("{count} image(s) left out, such as {}: the classifier has them", one_line(example)));
+    }
+    let mut done = Vec::new();
+    if !options.remove.is_empty() {
+        done.push(format!("removed {} class(es)", options.remove.len()));
+    }
+    if !options.rename.is_empty() {
+        done.push(format!("renamed {}", options.rename.len()));
+    }
+    if options.add {
+        done.push(format!("added {added} images, {} new class(es)", new_classes.len()));
+    }
+    output.line(format!(
+        "{} in {}: saved the classifier of {} classes to {}",
+        done.join(", "),
+        duration(*seconds),
+        model.labels.len(),
+        place.display()
+    ));
+    if let Some(right) = right {
+        let interval = wilson_interval(right.right, right.of);
+        output.line(format!(
+            "expect about {:.1}% ({:.1} to {:.1}) of new images to be classified correctly, as {} labeled images were while held out",
+            100.0 * interval.mean,
+            100.0 * interval.low,
+            100.0 * interval.high,
+            right.of
+        ));
+    }
 }

@@ -1,70 +1,129 @@
 //! `taper evaluate`: a learner on tasks, a classifier on labeled images.
 
 use crate::args::{Episodes, Evaluate, InputPath, Protocol, UsageError};
+use crate::cluster::{data_fingerprint, enough, model_fingerprint};
+use crate::config;
 use crate::data;
 use crate::output::Output;
-use crate::report::{method_json, result_json};
-use crate::table::{duration, percent, table};
+use crate::page::{self, Scored};
+use crate::report::{existing, result_json, with};
+use crate::results::{Facts, ImagesResult, Part, TasksResult, check_free};
+use crate::table::duration;
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
-use taper_compare::{LakeScore, lake_floors, learner, method, score_classifier, score_learner, seen_classes};
+use taper_compare::{LakeScore, lake_floors, learner, score_classifier, score_learner_tasks, seen_classes};
 use taper_data::{
-    Copies, Dataset, EpisodeIndices, EpisodeSampler, LakeRuns, Scope, View, read_manifest, write_manifest,
+    Copies, Dataset, EpisodeIndices, EpisodeSampler, Hash, LakeRuns, Scope, View, read_manifest, write_manifest,
 };
-use taper_learn::{Interval, Model, classifiers::Averaged, models::CLASSIFIER, runs::write_atomically};
+use taper_learn::{
+    Interval, Model, RunDirectory, classifiers::Averaged, models::CLASSIFIER, ranks::agree, runs::write_atomically,
+};
+use taper_report::Kind;
 
 pub(crate) fn run(options: &Evaluate, output: &Output) -> Result<()> {
     let start = Instant::now();
-    let model = Model::open(&options.model, &options.weights.hints()?)?;
-    let methods = match options.protocol {
+    if let (Some(_), Some(path)) = (options.shard, &options.out) {
+        check_free(path)?;
+    }
+    let model = Model::open(options.model.path(), &options.weights.hints()?)?;
+    if output.ranks().count() > 1 {
+        agree(output.ranks(), "model", &model_fingerprint(&model)?)?;
+    }
+    let job = Job { options, output, start };
+    let create = |out: &PathBuf| -> Result<RunDirectory> {
+        Ok(RunDirectory::create(out, &config::written("evaluate", options)?, existing(options.force))?)
+    };
+    let out = options.out.as_ref().filter(|_| options.shard.is_none() && output.ranks().writes());
+    let run = out.map(create).transpose()?;
+    let (methods, scored) = match options.protocol {
         Some(Protocol::Lake) => lake(&model, options, output)?,
         None => {
             let dataset = data::given_labeled(options.data.as_ref(), &options.labels, output)?;
             let view = Arc::new(View::new(dataset, model.transform.parse()?)?);
-            vec![match model.origin.method == CLASSIFIER {
-                true => classifier(&model, &view, options, output)?,
-                false => tasks(&model, &view, options, output)?,
-            }]
+            let shown = match model.origin.method == CLASSIFIER {
+                true => classifier(&model, &view, options, &job)?,
+                false => tasks(&model, &view, options, &job)?,
+            };
+            match shown {
+                Some((entry, scored)) => (vec![entry], scored),
+                None => return Ok(()),
+            }
         }
     };
-    output.event(&result_json("evaluate", start.elapsed().as_secs_f64(), methods, None));
+    page::save(run.as_ref(), Ok(page::evaluate(&scored)), output);
+    let out = run.as_ref().map(RunDirectory::path);
+    output.event(&result_json("evaluate", start.elapsed().as_secs_f64(), methods, out));
     Ok(())
 }
 
-/// A learner on tasks of classes that it was not trained on.
-fn tasks(model: &Model, view: &Arc<View>, options: &Evaluate, output: &Output) -> Result<Value> {
+/// A learner on tasks of classes that it was not trained on; `None` if the options ask for a part.
+fn tasks(model: &Model, view: &Arc<View>, options: &Evaluate, job: &Job) -> Result<Option<(Value, Scored)>> {
+    let output = job.output;
     let dataset = view.dataset().as_ref();
     let (episodes, description) = episodes(model, dataset, options, output)?;
-    if let Some(path) = &options.save_episodes {
+    if let Some(path) = options.save_episodes.as_ref().filter(|_| output.ranks().writes()) {
         write_atomically(path, write_manifest(dataset, &episodes)?.as_bytes())?;
         output.note(format!("saved the {} tasks to {}", episodes.len(), path.display()));
     }
-    let scored = score_learner(model, view, &episodes, options.views.views, options.common.seed)?;
-    let transductive = learner(model)?.transductive();
-    output.line(description);
-    let by_source = scored.by_source();
-    let row = |name: &str, interval| vec![name.to_string(), percent(interval)];
-    let mut rows: Vec<Vec<String>> = by_source.iter().map(|(source, interval)| row(source, *interval)).collect();
-    if rows.len() != 1 {
-        rows.push(row("all", scored.accuracy()));
+    let mut numbers: Vec<u64> = (0..episodes.len() as u64).collect();
+    if let Some(shard) = options.shard {
+        numbers = shard.of(numbers, "tasks")?;
     }
-    output.line(table(&["source", "accuracy %"], &rows));
-    output.line(format!(
-        "{}{}: {} to adapt to a task, {} to classify its queries",
-        model.origin.method,
-        if transductive { " (transductive)" } else { "" },
-        duration(scored.cost.adapt_seconds),
-        duration(scored.cost.predict_seconds)
-    ));
-    let kind = method(&model.origin.method)?.info().kind.to_string();
-    let mut entry = method_json(&model.origin.method, &kind, &scored, 0.0);
-    let source = |(source, accuracy): (&&str, &Interval)| json!({"name": source, "accuracy": accuracy.mean, "ci95": [accuracy.low, accuracy.high]});
-    entry["transductive"] = json!(transductive);
-    entry["sources"] = by_source.iter().map(source).collect();
-    Ok(entry)
+    enough(output.ranks(), numbers.len(), "tasks", "--episodes")?;
+    let how = (options.views.views, options.common.seed);
+    let scores = score_learner_tasks(model, view, &episodes, &numbers, how, output.ranks())?;
+    let method = model.origin.method.clone();
+    let transductive = learner(model)?.transductive();
+    let result = TasksResult { method, transductive, description, scores };
+    job.show_or_keep(
+        result,
+        &format!("{} of {} tasks", numbers.len(), episodes.len()),
+        |result| result.show(output),
+        || facts(model, view, &format!("{episodes:?}"), options),
+    )
+}
+
+/// What the scores depend on.
+fn facts(model: &Model, view: &View, asked: &str, options: &Evaluate) -> Result<Facts> {
+    let facts = [
+        ("model", model_fingerprint(model)?),
+        ("data", data_fingerprint(view.dataset().as_ref())?),
+        ("tasks or images", Hash::of(asked.as_bytes()).to_string()),
+        ("views", options.views.views.to_string()),
+        ("seed", options.common.seed.to_string()),
+    ];
+    Ok(facts.into_iter().map(|(name, value)| (name.to_string(), value)).collect())
+}
+
+/// One run of the command.
+struct Job<'a> {
+    options: &'a Evaluate,
+    output: &'a Output,
+    start: Instant,
+}
+
+impl Job<'_> {
+    /// Shows the result; or writes it as a part, if the options ask for one.
+    fn show_or_keep<T: Serialize>(
+        &self,
+        result: T,
+        extent: &str,
+        show: impl FnOnce(T) -> Result<(Value, Scored)>,
+        facts: impl FnOnce() -> Result<Facts>,
+    ) -> Result<Option<(Value, Scored)>> {
+        let (Some(shard), Some(path)) = (self.options.shard, &self.options.out) else { return show(result).map(Some) };
+        let seconds = self.start.elapsed().as_secs_f64();
+        Part::new("evaluate", shard, facts()?, seconds, &result)?.write(path)?;
+        self.output.line(format!("part {shard} ({extent}) is in {}", path.display()));
+        let result = result_json("evaluate", seconds, Vec::new(), Some(path));
+        self.output.event(&with(result, json!({"shard": shard.to_string()})));
+        Ok(None)
+    }
 }
 
 /// The tasks to score on, with a description.
@@ -126,8 +185,10 @@ fn episodes(
     Ok((episodes, format!("{count} tasks of {}", path.display())))
 }
 
-/// A classifier on images whose classes have its classes' names.
-fn classifier(model: &Model, view: &View, options: &Evaluate, output: &Output) -> Result<Value> {
+/// A classifier on images whose classes have its classes' names; `None` if the options ask for a part.
+fn classifier(model: &Model, view: &View, options: &Evaluate, job: &Job) -> Result<Option<(Value, Scored)>> {
+    let output = job.output;
+    one_process(output, "a classifier's images are")?;
     let dataset = view.dataset();
     let held_out = dataset.held_out();
     let all: Vec<usize> = if held_out.is_empty() { (0..dataset.labels().len()).collect() } else { held_out.to_vec() };
@@ -145,22 +206,32 @@ fn classifier(model: &Model, view: &View, options: &Evaluate, output: &Output) -
     if !trained.is_empty() {
         output.note(format!("skipping {} of {} images, which the classifier was trained on", trained.len(), all.len()));
     }
-    let score = score_classifier(model, view, &images)?;
-    let accuracy = score.accuracy();
-    let row = |(name, correct, images): &(String, usize, usize)| {
-        vec![name.clone(), images.to_string(), format!("{:.1}", 100.0 * *correct as f64 / *images as f64)]
+    let asked = format!("{images:?}");
+    let total = images.len();
+    let images: Vec<usize> = match options.shard {
+        Some(shard) => shard.of(images, "images")?,
+        None => images,
     };
-    let mut rows: Vec<Vec<String>> = score.by_class.iter().map(row).collect();
-    rows.push(vec!["all".into(), score.images().to_string(), percent(accuracy)]);
-    output.line(table(&["class", "images", "accuracy %"], &rows));
-    output.line(format!("{} per image", duration(score.seconds_per_image)));
-    Ok(json!({"name": model.origin.on, "kind": "transfer", "accuracy": accuracy.mean,
-        "ci95": [accuracy.low, accuracy.high], "train_seconds": 0.0, "adapt_seconds": 0.0,
-        "predict_seconds": score.seconds_per_image, "images": score.images()}))
+    let score = score_classifier(model, view, &images)?;
+    let result = ImagesResult::new(&model.origin.on, dataset.as_ref(), &score);
+    let extent = format!("{} of {total} images", images.len());
+    job.show_or_keep(result, &extent, |result| Ok(result.show(output)), || facts(model, view, &asked, options))
+}
+
+/// Fails if several processes would each do the same.
+fn one_process(output: &Output, what: &str) -> Result<()> {
+    match output.ranks().count() {
+        1 => Ok(()),
+        count => Err(UsageError(format!("{what} scored in one process, and {count} were started: start one")).into()),
+    }
 }
 
 /// Lake's challenge; the learner comes first in the result, then the methods that need no learning.
-fn lake(model: &Model, options: &Evaluate, output: &Output) -> Result<Vec<Value>> {
+fn lake(model: &Model, options: &Evaluate, output: &Output) -> Result<(Vec<Value>, Scored)> {
+    one_process(output, "Lake's runs are")?;
+    if options.shard.is_some() {
+        return Err(UsageError("--protocol lake is too small to divide: remove --shard".into()).into());
+    }
     let Some(path) = options.data.as_ref().map(InputPath::path) else {
         return Err(UsageError("--protocol lake needs runs: give their folder or zip after the model".into()).into());
     };
@@ -181,7 +252,7 @@ fn lake(model: &Model, options: &Evaluate, output: &Output) -> Result<Vec<Value>
     };
     let mut rows: Vec<Vec<String>> = scored.by_run.iter().map(row).collect();
     rows.push(vec!["all".into(), scored.items().to_string(), error(&scored)]);
-    output.line(table(&["run", "decisions", "error %"], &rows));
+    output.table(&["run", "decisions", "error %"], &rows);
     let floors = lake_floors(&runs, seed)?;
     let all = || {
         let floors = floors.iter().map(|(name, score)| (*name, "floor", score));
@@ -191,13 +262,24 @@ fn lake(model: &Model, options: &Evaluate, output: &Output) -> Result<Vec<Value>
         .map(|(name, _, score)| vec![name.to_string(), error(score), duration(score.evaluation.cost.predict_seconds)])
         .collect();
     output.line("");
-    output.line(table(&["method", "error %", "time per task"], &rows));
+    output.table(&["method", "error %", "time per task"], &rows);
     output.line(format!(
         "error over {} decisions, each item classified independently, with its 95% CI (Wilson){}",
         scored.items(),
         if views == 1 { String::new() } else { format!("; {views} views per image") }
     ));
-    Ok(all().map(|(name, kind, score)| lake_json(name, kind, score)).collect())
+    let part = |(name, kind, score): (&str, &str, &LakeScore)| {
+        let kind = if kind == "meta" { Kind::Meta } else { Kind::Floor };
+        (name.to_string(), Some(kind), score.accuracy(), format!("{} decisions", score.items()))
+    };
+    let report = Scored {
+        model: model.origin.method.clone(),
+        on: "Lake's 20-way one-shot challenge".into(),
+        accuracy: scored.accuracy(),
+        parts: all().map(part).collect(),
+        what: "method",
+    };
+    Ok((all().map(|(name, kind, score)| lake_json(name, kind, score)).collect(), report))
 }
 
 fn lake_json(name: &str, kind: &str, score: &LakeScore) -> Value {

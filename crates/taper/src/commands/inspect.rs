@@ -4,7 +4,6 @@ use crate::args::Inspect;
 use crate::data;
 use crate::output::Output;
 use crate::report::{result_json, with};
-use crate::table::table;
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use serde_json::{Value, json};
@@ -125,7 +124,7 @@ fn describe_classes(found: &Inspection, output: &Output) {
     };
     let mut header = vec!["group or class", "classes", "images per class"];
     header.extend(parts.iter().map(|part| part.name()));
-    output.line(table(&header, &rows));
+    output.table(&header, &rows);
 }
 
 /// What was skipped: the number for each reason, then the files that a person should know about.
@@ -207,7 +206,7 @@ fn describe_model(model: &Model, output: &Output) -> Result<Value> {
     }
     let mut rows = tensors(model.state.params.iter(), "trainable");
     rows.extend(tensors(model.state.buffers.iter(), "statistics"));
-    output.line(table(&TENSORS, &rows));
+    output.table(&TENSORS, &rows);
     output.line(format!("{} parameters, {} statistics", model.state.params.count(), model.state.buffers.count()));
     Ok(json!({"what": "model", "architecture": backbone.name(),
         "method": model.origin.method, "on": model.origin.on, "classes": model.labels, "settings": model.origin.settings,
@@ -219,7 +218,7 @@ fn describe_weights(path: &Path, output: &Output) -> Result<Value> {
     file.report().notes().iter().for_each(|note| output.line(note));
     let weights = file.into_tensors();
     let named = weights.iter().map(|(name, tensor)| (name.as_str(), tensor));
-    output.line(table(&TENSORS, &tensors(named, "")));
+    output.table(&TENSORS, &tensors(named, ""));
     let count: usize = weights.values().map(Tensor::elem_count).sum();
     let fits = taper_models::identify(&weights);
     match &fits {
@@ -247,7 +246,7 @@ fn describe_run(path: &Path, output: &Output) -> Result<Value> {
     let rows: Vec<Vec<String>> =
         stages.iter().map(|(stage, (step, steps))| vec![stage.clone(), format!("{step} of {steps}")]).collect();
     if !rows.is_empty() {
-        output.line(table(&["stage", "steps"], &rows));
+        output.table(&["stage", "steps"], &rows);
     }
     let model = path.join("model");
     output.line(if model.is_dir() {

@@ -1,8 +1,10 @@
 //! `taper meta-train`: a learner from many small tasks.
 
 use crate::args::{MetaTrain, UsageError};
+use crate::cluster::enough;
 use crate::data;
 use crate::output::Output;
+use crate::page;
 use crate::report::{method_json, result_json, run_directory, stopped_or_failed};
 use crate::table::percent;
 use anyhow::Result;
@@ -13,8 +15,11 @@ use taper_compare::{
     CompareError, LearnerData, LearnerTest, LearnerTraining, MoreData, PreparedTraining, TrainedLearner, method,
 };
 use taper_data::{Dataset, Glyphs};
-use taper_learn::{Evaluation, LearnError, RunDirectory, methods::Training, statistics::mean_interval};
+use taper_learn::{
+    Evaluation, Interval, LearnError, Method, RunDirectory, methods::Training, statistics::mean_interval,
+};
 use taper_models::catalog::{Pretrained, WeightHints};
+use taper_report::Fact;
 
 pub(crate) fn run(options: &MetaTrain, output: &Output) -> Result<()> {
     let start = Instant::now();
@@ -23,6 +28,7 @@ pub(crate) fn run(options: &MetaTrain, output: &Output) -> Result<()> {
     method.resolve(&training.settings).map_err(|error| UsageError(error.to_string()))?;
     options.check(method)?;
     options.tasks.shape()?;
+    check_processes(&training, method, options.weights.is_some(), output)?;
     let weights = options.weights.as_ref().map(data::weights).transpose()?;
     let pretrained = weights.as_ref().map(|file| Pretrained::read(file.path(), &WeightHints::default())).transpose()?;
     pretrained.iter().flat_map(|pretrained| &pretrained.notes).for_each(|note| output.note(note));
@@ -38,19 +44,46 @@ pub(crate) fn run(options: &MetaTrain, output: &Output) -> Result<()> {
         error => anyhow::Error::from(error),
     })?;
     let written = MetaTrain { weights, ..options.clone() };
-    let run = run_directory("meta-train", &written, &options.run)?;
-    let trained =
-        prepared.train(run.as_ref(), &mut output.reporter()).map_err(|error| stopped_or_failed(error, run.as_ref()))?;
+    let run = run_directory("meta-train", &written, &options.run, output)?;
+    let trained = prepared
+        .train(run.as_ref(), &mut output.recorder(run.as_ref(), options.run.tensorboard))
+        .map_err(|error| stopped_or_failed(error, run.as_ref()))?;
     if let Some(run) = &run {
         trained.model.save(&run.model_path())?;
     }
-    let methods = scores(&prepared, &trained, output)?;
+    let (scored, methods) = scores(&prepared, &trained, output)?;
     if let Some(run) = &run {
         output.line(format!("saved the learner to {}", run.model_path().display()));
     }
+    let facts = vec![
+        Fact::new("Tasks", prepared.shape().to_string()),
+        Fact::new("Network", trained.model.network.backbone().name()),
+        Fact::new("Classes trained on", prepared.tasks().main.classes.len().to_string()),
+        Fact::new("Seed", options.run.common.seed.to_string()),
+    ];
+    let (dataset, description) = (prepared.tasks().main.dataset(), prepared.tasks().description());
+    let report = page::meta_train(&prepared.method().info(), dataset, &scored, facts, description);
+    page::save(run.as_ref(), Ok(report), output);
     let seconds = start.elapsed().as_secs_f64();
     output.event(&result_json("meta-train", seconds, methods, run.as_ref().map(RunDirectory::path)));
     Ok(())
+}
+
+/// Fails if a training step has fewer items than there are processes.
+fn check_processes(training: &LearnerTraining, method: &dyn Method, from_weights: bool, output: &Output) -> Result<()> {
+    match method.info().training {
+        Training::SharedTasks if output.ranks().count() > 1 => {
+            let name = method.info().name;
+            Err(UsageError(format!("{name} learns from one task after another: start one process")).into())
+        }
+        Training::Episodes { .. } => {
+            Ok(enough(output.ranks(), training.tasks_per_step(from_weights), "tasks per step", "--meta-batch-size")?)
+        }
+        _ => {
+            let batches = training.batches_per_step.unwrap_or(1);
+            Ok(enough(output.ranks(), batches, "mini-batches per step", "--batches-per-step")?)
+        }
+    }
 }
 
 /// The data of the options.
@@ -76,8 +109,11 @@ fn found(options: &MetaTrain, output: &Output) -> Result<LearnerData<'static>> {
     Ok(LearnerData { dataset, is_synthetic, split, also, pretrained: None })
 }
 
-/// Scores the learner on classes that it has not met, and prints them; the entries of the result.
-fn scores(prepared: &PreparedTraining<'_>, trained: &TrainedLearner, output: &Output) -> Result<Vec<Value>> {
+/// Names of what was scored with the accuracies, and the entries of the result.
+type Scores = (Vec<(String, Interval)>, Vec<Value>);
+
+/// Scores the learner on classes that it has not met, and prints the scores.
+fn scores(prepared: &PreparedTraining<'_>, trained: &TrainedLearner, output: &Output) -> Result<Scores> {
     let info = prepared.method().info();
     if info.training == Training::SharedTasks {
         return Ok(last_epoch(prepared, trained, output));
@@ -93,22 +129,25 @@ fn scores(prepared: &PreparedTraining<'_>, trained: &TrainedLearner, output: &Ou
             if info.transductive { " (transductive)" } else { "" }
         ));
     }
+    let scored = tests.iter().map(|test| (test.dataset.clone(), test.evaluation.accuracy())).collect();
     let several = tests.len() > 1;
     let all = Evaluation::together(tests.into_iter().map(|test| test.evaluation));
     if let (true, Some(all)) = (several, &all) {
         output.line(format!("{}: {}% on all of them", info.title, percent(all.accuracy())));
     }
     let entry = |all: Evaluation| method_json(info.name, &info.kind.to_string(), &all, trained.seconds);
-    Ok(all.map(entry).into_iter().collect())
+    Ok((scored, all.map(entry).into_iter().collect()))
 }
 
 /// Multitask training tests its own tasks.
-fn last_epoch(prepared: &PreparedTraining<'_>, trained: &TrainedLearner, output: &Output) -> Vec<Value> {
+fn last_epoch(prepared: &PreparedTraining<'_>, trained: &TrainedLearner, output: &Output) -> Scores {
     if trained.last_epoch.is_empty() {
-        return Vec::new();
+        return Scores::default();
     }
     let (info, accuracy) = (prepared.method().info(), mean_interval(&trained.last_epoch));
     output.line(format!("last epoch: {}% over {} tasks", percent(accuracy), trained.last_epoch.len()));
-    vec![json!({"name": info.name, "kind": info.kind.to_string(), "accuracy": accuracy.mean,
-        "ci95": [accuracy.low, accuracy.high], "train_seconds": trained.seconds, "adapt_seconds": 0.0})]
+    let entry = json!({"name": info.name, "kind": info.kind.to_string(), "accuracy": accuracy.mean,
+        "ci95": [accuracy.low, accuracy.high], "train_seconds": trained.seconds, "adapt_seconds": 0.0});
+    let name = format!("{}, last epoch", prepared.tasks().main.dataset().name());
+    (vec![(name, accuracy)], vec![entry])
 }

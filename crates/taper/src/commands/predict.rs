@@ -1,8 +1,9 @@
-//! `taper predict`: class names with probabilities.
+//! `taper predict`: class names with probabilities, and how far to trust them.
 
-use crate::args::Predict;
+use crate::args::{Predict, UsageError};
 use crate::builtin::built_in_learner;
 use crate::data;
+use crate::explanation::{Explainer, Explanation};
 use crate::output::Output;
 use crate::report::{result_json, with};
 use crate::table::table;
@@ -15,14 +16,21 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use taper_compare::adapt;
 use taper_data::{DataError, Transform, Walk, copies, one_line, path_text, read_image, walk_images};
-use taper_learn::{Model, models::CLASSIFIER};
+use taper_learn::{Model, models::CLASSIFIER, support::Assessor};
+use taper_models::{Forward, Mode, State};
 use taper_ops::log_softmax;
 
 /// Classes shown in a row of the table besides the likeliest.
 const OTHERS_SHOWN: usize = 2;
+/// The answer for an image that is refused.
+const NONE: &str = "none of these";
 
 pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
     let start = Instant::now();
+    if options.views.views > 1 && (options.reject.is_some() || options.set.is_some()) {
+        let problem = "--reject and --set promise rates for a single view of each image: remove --views";
+        return Err(UsageError(problem.into()).into());
+    }
     let model = if data::is_support_folder(&options.model) {
         let support = data::dataset(Some(&options.model))?;
         data::describe(support.as_ref(), output)?;
@@ -39,48 +47,88 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
             options.model.display()
         );
     }
-    let transform: Transform = model.transform.parse()?;
+    let about = || options.model.display().to_string();
+    let assessor = assessor(&model, options).with_context(about)?;
     let Images { files, mut skipped } = images(&options.images)?;
+    let explainer = options.explain.as_deref().map(|folder| Explainer::new(&model, folder));
+    let mut explainer = explainer.transpose().with_context(about)?;
+    let transform: Transform = model.transform.parse()?;
     let several = files.len() + skipped.len() > 1;
-    let mut rows = Vec::new();
-    let mut records = vec![["image", "class", "probability"].map(String::from).to_vec()];
-    records[0].extend(model.labels.iter().cloned());
+    let mut answers = Vec::new();
     for file in &files {
-        let name = path_text(file);
-        let probabilities = match classify(&model, &transform, file, options) {
-            Ok(probabilities) => probabilities,
+        let answer = classify(&model, &transform, file, options)
+            .and_then(|seen| Answer::new(&model, seen, file, assessor.as_ref(), explainer.as_mut(), options));
+        match answer {
+            Ok(answer) => {
+                output.event(&answer.event(&model.labels));
+                answers.push(answer);
+            }
             Err(error) if several => {
                 output.note(format!("skipped: {error:#}"));
-                skipped.push(Skipped { path: name, reason: reason(&error) });
-                continue;
+                skipped.push(Skipped { path: path_text(file), reason: reason(&error) });
             }
             Err(error) => return Err(error),
-        };
-        let columns: Vec<String> = probabilities.iter().map(|p| format!("{p:.6}")).collect();
-        let mut ranked: Vec<(&String, f32)> = model.labels.iter().zip(probabilities).collect();
-        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let all: Vec<_> = ranked.iter().map(|(name, p)| json!({"class": name, "probability": p})).collect();
-        output.event(&json!({"event": "prediction", "image": name, "class": ranked[0].0, "probability": ranked[0].1, "classes": all}));
-        let likely = |(name, p): &(&String, f32)| format!("{} {:.1}%", one_line(name), p * 100.0);
-        let others: Vec<String> = ranked.iter().skip(1).take(OTHERS_SHOWN).map(likely).collect();
-        let (class, p) = ranked[0];
-        records.push([name.clone(), class.clone(), format!("{p:.6}")].into_iter().chain(columns).collect());
-        rows.push(vec![name, one_line(class).into_owned(), format!("{:.1}%", p * 100.0), others.join(", ")]);
+        }
     }
-    if rows.is_empty() {
+    if answers.is_empty() {
         bail!("none of the {} images could be read: see the messages above", skipped.len());
     }
     output.line(match options.csv {
-        true => csv_text(&records)?,
-        false => table(&["image", "class", "probability", "next best"], &rows),
+        true => csv_text(&records(&answers, &model.labels, options))?,
+        false => shown(&answers, &model.labels, options),
     });
+    if let Some(assessor) = &assessor {
+        note_unlike(&answers, assessor, options, output);
+    }
     let result = result_json("predict", start.elapsed().as_secs_f64(), Vec::new(), None);
-    output.event(&with(result, json!({"images": rows.len(), "skipped": skipped.len(), "skipped_files": skipped})));
+    let facts = json!({"images": answers.len(), "skipped": skipped.len(), "skipped_files": skipped});
+    output.event(&with(result, facts));
     Ok(())
 }
 
-/// The probability of each of the model's classes, from the mean logits over the views.
-fn classify(model: &Model, transform: &Transform, file: &Path, options: &Predict) -> Result<Vec<f32>> {
+/// What tells images unlike the labeled ones; `None` if the classifier can't, and nothing asks for it.
+fn assessor(model: &Model, options: &Predict) -> Result<Option<Assessor>> {
+    let asked = [("--reject", options.reject), ("--set", options.set.map(|share| 1.0 - share))];
+    let is_asked = asked.iter().any(|(_, rate)| rate.is_some());
+    let made = match &model.support {
+        Some(support) => Assessor::new(&model.network, &model.state, support).map_err(anyhow::Error::from),
+        None => Err(anyhow::anyhow!(
+            "it keeps no labeled images, so it can't say when it is wrong: make it again with this version of Taper"
+        )),
+    };
+    let assessor = match made {
+        Ok(assessor) => assessor,
+        Err(error) if is_asked => return Err(error),
+        Err(_) => return Ok(None),
+    };
+    let smallest = assessor.smallest_rate();
+    for (option, rate) in asked {
+        if let Some(rate) = rate.filter(|rate| *rate < smallest - 1e-9) {
+            let (rate, least) = (100.0 * rate, 100.0 * smallest);
+            let limit = if option == "--set" { 100.0 - least } else { least };
+            let which = if option == "--set" { "above" } else { "below" };
+            return Err(UsageError(format!(
+                "{option}: an error rate of {rate:.1}% can't be promised by {} labeled images: give none {which} \
+                 {limit:.1}%, or label more",
+                assessor.held_out()
+            ))
+            .into());
+        }
+    }
+    Ok(Some(assessor))
+}
+
+/// What the network makes of an image.
+struct Seen {
+    /// `(1, c, h, w)`, without random steps.
+    input: Tensor,
+    /// `(1, d)`, of the input.
+    features: Tensor,
+    /// `(1, ways)`, the mean over the views.
+    logits: Tensor,
+}
+
+fn classify(model: &Model, transform: &Transform, file: &Path, options: &Predict) -> Result<Seen> {
     let about = || path_text(file);
     let views = copies(transform, &read_image(file)?, options.views.views, options.common.seed).with_context(about)?;
     let (c, h, w) = views[0].shape();
@@ -90,8 +138,169 @@ fn classify(model: &Model, transform: &Transform, file: &Path, options: &Predict
     }
     let values: Vec<f32> = views.iter().flat_map(|view| view.values.iter().copied()).collect();
     let inputs = Tensor::from_vec(values, (views.len(), c, h, w), &Device::Cpu)?;
-    let logits = model.network.logits(&model.state, &inputs)?.mean_keepdim(0)?;
-    Ok(log_softmax(&logits)?.exp()?.get(0)?.to_vec1()?)
+    let State { params, buffers } = &model.state;
+    let Forward { output, features, .. } = model.network.forward(params, buffers, &inputs, Mode::evaluate())?;
+    let (input, features) = (inputs.narrow(0, 0, 1)?, features.narrow(0, 0, 1)?.detach());
+    Ok(Seen { input, features, logits: output.mean_keepdim(0)?.detach() })
+}
+
+/// What is said about an image.
+struct Answer {
+    image: String,
+    /// Of each class.
+    probabilities: Vec<f32>,
+    /// The likeliest class.
+    class: usize,
+    /// The share of known images that look at least as foreign; `None` if that is not known.
+    familiarity: Option<f64>,
+    /// Whether it is refused; `None` if that was not asked for.
+    rejected: Option<bool>,
+    /// The classes that it may belong to; `None` if that was not asked for.
+    set: Option<Vec<usize>>,
+    explanation: Option<Explanation>,
+}
+
+impl Answer {
+    fn new(
+        model: &Model,
+        Seen { input, features, logits }: Seen,
+        file: &Path,
+        assessor: Option<&Assessor>,
+        explainer: Option<&mut Explainer>,
+        options: &Predict,
+    ) -> Result<Self> {
+        let probabilities: Vec<f32> = log_softmax(&logits)?.exp()?.get(0)?.to_vec1()?;
+        let class =
+            (0..probabilities.len()).max_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]).then(b.cmp(&a)));
+        let class = class.with_context(|| format!("{} has no classes", model.origin.on))?;
+        let familiarity = assessor.map(|assessor| assessor.familiarity(&features, &logits)).transpose()?;
+        let familiarity = familiarity.and_then(|all| all.first().copied());
+        let rejected = options.reject.and_then(|rate| familiarity.map(|share| share <= rate + 1e-9));
+        let set = match (assessor, options.set) {
+            (Some(assessor), Some(share)) => assessor.prediction_sets(&logits, share)?.pop(),
+            _ => None,
+        };
+        let explanation = explainer.map(|explainer| explainer.explain(file, &input, &features, class)).transpose()?;
+        Ok(Self { image: path_text(file), probabilities, class, familiarity, rejected, set, explanation })
+    }
+
+    /// Classes with their probabilities, the likeliest first.
+    fn ranked<'a>(&self, labels: &'a [String]) -> Vec<(&'a String, f32)> {
+        let mut ranked: Vec<(&String, f32)> = labels.iter().zip(self.probabilities.iter().copied()).collect();
+        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+        ranked
+    }
+
+    /// The likeliest class; `None` for an image that is refused.
+    fn class<'a>(&self, labels: &'a [String]) -> Option<&'a str> {
+        (self.rejected != Some(true)).then(|| labels[self.class].as_str())
+    }
+
+    fn set<'a>(&self, labels: &'a [String]) -> Option<Vec<&'a str>> {
+        self.set.as_ref().map(|set| set.iter().map(|&class| labels[class].as_str()).collect())
+    }
+
+    fn event(&self, labels: &[String]) -> serde_json::Value {
+        let ranked = self.ranked(labels);
+        let all: Vec<_> = ranked.iter().map(|(name, p)| json!({"class": name, "probability": p})).collect();
+        let mut event = json!({
+            "event": "prediction", "image": self.image, "class": self.class(labels), "probability": ranked[0].1,
+            "classes": all, "familiarity": self.familiarity,
+        });
+        if let Some(rejected) = self.rejected {
+            event["rejected"] = rejected.into();
+        }
+        if let Some(set) = self.set(labels) {
+            event["set"] = set.into();
+        }
+        if let Some(explanation) = &self.explanation {
+            event = with(event, json!(explanation));
+        }
+        event
+    }
+}
+
+/// The answers as a table, and what each image resembles below it.
+fn shown(answers: &[Answer], labels: &[String], options: &Predict) -> String {
+    let mut header = vec!["image", "class", "probability", "next best"];
+    header.extend(options.reject.map(|_| "familiarity"));
+    header.extend(options.set.map(|_| "set"));
+    let percent = |share: f32| format!("{:.1}%", share * 100.0);
+    let row = |answer: &Answer| {
+        let ranked = answer.ranked(labels);
+        // of an image that is refused, the likeliest class is one of the next best
+        let first = usize::from(answer.class(labels).is_some());
+        let others = ranked.iter().skip(first).take(OTHERS_SHOWN);
+        let others: Vec<String> = others.map(|(name, p)| format!("{} {}", one_line(name), percent(*p))).collect();
+        let class = answer.class(labels).map_or(NONE.into(), |class| one_line(class).into_owned());
+        let probability = if first == 1 { percent(ranked[0].1) } else { String::new() };
+        let mut row = vec![answer.image.clone(), class, probability, others.join(", ")];
+        row.extend(options.reject.map(|_| answer.familiarity.map_or(String::new(), |share| percent(share as f32))));
+        let set = answer.set(labels).map(|set| set.iter().map(|name| one_line(name)).collect::<Vec<_>>().join(", "));
+        row.extend(set.map(|set| if set.is_empty() { "(none)".into() } else { set }));
+        row
+    };
+    let mut text = table(&header, &answers.iter().map(row).collect::<Vec<_>>());
+    let rows: Vec<Vec<String>> = answers
+        .iter()
+        .filter_map(|answer| Some((answer, answer.explanation.as_ref()?)))
+        .flat_map(|(answer, why)| {
+            why.nearest.iter().enumerate().map(move |(rank, nearest)| {
+                let (image, map) = match rank {
+                    0 => (answer.image.clone(), why.heat_map.clone().unwrap_or_default()),
+                    _ => (String::new(), String::new()),
+                };
+                let (path, class) = (one_line(&nearest.image).into_owned(), one_line(&nearest.class).into_owned());
+                vec![image, path, class, format!("{:.2}", nearest.similarity), map]
+            })
+        })
+        .collect();
+    if !rows.is_empty() {
+        text += "\n\n";
+        text += &table(&["image", "most similar labeled images", "class", "similarity", "heat map"], &rows);
+    }
+    text
+}
+
+/// The answers for a CSV.
+fn records(answers: &[Answer], labels: &[String], options: &Predict) -> Vec<Vec<String>> {
+    let mut header = ["image", "class", "probability"].map(String::from).to_vec();
+    header.extend(labels.iter().cloned());
+    header.extend(options.reject.map(|_| "familiarity".to_string()));
+    header.extend(options.set.map(|_| "set".to_string()));
+    let row = |answer: &Answer| {
+        let class = answer.class(labels).unwrap_or(NONE).to_string();
+        let mut row = vec![answer.image.clone(), class, format!("{:.6}", answer.probabilities[answer.class])];
+        row.extend(answer.probabilities.iter().map(|p| format!("{p:.6}")));
+        row.extend(options.reject.map(|_| answer.familiarity.map_or(String::new(), |share| format!("{share:.6}"))));
+        row.extend(answer.set(labels).map(|set| set.join(";")));
+        row
+    };
+    std::iter::once(header).chain(answers.iter().map(row)).collect()
+}
+
+/// Says which images look unlike the labeled ones, if nothing else does.
+fn note_unlike(answers: &[Answer], assessor: &Assessor, options: &Predict, output: &Output) {
+    /// So few known images look as foreign.
+    const RARE: f64 = 0.01;
+    /// With fewer labeled images, too many known ones would be named.
+    const MOST: f64 = 0.05;
+    let rate = RARE.max(assessor.smallest_rate());
+    if options.reject.is_some() || rate > MOST {
+        return;
+    }
+    let is_unlike = |answer: &&Answer| answer.familiarity.is_some_and(|share| share <= rate + 1e-9);
+    let unlike: Vec<&Answer> = answers.iter().filter(is_unlike).collect();
+    if let Some(first) = unlike.first() {
+        output.note(format!(
+            "{} of {} image(s) look unlike the labeled ones, as at most {:.1}% of known images do, such as {}: \
+             --reject answers `{NONE}` for them",
+            unlike.len(),
+            answers.len(),
+            100.0 * rate,
+            one_line(&first.image)
+        ));
+    }
 }
 
 /// Records as CSV (RFC 4180), without the last line's end.

@@ -1,17 +1,19 @@
 //! `taper survey`: every head and kind of fine-tuning, over data sets, networks and numbers of labels.
 
 use crate::args::{Survey, UsageError};
+use crate::cluster::data_fingerprint;
+use crate::config::written;
 use crate::data;
 use crate::output::Output;
-use crate::report::{result_json, run_directory, stopped_or_failed};
-use crate::table::{duration, table};
+use crate::page;
+use crate::report::{needs_out, result_json, run_directory, stopped_or_failed};
+use crate::results::{Facts, Part, show_survey};
 use anyhow::Result;
-use serde_json::{Value, json};
 use std::time::Instant;
 use taper_compare::METHODS;
 use taper_data::Look;
 use taper_models::catalog::{Pretrained, WeightHints};
-use taper_transfer::{Cell, Problem, TransferError, check_survey, survey};
+use taper_transfer::{Problem, TransferError, check_survey, survey_part};
 
 pub(crate) fn run(options: &Survey, output: &Output) -> Result<()> {
     let start = Instant::now();
@@ -19,12 +21,31 @@ pub(crate) fn run(options: &Survey, output: &Output) -> Result<()> {
     let problems = problems(options, output)?;
     let surveyed = options.survey();
     check_survey(&problems, &surveyed, METHODS).map_err(usage)?;
-    let run = run_directory("survey", options, &options.run)?;
-    let cells = survey(&problems, &surveyed, METHODS, run.as_ref(), &mut output.reporter())
+    if options.run.tensorboard {
+        return Err(UsageError("--tensorboard is for commands that train in steps: remove it".into()).into());
+    }
+    let whole = Survey { shard: None, ..options.clone() };
+    if let Some(shard) = options.shard {
+        needs_out(&options.run)?;
+        let rows = surveyed.heads.len() + surveyed.fine_tune.len();
+        shard.check(problems.len() * surveyed.labels.len() * rows, "cells")?;
+    }
+    let run = run_directory("survey", options, &options.run, output)?;
+    let mine = |cell| options.shard.is_none_or(|shard| shard.owns(cell));
+    let cells = survey_part(&problems, &surveyed, METHODS, &mine, run.as_ref(), &mut output.reporter())
         .map_err(|error| stopped_or_failed(error, run.as_ref()))?;
-    print(&cells, output);
-    let methods = cells.iter().map(entry).collect();
     let seconds = start.elapsed().as_secs_f64();
+    if let (Some(shard), Some(run)) = (options.shard, &run) {
+        let data = problems.iter().map(|problem| data_fingerprint(problem.dataset().as_ref()));
+        let facts = Facts::from([
+            ("options".into(), written("survey", &whole)?),
+            ("data".into(), data.collect::<Result<Vec<_>>>()?.join(" ")),
+        ]);
+        let part = Part::new("survey", shard, facts, seconds, &cells)?;
+        return part.keep(run, shard, &format!("{} cells", cells.len()), output);
+    }
+    let methods = show_survey(&cells, output);
+    page::save(run.as_ref(), Ok(page::survey(&cells)), output);
     output.event(&result_json("survey", seconds, methods, run.as_ref().map(|run| run.path())));
     Ok(())
 }
@@ -58,52 +79,4 @@ fn problems(options: &Survey, output: &Output) -> Result<Vec<Problem>> {
         }
     }
     Ok(problems)
-}
-
-/// For each data set and network a table: a row per method, a column per number of labels.
-fn print(cells: &[Cell], output: &Output) {
-    let tables = distinct(cells.iter().map(|cell| (&cell.data, &cell.network)));
-    for (data, network) in tables {
-        let cells: Vec<&Cell> = cells.iter().filter(|cell| (&cell.data, &cell.network) == (data, network)).collect();
-        let labels = distinct(cells.iter().map(|cell| &cell.labels));
-        let figure = |method: &String, labels: &String| {
-            let found = cells.iter().find(|cell| cell.method == *method && cell.labels == *labels);
-            found.map_or(String::new(), |cell| {
-                let [mean, low, high] = [cell.accuracy, cell.low, cell.high].map(|share| share * 100.0);
-                format!("{mean:.1} ({low:.1} to {high:.1})")
-            })
-        };
-        let row = |method: &String| {
-            let last = cells.iter().rfind(|cell| cell.method == *method);
-            let times = last.map_or([0.0; 2], |cell| [cell.train_seconds, cell.predict_seconds]);
-            let figures = labels.iter().map(|labels| figure(method, labels));
-            [method.clone()].into_iter().chain(figures).chain(times.map(duration)).collect()
-        };
-        let rows: Vec<Vec<String>> = distinct(cells.iter().map(|cell| &cell.method)).into_iter().map(row).collect();
-        let header: Vec<String> = [format!("{data}, {network}")]
-            .into_iter()
-            .chain(labels.iter().map(|labels| format!("{labels} per class, %")))
-            .chain(["training".into(), "per image".into()])
-            .collect();
-        let header: Vec<&str> = header.iter().map(String::as_str).collect();
-        output.line(format!("\n{}", table(&header, &rows)));
-    }
-}
-
-/// The different values, in the order in which they first appear.
-fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
-    let mut found = Vec::new();
-    for value in values {
-        if !found.contains(&value) {
-            found.push(value);
-        }
-    }
-    found
-}
-
-/// A cell's entry in the result.
-fn entry(cell: &Cell) -> Value {
-    json!({"name": cell.method, "kind": "transfer", "data": cell.data, "network": cell.network,
-        "labels": cell.labels, "accuracy": cell.accuracy, "ci95": [cell.low, cell.high],
-        "train_seconds": cell.train_seconds, "adapt_seconds": 0.0, "predict_seconds": cell.predict_seconds})
 }

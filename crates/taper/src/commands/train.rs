@@ -4,14 +4,15 @@ use crate::args::{InputPath, Train, UsageError};
 use crate::classifier_report;
 use crate::data;
 use crate::output::Output;
-use crate::report::{result_json, run_directory, stopped_or_failed, with};
-use crate::table::{duration, table};
+use crate::page;
+use crate::report::{RESULT, result_json, run_directory, stopped_or_failed, with};
+use crate::table::duration;
 use anyhow::Result;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Dataset, LargeClasses, Look};
-use taper_learn::{Interval, RunDirectory};
+use taper_learn::{Interval, RunDirectory, runs::write_atomically};
 use taper_models::catalog::{Pretrained, WeightHints};
 use taper_transfer::{
     Fitted, Problem, RatePoint, RateTest, TransferError, TriedCandidate, check_training, find_learning_rate, search,
@@ -42,8 +43,9 @@ pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
     }
     // a resumed run does what this one does, whatever the hub's cache holds by then
     let written = Train { search: searches, weights, ..options.clone() };
-    let run = run_directory("train", &written, &options.run)?;
+    let run = run_directory("train", &written, &options.run, output)?;
     let kept = run.as_ref();
+    let mut reporter = output.recorder(kept, options.run.tensorboard);
     let fitted = if searches {
         search(&problem, &options.searching()?, kept, &mut reporter)
     } else {
@@ -58,8 +60,7 @@ pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
         output.line("");
         classifier_report::print(test, "test", output);
     }
-    finish(&fitted, &problem, searches, kept, start, output);
-    Ok(())
+    finish(&fitted, &problem, searches, kept, start, output)
 }
 
 /// The data set, without its small classes if --min-images asks for it.
@@ -108,7 +109,7 @@ fn print_candidates(fitted: &Fitted, problem: &Problem, output: &Output) {
     if !fitted.candidates.is_empty() {
         let rows: Vec<Vec<String>> = fitted.candidates.iter().map(row).collect();
         output.line("cross-validated on the training images:");
-        output.line(table(&["candidate", "accuracy %", "95% CI", "predictions", "time"], &rows));
+        output.table(&["candidate", "accuracy %", "95% CI", "predictions", "time"], &rows);
     }
     let images = problem.training().images.len();
     output.line(format!("keeping {}, trained on all {images} training images\n", fitted.name));
@@ -122,10 +123,11 @@ fn finish(
     run: Option<&RunDirectory>,
     start: Instant,
     output: &Output,
-) {
+) -> Result<()> {
     if let Some(run) = run {
         output.line(format!("saved the classifier to {}", run.model_path().display()));
     }
+    page::save(run, page::train(fitted, problem), output);
     let kind = if problem.weights().is_some() || searches { "transfer" } else { "scratch" };
     let facts = json!({"name": fitted.name, "kind": kind, "train_seconds": fitted.train_seconds, "adapt_seconds": 0.0});
     let mut method = with(classifier_report::figures(&fitted.report), facts);
@@ -140,7 +142,12 @@ fn finish(
         method["test"] = classifier_report::figures(test);
     }
     let seconds = start.elapsed().as_secs_f64();
-    output.event(&result_json("train", seconds, vec![method], run.map(RunDirectory::path)));
+    let result = result_json("train", seconds, vec![method], run.map(RunDirectory::path));
+    if let Some(run) = run {
+        write_atomically(&run.file(RESULT)?, serde_json::to_string_pretty(&result)?.as_bytes())?;
+    }
+    output.event(&result);
+    Ok(())
 }
 
 /// Prints a test of learning rates.
@@ -163,7 +170,7 @@ fn find_lr(options: &Train, problem: &Problem, output: &Output) -> Result<()> {
         vec![format!("{learning_rate:.1e}"), format!("{loss:.3}"), bar]
     };
     let rows: Vec<Vec<String>> = curve.iter().step_by(5).map(row).collect();
-    output.line(table(&["learning rate", "loss", ""], &rows));
+    output.table(&["learning rate", "loss", ""], &rows);
     output.line(format!("\ntry --lr {suggested:.0e}, a tenth of the rate with the least loss"));
     output.event(&json!({"event": "learning-rates", "curve": curve, "suggested": suggested}));
     Ok(())

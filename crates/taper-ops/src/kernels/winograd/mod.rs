@@ -198,7 +198,7 @@ fn transform_outputs<F: Form<T, M>, const T: usize, const M: usize>(
     let begin = tiling.rows_before(rows.start);
     assert!(products.len() == T * T * tiles * channels, "products of wrong size");
     let bias = finish.bias.map_or(std::ptr::null(), |bias| bias[..channels].as_ptr());
-    let ending = Ending { bias, relu: finish.relu };
+    let ending = Ending { bias, activation: finish.activation };
     let residual = finish.residual.map(|residual| &residual[begin * w * channels..][..y.len()]);
     // one borrow for all addresses: another one of `y` would invalidate the earlier ones
     let (room, base) = (y.len(), y.as_mut_ptr().cast::<f32>());

@@ -7,7 +7,7 @@
 
 use super::form::Form;
 use crate::kernels::lanes::{Baseline, Lanes};
-use crate::kernels::tile::{load, store};
+use crate::kernels::tile::{Activation, activated, load, store};
 
 /// Weights on a side of a kernel.
 const SIDE: usize = 3;
@@ -93,7 +93,7 @@ unsafe fn inputs<L: Lanes, F: Form<T, M>, const T: usize, const M: usize>(
 #[derive(Clone, Copy)]
 pub(super) struct Ending {
     pub(super) bias: *const f32,
-    pub(super) relu: bool,
+    pub(super) activation: Activation,
 }
 
 /// Aᵀ m A.
@@ -123,10 +123,7 @@ unsafe fn outputs<L: Lanes, F: Form<T, M>, const T: usize, const M: usize>(
             if !residual.is_null() {
                 sum = sum.plus(load(residual.add(first), count));
             }
-            if ending.relu {
-                sum = sum.rectified();
-            }
-            store(sum, to.add(first), count)
+            store(activated(sum, ending.activation), to.add(first), count)
         });
     }
 }

@@ -27,6 +27,12 @@ pub(crate) fn run(options: &Compare, output: &Output) -> Result<()> {
         Tasks::Own if options.data.is_none() => {
             Err(UsageError("--labels, --budget and --allow-unlike are for a data set of yours: name it".into()).into())
         }
+        Tasks::Own if options.shard.is_some() || output.ranks().count() > 1 => Err(UsageError(
+            "a comparison on all classes shares its time among its rows, so it can't be divided: start one process \
+             without --shard, or compare on random classes, such as with --ways 5"
+                .into(),
+        )
+        .into()),
         Tasks::Own => own_task::run(options, dataset, output),
         Tasks::Random => tasks::run(options, dataset, output),
     }

@@ -4,14 +4,15 @@ use crate::args::{Compare, InputPath, UsageError};
 use crate::chart::{Line, chart};
 use crate::data;
 use crate::output::Output;
+use crate::page;
 use crate::report::{result_json, run_directory, stopped_or_failed, with};
-use crate::table::{duration, percent, table};
+use crate::table::{bar, duration, percent};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
-use taper_compare::{Approach, Curve, CurvePoint, OwnTaskData, OwnTaskReport, method};
+use taper_compare::{Curve, CurvePoint, OwnTaskData, OwnTaskReport, method};
 use taper_data::{Dataset, Look, one_line};
 use taper_learn::Model;
 use taper_models::catalog::{Pretrained, WeightHints};
@@ -30,10 +31,10 @@ pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output)
     let meta_data = options.meta_data.as_ref().map(|meta| data::dataset(Some(meta.path()))).transpose()?;
     // a resumed run does what this one does, whatever the hub's cache holds by then
     let written = Compare { weights, ..options.clone() };
-    let run = run_directory("compare", &written, &options.run)?;
+    let run = run_directory("compare", &written, &options.run, output)?;
     let learners = options.learner.iter().map(learner).collect::<Result<_>>()?;
     let compared = OwnTaskData { dataset, pretrained: pretrained.as_ref(), meta_data, learners };
-    let mut reporter = output.reporter();
+    let mut reporter = output.recorder(run.as_ref(), options.run.tensorboard);
     let report =
         own.run(&compared, run.as_ref(), &mut reporter).map_err(|error| stopped_or_failed(error, run.as_ref()))?;
     print(&report, output);
@@ -52,6 +53,7 @@ pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output)
         ));
     }
     output.line(format!("\n{}", what_next(&report, run.as_ref().map(|run| run.path()), kept)));
+    page::save(run.as_ref(), page::own_task(&report, compared.dataset.as_ref()), output);
     let seconds = start.elapsed().as_secs_f64();
     output.line(format!("\n{} in total.", duration(seconds)));
     let methods = report.methods.iter().flat_map(entries).collect();
@@ -118,6 +120,7 @@ fn print(report: &OwnTaskReport, output: &Output) {
     let header: Vec<&str> = ["method", "kind"]
         .into_iter()
         .chain(names.iter().map(String::as_str))
+        .chain(output.is_terminal().then_some(""))
         .chain(is_trained.then_some("training"))
         .chain(["learning"])
         .collect();
@@ -128,12 +131,17 @@ fn print(report: &OwnTaskReport, output: &Output) {
         [curve.name.clone(), curve.kind.to_string()]
             .into_iter()
             .chain(points)
+            .chain(
+                output
+                    .is_terminal()
+                    .then(|| curve.points.last().map_or(String::new(), |point| bar(point.accuracy.mean))),
+            )
             .chain(is_trained.then(|| duration(curve.train_seconds)))
             .chain([duration(learning)])
             .collect()
     };
     output.line("\nAccuracy in % by labels per class, with 95% intervals:\n");
-    output.line(table(&header, &report.methods.iter().map(cells).collect::<Vec<_>>()));
+    output.table(&header, &report.methods.iter().map(cells).collect::<Vec<_>>());
     let shortened =
         report.methods.iter().filter_map(|curve| Some(format!("{}: {}", curve.name, curve.left_out.as_ref()?)));
     let left_out = report.left_out.iter().map(|row| format!("{}: {}", row.name, row.reason));
@@ -143,8 +151,8 @@ fn print(report: &OwnTaskReport, output: &Output) {
         missing.iter().for_each(|line| output.line(format!("  {line}")));
     }
     output.line(drawn(report, &columns, &names));
-    output.line(format!("\n{}", report.words));
-    report.warnings.iter().for_each(|warning| output.line(format!("Warning: {warning}.")));
+    output.line(format!("\n{}", output.strong(&report.words)));
+    report.warnings.iter().for_each(|warning| output.warning_line(format!("{warning}.")));
 }
 
 /// A number of labels, as a column.
@@ -177,23 +185,8 @@ fn columns(report: &OwnTaskReport) -> Vec<CurvePointColumn> {
 
 /// A chart of the best curve of each approach.
 fn drawn(report: &OwnTaskReport, columns: &[CurvePointColumn], names: &[String]) -> String {
-    let approaches = [
-        Approach::FineTuning,
-        Approach::MetaLearning,
-        Approach::FrozenFeatures,
-        Approach::FromScratch,
-        Approach::Pixels,
-    ];
-    let last = |curve: &&Curve| {
-        let point = curve.points.last();
-        point.map_or((0, 0.0), |point| (curve.points.len(), point.accuracy.mean))
-    };
-    let bests = approaches.iter().filter_map(|&approach| {
-        let of = report.methods.iter().filter(|curve| curve.approach == approach);
-        of.max_by(|a, b| last(a).0.cmp(&last(b).0).then(last(a).1.total_cmp(&last(b).1)))
-    });
     let (mut lines, mut legend) = (Vec::new(), Vec::new());
-    for (letter, curve) in ('a'..).zip(bests) {
+    for (letter, curve) in ('a'..).zip(page::best_of_each_approach(&report.methods)) {
         let values = columns.iter().map(|column| column.of(curve).map(|point| point.accuracy.mean)).collect();
         lines.push(Line { letter, values });
         legend.push(format!("{letter} {}", curve.name));

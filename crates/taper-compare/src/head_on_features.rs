@@ -1,0 +1,35 @@
+//! Heads that can be made anew from the features that a classifier keeps.
+
+use crate::{Result, method};
+use taper_learn::heads::{LogisticRegression, Penalty};
+use taper_learn::{Adapt, Context, TaskNorm, methods::SettingValues, models::CLASSIFIER};
+use taper_models::{Head, Network, State};
+use taper_transfer::HEADS;
+
+/// The method that makes the head of a classifier that the method `learner` has adapted, from features alone; `None` if
+/// adapting changes the network.
+pub(crate) fn head_of(learner: &str) -> Option<&'static str> {
+    match learner {
+        // their classifiers are the nearest class means of the features
+        "protonet" | CLASSIFIER => Some("nearest-mean"),
+        "dense-matching" => Some("dense-matching"),
+        other => HEADS.iter().map(|head| head.info().name).find(|name| *name == other),
+    }
+}
+
+/// The learner of that name, with its default settings, on features by `network` with `state`.
+///
+/// # Errors
+/// Returns an error if this version lacks the method.
+pub(crate) fn learner_on_features(name: &str, network: &Network, state: &State) -> Result<Box<dyn Adapt>> {
+    let head = match network.head() {
+        Head::Matching { .. } => Head::Matching { images: 0, outputs: 0 },
+        _ => Head::Identity,
+    };
+    let context = Context::new(network.with_head(head), TaskNorm::Stored);
+    if name == "linear-probe" {
+        // its penalty is chosen inside the labels that it is given
+        return Ok(context.on_features(LogisticRegression::new(Penalty::CrossValidated), state));
+    }
+    Ok(method(name)?.configure(&SettingValues::new(), context)?.learner(state.clone())?)
+}

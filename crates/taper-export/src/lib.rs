@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod card;
+mod drawing;
+mod error;
+mod folder;
+mod graph;
+mod matching;
+mod metadata;
+mod network;
+mod onnx;
+mod preprocessing;
+pub mod proto;
+
+pub use card::CardFacts;
+pub use error::{ExportError, Result};
+pub use folder::{Files, timm, transformers};
+pub use onnx::{OnnxOptions, onnx};

@@ -1,0 +1,242 @@
+//! Every network, exported without its preprocessing and run by a small interpreter of ONNX's operators, gives the
+//! network's own logits. The interpreter knows only the standard's definitions, and only of these operators;
+//! `tests/golden/exports.py` does the same, and what is inside the preprocessing, with onnxruntime.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use candle_core::{DType, Device, Tensor};
+use prost::Message as _;
+use std::collections::BTreeMap;
+use taper_export::{ExportError, OnnxOptions, onnx, proto};
+use taper_learn::{Model, methods::SettingValues, models::Origin, provenance::Provenance};
+use taper_models::{Head, Network, State, SymmetryEnsemble};
+use taper_ops::{Window, max_pool2d, rng, uniform};
+
+/// A classifier with random weights and statistics.
+fn model(name: &str, input: (usize, usize, usize), head: Head) -> Model {
+    let network = Network::new(SymmetryEnsemble::or_plain(name, input).unwrap(), head);
+    let state = network.init(1).unwrap();
+    let noisy = |(name, tensor): (&str, &Tensor)| {
+        let noise = uniform(&mut rng(2, name, 0), tensor.shape().clone(), -0.1, 0.1).unwrap();
+        (name.to_string(), (tensor + noise).unwrap())
+    };
+    let in_head = |name: &str| name.ends_with(".support") || name.ends_with(".members");
+    let noisy_head = state.params.filter(in_head).iter().map(noisy).collect();
+    let state = State { params: state.params.merged(&noisy_head), buffers: state.buffers.iter().map(noisy).collect() };
+    let labels: Vec<String> = (0..head.outputs()).map(|class| format!("class {class}")).collect();
+    let origin = Origin {
+        method: "classifier".into(),
+        on: "noise".into(),
+        classes: labels.clone(),
+        settings: SettingValues::new(),
+        norm: "stored".into(),
+    };
+    let transform = format!("resize({}x{})", input.2, input.1);
+    Model { network, state, labels, transform, origin, provenance: Provenance::default(), support: None }
+}
+
+fn decoded(model: &Model, options: OnnxOptions) -> proto::Model {
+    proto::Model::decode(onnx(model, options).unwrap().as_slice()).unwrap()
+}
+
+const BARE: OnnxOptions = OnnxOptions { bare: true, half: false };
+
+/// The graph's logits for `inputs`, operator by operator.
+fn run(graph: &proto::Graph, inputs: &Tensor) -> Tensor {
+    let constants = graph.initializer.iter().map(|constant| (constant.name.clone(), tensor(constant)));
+    let mut values: BTreeMap<String, Tensor> = constants.collect();
+    values.insert(graph.input[0].name.clone(), inputs.clone());
+    for node in &graph.node {
+        let taken: Vec<&Tensor> = node.input.iter().map(|name| &values[name]).collect();
+        let made = apply(node, &taken);
+        values.insert(node.output[0].clone(), made);
+    }
+    values["logits"].clone()
+}
+
+fn tensor(constant: &proto::TensorData) -> Tensor {
+    let dims: Vec<usize> = constant.dims.iter().map(|&size| size as usize).collect();
+    let kind = match constant.data_type() {
+        proto::ElementKind::F32 => DType::F32,
+        proto::ElementKind::F16 => DType::F16,
+        proto::ElementKind::I64 => DType::I64,
+        other => panic!("{other:?}"),
+    };
+    Tensor::from_raw_buffer(&constant.raw_data, kind, &dims, &Device::Cpu).unwrap()
+}
+
+fn apply(node: &proto::Node, x: &[&Tensor]) -> Tensor {
+    let find = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
+    let int = |name: &str| find(name).unwrap().i.unwrap();
+    let sizes = |name: &str| find(name).unwrap().ints.iter().map(|&size| size as usize).collect::<Vec<_>>();
+    let dimension = |at: i64, rank: usize| if at < 0 { (at + rank as i64) as usize } else { at as usize };
+    let whole = |tensor: &Tensor| tensor.to_vec1::<i64>().unwrap();
+    // reductions take the dimensions as their second input
+    let reduced = |sum: &dyn Fn(&Tensor, usize) -> candle_core::Result<Tensor>| {
+        let at = dimension(whole(x[1])[0], x[0].rank());
+        let made = sum(x[0], at).unwrap();
+        if int("keepdims") == 1 { made.unsqueeze(at).unwrap() } else { made }
+    };
+    let result = match node.op_type.as_str() {
+        "Conv" => {
+            let (pads, strides) = (sizes("pads"), sizes("strides"));
+            let y = x[0].conv2d(x[1], pads[0], strides[0], 1, int("group") as usize);
+            y.and_then(|y| y.broadcast_add(&x[2].reshape((1, (), 1, 1))?))
+        }
+        "Gemm" => x[0].matmul(&x[1].t().unwrap()).and_then(|y| y.broadcast_add(x[2])),
+        "MatMul" => x[0].contiguous().unwrap().broadcast_matmul(&x[1].contiguous().unwrap()),
+        "Relu" => x[0].relu(),
+        "LeakyRelu" => x[0]
+            .relu()
+            .and_then(|high| (x[0] - &high)?.affine(f64::from(find("alpha").unwrap().f.unwrap()), 0.0)? + high),
+        "Clip" => x[0].broadcast_maximum(x[1]).and_then(|y| y.broadcast_minimum(x[2])),
+        "Add" => x[0].broadcast_add(x[1]),
+        "Mul" => x[0].broadcast_mul(x[1]),
+        "Div" => x[0].broadcast_div(x[1]),
+        "Sqrt" => x[0].sqrt(),
+        "Softplus" => x[0].exp().and_then(|e| (e + 1.0)?.log()),
+        "MaxPool" => {
+            let window =
+                Window { kernel: sizes("kernel_shape")[0], stride: sizes("strides")[0], padding: sizes("pads")[0] };
+            let by_pixel = x[0].permute((0, 2, 3, 1)).unwrap().contiguous().unwrap();
+            max_pool2d(&by_pixel, window).unwrap().permute((0, 3, 1, 2)).unwrap().contiguous()
+        }
+        "GlobalAveragePool" => x[0].mean_keepdim((2, 3)),
+        "Flatten" => x[0].flatten_from(1),
+        "Reshape" => {
+            let count = x[0].elem_count();
+            let known: usize = whole(x[1]).iter().filter(|&&size| size > 0).map(|&size| size as usize).product();
+            let shape = whole(x[1]).into_iter().map(|size| if size < 0 { count / known } else { size as usize });
+            x[0].reshape(shape.collect::<Vec<_>>())
+        }
+        "Transpose" => x[0].permute(sizes("perm")).and_then(|y| y.contiguous()),
+        "Concat" => Tensor::cat(x, dimension(int("axis"), x[0].rank())),
+        "Cast" => x[0].to_dtype(DType::F32),
+        "Identity" => Ok(x[0].clone()),
+        "Softmax" => candle_softmax(x[0]),
+        "Unsqueeze" => x[0].unsqueeze(whole(x[1])[0] as usize),
+        "Squeeze" => x[0].squeeze(whole(x[1])[0] as usize),
+        "Gather" => {
+            let at = whole(x[1]).into_iter().map(|at| at as u32).collect::<Vec<_>>();
+            let count = at.len();
+            x[0].index_select(&Tensor::from_vec(at, count, &Device::Cpu).unwrap(), int("axis") as usize)
+        }
+        "ReduceSum" => reduced(&|x, at| x.sum(at)).contiguous(),
+        "ReduceMean" => reduced(&|x, at| x.mean(at)).contiguous(),
+        "ReduceLogSumExp" => reduced(&|x, at| x.exp()?.sum(at)?.log()).contiguous(),
+        "Pad" => {
+            let around = whole(x[1]);
+            let rank = x[0].rank();
+            (0..rank)
+                .try_fold(x[0].clone(), |y, at| y.pad_with_zeros(at, around[at] as usize, around[at + rank] as usize))
+        }
+        "Slice" => {
+            let steps = x.get(4).map_or(vec![1; x[3].elem_count()], |steps| whole(steps));
+            let parts = whole(x[1]).into_iter().zip(whole(x[2])).zip(whole(x[3])).zip(steps);
+            parts.into_iter().try_fold(x[0].clone(), |y, (((first, end), at), step)| {
+                let at = dimension(at, y.rank());
+                let size = y.dim(at)? as i64;
+                let place = |end: i64| if end < 0 { end.saturating_add(size).max(-1) } else { end.min(size) };
+                let (first, end) = (place(first), place(end));
+                let chosen = std::iter::successors(Some(first), |k| Some(k + step));
+                let chosen: Vec<u32> =
+                    chosen.take_while(|&k| if step > 0 { k < end } else { k > end }).map(|k| k as u32).collect();
+                let count = chosen.len();
+                y.index_select(&Tensor::from_vec(chosen, count, &Device::Cpu)?, at)
+            })
+        }
+        other => panic!("{other} is not an operator of bare networks"),
+    };
+    result.unwrap()
+}
+
+fn candle_softmax(x: &Tensor) -> candle_core::Result<Tensor> {
+    let e = x.exp()?;
+    e.broadcast_div(&e.sum_keepdim(1)?)
+}
+
+#[test]
+fn every_bare_network_gives_its_own_logits() {
+    let linear = Head::Linear { outputs: 3 };
+    let cases = [
+        ("small-cnn", (1, 14, 15), linear),
+        ("conv4-8", (3, 20, 33), Head::Mlp { hidden: 5, outputs: 3 }),
+        ("resnet12", (3, 20, 20), linear),
+        ("cifar-resnet20", (3, 17, 16), linear),
+        ("resnet18", (3, 33, 40), linear),
+        ("resnet50", (1, 32, 32), linear),
+        ("efficientnet-lite0", (3, 33, 50), linear),
+        ("stroke-net-6", (1, 35, 35), Head::Matching { images: 5, outputs: 3 }),
+        ("turned-stroke-net-6", (1, 35, 35), Head::Matching { images: 5, outputs: 3 }),
+        ("turned-conv4-4", (1, 16, 16), linear),
+        ("conv4-8", (1, 33, 33), Head::Matching { images: 5, outputs: 3 }),
+        ("adapter-4", (7, 1, 1), linear),
+    ];
+    for (name, input, head) in cases {
+        let model = model(name, input, head);
+        let (c, h, w) = input;
+        let inputs = uniform(&mut rng(3, name, 0), (2, c, h, w), -1.0, 1.0).unwrap();
+        let own = model.network.logits(&model.state, &inputs).unwrap().to_vec2::<f32>().unwrap().concat();
+        let file = decoded(&model, BARE);
+        let made = run(file.graph.as_ref().unwrap(), &inputs).to_vec2::<f32>().unwrap().concat();
+        let largest = own.iter().map(|value| value.abs()).fold(1.0, f32::max);
+        for (made, own) in made.iter().zip(&own) {
+            assert!((made - own).abs() < 1e-4 * largest, "{name}: {made} for {own}");
+        }
+        let spread = own.iter().map(|value| (value - own[0]).abs()).fold(0.0, f32::max);
+        assert!(spread > 1e-3, "{name}: all logits are {}", own[0]);
+    }
+}
+
+#[test]
+fn half_weights_take_half_the_bytes_and_hardly_change_the_logits() {
+    let model = model("resnet12", (1, 20, 20), Head::Linear { outputs: 3 });
+    let (whole, half) = (onnx(&model, BARE).unwrap(), onnx(&model, OnnxOptions { half: true, ..BARE }).unwrap());
+    assert!(half.len() * 100 < whole.len() * 51, "{} and {} bytes", whole.len(), half.len());
+    let inputs = uniform(&mut rng(3, "half", 0), (2, 1, 20, 20), -1.0, 1.0).unwrap();
+    let logits = |bytes: &[u8]| {
+        let graph = proto::Model::decode(bytes).unwrap().graph.unwrap();
+        run(&graph, &inputs).to_vec2::<f32>().unwrap().concat()
+    };
+    let (whole, half) = (logits(&whole), logits(&half));
+    let apart = whole.iter().zip(&half).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let largest = whole.iter().map(|value| value.abs()).fold(1.0, f32::max);
+    assert!(apart > 0.0 && apart < 0.02 * largest, "{apart} of {largest}");
+}
+
+#[test]
+fn a_file_says_what_it_takes_gives_and_comes_from() {
+    let model = model("conv4-4", (3, 16, 20), Head::Linear { outputs: 3 });
+    let file = decoded(&model, OnnxOptions::default());
+    assert_eq!((file.ir_version, file.opset_import[0].version), (8, 18));
+    let graph = file.graph.unwrap();
+    let names = |values: &[proto::ValueInfo]| values.iter().map(|value| value.name.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (names(&graph.input), names(&graph.output)),
+        (vec!["images".into()], vec!["probabilities".into(), "logits".into()])
+    );
+    let metadata: BTreeMap<_, _> = file.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
+    assert_eq!(metadata["labels"], r#"["class 0","class 1","class 2"]"#);
+    assert_eq!((metadata["transform"].as_str(), metadata["architecture"].as_str()), ("resize(20x16)", "conv4-4"));
+    // every value that a node takes was made before
+    let mut known: Vec<String> = graph.initializer.iter().map(|constant| constant.name.clone()).collect();
+    known.extend(names(&graph.input));
+    for node in graph.node {
+        assert!(node.input.iter().all(|input| input.is_empty() || known.contains(input)), "{node:?}");
+        known.extend(node.output);
+    }
+    assert!(known.contains(&"logits".to_string()));
+}
+
+#[test]
+fn what_can_t_be_exported_says_why() {
+    let error = |model: &Model, options| onnx(model, options).unwrap_err();
+    let adapter = model("adapter-4", (7, 1, 1), Head::Linear { outputs: 3 });
+    assert!(matches!(error(&adapter, OnnxOptions::default()), ExportError::Vectors { .. }));
+    let learner = model("conv4-4", (1, 16, 16), Head::Identity);
+    assert!(matches!(error(&learner, BARE), ExportError::Learner { .. }));
+    let wrong = Model { transform: "resize(9x9)".into(), ..model("conv4-4", (1, 16, 16), Head::Linear { outputs: 2 }) };
+    assert!(error(&wrong, OnnxOptions::default()).to_string().contains("`resize(9x9)` makes no image of (1, 16, 16)"));
+    let facts = taper_export::CardFacts::default();
+    let text = taper_export::timm(&wrong, &facts).unwrap_err().to_string();
+    assert_eq!(text, "timm can't load this classifier (it has no conv4-4): export it as ONNX");
+}

@@ -1,0 +1,75 @@
+//! `taper report`: a run's report as a page.
+
+use crate::args::Report as Options;
+use crate::output::{Output, head_of_file};
+use crate::page::{self, PAGE, VALUE};
+use crate::report::result_json;
+use crate::results::PART_FILE;
+use anyhow::{Context, Result, bail};
+use std::path::Path;
+use std::time::Instant;
+use taper_learn::runs::{RunRecord, write_atomically};
+use taper_learn::{LearnError, RunDirectory};
+use taper_report::{GENERATOR, Report};
+
+pub(crate) fn run(options: &Options, output: &Output) -> Result<()> {
+    let start = Instant::now();
+    let record = RunRecord::open(&options.run)?;
+    let html = taper_report::page(&report(&record)?)?;
+    let path = match &options.out {
+        Some(path) => {
+            check_target(path)?;
+            path.clone()
+        }
+        // listed among the run's files, so that another run in its place removes it
+        None => RunDirectory::open(&options.run)?.file(PAGE)?,
+    };
+    write_atomically(&path, html.as_bytes())?;
+    output.line(format!("Report: {}", path.display()));
+    output.event(&result_json("report", start.elapsed().as_secs_f64(), Vec::new(), Some(&path)));
+    Ok(())
+}
+
+/// The report that the run saved; of a run that has not finished, its training so far.
+fn report(record: &RunRecord) -> Result<Report> {
+    let path = record.path().join(VALUE);
+    let run = record.path().display();
+    match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
+            format!("{}: is damaged: resume the run with --resume {run} to write it again", path.display())
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && record.path().join(PART_FILE).exists() => {
+            bail!("{run}: is a part of a job: put all parts together with `taper merge`")
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let report = Report {
+                title: "A run that has not finished".into(),
+                context: vec![run.to_string()],
+                verdict: format!("There is no result yet. Resume the run with --resume {run} to finish it."),
+                ..Report::default()
+            };
+            let report = page::with_run(report, record.path(), record.config());
+            if report.sections.is_empty() {
+                bail!("{run}: has no report and no training yet: resume the run with --resume {run}");
+            }
+            Ok(report)
+        }
+        Err(source) => Err(LearnError::File { path, source }.into()),
+    }
+}
+
+/// Fails if there is anything but a report.
+fn check_target(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        bail!("{}: is a folder: give --out a file such as {}", path.display(), path.join(PAGE).display());
+    }
+    // a report names what made it in its head
+    let is_report = |head: &[u8]| {
+        let head = String::from_utf8_lossy(head);
+        head.trim_start().to_ascii_lowercase().starts_with("<!doctype html") && head.contains(GENERATOR)
+    };
+    match head_of_file(path)? {
+        Some(head) if !is_report(&head) => bail!("{}: exists but is not a report: choose another file", path.display()),
+        _ => Ok(()),
+    }
+}

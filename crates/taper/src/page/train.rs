@@ -1,0 +1,113 @@
+//! The report of a trained classifier.
+
+use super::classifier::Answered;
+use super::{interval, not_read, share};
+use crate::table::duration;
+use anyhow::Result;
+use taper_data::one_line;
+use taper_report::{Accuracies, AccuracyRow, Fact, Figure, Report, Section, Table};
+use taper_transfer::{ClassReport, Fitted, Problem, TriedCandidate, ValidationReport};
+
+/// What was trained, and how it does.
+///
+/// # Errors
+/// Returns an error if an image can't be read.
+pub(crate) fn train(fitted: &Fitted, problem: &Problem) -> Result<Report> {
+    let dataset = problem.dataset().as_ref();
+    let name = one_line(dataset.name());
+    let (scored, part) = match &fitted.test {
+        Some(test) => (test, "test"),
+        None => (&fitted.report, "validation"),
+    };
+    let mut sections: Vec<Section> = candidates(fitted).into_iter().collect();
+    let (images, how) = (format!("{part} images"), format!("by {}", fitted.name));
+    let classes = problem.class_names();
+    sections.extend(
+        Answered { answers: &scored.answers, classes: &classes, dataset, images: &images, how: &how }.sections()?,
+    );
+    sections.push(by_class(&fitted.report, "validation"));
+    sections.extend(fitted.test.iter().map(|test| by_class(test, "test")));
+    let weights = problem.weights().map(|weights| format!("{}: the pretrained weights.", one_line(weights)));
+    let training = format!("{name}: {} images of {} classes.", problem.training().images.len(), classes.len());
+    let skipped = fitted.candidates.iter().filter_map(|tried| Some(Fact::new(&*tried.name, tried.skipped.clone()?)));
+    let also = fitted.test.is_some().then(|| Fact::new("Accuracy on validation images", share(fitted.report.accuracy)));
+    let facts = [
+        Fact::new(format!("Accuracy on {part} images"), share(scored.accuracy)),
+        Fact::new("Macro-F1", share(scored.macro_f1)),
+        Fact::new("Method", &*fitted.name),
+        Fact::new("Images learned from", problem.training().images.len().to_string()),
+        Fact::new("Time of training", duration(fitted.train_seconds)),
+    ];
+    Ok(Report {
+        title: format!("A classifier of {} classes of {name}", classes.len()),
+        context: vec!["Training".into(), name.to_string(), format!("seed {}", problem.seed())],
+        verdict: verdict(fitted, scored, part),
+        facts: facts.into_iter().chain(also).collect(),
+        sections,
+        learned_from: [training].into_iter().chain(weights).collect(),
+        left_out: skipped.chain(not_read(dataset)).collect(),
+        ..Report::default()
+    })
+}
+
+fn verdict(fitted: &Fitted, scored: &ValidationReport, part: &str) -> String {
+    let percent = |share: f64| format!("{:.1}", share * 100.0);
+    let taper_learn::Interval { mean, low, high } = scored.accuracy;
+    let weakest = scored.classes.iter().filter(|class| class.images > 0).min_by(|a, b| a.recall.total_cmp(&b.recall));
+    let weakest = weakest.map_or(String::new(), |class| {
+        format!(
+            " The hardest class is {}: {}% of its {} images.",
+            one_line(&class.name),
+            percent(class.recall),
+            class.images
+        )
+    });
+    format!(
+        "{} classifies {}% of {} {part} images correctly (95% CI {} to {}).{weakest}",
+        fitted.name,
+        percent(mean),
+        scored.images,
+        percent(low),
+        percent(high)
+    )
+}
+
+/// The candidates of a search; `None` if nothing was searched.
+fn candidates(fitted: &Fitted) -> Option<Section> {
+    let row = |tried: &TriedCandidate| {
+        Some(AccuracyRow {
+            name: tried.name.clone(),
+            kind: None,
+            accuracy: interval(tried.accuracy?),
+            note: duration(tried.seconds),
+            marked: tried.name == fitted.name,
+        })
+    };
+    let rows: Vec<AccuracyRow> = fitted.candidates.iter().filter_map(row).collect();
+    (!rows.is_empty()).then(|| Section {
+        title: format!("Best of {} candidates: {}", rows.len(), fitted.name),
+        text:
+            "Cross-validated on the training images alone; the one in bold was kept, trained on all of them, and then \
+               scored on images that no choice depends on."
+                .into(),
+        figure: Figure::Accuracies(Accuracies { what: "candidate".into(), rows }),
+    })
+}
+
+fn by_class(report: &ValidationReport, part: &str) -> Section {
+    let share = |value: f64| format!("{:.1}", value * 100.0);
+    let row = |class: &ClassReport| {
+        let figures = [class.precision, class.recall, class.f1].map(share);
+        [vec![one_line(&class.name).into_owned(), class.images.to_string()], figures.to_vec()].concat()
+    };
+    Section {
+        title: format!("Scores by class on the {part} images"),
+        text: "Precision: of the images classified as this class, those that are of it. Recall: of its images, those that \
+               are classified as it. F1: their harmonic mean."
+            .into(),
+        figure: Figure::Table(Table {
+            header: ["class", "images", "precision %", "recall %", "F1 %"].map(String::from).to_vec(),
+            rows: report.classes.iter().map(row).collect(),
+        }),
+    }
+}
