@@ -42,7 +42,7 @@ pub(crate) fn card(model: &Model, facts: &CardFacts, library: &str, code: &str) 
     };
     let (trained, chosen) = (names(&model.provenance.trained_on), names(&model.provenance.chosen_on));
     let _ = write!(text, "\n## How it was made\n\nTrained on: {trained}. Chosen on: {chosen}.\n");
-    let _ = write!(text, "Images are prepared by `{}`.\n", model.transform);
+    let _ = writeln!(text, "Images are prepared by `{}`.", model.transform);
     match &facts.license {
         Some(license) => {
             let _ = writeln!(text, "The weights that it started from are published under {license}.");

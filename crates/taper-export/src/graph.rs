@@ -71,7 +71,7 @@ impl Builder {
         let tensor = tensor.to_dtype(if self.half { DType::F16 } else { DType::F32 })?.contiguous()?;
         let data_type = if self.half { ElementKind::F16 } else { ElementKind::F32 };
         let dims = tensor.dims().iter().map(|&size| size as i64).collect();
-        let raw_data = (&tensor).data().into_owned();
+        let raw_data = tensor.data().into_owned();
         self.constants.push(TensorData { dims, data_type: data_type.into(), name: name.into(), raw_data });
         if self.half {
             return Ok(self.node("Cast", &[name], vec![int("to", ElementKind::F32 as i64)]));

@@ -42,8 +42,8 @@ vectorized! {
                 sums[k] += row[k];
             }
         }
-        for k in 0..c {
-            sums[k] = sums[k] * by;
+        for sum in sums {
+            *sum *= by;
         }
     }
 

@@ -50,7 +50,7 @@ pub(crate) fn bar(share: f64) -> String {
     const WIDTH: usize = 8;
     const PARTS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
     let eighths = (share.clamp(0.0, 1.0) * (WIDTH * 8) as f64).round() as usize;
-    let rest = if eighths % 8 > 0 { PARTS[eighths % 8].to_string() } else { String::new() };
+    let rest = if !eighths.is_multiple_of(8) { PARTS[eighths % 8].to_string() } else { String::new() };
     format!("{}{rest}", "█".repeat(eighths / 8))
 }
 

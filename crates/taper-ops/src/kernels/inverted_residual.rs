@@ -303,7 +303,7 @@ impl Ring {
 /// are expanded twice.
 fn parts(images: usize, rows: usize) -> Vec<Part> {
     let threads = if may_split() { threads() } else { 1 };
-    let pieces = if images % threads == 0 || images >= 4 * threads { 1 } else { threads.min(rows).max(1) };
+    let pieces = if images.is_multiple_of(threads) || images >= 4 * threads { 1 } else { threads.min(rows).max(1) };
     let part = |piece: usize| rows * piece / pieces..rows * (piece + 1) / pieces;
     let of = |image| (0..pieces).map(move |piece| Part { image, rows: part(piece) });
     (0..images).flat_map(of).collect()
