@@ -165,7 +165,8 @@ impl Mpi<'_> {
         let output = command.args(["-n", "1", &program, "meta-train", "--seed", "1"]).output()?;
         let text = words(&output);
         let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("error: ")).collect();
-        let right = matches!(errors[..], [line] if line.starts_with("error: rank 2 has other options than rank 0"));
+        let right =
+            matches!(errors[..], [line] if line.starts_with("error: rank 2 and rank 0 differ in their options"));
         ensure!(!output.status.success() && right, "a process with another seed: {text}");
         let output = self.command(3, "--meta-batch-size 2").output()?;
         let text = words(&output);
