@@ -12,9 +12,10 @@ use taper_learn::{
     methods::SettingValues,
     models::{CLASSIFIER, Origin},
     provenance::{Provenance, UsedData},
-    support::{HeldOut, Rows, Similarity, Support, SupportImage, features},
+    support::{HeldOut, Rows, Similarity, Support, features},
 };
 use taper_models::{Network, State};
+use taper_transfer::LabeledSupport;
 
 /// Adapts a learner to the classes of `support`, with `views` views of each image (itself and copies
 /// by the random steps of the model's transform), and returns the classifier.
@@ -72,7 +73,7 @@ fn kept(
     let support = view.dataset();
     let images: Vec<usize> = (0..support.labels().len()).collect();
     let features = features(network, state, view, &images)?;
-    let labeled = Labeled { images: images.clone(), labels: support.labels().to_vec(), ways: support.classes().len() };
+    let labeled = Labeled { images, labels: support.labels().to_vec(), ways: support.classes().len() };
     let head = head_of(&learner.origin.method);
     let held_out = match (default_folds(&labeled.labels, labeled.ways), head) {
         (None, _) => None,
@@ -90,8 +91,6 @@ fn kept(
             Some(HeldOut::out_of_fold(&averaged, &learn, view, &labeled, None, folds, seed)?)
         }
     };
-    let image =
-        |&index: &usize| Ok(SupportImage { name: support.image_name(index), content: support.content_hash(index)? });
-    let images = images.iter().map(image).collect::<Result<Vec<_>>>()?;
-    Ok(Support { features, labels: labeled.labels, images, head: head.map(String::from), held_out })
+    let kept = LabeledSupport { dataset: support.as_ref(), labeled: &labeled, seed };
+    Ok(kept.support(&labeled, features, head, held_out)?)
 }

@@ -9,14 +9,9 @@ use crate::training::configured;
 use crate::{Comparison, Result, Start};
 use std::sync::Arc;
 use taper_data::{Dataset, Inputs, Look, View};
-use taper_learn::{
-    Method, Model, Observer, RunDirectory,
-    methods::Training,
-    models::{Origin, default_transform},
-    provenance::Provenance,
-};
+use taper_learn::{Method, Model, Observer, RunDirectory, methods::Training, models::Origin, provenance::Provenance};
 use taper_models::catalog::Pretrained;
-use taper_transfer::published_transform;
+use taper_transfer::input_transform;
 
 /// Parameters up to which fine-tuning on every task takes seconds on a CPU, not hours.
 const FINE_TUNED_UP_TO: usize = 1_000_000;
@@ -197,11 +192,7 @@ fn head(
 /// are prepared.
 pub(crate) fn view(dataset: &Arc<dyn Dataset>, pretrained: &Pretrained, side: Option<usize>) -> Result<Arc<View>> {
     let look = Look::of(dataset.as_ref())?;
-    let transform = match published_transform(pretrained, look, side)? {
-        Some(published) => published,
-        None => default_transform(pretrained.architecture, look, pretrained.channels(), side)?,
-    };
-    Ok(Arc::new(View::new(dataset.clone(), transform)?))
+    Ok(Arc::new(View::new(dataset.clone(), input_transform(pretrained, look, side)?)?))
 }
 
 /// The built-in learner, if the test images are line drawings.

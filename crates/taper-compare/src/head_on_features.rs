@@ -2,7 +2,7 @@
 
 use crate::{Result, method};
 use taper_learn::heads::{LogisticRegression, Penalty};
-use taper_learn::{Adapt, Context, TaskNorm, methods::SettingValues, models::CLASSIFIER};
+use taper_learn::{Adapt, Context, Method, TaskNorm, methods::SettingValues, models::CLASSIFIER};
 use taper_models::{Head, Network, State};
 use taper_transfer::HEADS;
 
@@ -27,9 +27,22 @@ pub(crate) fn learner_on_features(name: &str, network: &Network, state: &State) 
         _ => Head::Identity,
     };
     let context = Context::new(network.with_head(head), TaskNorm::Stored);
-    if name == "linear-probe" {
-        // its penalty is chosen inside the labels that it is given
+    fitted_to_labels(method(name)?, &SettingValues::new(), context, state)
+}
+
+/// The learner of a head with these settings. A linear probe without any chooses its penalty inside the labels that it is
+/// given.
+///
+/// # Errors
+/// Returns an error if the method has no such setting.
+pub(crate) fn fitted_to_labels(
+    method: &dyn Method,
+    settings: &SettingValues,
+    context: Context,
+    state: &State,
+) -> Result<Box<dyn Adapt>> {
+    if method.info().name == "linear-probe" && settings.is_empty() {
         return Ok(context.on_features(LogisticRegression::new(Penalty::CrossValidated), state));
     }
-    Ok(method(name)?.configure(&SettingValues::new(), context)?.learner(state.clone())?)
+    Ok(method.configure(settings, context)?.learner(state.clone())?)
 }

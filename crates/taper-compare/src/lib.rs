@@ -35,6 +35,6 @@ pub use registry::{METHODS, comparable, learner, method};
 pub use report::{DataSummary, MethodReport, Report};
 pub use revision::{Revised, Revision, revise};
 pub use scores::Scores;
-pub use scoring::{ClassifierScore, score_classifier, score_learner, score_learner_tasks, seen_classes};
+pub use scoring::{ClassifierScore, score_classifier, score_learner_tasks, seen_classes};
 pub use tasks::{ComparisonData, TEST_SEED};
 pub use verdict::{Claim, Outcome, Question, Scored, Start, Verdict};

@@ -73,7 +73,19 @@ pub struct MethodReport {
     pub task_accuracies: Vec<Vec<f64>>,
 }
 
+impl Report {
+    /// The method that is most accurate on test tasks, of equal ones the first; `None` if there is no method.
+    pub fn most_accurate(&self) -> Option<&MethodReport> {
+        self.methods.iter().rev().max_by(|a, b| a.accuracy.mean.total_cmp(&b.accuracy.mean))
+    }
+}
+
 impl MethodReport {
+    /// Its name, and whether its predictions depend on the other queries.
+    pub fn title(&self) -> String {
+        format!("{}{}", self.name, if self.transductive { " (transductive)" } else { "" })
+    }
+
     /// What the report repeats about the method, if anything.
     pub(crate) fn warning(&self) -> Option<String> {
         let Self { name, diverged, .. } = self;

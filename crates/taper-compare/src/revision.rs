@@ -13,7 +13,7 @@ use taper_learn::{
     provenance::{Provenance, UsedData},
     support::{Rows, Support, SupportImage, features},
 };
-use taper_models::{Head, Network, Params, State};
+use taper_models::{Network, Params, State};
 use taper_transfer::{FeatureCache, Features, calibrated};
 
 /// Changes to a classifier's classes, made in this order.
@@ -239,10 +239,7 @@ fn refitted(model: &Model, support: Support, ways: usize, seed: u64) -> Result<(
 /// theirs.
 fn without_outputs(network: &Network, state: &State, renumbered: &[Option<u32>]) -> Result<(Network, State)> {
     let kept: Vec<u32> = (0..).zip(renumbered).filter(|(_, place)| place.is_some()).map(|(class, _)| class).collect();
-    let layer = match network.head() {
-        Head::Mlp { .. } => format!("{}.3", network.backbone().head_name()),
-        _ => network.backbone().head_name().to_string(),
-    };
+    let layer = network.output_layer().unwrap_or_else(|| network.backbone().head_name().to_string());
     let rows = Tensor::from_slice(&kept, kept.len(), &Device::Cpu).map_err(LearnError::from)?;
     let mut smaller = Vec::new();
     for part in ["weight", "bias"] {

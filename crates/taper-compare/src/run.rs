@@ -4,7 +4,7 @@ use crate::contender::Contender;
 use crate::external::{built_in, from_weights, starts_from_weights};
 use crate::registry::{METHODS, method};
 use crate::report::{DataSummary, Report};
-use crate::scores::{MethodRun, Scores};
+use crate::scores::{Described, MethodRun, Scores};
 use crate::tasks::{ComparisonData, ComparisonTasks, TaskSet};
 use crate::training::TrainingRun;
 use crate::{CompareError, Comparison, Result};
@@ -193,16 +193,18 @@ impl Scoring<'_> {
             let model = model.map(|model| self.with_provenance(model, contender.trained_here)).transpose()?;
             self.runs.push(MethodRun {
                 place: (number, place),
-                name: contender.name,
-                kind: contender.kind,
-                start: contender.start,
-                trained_on: contender.trained_on,
-                transductive: contender.learner.transductive(),
+                method: Described {
+                    name: contender.name,
+                    kind: contender.kind,
+                    start: contender.start,
+                    trained_on: contender.trained_on,
+                    transductive: contender.learner.transductive(),
+                    has_model: model.is_some(),
+                    model,
+                },
                 train_seconds: contender.train_seconds,
                 validation: chosen_on,
                 test: measured,
-                has_model: model.is_some(),
-                model,
             });
         }
         Ok(())

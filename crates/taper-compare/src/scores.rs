@@ -20,14 +20,21 @@ pub struct Scores {
 pub(crate) struct MethodRun {
     /// The training run, and the method's place in it: the order of all scores.
     pub(crate) place: (u64, usize),
+    #[serde(flatten)]
+    pub(crate) method: Described,
+    pub(crate) train_seconds: f64,
+    pub(crate) validation: Evaluation,
+    pub(crate) test: Evaluation,
+}
+
+/// What is known of a method besides its scores.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Described {
     pub(crate) name: String,
     pub(crate) kind: Kind,
     pub(crate) start: Start,
     pub(crate) trained_on: String,
     pub(crate) transductive: bool,
-    pub(crate) train_seconds: f64,
-    pub(crate) validation: Evaluation,
-    pub(crate) test: Evaluation,
     /// Whether there is a model to keep if the method is chosen.
     pub(crate) has_model: bool,
     #[serde(skip)]
@@ -54,9 +61,9 @@ impl Scores {
     /// # Errors
     /// Returns an error if one can't be written.
     pub fn save_models(&self, run: &RunDirectory) -> Result<()> {
-        for method in &self.runs {
-            if let Some(model) = &method.model {
-                model.save(&run.other_model_path(&folder(method.place))?)?;
+        for scored in &self.runs {
+            if let Some(model) = &scored.method.model {
+                model.save(&run.other_model_path(&folder(scored.place))?)?;
             }
         }
         Ok(())
@@ -64,7 +71,8 @@ impl Scores {
 
     /// The methods that have a model, with the folder in a part's run directory where it is saved.
     pub fn models(&self) -> impl Iterator<Item = (&str, String)> {
-        self.runs.iter().filter(|run| run.has_model).map(|run| (run.name.as_str(), folder(run.place)))
+        let with_models = self.runs.iter().filter(|run| run.method.has_model);
+        with_models.map(|run| (run.method.name.as_str(), folder(run.place)))
     }
 
     /// What the scores show.
@@ -75,7 +83,7 @@ impl Scores {
         let Self { comparison, data, runs } = self;
         let mut methods: Vec<Compared> = Vec::new();
         for run in runs {
-            match methods.iter_mut().find(|method| method.first.name == run.name) {
+            match methods.iter_mut().find(|method| method.first.name == run.method.name) {
                 Some(method) => {
                     method.train_seconds.push(run.train_seconds);
                     method.validation.push(run.validation);
@@ -123,22 +131,10 @@ struct Compared {
     train_seconds: Vec<f64>,
 }
 
-/// What is known of a method besides its scores.
-struct Described {
-    name: String,
-    kind: Kind,
-    start: Start,
-    trained_on: String,
-    transductive: bool,
-    has_model: bool,
-    model: Option<Model>,
-}
-
 impl Compared {
     fn new(run: MethodRun) -> Self {
-        let MethodRun { name, kind, start, trained_on, transductive, has_model, model, .. } = run;
         Self {
-            first: Described { name, kind, start, trained_on, transductive, has_model, model },
+            first: run.method,
             validation: vec![run.validation],
             test: vec![run.test],
             train_seconds: vec![run.train_seconds],

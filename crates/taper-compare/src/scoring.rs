@@ -6,23 +6,25 @@ use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Copies, Dataset, EpisodeIndices, Inputs, View};
 use taper_learn::{
-    Evaluation, Interval, Model,
+    Interval, Model,
     classifiers::{Averaged, NetworkClassifier, predict},
     evaluation::{TaskScore, score_tasks},
     provenance::Overlap,
-    ranks::{OneProcess, Ranks},
+    ranks::Ranks,
     statistics::wilson_interval,
 };
 
-/// Scores a learner on tasks, with `views` views of each image.
+/// The scores of a learner on the tasks with these numbers, in their order, with `views` views of each image, divided
+/// among the processes that share the job.
 ///
 /// # Errors
 /// Returns an error if the model's method is unknown, an image can't be read, or adapting fails.
 ///
 /// ```
 /// use std::sync::Arc;
-/// use taper_compare::{built_in, score_learner};
+/// use taper_compare::{built_in, score_learner_tasks};
 /// use taper_data::{Dataset, EpisodeSampler, Glyphs, GlyphsSize, Scope, TaskShape, View};
+/// use taper_learn::{Evaluation, ranks::OneProcess};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let drawings: Arc<dyn Dataset> = Arc::new(Glyphs::new(0, GlyphsSize { alphabets: 1, characters: 3, drawings: 2 })?);
@@ -30,27 +32,11 @@ use taper_learn::{
 /// let sampler = EpisodeSampler::new(drawings.as_ref(), &[0, 1, 2], TaskShape::fixed(3, 1, 1)?, Scope::Group)?;
 /// let tasks = [sampler.draw(0, 0), sampler.draw(0, 1)];
 /// let view = Arc::new(View::new(drawings, model.transform.parse()?)?);
-/// let evaluation = score_learner(&model, &view, &tasks, 1, 0)?;
-/// assert_eq!(evaluation.accuracies.len(), 2);
+/// let scores = score_learner_tasks(&model, &view, &tasks, &[0, 1], (1, 0), &OneProcess)?;
+/// assert_eq!(Evaluation::of(scores)?.accuracies.len(), 2);
 /// # Ok(())
 /// # }
 /// ```
-pub fn score_learner(
-    model: &Model,
-    view: &Arc<View>,
-    tasks: &[EpisodeIndices],
-    views: usize,
-    seed: u64,
-) -> Result<Evaluation> {
-    let numbers: Vec<u64> = (0..tasks.len() as u64).collect();
-    Ok(Evaluation::of(score_learner_tasks(model, view, tasks, &numbers, (views, seed), &OneProcess)?)?)
-}
-
-/// The scores of a learner on the tasks with these numbers, in their order, with `views` views of each image, divided
-/// among the processes that share the job.
-///
-/// # Errors
-/// Returns an error if the model's method is unknown, an image can't be read, or adapting fails.
 pub fn score_learner_tasks(
     model: &Model,
     view: &Arc<View>,

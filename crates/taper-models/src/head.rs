@@ -62,6 +62,11 @@ impl Head {
         }
     }
 
+    /// The layer whose outputs are the logits, if its name is `name`; `None` if the head has no layer.
+    pub(crate) fn output_layer(&self, name: &str) -> Option<String> {
+        self.layers(name, 0).pop().map(|(layer, ..)| layer)
+    }
+
     /// Its parameters under `name`, without values, for features of `width`.
     pub fn param_specs(&self, name: &str, width: usize) -> Vec<ParamSpec> {
         let layers = self.layers(name, width).into_iter();

@@ -51,6 +51,11 @@ impl Network {
         name.strip_prefix(self.backbone.head_name()).is_some_and(|rest| rest.starts_with('.'))
     }
 
+    /// The layer whose outputs are the logits; `None` if the head has no layer.
+    pub fn output_layer(&self) -> Option<String> {
+        self.head.output_layer(self.backbone.head_name())
+    }
+
     /// Its parameters and statistics, without values: the backbone's, then the head's.
     pub fn param_specs(&self) -> Vec<ParamSpec> {
         let mut param_specs = self.backbone.param_specs();

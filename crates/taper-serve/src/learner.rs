@@ -11,16 +11,13 @@ use taper_compare::{drawing_learner, learner};
 use taper_data::{Batch, Image, Look, Sheet, Transform};
 use taper_learn::Method as _;
 use taper_learn::{
-    Adapt, Classifier, Model, TaskNorm,
-    heads::LINEAR_PROBE,
-    methods::SettingValues,
-    models::{Origin, default_transform},
+    Adapt, Classifier, Model, TaskNorm, heads::LINEAR_PROBE, methods::SettingValues, models::Origin,
     provenance::Provenance,
 };
 use taper_models::catalog::{Pretrained, WeightHints};
 use taper_models::{Head, HeadPolicy, Matching, Mode, Network, PackedWeights};
 use taper_ops::log_softmax;
-use taper_transfer::published_transform;
+use taper_transfer::input_transform;
 
 /// The longer side of a thumbnail, in pixels: sharp on a dense screen.
 const THUMBNAIL: u32 = 200;
@@ -179,10 +176,7 @@ fn check(kind: Kind, image: &Image) -> Result<()> {
 fn photograph_learner(weights: &Path) -> std::result::Result<Model, Box<dyn std::error::Error>> {
     let pretrained = Pretrained::read(weights, &WeightHints::default())?;
     let look = Look { channels: 3, dark_on_light: false };
-    let transform = match published_transform(&pretrained, look, None)? {
-        Some(published) => published,
-        None => default_transform(pretrained.architecture, look, pretrained.channels(), None)?,
-    };
+    let transform = input_transform(&pretrained, look, None)?;
     // any photograph becomes an input of this size
     let shape = transform.shape((3, 512, 512))?;
     let network = Network::new(pretrained.architecture.backbone(shape)?, Head::Identity);

@@ -3,18 +3,14 @@
 //! changes.
 
 use crate::Result;
-use taper_models::{Head, Network, State};
+use taper_models::{Network, State};
 
 /// The state with the logits of the network's head divided by a temperature.
 ///
 /// # Errors
 /// Returns an error if a parameter can't be scaled.
 pub fn cooled(network: &Network, state: State, temperature: f64) -> Result<State> {
-    let layer = match network.head() {
-        Head::Linear { .. } => network.backbone().head_name().to_string(),
-        Head::Mlp { .. } => format!("{}.3", network.backbone().head_name()),
-        Head::Identity | Head::Matching { .. } => return Ok(state),
-    };
+    let Some(layer) = network.output_layer() else { return Ok(state) };
     let own = |name: &str| name.strip_prefix(&layer).is_some_and(|rest| rest == ".weight" || rest == ".bias");
     let scaled = state.params.filter(own).map(|tensor| tensor * (1.0 / temperature))?;
     Ok(State { params: state.params.merged(&scaled), buffers: state.buffers })
@@ -24,6 +20,7 @@ pub fn cooled(network: &Network, state: State, temperature: f64) -> Result<State
 mod tests {
     use super::*;
     use candle_core::{Device, Tensor};
+    use taper_models::Head;
 
     #[test]
     fn cooled_logits_are_divided_and_nothing_else_changes() {

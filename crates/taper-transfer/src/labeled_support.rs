@@ -10,13 +10,13 @@ use taper_learn::{
     heads::default_folds,
     support::{HeldOut, Similarity, Support, SupportImage, features},
 };
-use taper_models::{Head, Network, State};
+use taper_models::{Network, State};
 
 /// Images that a classifier keeps at most, which bounds its file and the time for comparing them with each other.
 const MOST: usize = 3000;
 
-/// Labeled images that a classifier was made from. Of more than 3,000 it keeps so many, spread evenly over the classes, and
-/// its head can't be made anew from them.
+/// Labeled images that a classifier was made from. It keeps at most about 3,000 of them, spread evenly over the classes;
+/// from a part of them its head can't be made anew.
 pub struct LabeledSupport<'a> {
     /// The data set.
     pub dataset: &'a dyn Dataset,
@@ -93,7 +93,11 @@ impl LabeledSupport<'_> {
         self.labeled.select(&kept)
     }
 
-    fn support(
+    /// What is kept of the images `labeled`, with their features `(n, d)`.
+    ///
+    /// # Errors
+    /// Returns an error if an image can't be read.
+    pub fn support(
         &self,
         labeled: &Labeled,
         features: candle_core::Tensor,
@@ -130,7 +134,7 @@ pub fn calibrated(
     let similarity = Similarity::new(network, &state, &features)?;
     let held_out = HeldOut::out_of_fold(learner, &learn, plain, labeled, Some(&similarity), folds, seed)?;
     // dense matching has no last layer to divide
-    if let Head::Identity | Head::Matching { .. } = network.head() {
+    if network.output_layer().is_none() {
         return Ok((Some(held_out), state));
     }
     let state = cooled(network, state, held_out.temperature())?;

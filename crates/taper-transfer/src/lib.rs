@@ -63,7 +63,7 @@ pub use labeled_support::{LabeledSupport, calibrated};
 pub use methods::{FINE_TUNE, FineTunePretrained, FineTuneShared, FromScratch, MULTITASK, SCRATCH};
 pub use mixing::Mixing;
 pub use part::{Part, lowest_cut};
-pub use problem::{HeadShape, Problem, ProblemOptions, published_transform};
+pub use problem::{HeadShape, Problem, ProblemOptions, input_transform};
 pub use report::{ClassReport, ValidationReport, WorstError};
 pub use run_list::RunList;
 pub use search::{SearchOptions, TriedCandidate, search};

@@ -6,8 +6,9 @@ use crate::output::Output;
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use taper_data::{Dataset, Glyphs, Split, one_line, open, open_with_labels};
+use taper_data::{Dataset, Glyphs, Split, one_line, open, open_with_labels, path_text};
 use taper_learn::ranks::agree;
+use taper_learn::{Model, models::CLASSIFIER};
 use taper_models::Architecture;
 use taper_models::catalog::KnownWeights;
 use taper_transfer::FeatureCache;
@@ -155,4 +156,17 @@ pub(crate) fn hub_cache() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = || Some(etcetera::home_dir().ok()?.join(".cache/huggingface"));
     set("HF_HUB_CACHE").or_else(|| Some(set("HF_HOME").or_else(home)?.join("hub")))
+}
+
+/// Fails if the model at a path is a learner, which names no classes.
+pub(crate) fn check_classifier(model: &Model, path: &Path) -> Result<()> {
+    if model.origin.method == CLASSIFIER {
+        return Ok(());
+    }
+    bail!(
+        "{}: is a learner ({}), not a classifier: run `taper adapt {} SUPPORT_FOLDER --out DIR` first",
+        path_text(path),
+        model.origin.method,
+        path_text(path)
+    )
 }

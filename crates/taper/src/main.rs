@@ -14,6 +14,7 @@ mod hints;
 mod live;
 mod output;
 mod page;
+mod replaceable;
 mod report;
 mod results;
 mod run_log;

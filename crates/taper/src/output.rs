@@ -10,8 +10,7 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use std::fmt;
-use std::io::{IsTerminal, Read, Write};
-use std::path::Path;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use taper_learn::ranks::Ranks;
@@ -204,25 +203,6 @@ impl Observer for Reporter<'_> {
     }
 }
 
-/// The first few kilobytes of a file that may be replaced; `None` if there is none.
-///
-/// # Errors
-/// Returns an error if something else is there, or it can't be read.
-pub(crate) fn head_of_file(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
-    const HEAD: u64 = 4096;
-    match path.symlink_metadata() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => anyhow::bail!("{}: {error}", path.display()),
-        Ok(_) if !path.is_file() => anyhow::bail!("{}: is not a regular file: choose another", path.display()),
-        Ok(_) => {}
-    }
-    let mut head = Vec::new();
-    match std::fs::File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head)) {
-        Ok(_) => Ok(Some(head)),
-        Err(error) => anyhow::bail!("{}: {error}", path.display()),
-    }
-}
-
 /// Writes a line. A closed pipe (`taper inspect | head`) does not stop a run; a full disk does, because
 /// results would be lost without a word.
 pub(crate) fn write(mut to: impl Write, line: impl fmt::Display) {
@@ -237,17 +217,10 @@ pub(crate) fn write(mut to: impl Write, line: impl fmt::Display) {
 
 /// From now on Ctrl-C asks to stop; a second one exits at once.
 pub(crate) fn catch_interrupts() -> Result<()> {
-    ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        write(std::io::stderr(), "stopping after this step; press Ctrl-C again to exit at once");
-    })?;
-    Ok(())
+    on_interrupt(|| write(std::io::stderr(), "stopping after this step; press Ctrl-C again to exit at once"))
 }
 
 /// From now on Ctrl-C does this; a second one exits at once.
-#[cfg(feature = "serve")]
 pub(crate) fn on_interrupt(action: impl Fn() + Send + 'static) -> Result<()> {
     ctrlc::set_handler(move || {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {

@@ -5,10 +5,11 @@ use super::options::OwnTask;
 use super::row::{Approach, LabelStart, LearningCost, Row};
 use crate::Result;
 use crate::from_weights::{Frozen, Made, MetaTrained, fits_head};
+use crate::head_on_features::fitted_to_labels;
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Dataset, Inputs, Look, View};
-use taper_learn::heads::{LogisticRegression, NearestNeighbor, Penalty};
+use taper_learn::heads::NearestNeighbor;
 use taper_learn::{
     Adapt, Context, Method, TaskNorm,
     evaluation::Labeled,
@@ -81,11 +82,7 @@ pub(super) fn head(own: &OwnTask, method: &dyn Method, frozen: &Frozen, made: &M
     let info = method.info();
     let context = Context::new(frozen.network.clone(), TaskNorm::Stored);
     let settings: SettingValues = own.set.of(info.name);
-    let learner = match info.name == "linear-probe" && settings.is_empty() {
-        // its penalty is chosen inside the labels that it is given
-        true => context.on_features(LogisticRegression::new(Penalty::CrossValidated), &frozen.state),
-        false => method.configure(&settings, context)?.learner(frozen.state.clone())?,
-    };
+    let learner = fitted_to_labels(method, &settings, context, &frozen.state)?;
     Ok(Row {
         name: info.title.trim_start_matches("pretrained + ").to_string(),
         kind: Kind::Transfer,

@@ -16,3 +16,8 @@ pub fn accuracy(logits: &Tensor, labels: &Tensor) -> Result<f64> {
     let right = predicted.iter().zip(&labels).filter(|(a, b)| a == b).count();
     Ok(right as f64 / labels.len() as f64)
 }
+
+/// The place of the largest score, of equal ones the first; `None` if there are none.
+pub fn likeliest<T: Copy + Into<f64>>(scores: &[T]) -> Option<usize> {
+    (0..scores.len()).rev().max_by(|&a, &b| scores[a].into().total_cmp(&scores[b].into()))
+}

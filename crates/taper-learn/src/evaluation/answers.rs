@@ -1,6 +1,6 @@
 //! What a classifier answered about labeled images, and how often its probabilities are right.
 
-use crate::evaluation::Confusion;
+use crate::evaluation::{Confusion, likeliest};
 use crate::{LearnError, Result};
 use candle_core::Tensor;
 use taper_ops::log_softmax;
@@ -68,7 +68,7 @@ impl Answers {
         }
         let before = self.images.len();
         for row in &rows {
-            let best = (0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
+            let best = likeliest(row).unwrap_or(0);
             self.predicted.push(best as u32);
             self.probabilities.push(row.get(best).copied().unwrap_or(0.0));
         }

@@ -7,7 +7,7 @@ mod cross_validation;
 mod evaluate;
 mod temperature;
 
-pub use accuracy::accuracy;
+pub use accuracy::{accuracy, likeliest};
 pub use answers::{Answers, ImageFeatures, ReliabilityBin, expected_calibration_error};
 pub use confusion::{ClassScore, Confusion};
 pub use cross_validation::{Labeled, Right, cross_validate};

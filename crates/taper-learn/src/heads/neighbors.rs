@@ -5,7 +5,9 @@ use super::embedding::TaskEmbedding;
 use super::on_features::FeatureHead;
 use super::unit_length::unit_length;
 use crate::{
-    Adapt, Classifier, Context, Result, TaskNorm, TypedMethod, method_settings,
+    Adapt, Classifier, Context, Result, TaskNorm, TypedMethod,
+    evaluation::likeliest,
+    method_settings,
     methods::{Kind, MethodInfo, Registered, Training},
 };
 use candle_core::{Device, Tensor};
@@ -90,7 +92,7 @@ fn votes(similarities: &[f32], labels: &[u32], ways: usize, k: usize) -> Vec<f32
 }
 
 fn best(votes: &[f32]) -> u32 {
-    (0..votes.len()).rev().max_by(|&a, &b| votes[a].total_cmp(&votes[b])).unwrap_or(0) as u32
+    likeliest(votes).unwrap_or(0) as u32
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use super::Similarity;
 use crate::{
     Adapt, LearnError, Result,
-    evaluation::{Labeled, Right, fitted_temperature},
+    evaluation::{Labeled, Right, fitted_temperature, likeliest},
     heads::stratified_folds,
 };
 use candle_core::{DType, Device, Tensor};
@@ -158,9 +158,8 @@ impl HeldOut {
 
     /// How many of them are classified correctly: an estimate for new images.
     pub fn right(&self) -> Right {
-        let best = |row: &Vec<f64>| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]).then(b.cmp(&a)));
         let rows = self.logits.iter().zip(&self.labels);
-        Right { right: rows.filter(|(row, label)| best(row) == Some(**label as usize)).count(), of: self.len() }
+        Right { right: rows.filter(|(row, label)| likeliest(row) == Some(**label as usize)).count(), of: self.len() }
     }
 
     /// The probabilities of all classes, a row per image.

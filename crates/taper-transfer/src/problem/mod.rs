@@ -11,7 +11,7 @@ pub use options::ProblemOptions;
 use crate::{FeatureCache, Features, Result, TransferError};
 use parts::Parts;
 pub(crate) use prepared::Prepared;
-pub use prepared::published_transform;
+pub use prepared::input_transform;
 use std::sync::Arc;
 use taper_data::{Dataset, Transform, View};
 use taper_learn::{

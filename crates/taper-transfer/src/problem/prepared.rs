@@ -13,10 +13,26 @@ use taper_models::{Architecture, HeadPolicy, Network, State};
 ///
 /// # Errors
 /// Returns an error if the network does not take images of that size.
-pub fn published_transform(pretrained: &Pretrained, look: Look, side: Option<usize>) -> Result<Option<Transform>> {
+pub(crate) fn published_transform(
+    pretrained: &Pretrained,
+    look: Look,
+    side: Option<usize>,
+) -> Result<Option<Transform>> {
     match pretrained.preparation.as_ref().filter(|_| look.channels == 3) {
         Some(preparation) => Ok(preparation.steps(side)?.map(|steps| steps.parse()).transpose()?),
         None => Ok(None),
+    }
+}
+
+/// How images that look like this reach a pretrained network, `side` pixels wide or as wide as it wants: photographs as in
+/// its training if that is known, other images as they usually are.
+///
+/// # Errors
+/// Returns an error if the network does not take images of this size.
+pub fn input_transform(pretrained: &Pretrained, look: Look, side: Option<usize>) -> Result<Transform> {
+    match published_transform(pretrained, look, side)? {
+        Some(published) => Ok(published),
+        None => Ok(default_transform(pretrained.architecture, look, pretrained.channels(), side)?),
     }
 }
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use taper_compare::adapt;
 use taper_data::{DataError, Transform, Walk, copies, one_line, path_text, read_image, walk_images};
-use taper_learn::{Model, models::CLASSIFIER, support::Assessor};
+use taper_learn::{Model, evaluation::likeliest, support::Assessor};
 use taper_models::{Forward, Mode, State};
 use taper_ops::log_softmax;
 
@@ -39,14 +39,7 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
     } else {
         Model::open(&options.model, &options.weights.hints()?)?
     };
-    if model.origin.method != CLASSIFIER {
-        bail!(
-            "{}: is a learner ({}), not a classifier: run `taper adapt {} SUPPORT_FOLDER --out DIR` first",
-            options.model.display(),
-            model.origin.method,
-            options.model.display()
-        );
-    }
+    data::check_classifier(&model, &options.model)?;
     let about = || options.model.display().to_string();
     let assessor = assessor(&model, options).with_context(about)?;
     let Images { files, mut skipped } = images(&options.images)?;
@@ -170,9 +163,7 @@ impl Answer {
         options: &Predict,
     ) -> Result<Self> {
         let probabilities: Vec<f32> = log_softmax(&logits)?.exp()?.get(0)?.to_vec1()?;
-        let class =
-            (0..probabilities.len()).max_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]).then(b.cmp(&a)));
-        let class = class.with_context(|| format!("{} has no classes", model.origin.on))?;
+        let class = likeliest(&probabilities).with_context(|| format!("{} has no classes", model.origin.on))?;
         let familiarity = assessor.map(|assessor| assessor.familiarity(&features, &logits)).transpose()?;
         let familiarity = familiarity.and_then(|all| all.first().copied());
         let rejected = options.reject.and_then(|rate| familiarity.map(|share| share <= rate + 1e-9));

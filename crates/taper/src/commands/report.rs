@@ -1,8 +1,9 @@
 //! `taper report`: a run's report as a page.
 
 use crate::args::Report as Options;
-use crate::output::{Output, head_of_file};
+use crate::output::Output;
 use crate::page::{self, PAGE, VALUE};
+use crate::replaceable::head_of_file;
 use crate::report::result_json;
 use crate::results::PART_FILE;
 use anyhow::{Context, Result, bail};

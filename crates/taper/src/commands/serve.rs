@@ -6,7 +6,7 @@ use crate::output::{Output, on_interrupt};
 use anyhow::{Result, bail};
 use serde_json::json;
 use taper_data::path_text;
-use taper_learn::{Model, models::CLASSIFIER};
+use taper_learn::Model;
 use taper_models::catalog::{KnownWeights, WeightHints};
 use taper_serve::{Content, Photographs, ServeOptions, Server};
 
@@ -52,14 +52,7 @@ fn content(options: &Serve) -> Result<Content> {
         return Err(UsageError("a classifier has its own network: remove --weights".into()).into());
     }
     let model = Model::open(path, &WeightHints::default())?;
-    if model.origin.method != CLASSIFIER {
-        bail!(
-            "{}: is a learner ({}), not a classifier: run `taper adapt {} SUPPORT_FOLDER --out DIR` first",
-            path_text(path),
-            model.origin.method,
-            path_text(path)
-        );
-    }
+    data::check_classifier(&model, path)?;
     Ok(Content::Classifier(Box::new(model)))
 }
 

@@ -9,9 +9,9 @@ use taper_report::{self as page, Accuracies, AccuracyRow, CostPoint, Costs, Fact
 /// What the comparison found.
 pub(crate) fn tasks(report: &Report, dataset: &dyn Dataset) -> page::Report {
     let Report { comparison, data, methods, verdict, .. } = report;
-    let best = methods.iter().rev().max_by(|a, b| a.accuracy.mean.total_cmp(&b.accuracy.mean));
+    let best = report.most_accurate();
     let row = |method: &MethodReport| AccuracyRow {
-        name: format!("{}{}", method.name, if method.transductive { " (transductive)" } else { "" }),
+        name: method.title(),
         kind: Some(kind(method.kind)),
         accuracy: interval(method.accuracy),
         note: if method.trained_on.is_empty() { String::new() } else { format!("trained on {}", method.trained_on) },

@@ -49,13 +49,9 @@ pub(crate) fn show_comparison(report: &Report, output: &Output) {
     let mut header = vec!["method", "kind", "accuracy %"];
     header.extend(output.is_terminal().then_some(""));
     header.extend(["vs. best", "training", "adapting", "labels/class", "trained on"]);
-    let best = methods.iter().rev().max_by(|a, b| a.accuracy.mean.total_cmp(&b.accuracy.mean)).map(|best| &best.name);
+    let best = report.most_accurate().map(|best| &best.name);
     let cells = |method: &MethodReport| {
-        let mut row = vec![
-            format!("{}{}", method.name, if method.transductive { " (transductive)" } else { "" }),
-            method.kind.to_string(),
-            percent(method.accuracy),
-        ];
+        let mut row = vec![method.title(), method.kind.to_string(), percent(method.accuracy)];
         row.extend(output.is_terminal().then(|| bar(method.accuracy.mean)));
         row.extend([
             if Some(&method.name) == best { "0 (best)".into() } else { percent(method.from_best) },

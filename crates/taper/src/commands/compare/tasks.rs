@@ -19,7 +19,9 @@ use taper_models::catalog::{Pretrained, WeightHints};
 
 pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output) -> Result<()> {
     let start = Instant::now();
-    let mut comparison = options.comparison(Look::of(dataset.as_ref())?.channels > 1);
+    // what the images look like matters only where weights are a start
+    let photographs = options.weights.is_some() && Look::of(dataset.as_ref())?.channels > 1;
+    let mut comparison = options.comparison(photographs);
     comparison.check()?;
     enough(output.ranks(), comparison.episodes as usize, "test tasks", "--episodes")?;
     comparison.backbone = data::backbone(dataset.as_ref(), comparison.backbone, Comparison::default().backbone);
