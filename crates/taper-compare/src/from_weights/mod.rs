@@ -4,6 +4,7 @@
 mod frozen;
 mod learned;
 mod meta_training;
+mod source_tasks;
 
 pub(crate) use frozen::{Frozen, Made};
 pub(crate) use meta_training::{ITEMS, MetaTasks, MetaTrained, MetaTraining, VALIDATION_EPISODES};

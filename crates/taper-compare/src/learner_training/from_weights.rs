@@ -3,13 +3,13 @@
 use super::divided::{Divided, TEST_TASKS};
 use super::options::LearnerTraining;
 use super::prepared::PreparedTraining;
-use crate::from_weights::{Frozen, MetaTasks, MetaTraining};
+use crate::from_weights::{Frozen, MetaTraining};
 use crate::{Result, TEST_SEED};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use taper_data::{Dataset, TaskShape};
 use taper_learn::{Evaluation, Model, Observer, Plan, RunDirectory, evaluate_over};
-use taper_meta::training::{Learned, TaskSource};
+use taper_meta::training::Learned;
 use taper_models::catalog::Pretrained;
 
 /// Images that a learner sees in training unless a number of steps is asked for: a stage that was pretrained needs few.
@@ -83,26 +83,5 @@ impl WeightsStart<'_> {
         let learner = learned.configured.learner(learned.state)?;
         let episode = |number| Ok(features.episode(&task(number), None)?);
         Ok(Some(evaluate_over(observer.ranks().as_ref(), learner.as_ref(), TEST_TASKS, options.seed, episode)?))
-    }
-}
-
-impl Frozen {
-    /// Tasks of a source as activations below the stage that is trained.
-    pub(crate) fn tasks(
-        &self,
-        source: &TaskSource,
-        shape: TaskShape,
-        seed: u64,
-        observer: &mut dyn Observer,
-    ) -> Result<MetaTasks> {
-        let sampler = source.sampler(shape)?;
-        let classes: BTreeSet<u32> = source.classes.iter().copied().collect();
-        let labels = source.dataset().labels();
-        let images: Vec<usize> = (0..labels.len()).filter(|&image| classes.contains(&labels[image])).collect();
-        let view = taper_data::View::new(source.view.dataset().clone(), self.view.transform().clone())?;
-        let activations = self.activations(&view, &images, "features to meta-learn from", observer)?;
-        let name = format!("{} ({} classes)", source.dataset().name(), source.classes.len());
-        let ways = shape.ways().high();
-        Ok(MetaTasks { activations, ways, name, draw: Arc::new(move |_, number| sampler.draw(seed, number)) })
     }
 }
