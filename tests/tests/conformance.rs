@@ -30,6 +30,7 @@ const COUNTS_IMAGES: &[&str] = &[
     "neighbours",
     "ridge",
     "lda",
+    "rda",
     "linear-probe",
     "rfs",
     "mlp-head",

@@ -5,7 +5,7 @@ use crate::builtin::BUILT_IN;
 use crate::{CompareError, Result};
 use taper_learn::heads::{
     DISCRIMINANT, Embedding, LINEAR_HEAD, LINEAR_PROBE, MLP_HEAD, NEAREST_MEAN, NEIGHBORS, NearestMean, OnFeatures,
-    PIXELS, RFS, RIDGE, SIMPLE_SHOT,
+    PIXELS, REGULARIZED_DISCRIMINANT, RFS, RIDGE, SIMPLE_SHOT,
 };
 use taper_learn::{Adapt, Context, Method, Model, models::CLASSIFIER};
 use taper_meta::{
@@ -24,6 +24,7 @@ pub static METHODS: &[&dyn Method] = &[
     &NEIGHBORS,
     &RIDGE,
     &DISCRIMINANT,
+    &REGULARIZED_DISCRIMINANT,
     &LINEAR_PROBE,
     &RFS,
     &LINEAR_HEAD,

@@ -62,6 +62,24 @@ fn step(builder: &mut Builder, network: &Network, state: &State, what: &Operatio
             let swapped = builder.transpose(&apart, &[1, 0, 2]);
             builder.reshape(&swapped, &[-1, width])
         }
+        Operation::Mean => builder.node("Mean", inputs, vec![]),
+        Operation::SignedRoot => {
+            let (sign, size) = (builder.node("Sign", &[x], vec![]), builder.node("Abs", &[x], vec![]));
+            let root = builder.node("Sqrt", &[&size], vec![]);
+            builder.node("Mul", &[&sign, &root], vec![])
+        }
+        Operation::Part([rows, columns]) => {
+            let rows = builder.part(x, rows.start as i64, rows.end as i64, 2);
+            builder.part(&rows, columns.start as i64, columns.end as i64, 3)
+        }
+        Operation::Columns(columns) => builder.part(x, columns.start as i64, columns.end as i64, 1),
+        Operation::Length(length) => {
+            let norm = builder.reduce("ReduceL2", x, &[1], true);
+            let (least, length) = (builder.float(1e-12), builder.float(*length as f32));
+            let norm = builder.node("Max", &[&norm, &least], vec![]);
+            let unit = builder.node("Div", &[x, &norm], vec![]);
+            builder.node("Mul", &[&unit, &length], vec![])
+        }
         Operation::Relu => builder.node("Relu", &[x], vec![]),
         Operation::LeakyRelu(slope) => builder.node("LeakyRelu", &[x], vec![number("alpha", *slope as f32)]),
         Operation::Add => builder.node("Add", inputs, vec![]),

@@ -8,12 +8,12 @@ use prost::Message as _;
 use std::collections::BTreeMap;
 use taper_export::{ExportError, OnnxOptions, onnx, proto};
 use taper_learn::{Model, methods::SettingValues, models::Origin, provenance::Provenance};
-use taper_models::{Head, Network, State, SymmetryEnsemble};
+use taper_models::{Head, Network, State, named_backbone};
 use taper_ops::{Window, max_pool2d, rng, uniform};
 
 /// A classifier with random weights and statistics.
 fn model(name: &str, input: (usize, usize, usize), head: Head) -> Model {
-    let network = Network::new(SymmetryEnsemble::or_plain(name, input).unwrap(), head);
+    let network = Network::new(named_backbone(name, input).unwrap(), head);
     let state = network.init(1).unwrap();
     let noisy = |(name, tensor): (&str, &Tensor)| {
         let noise = uniform(&mut rng(2, name, 0), tensor.shape().clone(), -0.1, 0.1).unwrap();
@@ -92,6 +92,10 @@ fn apply(node: &proto::Node, x: &[&Tensor]) -> Tensor {
         "Add" => x[0].broadcast_add(x[1]),
         "Mul" => x[0].broadcast_mul(x[1]),
         "Div" => x[0].broadcast_div(x[1]),
+        "Mean" => Tensor::stack(x, 0).and_then(|all| all.mean(0)),
+        "Sign" => x[0].sign(),
+        "Abs" => x[0].abs(),
+        "Max" => x[0].broadcast_maximum(x[1]),
         "Sqrt" => x[0].sqrt(),
         "Softplus" => x[0].exp().and_then(|e| (e + 1.0)?.log()),
         "MaxPool" => {
@@ -121,6 +125,7 @@ fn apply(node: &proto::Node, x: &[&Tensor]) -> Tensor {
             x[0].index_select(&Tensor::from_vec(at, count, &Device::Cpu).unwrap(), int("axis") as usize)
         }
         "ReduceSum" => reduced(&|x, at| x.sum(at)).contiguous(),
+        "ReduceL2" => reduced(&|x, at| x.sqr()?.sum(at)?.sqrt()).contiguous(),
         "ReduceMean" => reduced(&|x, at| x.mean(at)).contiguous(),
         "ReduceLogSumExp" => reduced(&|x, at| x.exp()?.sum(at)?.log()).contiguous(),
         "Pad" => {
@@ -169,6 +174,9 @@ fn every_bare_network_gives_its_own_logits() {
         ("turned-stroke-net-6", (1, 35, 35), Head::Matching { images: 5, outputs: 3 }),
         ("turned-conv4-4", (1, 16, 16), linear),
         ("conv4-8", (1, 33, 33), Head::Matching { images: 5, outputs: 3 }),
+        ("staged-efficientnet-lite0", (3, 33, 50), linear),
+        ("four-view-staged-resnet18", (3, 33, 40), linear),
+        ("staged-conv4-8", (1, 16, 16), linear),
         ("adapter-4", (7, 1, 1), linear),
     ];
     for (name, input, head) in cases {

@@ -27,6 +27,11 @@ def lda(rows):
     return linear(model.fit(features[:rows], labels[:rows]))
 
 
+def rda(rows):
+    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.3)
+    return linear(model.fit(features[:rows], labels[:rows]))
+
+
 def logistic(c):
     return {"c": c, **linear(LogisticRegression(C=c, tol=1e-12, max_iter=100_000).fit(features, labels))}
 
@@ -48,6 +53,8 @@ print(
             "logistic": [logistic(c) for c in (0.01, 1.0, 10.0)],
             "lda": lda(n),
             "lda_few": lda(few),
+            "rda": rda(n),
+            "rda_few": rda(few),
         }
     )
 )

@@ -128,6 +128,25 @@ pub trait Backbone: Send + Sync + fmt::Debug {
         Vec::new()
     }
 
+    /// Channels of the activations that enter `stage`, one of the split points.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the network cannot be split there.
+    fn width_below(&self, stage: &str) -> Result<usize> {
+        Err(ModelError::Invalid(format!("{} cannot be split at `{stage}`: train the whole network", self.name())))
+    }
+
+    /// For [`Backbone::places`] of one image, the slope of `weight (1, width) · features` in the mean of the places,
+    /// `(1, d)`: the weight itself if the features are that mean.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the shapes don't fit.
+    fn slope(&self, _places: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        Ok(weight.clone())
+    }
+
     /// The input of `stage`, one of the split points, for `inputs (n, c, h, w)` of the network:
     /// activations `(n, h, w, c)`.
     ///

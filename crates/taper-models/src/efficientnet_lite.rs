@@ -2,6 +2,7 @@
 //! squeeze-and-excitation, ReLU6 instead of swish): depthwise convolutions between pointwise ones.
 
 use crate::layers::{LayerEpilogue, Pass};
+use crate::upper::check;
 use crate::{Backbone, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result, Start};
 use candle_core::Tensor;
 use taper_ops::{Convolution, same_padding};
@@ -242,6 +243,12 @@ impl Backbone for EfficientNetLite0 {
 
     fn split_points(&self) -> Vec<String> {
         (0..STAGES.len()).map(|stage| format!("blocks.{stage}")).collect()
+    }
+
+    fn width_below(&self, stage: &str) -> Result<usize> {
+        check(self, stage)?;
+        let below = self.blocks().into_iter().take_while(|block| block.stage != stage).last();
+        Ok(below.and_then(|block| block.units.last().map(|unit| unit.outputs)).unwrap_or(STEM))
     }
 
     fn forward_to(

@@ -2,6 +2,7 @@
 //! from one builder.
 
 use crate::layers::{LayerEpilogue, Pass};
+use crate::upper::check;
 use crate::{Backbone, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result, Start};
 use candle_core::Tensor;
 use taper_ops::{Convolution, Window};
@@ -265,6 +266,12 @@ impl Backbone for ResNet {
 
     fn split_points(&self) -> Vec<String> {
         (1..=self.depth.layers().len()).map(|layer| format!("layer{layer}")).collect()
+    }
+
+    fn width_below(&self, stage: &str) -> Result<usize> {
+        check(self, stage)?;
+        let first = self.blocks().into_iter().find(|block| block.stage() == stage);
+        Ok(first.map_or(self.width(), |block| block.inputs))
     }
 
     fn forward_to(

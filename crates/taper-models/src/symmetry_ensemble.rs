@@ -1,14 +1,12 @@
 //! A backbone that takes each image in all eight symmetries of the square.
 
 use crate::trace::{Operation, record};
-use crate::{Architecture, Backbone, Buffers, Features, Layout, Mode, ModelError, ParamSpec, Params, Result};
+use crate::{Backbone, Buffers, Features, Layout, Mode, ModelError, ParamSpec, Params, Result};
 use candle_core::Tensor;
 use std::sync::Arc;
 
 /// The symmetries of the square: four rotations, and the same mirrored.
 const SYMMETRIES: usize = 8;
-/// The prefix of its name, before the backbone's own.
-const PREFIX: &str = "turned-";
 
 /// A backbone whose features are those of all rotations and reflections of an image, concatenated:
 /// `(n, 8 · d)`, with the same parameters.
@@ -20,6 +18,9 @@ const PREFIX: &str = "turned-";
 pub struct SymmetryEnsemble(Arc<dyn Backbone>);
 
 impl SymmetryEnsemble {
+    /// The prefix of its name, before the backbone's own.
+    pub(crate) const PREFIX: &str = "turned-";
+
     /// The ensemble of a backbone for square images.
     ///
     /// # Errors
@@ -34,24 +35,11 @@ impl SymmetryEnsemble {
         }
         Ok(Self(backbone))
     }
-
-    /// The backbone of that name for images of `(channels, height, width)`: an [`Architecture`]'s, or
-    /// its ensemble if the name starts with `turned-`.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if there is none, or it does not take such images.
-    pub fn or_plain(name: &str, input: (usize, usize, usize)) -> Result<Arc<dyn Backbone>> {
-        match name.strip_prefix(PREFIX) {
-            Some(name) => Ok(Arc::new(Self::new(name.parse::<Architecture>()?.backbone(input)?)?)),
-            None => name.parse::<Architecture>()?.backbone(input),
-        }
-    }
 }
 
 impl Backbone for SymmetryEnsemble {
     fn name(&self) -> String {
-        format!("{PREFIX}{}", self.0.name())
+        format!("{}{}", Self::PREFIX, self.0.name())
     }
 
     fn width(&self) -> usize {
@@ -109,7 +97,7 @@ fn turned(inputs: &Tensor, symmetry: usize) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Head, Network};
+    use crate::{Head, Network, named_backbone};
     use taper_ops::{normal, rng};
 
     fn images() -> Tensor {
@@ -136,8 +124,8 @@ mod tests {
 
     #[test]
     fn features_are_those_of_each_symmetry_in_turn() {
-        let plain = SymmetryEnsemble::or_plain("conv4-4", (1, 16, 16)).unwrap();
-        let all = SymmetryEnsemble::or_plain("turned-conv4-4", (1, 16, 16)).unwrap();
+        let plain = named_backbone("conv4-4", (1, 16, 16)).unwrap();
+        let all = named_backbone("turned-conv4-4", (1, 16, 16)).unwrap();
         assert_eq!((all.name(), all.width()), ("turned-conv4-4".into(), 8 * plain.width()));
         let state = plain.init(0).unwrap();
         let of = |backbone: &Arc<dyn Backbone>, images: &Tensor| {
@@ -156,7 +144,7 @@ mod tests {
     #[test]
     fn dense_matching_is_the_mean_over_the_symmetries_whatever_way_an_image_lies() {
         let network = |name: &str| {
-            let backbone = SymmetryEnsemble::or_plain(name, (1, 35, 35)).unwrap();
+            let backbone = named_backbone(name, (1, 35, 35)).unwrap();
             Network::new(backbone, Head::Matching { images: 0, outputs: 0 })
         };
         let (plain, all) = (network("stroke-net-6"), network("turned-stroke-net-6"));
@@ -184,7 +172,7 @@ mod tests {
 
     #[test]
     fn images_that_are_no_squares_are_refused() {
-        let error = SymmetryEnsemble::or_plain("turned-conv4-4", (1, 16, 32)).unwrap_err().to_string();
+        let error = named_backbone("turned-conv4-4", (1, 16, 32)).unwrap_err().to_string();
         assert!(error.contains("32x16 can't be rotated"), "{error}");
     }
 }

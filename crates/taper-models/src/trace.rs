@@ -6,6 +6,7 @@
 use crate::{ModelError, Result};
 use candle_core::{Tensor, TensorId};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use taper_ops::{Convolution, Window};
 
@@ -56,6 +57,16 @@ pub enum Operation {
         /// Of the layer.
         name: String,
     },
+    /// The rows and columns of images in these ranges.
+    Part([Range<usize>; 2]),
+    /// The mean of the inputs.
+    Mean,
+    /// The square root of each value's size, with its sign.
+    SignedRoot,
+    /// The columns of features `(n, d)` in this range.
+    Columns(Range<usize>),
+    /// Each row `(n, d)` brought to this length.
+    Length(f64),
     /// All inputs `(n, …)`, one after the other along the last dimension.
     Concatenate,
     /// Logits of features by dense matching with the support images in the head.
@@ -179,7 +190,7 @@ pub(crate) fn same_value(trace: &Option<Arc<Trace>>, input: &Tensor, output: Ten
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Architecture, Head, Network, SymmetryEnsemble};
+    use crate::{Head, Network, named_backbone};
 
     #[test]
     fn every_network_describes_all_of_its_steps() {
@@ -193,10 +204,14 @@ mod tests {
             ("efficientnet-lite0", (3, 33, 33)),
             ("stroke-net-6", (1, 35, 35)),
             ("turned-stroke-net-6", (1, 35, 35)),
+            ("four-view-staged-resnet18", (3, 33, 35)),
+            ("staged-efficientnet-lite0", (3, 33, 33)),
+            ("stage-means-cifar-resnet20", (3, 16, 16)),
+            ("staged-conv4-8", (1, 16, 16)),
             ("adapter-4", (7, 1, 1)),
         ];
         for (name, input) in cases {
-            let backbone = SymmetryEnsemble::or_plain(name, input).unwrap();
+            let backbone = named_backbone(name, input).unwrap();
             let matching = Head::Matching { images: 3, outputs: 2 };
             for head in [Head::Linear { outputs: 2 }, Head::Mlp { hidden: 3, outputs: 2 }, matching] {
                 let network = Network::new(backbone.clone(), head);
@@ -211,7 +226,7 @@ mod tests {
 
     #[test]
     fn convolutions_are_told_with_what_is_fused_with_them() {
-        let backbone = "conv4-8".parse::<Architecture>().unwrap().backbone((1, 16, 16)).unwrap();
+        let backbone = named_backbone("conv4-8", (1, 16, 16)).unwrap();
         let network = Network::new(backbone, Head::Linear { outputs: 2 });
         let steps = network.trace(&network.init(0).unwrap()).unwrap();
         let norm = Shift::Norm { name: "block0.norm".into(), eps: 1e-5 };

@@ -38,7 +38,7 @@ impl Upper {
 /// # Errors
 ///
 /// Returns an error if it can't be split at `stage`.
-fn check(backbone: &dyn Backbone, stage: &str) -> Result<()> {
+pub(crate) fn check(backbone: &dyn Backbone, stage: &str) -> Result<()> {
     let cuts = backbone.split_points();
     if cuts.iter().any(|cut| cut == stage) {
         return Ok(());

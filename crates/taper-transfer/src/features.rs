@@ -143,6 +143,18 @@ impl Features {
         Ok(Self::new(Tensor::cat(&made.collect::<Result<Vec<_>>>()?, 0)?, indices))
     }
 
+    /// Others made of these, row by row, for the images `indices`.
+    ///
+    /// # Errors
+    /// Returns an error if an image has no features, or `make` returns one.
+    pub(crate) fn map(
+        &self,
+        indices: &[usize],
+        make: impl FnOnce(&Tensor) -> taper_models::Result<Tensor>,
+    ) -> Result<Self> {
+        Ok(Self::new(make(&self.inputs(indices, None)?)?, indices))
+    }
+
     /// `rows (n, d)` of the images `indices`.
     fn new(rows: Tensor, indices: &[usize]) -> Self {
         let mut row_of = vec![None; indices.iter().max().map_or(0, |last| last + 1)];

@@ -63,12 +63,8 @@ pub fn cross_validate(
     folds: Range<usize>,
     seed: u64,
 ) -> Result<Vec<Right>> {
-    let right = |(logits, labels): (Tensor, Vec<u32>)| -> Result<Right> {
-        let given = logits.argmax(1)?.to_vec1::<u32>()?;
-        let right = given.iter().zip(&labels).filter(|(given, label)| given == label).count();
-        Ok(Right { right, of: labels.len() })
-    };
-    held_out_logits(method, inputs, labeled, fold_of, folds, seed)?.into_iter().map(right).collect()
+    let scored = held_out_logits(method, inputs, labeled, fold_of, folds, seed)?;
+    scored.iter().map(|(logits, labels)| Right::of(logits, labels)).collect()
 }
 
 /// For each of the `folds`, logits `(n, ways)` and labels of its images, by the learner that `method` makes of all
@@ -76,7 +72,7 @@ pub fn cross_validate(
 ///
 /// # Errors
 /// Returns an error if there is not one fold per image, or adapting fails.
-fn held_out_logits(
+pub fn held_out_logits(
     method: &dyn Adapt,
     inputs: &[Arc<dyn Inputs>],
     labeled: &Labeled,
@@ -113,6 +109,16 @@ pub struct Right {
 }
 
 impl Right {
+    /// Of logits `(n, ways)` for images with these labels.
+    ///
+    /// # Errors
+    /// Returns an error if the logits are no such tensor.
+    pub fn of(logits: &Tensor, labels: &[u32]) -> Result<Self> {
+        let given = logits.argmax(1)?.to_vec1::<u32>()?;
+        let right = given.iter().zip(labels).filter(|(given, label)| given == label).count();
+        Ok(Self { right, of: labels.len() })
+    }
+
     /// The share of correct predictions.
     pub fn share(self) -> f64 {
         self.right as f64 / self.of as f64

@@ -1,9 +1,10 @@
 //! Linear discriminant analysis (Fisher 1936) with each class's covariance shrunk as in Ledoit and
 //! Wolf (2004), as scikit-learn's `LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")`.
 
+use super::covariance::Covariance;
 use super::embedding::TaskEmbedding;
 use super::linear_on_features::LinearOnFeatures;
-use super::matrix::{Matrix, dot, solve_positive};
+use super::matrix::{Matrix, dot};
 use super::on_features::FeatureHead;
 use crate::{
     Adapt, Classifier, Context, LearnError, Result, TaskNorm, TypedMethod, method_settings,
@@ -61,65 +62,31 @@ fn fit(features: &Matrix, labels: &[u32], ways: usize) -> Result<(Tensor, Tensor
         let images = features.select(&members);
         let mean = images.mean();
         means.row_mut(class).copy_from_slice(&mean);
-        covariance.add(&members, images.less(&mean), *prior)?;
+        add(&mut covariance, &members, images.less(&mean), *prior)?;
     }
     let weight = covariance.solve(&means.transpose())?.transpose();
     let bias = (0..ways).map(|k| (-0.5 * dot(means.row(k), weight.row(k)) + priors[k].ln()) as f32);
     Ok((weight.to_tensor()?, Tensor::from_iter(bias, &Device::Cpu)?))
 }
 
-/// `diag(diagonal) + rowsᵀ · rows`: a sum of shrunk covariances is one, with a row per image.
-struct Covariance {
-    diagonal: Vec<f64>,
-    rows: Matrix,
-}
-
-impl Covariance {
-    /// Adds `prior` times the shrunk covariance of one class's centered `images`, which are the rows
-    /// `members`. Features are brought to unit variance for the shrinkage and back.
-    fn add(&mut self, members: &[usize], images: Matrix, prior: f64) -> Result<()> {
-        let (n, d) = images.shape();
-        let squares = images.clone().each_row(|_, row| row.iter_mut().for_each(|value| *value *= *value));
-        let usable = |deviation: f64| if deviation > 1e-12 { deviation } else { 1.0 };
-        let scales: Vec<f64> = squares.mean().into_iter().map(|variance| usable(variance.sqrt())).collect();
-        let scaled = images.clone().each_row(|_, row| row.iter_mut().zip(&scales).for_each(|(v, scale)| *v /= scale));
-        let mean_variance = scaled.norm_squared() / (n * d) as f64;
-        let shrinkage = ledoit_wolf(&scaled)?;
-        for (value, scale) in self.diagonal.iter_mut().zip(&scales) {
-            *value += prior * shrinkage * mean_variance * scale * scale;
-        }
-        let share = (prior * (1.0 - shrinkage) / n as f64).sqrt();
-        for (&row, image) in members.iter().zip(images.scaled(share).iter()) {
-            self.rows.row_mut(row).copy_from_slice(image);
-        }
-        Ok(())
+/// Adds to `covariance` `prior` times the shrunk covariance of one class's centered `images`, which are its rows
+/// `members`. Features are brought to unit variance for the shrinkage and back.
+fn add(covariance: &mut Covariance, members: &[usize], images: Matrix, prior: f64) -> Result<()> {
+    let (n, d) = images.shape();
+    let squares = images.clone().each_row(|_, row| row.iter_mut().for_each(|value| *value *= *value));
+    let usable = |deviation: f64| if deviation > 1e-12 { deviation } else { 1.0 };
+    let scales: Vec<f64> = squares.mean().into_iter().map(|variance| usable(variance.sqrt())).collect();
+    let scaled = images.clone().each_row(|_, row| row.iter_mut().zip(&scales).for_each(|(v, scale)| *v /= scale));
+    let mean_variance = scaled.norm_squared() / (n * d) as f64;
+    let shrinkage = ledoit_wolf(&scaled)?;
+    for (value, scale) in covariance.diagonal.iter_mut().zip(&scales) {
+        *value += prior * shrinkage * mean_variance * scale * scale;
     }
-
-    /// `Σ⁻¹ · right`, by the smaller system: `Σ` itself, or Woodbury's identity over the images.
-    ///
-    /// # Errors
-    /// Returns an error if a feature is NaN or infinite.
-    fn solve(mut self, right: &Matrix) -> Result<Matrix> {
-        let (n, d) = self.rows.shape();
-        let trace = self.diagonal.iter().sum::<f64>() + self.rows.norm_squared();
-        if trace == 0.0 {
-            // one image per class says nothing about the spread: nearest mean
-            return Ok(right.clone());
-        }
-        // prevents division by zero for a feature that never varies inside a class
-        let floor = 1e-10 * trace / d as f64;
-        self.diagonal.iter_mut().for_each(|value| *value += floor);
-        let plus = |square: Matrix, diagonal: &dyn Fn(usize) -> f64| square.each_row(|k, row| row[k] += diagonal(k));
-        if d <= n {
-            let sigma = plus(self.rows.transposed_times(&self.rows)?, &|k| self.diagonal[k]);
-            return solve_positive(&sigma, right);
-        }
-        let divided = |m: Matrix| m.each_row(|k, row| row.iter_mut().for_each(|v| *v /= self.diagonal[k]));
-        let (columns, right) = (divided(self.rows.transpose()), divided(right.clone()));
-        let inner = plus(self.rows.times(&columns)?, &|_| 1.0);
-        let correction = columns.times(&solve_positive(&inner, &self.rows.times(&right)?)?)?;
-        Ok(right.each_row(|k, row| row.iter_mut().zip(correction.row(k)).for_each(|(v, less)| *v -= less)))
+    let share = (prior * (1.0 - shrinkage) / n as f64).sqrt();
+    for (&row, image) in members.iter().zip(images.scaled(share).iter()) {
+        covariance.rows.row_mut(row).copy_from_slice(image);
     }
+    Ok(())
 }
 
 /// The share of the identity that Ledoit and Wolf mix into the covariance of centered `rows (n, d)`.

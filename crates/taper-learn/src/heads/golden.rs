@@ -39,6 +39,8 @@ struct File {
     logistic: Vec<Logistic>,
     lda: Linear,
     lda_few: Linear,
+    rda: Linear,
+    rda_few: Linear,
 }
 
 /// Features, labels, and scikit-learn's results on them.
@@ -51,13 +53,16 @@ pub(crate) struct Golden {
     pub(crate) logistic: Vec<Logistic>,
     pub(crate) lda: Linear,
     pub(crate) lda_few: Linear,
+    pub(crate) rda: Linear,
+    pub(crate) rda_few: Linear,
 }
 
 pub(crate) fn golden() -> Golden {
     let text = include_str!("../../golden/heads.json");
-    let File { features, labels, ways, few, ridge, logistic, lda, lda_few } = serde_json::from_str(text).unwrap();
+    let File { features, labels, ways, few, ridge, logistic, lda, lda_few, rda, rda_few } =
+        serde_json::from_str(text).unwrap();
     let features = Matrix::from_fn(features.len(), features[0].len(), |i, j| features[i][j]);
-    Golden { features, labels, ways, few, ridge, logistic, lda, lda_few }
+    Golden { features, labels, ways, few, ridge, logistic, lda, lda_few, rda, rda_few }
 }
 
 /// Within 1e-4 of the largest expected value.

@@ -2,6 +2,7 @@
 //! learning use.
 
 mod components;
+mod covariance;
 mod decomposition;
 mod discriminant;
 mod embedding;
@@ -19,6 +20,7 @@ mod nearest_neighbor;
 mod neighbors;
 mod on_features;
 mod penalty;
+mod regularized_discriminant;
 mod rfs;
 mod ridge;
 mod simple_shot;
@@ -37,6 +39,7 @@ pub use nearest_neighbor::{NearestNeighbor, PIXELS, Pixels};
 pub use neighbors::{NEIGHBORS, Neighbors};
 pub use on_features::{FeatureHead, OnFeatures};
 pub use penalty::Penalty;
+pub use regularized_discriminant::{REGULARIZED_DISCRIMINANT, RegularizedDiscriminant};
 pub use rfs::{RFS, Rfs};
 pub use ridge::{RIDGE, Ridge};
 pub use simple_shot::{SIMPLE_SHOT, SimpleShot};

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
-use taper_models::{Head, Network, State, SymmetryEnsemble};
+use taper_models::{Head, Network, State, named_backbone};
 
 /// A network with its parameters, its classes and its preprocessing.
 #[derive(Debug, Clone)]
@@ -225,7 +225,7 @@ impl Model {
     /// Assembles a model from its files. Fails if the tensors are another architecture's.
     fn new(config: Config, preprocessor: Preprocessor, tensors: HashMap<String, Tensor>) -> Result<Self> {
         let name = config.architectures.first().cloned().unwrap_or_default();
-        let backbone = SymmetryEnsemble::or_plain(&name, config.input)?;
+        let backbone = named_backbone(&name, config.input)?;
         let HeadConfig { outputs, hidden, support } = config.head;
         let head = match (hidden, support) {
             (_, Some(images)) => Head::Matching { images, outputs },

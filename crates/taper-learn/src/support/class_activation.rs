@@ -8,7 +8,8 @@ use taper_models::{Head, Mode, Network, State};
 use taper_ops::matmul_nt;
 
 /// The share of each place of `input (1, c, h, w)` in the logit of `class`: with features that are the mean over places
-/// and a linear head, the logit is the mean of these (eq. 2), up to the bias. `None` for other networks and heads.
+/// and a linear head, the logit is the mean of these (eq. 2), up to the bias. With features made from that mean, each
+/// place counts by the logit's slope (Grad-CAM, Selvaraju et al. 2017). `None` for other networks and heads.
 ///
 /// # Errors
 /// Returns an error if the image does not fit the network.
@@ -18,7 +19,8 @@ pub fn class_activation(network: &Network, state: &State, input: &Tensor, class:
     let Some(places) = places else { return Ok(None) };
     let (_, rows, columns, width) = places.dims4()?;
     let weight = state.params.get(&format!("{}.weight", network.backbone().head_name()))?.narrow(0, class, 1)?;
-    let map = matmul_nt(&places.reshape((rows * columns, width))?, &weight)?;
+    let slope = network.backbone().slope(&places, &weight)?;
+    let map = matmul_nt(&places.reshape((rows * columns, width))?, &slope)?;
     Ok(Some(HeatMap { rows, columns, values: map.flatten_all()?.detach().to_vec1()? }))
 }
 

@@ -1,19 +1,32 @@
-//! Builds candidates, computing features once for each input variant.
+//! Builds candidates, computing features once for each version of the images.
 
-use super::{Approach, Candidate, CandidateSpec, CropPolicy, HEADS, InputVariant, default_fine_tuning};
-use crate::{Features, FineTune, Problem, Result};
+use super::{Approach, Candidate, CandidateSpec, CropPolicy, HEADS, InputVariant, Views, default_fine_tuning};
+use crate::{Features, FineTune, Init, Problem, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
-use taper_data::{Inputs, Step, Transform, View};
-use taper_learn::{Adapt, Observer};
+use taper_data::{Filter, Inputs, Step, Transform, View};
+use taper_learn::{Adapt, Observer, evaluation::Labeled};
+use taper_models::{Backbone, StageFeatures, ViewMean, center_side};
 
-/// Builds candidates, computing features once for each input variant.
+/// A version of the images that the network sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Version {
+    crop: CropPolicy,
+    mirrored: bool,
+    /// Whether it is the center of the crop.
+    center: bool,
+}
+
+/// Builds candidates, computing features once for each version of the images.
 pub(crate) struct CandidateBuilder<'a> {
     problem: &'a Problem,
+    /// The problem with whole images, if its preprocessing crops.
     whole: Option<Problem>,
-    /// Features of the training images; mirrored copies have a separate entry.
-    features: BTreeMap<InputVariant, Arc<dyn Inputs>>,
+    /// What makes features of stages.
+    stages: StageFeatures,
+    /// Means of the stages of the training images.
+    means: BTreeMap<Version, Arc<Features>>,
     /// Seconds that the features of an image take if they are not cached.
     seconds_per_image: f64,
 }
@@ -22,8 +35,11 @@ impl<'a> CandidateBuilder<'a> {
     /// Measures the seconds per image on a few training images.
     pub(crate) fn new(problem: &'a Problem, observer: &mut dyn Observer) -> Result<Self> {
         let whole = whole(problem)?.map(|transform| problem.through(transform)).transpose()?;
-        let seconds_per_image = seconds_per_image(problem, observer)?;
-        Ok(Self { problem, whole, features: BTreeMap::new(), seconds_per_image })
+        let stages = StageFeatures::new(problem.network().backbone().clone())?;
+        let mut builder = Self { problem, whole, stages, means: BTreeMap::new(), seconds_per_image: 0.0 };
+        let plain = Version { crop: CropPolicy::AsGiven, mirrored: false, center: false };
+        builder.seconds_per_image = seconds_per_image(&builder.means_problem(plain)?, observer)?;
+        Ok(builder)
     }
 
     /// Whether the published preprocessing crops the images.
@@ -31,26 +47,62 @@ impl<'a> CandidateBuilder<'a> {
         self.whole.is_some()
     }
 
-    /// Whether a mirrored image is an image of the same class.
-    pub(crate) fn can_mirror(&self) -> bool {
-        self.problem.has_published_preprocessing()
-    }
-
-    /// The problem with the variant's crop policy.
-    pub(crate) fn problem(&self, variant: InputVariant) -> &Problem {
-        let whole = self.whole.as_ref().filter(|_| variant.crop == CropPolicy::Whole);
-        whole.unwrap_or(self.problem)
-    }
-
-    /// Estimated seconds for the features of the variant's training images that are not cached.
-    pub(crate) fn estimate_feature_time(&self, variant: InputVariant) -> Result<f64> {
-        if self.features.contains_key(&variant) {
-            return Ok(0.0);
+    /// The most views that an image has: a mirrored photograph is a photograph of the same class, and a network that
+    /// can be split takes images of any size.
+    pub(crate) fn views(&self) -> Views {
+        match self.problem.has_published_preprocessing() {
+            false => Views::One,
+            true if self.problem.network().backbone().split_points().is_empty() => Views::Two,
+            true => Views::Four,
         }
-        let problem = self.variant_problem(variant)?;
-        let missing = problem.missing_features(&problem.training().images)?;
-        let pixels = |problem: &Problem| (problem.view().shape().1 * problem.view().shape().2) as f64;
-        Ok(self.seconds_per_image * missing as f64 * pixels(&problem) / pixels(self.problem))
+    }
+
+    /// The problem with the images in the variant's crop.
+    pub(crate) fn problem(&self, variant: InputVariant) -> &Problem {
+        self.in_crop(variant.crop)
+    }
+
+    fn in_crop(&self, crop: CropPolicy) -> &Problem {
+        self.whole.as_ref().filter(|_| crop == CropPolicy::Whole).unwrap_or(self.problem)
+    }
+
+    /// The problem as the candidate solves it: with the images in its crop, and the network that makes its features.
+    pub(crate) fn problem_of(&self, spec: &CandidateSpec) -> Result<Problem> {
+        let problem = self.problem(spec.variant);
+        if !matches!(spec.approach, Approach::Staged(_)) {
+            return Ok(problem.clone());
+        }
+        let staged: Arc<dyn Backbone> = Arc::new(StageFeatures::new(problem.network().backbone().clone())?);
+        problem.with_backbone(match spec.variant.views {
+            Views::One => staged,
+            Views::Two => Arc::new(ViewMean::mirrored(staged)),
+            Views::Four => Arc::new(ViewMean::with_centers(staged)),
+        })
+    }
+
+    /// Estimated seconds for the features of the candidate's training images that are not cached.
+    pub(crate) fn estimate_feature_time(&self, spec: &CandidateSpec) -> Result<f64> {
+        let seconds = |version| {
+            if self.means.contains_key(&version) {
+                return Ok(0.0);
+            }
+            let problem = self.means_problem(version)?;
+            let missing = problem.missing_features(&problem.training().images)?;
+            let pixels = |problem: &Problem| (problem.view().shape().1 * problem.view().shape().2) as f64;
+            Ok(self.seconds_per_image * missing as f64 * pixels(&problem) / pixels(self.problem))
+        };
+        self.versions(spec).into_iter().map(seconds).sum()
+    }
+
+    /// The views that the candidate's features are made from.
+    fn versions(&self, spec: &CandidateSpec) -> Vec<Version> {
+        let InputVariant { crop, views } = spec.variant;
+        let version = |center, mirrored| Version { crop, mirrored, center };
+        match views {
+            Views::One => vec![version(false, false)],
+            Views::Two => vec![version(false, false), version(false, true)],
+            Views::Four => [false, true].map(|center| [version(center, false), version(center, true)]).concat(),
+        }
     }
 
     /// Estimated seconds for the report on the validation images.
@@ -59,36 +111,42 @@ impl<'a> CandidateBuilder<'a> {
         self.seconds_per_image * scored as f64
     }
 
-    /// Estimated seconds that fine-tuning on all training images takes, from one pass over a few.
+    /// Estimated seconds that fine-tuning on all training images takes, from the second of two passes over a few.
     pub(crate) fn estimate_fine_tuning_time(&self, stage: &str, variant: InputVariant) -> Result<f64> {
         const SAMPLE: usize = 64;
         let problem = self.problem(variant);
         let training = problem.training();
         let every = training.images.len().div_ceil(SAMPLE);
         let sample = training.select(&(0..training.images.len()).step_by(every).collect::<Vec<_>>());
-        let candidate = Candidate::fine_tune(stage, problem, &[problem.view()], &sample.images)?;
-        let tune = default_fine_tuning(stage, problem)?;
-        let one_pass = FineTune { epochs: 1, ..tune.clone() };
         let start = Instant::now();
-        one_pass.adapt(&sample.batch(candidate.plain())?, problem.seed())?;
-        let passes = tune.epochs as f64 * training.images.len() as f64 / sample.images.len() as f64;
-        Ok(start.elapsed().as_secs_f64() * passes)
+        let candidate = Candidate::fine_tune(stage, problem, &[problem.view()], &sample.images)?;
+        let below = start.elapsed().as_secs_f64() / sample.images.len() as f64;
+        let tune = default_fine_tuning(stage, problem)?;
+        let batch = sample.batch(candidate.plain())?;
+        let one_pass = FineTune { epochs: 1, init: Init::FreshHead, ..tune.clone() };
+        let pass = || -> Result<f64> {
+            let start = Instant::now();
+            one_pass.adapt(&batch, problem.seed())?;
+            Ok(start.elapsed().as_secs_f64() / sample.images.len() as f64)
+        };
+        let above = pass()?.min(pass()?);
+        Ok((below + above * tune.epochs as f64) * training.images.len() as f64)
     }
 
     /// Builds the candidate.
     pub(crate) fn build(&mut self, spec: &CandidateSpec, observer: &mut dyn Observer) -> Result<Candidate> {
         let variant = spec.variant;
         match &spec.approach {
-            Approach::Head(name) => {
-                let mut inputs = vec![self.features_of(InputVariant { mirrored: false, ..variant }, observer)?];
-                if variant.mirrored {
-                    inputs.push(self.features_of(variant, observer)?);
-                }
-                Ok(Candidate::head(name, &HEADS, self.problem(variant), &inputs))
+            Approach::Head(name) | Approach::Staged(name) => {
+                let images = self.problem.training().images.clone();
+                let means = self.versions(spec).into_iter().map(|version| self.means_of(version, observer));
+                let means = means.collect::<Result<Vec<_>>>()?;
+                let inputs = self.inputs(spec, &means, &images)?;
+                Ok(Candidate::head(name, &HEADS, &self.problem_of(spec)?, &inputs))
             }
             Approach::FineTune(stage) => {
                 let problem = self.problem(variant);
-                let mirrored = variant.mirrored.then(|| mirrored(problem)).transpose()?;
+                let mirrored = (variant.views != Views::One).then(|| mirrored(problem)).transpose()?;
                 let problems = std::iter::once(problem).chain(&mirrored);
                 let views: Vec<&View> = problems.map(|problem| problem.view().as_ref()).collect();
                 Candidate::fine_tune(stage, problem, &views, &problem.training().images)
@@ -96,20 +154,63 @@ impl<'a> CandidateBuilder<'a> {
         }
     }
 
-    /// Features of the training images in the variant's crop and mirroring.
-    fn features_of(&mut self, variant: InputVariant, observer: &mut dyn Observer) -> Result<Arc<dyn Inputs>> {
-        if let Some(computed) = self.features.get(&variant) {
+    /// The candidate's features of labeled images, as it classifies them; the images themselves for fine-tuning.
+    pub(crate) fn scored_inputs(
+        &self,
+        spec: &CandidateSpec,
+        labeled: &Labeled,
+        observer: &mut dyn Observer,
+    ) -> Result<Arc<dyn Inputs>> {
+        if matches!(spec.approach, Approach::FineTune(_)) {
+            return Ok(self.problem(spec.variant).view().clone());
+        }
+        let means = |version| Ok(Arc::new(self.means_problem(version)?.features(&labeled.images, observer)?));
+        let means = self.versions(spec).into_iter().map(means).collect::<Result<Vec<_>>>()?;
+        Ok(self.inputs(spec, &means, &labeled.images)?.swap_remove(0))
+    }
+
+    /// What a head learns from, made of the means of [`CandidateBuilder::versions`]: first the images as it classifies
+    /// them.
+    fn inputs(&self, spec: &CandidateSpec, means: &[Arc<Features>], images: &[usize]) -> Result<Vec<Arc<dyn Inputs>>> {
+        let is_own = matches!(spec.approach, Approach::Head(_));
+        let made = |means: &Arc<Features>| match is_own {
+            true => means.map(images, |rows| self.stages.means().own_features(rows)),
+            false => means.map(images, |rows| self.stages.of_means(rows)),
+        };
+        let mut features = means.iter().map(made).collect::<taper_learn::Result<Vec<_>>>()?;
+        if spec.variant.views != Views::One && !is_own {
+            let views =
+                features.iter().map(|view| view.inputs(images, None)).collect::<taper_data::Result<Vec<_>>>()?;
+            features.insert(0, features[0].map(images, |_| ViewMean::of_views(&views))?);
+        }
+        Ok(features.into_iter().map(|features| Arc::new(features) as Arc<dyn Inputs>).collect())
+    }
+
+    /// Means of the stages of the training images in that version.
+    fn means_of(&mut self, version: Version, observer: &mut dyn Observer) -> Result<Arc<Features>> {
+        if let Some(computed) = self.means.get(&version) {
             return Ok(computed.clone());
         }
-        let problem = self.variant_problem(variant)?;
-        let computed: Arc<dyn Inputs> = Arc::new(problem.features(&problem.training().images, observer)?);
-        self.features.insert(variant, computed.clone());
+        let problem = self.means_problem(version)?;
+        let computed = Arc::new(problem.features(&problem.training().images, observer)?);
+        self.means.insert(version, computed.clone());
         Ok(computed)
     }
 
-    fn variant_problem(&self, variant: InputVariant) -> Result<Problem> {
-        let problem = self.problem(variant);
-        if variant.mirrored { mirrored(problem) } else { Ok(problem.clone()) }
+    /// The problem with the images in that version, and a network that makes means of stages.
+    fn means_problem(&self, version: Version) -> Result<Problem> {
+        let mut problem = self.in_crop(version.crop).clone();
+        if version.center {
+            problem = center(&problem)?;
+        }
+        if version.mirrored {
+            problem = mirrored(&problem)?;
+        }
+        if problem.network().backbone().split_points().is_empty() {
+            return Ok(problem);
+        }
+        let means = StageFeatures::new(problem.network().backbone().clone())?.means().clone();
+        problem.with_backbone(Arc::new(means))
     }
 }
 
@@ -146,28 +247,45 @@ fn whole(problem: &Problem) -> Result<Option<Transform>> {
     if !problem.has_published_preprocessing() || !matches!(steps.get(place + 1), Some(Step::CenterCrop(_))) {
         return Ok(None);
     }
-    let dataset = problem.dataset();
-    let shape = |image: usize| -> Result<(usize, usize)> {
-        let resized = Transform::new(vec![Step::ResizeShort { side, filter }])?;
-        let (_, height, width) = resized.shape(dataset.size(image)?)?;
-        Ok((height, width))
-    };
-    let (mut height, mut width) = shape(0)?;
-    for image in 1..dataset.labels().len() {
-        if shape(image)? != (height, width) {
-            (height, width) = (side, side);
-        }
-    }
+    let (height, width) = whole_size(problem, side, filter)?;
     let resize = Step::Resize { width, height, filter };
     let kept = steps[..place].iter().cloned().chain([resize]).chain(steps[place + 2..].iter().cloned());
     Ok(Some(Transform::new(kept.collect())?))
 }
 
+/// Height and width of the data set's whole images with this shorter side; of a square if their proportions differ.
+fn whole_size(problem: &Problem, side: usize, filter: Filter) -> Result<(usize, usize)> {
+    let dataset = problem.dataset();
+    let resized = Transform::new(vec![Step::ResizeShort { side, filter }])?;
+    let mut sizes = (0..dataset.labels().len()).map(|image| -> Result<(usize, usize)> {
+        let (_, height, width) = resized.shape(dataset.size(image)?)?;
+        Ok((height, width))
+    });
+    let Some(first) = sizes.next().transpose()? else { return Ok((side, side)) };
+    for size in sizes {
+        if size? != first {
+            return Ok((side, side));
+        }
+    }
+    Ok(first)
+}
+
 /// The problem with its images mirrored, before they are normalized.
 fn mirrored(problem: &Problem) -> Result<Problem> {
+    before_normalizing(problem, Step::Flip)
+}
+
+/// The problem with the centers of its images.
+fn center(problem: &Problem) -> Result<Problem> {
+    let (_, height, width) = problem.view().shape();
+    before_normalizing(problem, Step::CenterCrop(center_side(height, width)))
+}
+
+/// The problem with one more step before its images are normalized.
+fn before_normalizing(problem: &Problem, step: Step) -> Result<Problem> {
     let mut steps = problem.view().transform().steps().to_vec();
     let place = steps.iter().position(|step| matches!(step, Step::Normalize { .. })).unwrap_or(steps.len());
-    steps.insert(place, Step::Flip);
+    steps.insert(place, step);
     problem.through(Transform::new(steps)?)
 }
 
@@ -190,17 +308,17 @@ mod tests {
         };
         // images are decoded by several threads at once
         let least = delay.as_secs_f64() / (2.0 * taper_ops::threads() as f64);
-        let plain = InputVariant::default();
+        let plain = CandidateSpec::staged("rda", InputVariant::default());
         let first = problem();
         let builder = CandidateBuilder::new(&first, &mut NoopObserver).unwrap();
         assert!(builder.seconds_per_image > least);
-        assert!(builder.estimate_feature_time(plain).unwrap() > 7.0 * least, "8 images are not measured");
+        assert!(builder.estimate_feature_time(&plain).unwrap() > 7.0 * least, "8 images are not measured");
         first.features(&first.training().images, &mut NoopObserver).unwrap();
         let second = problem();
         let builder = CandidateBuilder::new(&second, &mut NoopObserver).unwrap();
         assert!(builder.seconds_per_image > least, "{} s per image", builder.seconds_per_image);
-        assert_eq!(builder.estimate_feature_time(plain).unwrap(), 0.0);
-        let mirrored = InputVariant { mirrored: true, ..plain };
-        assert!(builder.estimate_feature_time(mirrored).unwrap() > 23.0 * least);
+        assert_eq!(builder.estimate_feature_time(&plain).unwrap(), 0.0);
+        let mirrored = CandidateSpec::staged("rda", InputVariant { views: Views::Two, ..InputVariant::default() });
+        assert!(builder.estimate_feature_time(&mirrored).unwrap() > 23.0 * least);
     }
 }

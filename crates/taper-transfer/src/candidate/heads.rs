@@ -3,13 +3,23 @@
 use crate::{Problem, Result, TransferError};
 use taper_learn::heads::{
     DISCRIMINANT, LINEAR_HEAD, LINEAR_PROBE, LinearProbe, LogisticRegression, MLP_HEAD, NEAREST_MEAN, NEIGHBORS,
-    Penalty, RFS, RIDGE, SIMPLE_SHOT,
+    Penalty, REGULARIZED_DISCRIMINANT, RFS, RIDGE, SIMPLE_SHOT,
 };
 use taper_learn::{Adapt, Context, Method, TaskNorm, TypedMethod, methods::SettingValues, training::Deadline};
 
 /// The heads that classify by frozen features.
-pub static HEADS: [&dyn Method; 9] =
-    [&NEAREST_MEAN, &SIMPLE_SHOT, &NEIGHBORS, &RIDGE, &DISCRIMINANT, &LINEAR_PROBE, &RFS, &LINEAR_HEAD, &MLP_HEAD];
+pub static HEADS: [&dyn Method; 10] = [
+    &NEAREST_MEAN,
+    &SIMPLE_SHOT,
+    &NEIGHBORS,
+    &RIDGE,
+    &DISCRIMINANT,
+    &REGULARIZED_DISCRIMINANT,
+    &LINEAR_PROBE,
+    &RFS,
+    &LINEAR_HEAD,
+    &MLP_HEAD,
+];
 
 /// The head of that name among `heads`, on the features of the problem's network. The penalty of the
 /// linear probe is chosen only on the labeled images that the head is fitted to.

@@ -1,6 +1,7 @@
 //! A candidate's score on folds of the training images.
 
 use serde::{Deserialize, Serialize};
+use std::time::Instant;
 use taper_learn::{
     Interval,
     evaluation::Right,
@@ -16,9 +17,18 @@ pub(crate) struct CandidateScore {
     #[serde(rename = "ways_of_folding")]
     pub(crate) folds_per_repetition: usize,
     pub(crate) seconds: f64,
+    /// The temperature that suits the logits of the held-out images; `None` if it is fitted when the classifier is kept.
+    #[serde(default)]
+    pub(crate) temperature: Option<f64>,
 }
 
 impl CandidateScore {
+    /// These folds of a candidate that has been scored since `start`.
+    pub(crate) fn new(name: &str, folds: Vec<Right>, folds_per_repetition: usize, start: Instant) -> Self {
+        let seconds = start.elapsed().as_secs_f64();
+        Self { name: name.to_string(), folds, folds_per_repetition, seconds, temperature: None }
+    }
+
     /// Accuracy over the folds that were scored.
     pub(crate) fn interval(&self) -> Interval {
         /// With fewer folds, whose spread says little, Wilson's interval over the images is used.
@@ -50,7 +60,7 @@ mod tests {
 
     fn score(right: &[usize]) -> CandidateScore {
         let folds = right.iter().map(|&right| Right { right, of: 20 }).collect();
-        CandidateScore { name: String::new(), folds, folds_per_repetition: 5, seconds: 0.0 }
+        CandidateScore { name: String::new(), folds, folds_per_repetition: 5, seconds: 0.0, temperature: None }
     }
 
     #[test]

@@ -12,20 +12,36 @@ pub enum CropPolicy {
     Whole,
 }
 
+/// In how many views the network sees an image: their features are learned from one by one, and their mean is
+/// classified.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Views {
+    /// The image.
+    #[default]
+    One,
+    /// The image and its mirror image.
+    Two,
+    /// The image, its mirror image, and the centers of both.
+    Four,
+}
+
 /// Which versions of the images a candidate learns from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct InputVariant {
     /// Which part of an image the network sees.
     pub crop: CropPolicy,
-    /// Whether it also learns from mirrored copies.
-    pub mirrored: bool,
+    /// In how many views.
+    pub views: Views,
 }
 
 /// How a classifier is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Approach {
-    /// A head on frozen features, by its method's name.
+    /// A head on the frozen network's own features, by its method's name.
     Head(String),
+    /// A head on features of several of the frozen network's stages (see [`taper_models::StageFeatures`]), by its
+    /// method's name.
+    Staged(String),
     /// Fine-tuning from a stage on, by the stage's name.
     FineTune(String),
 }
@@ -40,7 +56,12 @@ pub struct CandidateSpec {
 }
 
 impl CandidateSpec {
-    /// A head on frozen features.
+    /// A head on features of several stages.
+    pub(crate) fn staged(name: &str, variant: InputVariant) -> Self {
+        Self { approach: Approach::Staged(name.to_string()), variant }
+    }
+
+    /// A head on the network's own features.
     pub(crate) fn head(name: &str, variant: InputVariant) -> Self {
         Self { approach: Approach::Head(name.to_string()), variant }
     }
@@ -50,9 +71,14 @@ impl fmt::Display for CandidateSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.approach {
             Approach::Head(name) => f.write_str(name)?,
+            Approach::Staged(name) => write!(f, "{name} on all stages")?,
             Approach::FineTune(stage) => write!(f, "fine-tune from {stage}")?,
         }
         f.write_str(if self.variant.crop == CropPolicy::Whole { ", whole image" } else { "" })?;
-        f.write_str(if self.variant.mirrored { ", mirrored too" } else { "" })
+        f.write_str(match self.variant.views {
+            Views::One => "",
+            Views::Two => ", two views",
+            Views::Four => ", four views",
+        })
     }
 }

@@ -22,7 +22,7 @@ use taper_learn::{
     support::Support,
 };
 use taper_models::catalog::Pretrained;
-use taper_models::{Architecture, Network, State};
+use taper_models::{Architecture, Backbone, Network, State};
 
 /// A classification problem: labeled images in parts, and a network with the state to start from.
 #[derive(Clone)]
@@ -130,6 +130,13 @@ impl Problem {
         let view = Arc::new(View::new(self.dataset().clone(), transform)?);
         let network = Network::new(self.architecture.backbone(view.shape())?, self.network.head());
         Ok(Self { view, network, ..self.clone() })
+    }
+
+    /// The same problem with another backbone that has the same parameters, and a fresh head for its features.
+    pub(crate) fn with_backbone(&self, backbone: Arc<dyn Backbone>) -> Result<Self> {
+        let network = Network::new(backbone, self.network.head());
+        let state = network.replace_head(&self.state, self.seed)?;
+        Ok(Self { network, state, ..self.clone() })
     }
 
     /// Features of `images` by the frozen network.

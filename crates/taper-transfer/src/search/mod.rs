@@ -9,28 +9,32 @@ mod tried;
 pub use options::SearchOptions;
 pub use tried::TriedCandidate;
 
-use crate::candidate::{CandidateBuilder, Folding};
+use crate::calibration::cooled;
+use crate::candidate::{Candidate, CandidateBuilder, Folding};
 use crate::labeled_support::LabeledSupport;
 use crate::{
-    Approach, CandidateSpec, CropPolicy, Fitted, InputVariant, Problem, Result, TransferError, ValidationReport,
+    Approach, CandidateSpec, CropPolicy, Fitted, InputVariant, Problem, Result, TransferError, ValidationReport, Views,
 };
-use progress::Search;
+use progress::{KEPT, Search};
 use std::time::Instant;
 use taper_learn::heads::default_folds;
-use taper_learn::{Observer, RunDirectory, provenance::Provenance, support::Support};
+use taper_learn::{
+    LearnError, Model, Observer, RunDirectory, evaluation::Labeled, provenance::Provenance, runs::write_atomically,
+    support::Support, training::Deadline,
+};
 use taper_models::{Network, State};
 
-/// Heads to try, the simplest first: of equally good ones the first is kept. The last is the seed
-/// recipe's.
+/// Heads on the network's own features, the simplest first: of equally good ones the first is kept. The last is the
+/// seed recipe's.
 const HEADS: [&str; 5] = ["nearest-mean", "ridge", "lda", "linear-probe", "linear-head"];
 /// Heads that are also tried on other versions of the images.
 const STRONG_HEADS: [&str; 3] = ["ridge", "lda", "linear-probe"];
-/// The head that is used if nothing can be cross-validated.
-const DEFAULT_HEAD: &str = "linear-probe";
+/// The head on features of stages.
+const STAGED_HEAD: &str = "rda";
 /// Repetitions of the folds for heads, which are cheap.
 const REPETITIONS: u64 = 2;
-/// Uppermost stages to fine-tune from, the last one first.
-const SPLIT_POINTS: usize = 2;
+/// Stages to fine-tune at most. Those below hold what all photographs have in common.
+const MOST_STAGES: usize = 3;
 
 /// Tries heads and partial fine-tuning on folds of the training images, trains the best one on all of
 /// them and scores it on the validation images, which no choice depends on.
@@ -58,46 +62,118 @@ pub fn search(
     let (spec, candidate) = match default_folds(&training.labels, training.ways) {
         None => {
             observer.note(format!(
-                "a class has a single training image, so candidates can't be compared: using {DEFAULT_HEAD}"
+                "a class has a single training image, so candidates can't be compared: using {STAGED_HEAD} on all stages"
             ))?;
-            let spec = CandidateSpec::head(DEFAULT_HEAD, InputVariant::default());
+            let crop = if builder.can_see_whole() { CropPolicy::Whole } else { CropPolicy::AsGiven };
+            let spec = CandidateSpec::staged(STAGED_HEAD, InputVariant { crop, views: builder.views() });
             let candidate = builder.build(&spec, observer)?;
             (spec, candidate)
         }
         Some(folds) => {
-            try_heads(&mut search, &mut builder, folds, observer)?;
-            try_fine_tuning(&mut search, &mut builder, folds, observer)?;
+            let tried = try_all(&mut search, &mut builder, folds, run, observer);
+            if let (Err(TransferError::Learn(LearnError::Stopped { .. })), Some(run)) = (&tried, run) {
+                save_best(&mut search, &mut builder, run, observer)?;
+            }
+            tried?;
             search.take_best(&mut builder, observer)?
         }
     };
-    let problem = builder.problem(spec.variant);
     let fitting = Instant::now();
-    let (network, mut state) = candidate.train(problem)?;
-    let kept = match &spec.approach {
-        Approach::Head(name) => {
-            let learner = candidate.learner(taper_learn::training::Deadline::default())?;
-            let (kept, cooled) = LabeledSupport {
-                dataset: problem.dataset().as_ref(),
-                labeled: problem.training(),
-                seed: problem.seed(),
-            }
-            .of_head(Some(name.as_str()), learner.as_ref(), &candidate.inputs, &network, state)?;
-            state = cooled;
-            kept
-        }
-        // fine-tuning's own loss has calibrated it
-        Approach::FineTune(_) => fine_tuned_support(problem, &network, &state)?,
-    };
+    let made = Made::new(&builder, &spec, &candidate, search.temperature(&spec))?;
     let train_seconds = fitting.elapsed().as_secs_f64();
-    let report = ValidationReport::new(problem, problem.validation(), problem.view().as_ref(), None, &network, &state)?;
-    let test = match problem.test() {
-        test if test.images.is_empty() => None,
-        test => Some(ValidationReport::new(problem, test, problem.view().as_ref(), None, &network, &state)?),
+    let Made { problem, network, state, .. } = &made;
+    let mut scored = |labeled: &Labeled| {
+        let inputs = builder.scored_inputs(&spec, labeled, observer)?;
+        ValidationReport::new(problem, labeled, inputs.as_ref(), None, network, state)
     };
-    // candidates were chosen on folds of the training images
-    let chosen_on = if search.is_empty() { Vec::new() } else { vec![problem.used(&problem.training().images)?] };
-    let model = problem.model(network, state, Provenance { chosen_on, ..Provenance::default() }, Some(kept))?;
+    let report = scored(problem.validation())?;
+    let test = if problem.test().images.is_empty() { None } else { Some(scored(problem.test())?) };
+    let model = made.model(!search.is_empty())?;
+    if let Some(run) = run {
+        let text = serde_json::to_vec(&spec.to_string()).map_err(|error| LearnError::Invalid(error.to_string()))?;
+        write_atomically(&run.file(KEPT)?, &text)?;
+    }
     Fitted { name: spec.to_string(), model, report, test, candidates: search.into_tried(), train_seconds }.saved(run)
+}
+
+/// Heads, then fine-tuning. With a run, a first classifier is saved as soon as one is scored.
+fn try_all(
+    search: &mut Search,
+    builder: &mut CandidateBuilder,
+    folds: usize,
+    run: Option<&RunDirectory>,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    let first = CandidateSpec::staged(STAGED_HEAD, InputVariant::default());
+    try_head(search, builder, &first, folds, observer)?;
+    if let Some(run) = run.filter(|run| !run.model_path().exists()) {
+        save_best(search, builder, run, observer)?;
+    }
+    try_heads(search, builder, folds, observer)?;
+    try_fine_tuning(search, builder, folds, observer)
+}
+
+/// Saves the best head so far as the run's classifier. A later one replaces it.
+fn save_best(
+    search: &mut Search,
+    builder: &mut CandidateBuilder,
+    run: &RunDirectory,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    let spec = search.best()?;
+    // fine-tuning once more takes too long
+    if matches!(spec.approach, Approach::FineTune(_)) {
+        return Ok(());
+    }
+    let candidate = builder.build(&spec, observer)?;
+    Made::new(builder, &spec, &candidate, None)?.model(true)?.save(&run.model_path())?;
+    let accuracy = search.accuracy(&spec).map_or(f64::NAN, |accuracy| 100.0 * accuracy.mean);
+    observer.note(format!("{spec} is saved: about {accuracy:.0}% of new images right"))?;
+    Ok(())
+}
+
+/// A classifier trained on all training images.
+struct Made {
+    problem: Problem,
+    network: Network,
+    state: State,
+    kept: Support,
+}
+
+impl Made {
+    /// `temperature` is that of the candidate's logits if it is known.
+    fn new(
+        builder: &CandidateBuilder,
+        spec: &CandidateSpec,
+        candidate: &Candidate,
+        temperature: Option<f64>,
+    ) -> Result<Self> {
+        let problem = builder.problem_of(spec)?;
+        let (network, state) = candidate.train(&problem)?;
+        let (kept, state) = match &spec.approach {
+            Approach::Head(name) | Approach::Staged(name) => {
+                let learner = candidate.learner(Deadline::default())?;
+                LabeledSupport {
+                    dataset: problem.dataset().as_ref(),
+                    labeled: problem.training(),
+                    seed: problem.seed(),
+                }
+                .of_head(Some(name.as_str()), learner.as_ref(), &candidate.inputs, &network, state)?
+            }
+            Approach::FineTune(_) => {
+                let state = cooled(&network, state, temperature.unwrap_or(1.0))?;
+                (fine_tuned_support(&problem, &network, &state)?, state)
+            }
+        };
+        Ok(Self { problem, network, state, kept })
+    }
+
+    /// The classifier, as it is saved; `chosen` says whether it was chosen on folds of the training images.
+    fn model(self, chosen: bool) -> Result<Model> {
+        let Self { problem, network, state, kept } = self;
+        let chosen_on = if chosen { vec![problem.used(&problem.training().images)?] } else { Vec::new() };
+        problem.model(network, state, Provenance { chosen_on, ..Provenance::default() }, Some(kept))
+    }
 }
 
 /// What a fine-tuned network keeps: its features of the training images, and its scores on the validation images, which
@@ -111,15 +187,16 @@ pub(crate) fn fine_tuned_support(problem: &Problem, network: &Network, state: &S
 fn check_budget(options: &SearchOptions, problem: &Problem, builder: &CandidateBuilder) -> Result<()> {
     let missing = problem.missing_features(&problem.training().images)?;
     let images = missing + problem.validation().images.len() + problem.test().images.len();
-    let needed = builder.estimate_feature_time(InputVariant::default())? + builder.estimate_report_time();
+    let needed = builder.estimate_feature_time(&CandidateSpec::staged(STAGED_HEAD, InputVariant::default()))?
+        + builder.estimate_report_time();
     if needed > options.budget {
         return Err(TransferError::BudgetTooShort { budget: options.budget, needed, images });
     }
     Ok(())
 }
 
-/// Heads on the images as published; the strong ones also on whole images; then with mirrored copies in
-/// addition to the best version.
+/// Heads on the images as published; the strong ones also on whole images; and the one on stages on several views of the
+/// better version.
 fn try_heads(
     search: &mut Search,
     builder: &mut CandidateBuilder,
@@ -127,70 +204,71 @@ fn try_heads(
     observer: &mut dyn Observer,
 ) -> Result<()> {
     let plain = InputVariant::default();
-    try_variant(search, builder, &HEADS, plain, folds, observer)?;
-    if builder.can_see_whole() {
-        let whole = InputVariant { crop: CropPolicy::Whole, ..plain };
-        try_variant(search, builder, &STRONG_HEADS, whole, folds, observer)?;
+    let whole = InputVariant { crop: CropPolicy::Whole, ..plain };
+    let versions = [(&HEADS[..], Some(plain)), (&STRONG_HEADS, builder.can_see_whole().then_some(whole))];
+    for (heads, variant) in versions.into_iter().filter_map(|(heads, variant)| Some((heads, variant?))) {
+        let own = heads.iter().map(|head| CandidateSpec::head(head, variant));
+        for spec in std::iter::once(CandidateSpec::staged(STAGED_HEAD, variant)).chain(own) {
+            try_head(search, builder, &spec, folds, observer)?;
+        }
     }
-    if builder.can_mirror() {
-        let mirrored = InputVariant { mirrored: true, ..search.best()?.variant };
-        try_variant(search, builder, &STRONG_HEADS, mirrored, folds, observer)?;
+    if builder.views() != Views::One {
+        let variant = InputVariant { views: builder.views(), ..search.best()?.variant };
+        try_head(search, builder, &CandidateSpec::staged(STAGED_HEAD, variant), folds, observer)?;
     }
     Ok(())
 }
 
-/// Heads on one version of the images, if computing their features leaves time to use them.
-fn try_variant(
+/// A head, if computing its features leaves time to use them.
+fn try_head(
     search: &mut Search,
     builder: &mut CandidateBuilder,
-    heads: &[&str],
-    variant: InputVariant,
+    spec: &CandidateSpec,
     folds: usize,
     observer: &mut dyn Observer,
 ) -> Result<()> {
     /// Features of another version of the images may take this share of the time left.
     const WORTH: f64 = 0.3;
-    for head in heads {
-        let spec = CandidateSpec::head(head, variant);
-        if variant != InputVariant::default() && !search.has_scored(&spec) {
-            let features = builder.estimate_feature_time(variant)?;
-            if features > WORTH * search.seconds_left() {
-                search.skip(&spec, format!("its features take about {} of the budget", seconds_text(features)));
-                continue;
-            }
+    if spec.variant != InputVariant::default() && !search.has_scored(spec) {
+        let features = builder.estimate_feature_time(spec)?;
+        if features > WORTH * search.seconds_left() {
+            search.skip(spec, format!("its features take about {} of the budget", seconds_text(features)));
+            return Ok(());
         }
-        let folding = Folding { folds, repetitions: REPETITIONS, seed: builder.problem(variant).seed() };
-        let reserve = builder.estimate_report_time();
-        search.try_candidate(&spec, builder, folding, reserve, observer)?;
     }
-    Ok(())
+    let folding = Folding { folds, repetitions: REPETITIONS, seed: builder.problem(spec.variant).seed() };
+    let reserve = builder.estimate_report_time();
+    search.try_candidate(spec, builder, folding, reserve, observer)
 }
 
-/// Fine-tuning of the uppermost stages on the version of the images that the best head uses, if two folds
-/// and the training on all images fit into the time left.
+/// Fine-tuning of as many of the uppermost stages as fit into the time left, on the version of the images that the best
+/// head uses: one fold and the training on all images must fit.
 fn try_fine_tuning(
     search: &mut Search,
     builder: &mut CandidateBuilder,
     folds: usize,
     observer: &mut dyn Observer,
 ) -> Result<()> {
-    const FEWEST_FOLDS: f64 = 2.0;
-    let variant = search.best()?.variant;
+    let variant = InputVariant { views: Views::One, ..search.best()?.variant };
     let folding = Folding { folds, repetitions: 1, seed: builder.problem(variant).seed() };
     let stages = builder.problem(variant).network().backbone().split_points();
-    for stage in stages.into_iter().rev().take(SPLIT_POINTS) {
+    for stage in &stages[stages.len().saturating_sub(MOST_STAGES)..] {
         let spec = CandidateSpec { approach: Approach::FineTune(stage.clone()), variant };
         let mut reserve = builder.estimate_report_time();
-        if !search.has_scored(&spec) && search.seconds_left() > reserve {
-            let once = builder.estimate_fine_tuning_time(&stage, variant)?;
-            reserve += once;
-            let needed = reserve + FEWEST_FOLDS * once * (1.0 - 1.0 / folds as f64);
-            if needed > search.seconds_left() {
-                search.skip(&spec, format!("takes about {} more", seconds_text(needed - search.seconds_left())));
-                continue;
-            }
+        if search.has_scored(&spec) {
+            return search.try_candidate(&spec, builder, folding, reserve, observer);
         }
-        search.try_candidate(&spec, builder, folding, reserve, observer)?;
+        if search.seconds_left() <= reserve {
+            search.skip(&spec, "the budget is spent".into());
+            return Ok(());
+        }
+        let once = builder.estimate_fine_tuning_time(stage, variant)?;
+        reserve += once;
+        let needed = reserve + once * (1.0 - 1.0 / folds as f64);
+        if needed <= search.seconds_left() {
+            return search.try_candidate(&spec, builder, folding, reserve, observer);
+        }
+        search.skip(&spec, format!("takes about {} more", seconds_text(needed - search.seconds_left())));
     }
     Ok(())
 }
@@ -206,7 +284,7 @@ mod tests {
     use crate::toy::Toy;
     use serde_json::Value;
     use std::path::Path;
-    use taper_learn::{Event, Flow, LearnError, NoopObserver, runs::Existing};
+    use taper_learn::{Event, Flow, NoopObserver, runs::Existing};
 
     const OPTIONS: SearchOptions = SearchOptions { budget: 3600.0 };
 
@@ -324,6 +402,6 @@ mod tests {
     #[test]
     fn a_class_with_a_single_training_image_leaves_nothing_to_compare() {
         let fitted = search(&Toy::new(&[1, 6]).problem(0), &OPTIONS, None, &mut NoopObserver).unwrap();
-        assert_eq!((fitted.name.as_str(), fitted.candidates.len()), (DEFAULT_HEAD, 0));
+        assert_eq!((fitted.name.as_str(), fitted.candidates.len()), ("rda on all stages", 0));
     }
 }

@@ -3,13 +3,16 @@
 use super::TriedCandidate;
 use crate::candidate::{Candidate, CandidateBuilder, CandidateScore, Folding};
 use crate::run_list::RunList;
-use crate::{CandidateSpec, Result, TransferError};
+use crate::{Approach, CandidateSpec, Result, TransferError};
 use serde_json::json;
 use std::time::{Duration, Instant};
-use taper_learn::{Event, Flow, LearnError, Observer, RunDirectory, training::Deadline};
+use taper_learn::{Event, Flow, Interval, LearnError, Observer, RunDirectory, training::Deadline};
 
 /// The file of a run with the scores.
 const SCORES: &str = "tried.json";
+
+/// The file of a run with the name of the candidate that a finished search kept.
+pub(super) const KEPT: &str = "kept.json";
 
 /// The state of a search.
 pub(super) struct Search {
@@ -28,8 +31,8 @@ impl Search {
     pub(super) fn new(run: Option<&RunDirectory>, start: Instant, seconds: f64) -> Result<Self> {
         let scores: RunList<CandidateScore> = RunList::open(run, SCORES)?;
         let before: f64 = scores.iter().map(|score| score.seconds).sum();
-        // a search that has kept a classifier is finished: resuming it tries nothing more
-        let is_finished = run.is_some_and(|run| run.model_path().exists());
+        // resuming a finished search tries nothing more
+        let is_finished = run.is_some_and(|run| run.path().join(KEPT).exists());
         let seconds = if is_finished { before } else { seconds };
         let left = Duration::try_from_secs_f64((seconds - before).max(0.0));
         let end = left.ok().and_then(|left| start.checked_add(left)).unwrap_or(start);
@@ -54,6 +57,16 @@ impl Search {
     /// Whether the candidate has a score, of this session or an earlier one.
     pub(super) fn has_scored(&self, spec: &CandidateSpec) -> bool {
         self.score_of(spec).is_some()
+    }
+
+    /// The candidate's accuracy on folds, if it has a score.
+    pub(super) fn accuracy(&self, spec: &CandidateSpec) -> Option<Interval> {
+        self.score_of(spec).map(CandidateScore::interval)
+    }
+
+    /// The temperature of the candidate's logits, if scoring it has told.
+    pub(super) fn temperature(&self, spec: &CandidateSpec) -> Option<f64> {
+        self.score_of(spec)?.temperature
     }
 
     /// Skips a candidate for a reason.
@@ -83,7 +96,12 @@ impl Search {
         let until = Deadline::at(self.end - Duration::from_secs_f64(reserve.min(self.seconds_left())));
         let scored = builder.build(spec, observer).and_then(|candidate| {
             let training = builder.problem(spec.variant).training();
-            Ok((candidate.score(&name, training, folding, until)?, candidate))
+            let rival = self.best().ok().filter(|_| matches!(spec.approach, Approach::FineTune(_)));
+            let score = match rival.and_then(|rival| self.score_of(&rival)) {
+                Some(rival) => candidate.race(&name, training, folding, rival, until)?,
+                None => candidate.score(&name, training, folding, until)?,
+            };
+            Ok((score, candidate))
         });
         let (score, candidate) = match scored {
             Ok(scored) => scored,

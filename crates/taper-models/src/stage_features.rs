@@ -1,0 +1,118 @@
+//! Features of several stages of a network, evened out.
+
+use crate::trace::{Operation, record};
+use crate::{Backbone, Buffers, Features, Mode, ParamSpec, Params, Result, StageMeans, Trace};
+use candle_core::Tensor;
+use std::sync::Arc;
+
+/// The length of a lower stage's features beside the network's own, whose length is 1.
+const LOWER: f64 = 0.3;
+
+/// A backbone whose features are [`StageMeans`] with signed square roots, each stage's brought to unit length
+/// (Perronnin et al. 2010), which evens out channels of unequal strength; lower stages weigh less. Of a network that
+/// can't be split, they are its own features in this form. It is for inference.
+#[derive(Debug, Clone)]
+pub struct StageFeatures(StageMeans);
+
+impl StageFeatures {
+    /// The prefix of its name, before the backbone's own.
+    pub(crate) const PREFIX: &str = "staged-";
+
+    /// Those of a backbone.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`StageMeans::new`].
+    pub fn new(backbone: Arc<dyn Backbone>) -> Result<Self> {
+        Ok(Self(StageMeans::new(backbone)?))
+    }
+
+    /// The means that the features are made of.
+    pub fn means(&self) -> &StageMeans {
+        &self.0
+    }
+
+    /// The features of stages with these means, `(n, d)` to `(n, d)`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the width is another one.
+    pub fn of_means(&self, means: &Tensor) -> Result<Tensor> {
+        self.evened(means, &None)
+    }
+
+    fn evened(&self, means: &Tensor, trace: &Option<Arc<Trace>>) -> Result<Tensor> {
+        let root = (means.sign()? * means.abs()?.sqrt()?)?;
+        let root = record(trace, Operation::SignedRoot, &[means], root)?;
+        let columns = self.0.columns();
+        let own = columns.len() - 1;
+        let part = |(stage, columns): (usize, &std::ops::Range<usize>)| {
+            let part = root.narrow(1, columns.start, columns.len())?.contiguous()?;
+            let part = record(trace, Operation::Columns(columns.clone()), &[&root], part)?;
+            let length = if stage == own { 1.0 } else { LOWER };
+            record(trace, Operation::Length(length), &[&part], of_length(&part, length)?)
+        };
+        let parts = columns.iter().enumerate().map(part).collect::<Result<Vec<_>>>()?;
+        let parts: Vec<&Tensor> = parts.iter().collect();
+        record(trace, Operation::Concatenate, &parts, Tensor::cat(&parts, 1)?)
+    }
+}
+
+/// Each row brought to a length; a row of zeros remains.
+fn of_length(rows: &Tensor, length: f64) -> Result<Tensor> {
+    let norms = rows.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-12)?;
+    Ok((rows.broadcast_div(&norms)? * length)?)
+}
+
+impl Backbone for StageFeatures {
+    fn name(&self) -> String {
+        format!("{}{}", Self::PREFIX, self.0.backbone().name())
+    }
+
+    fn width(&self) -> usize {
+        self.0.width()
+    }
+
+    fn input(&self) -> (usize, usize, usize) {
+        self.0.input()
+    }
+
+    fn head_name(&self) -> &str {
+        self.0.backbone().head_name()
+    }
+
+    fn param_specs(&self) -> Vec<ParamSpec> {
+        self.0.param_specs()
+    }
+
+    fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
+        let trace = mode.trace.clone();
+        let Features { features, statistics } = self.0.features(params, buffers, inputs, mode)?;
+        Ok(Features { features: self.evened(&features, &trace)?, statistics })
+    }
+
+    fn places(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Option<Tensor>> {
+        self.0.places(params, buffers, inputs, mode)
+    }
+
+    /// With f = √x / ‖√x‖ for the mean x of the places, the slope of w · f is (w − (w · f) f) / 2f‖√x‖².
+    fn slope(&self, places: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        let mean = places.mean((1, 2))?;
+        let weight = self.0.own_features(weight)?;
+        let square = mean.abs()?.sum_keepdim(1)?.maximum(1e-12)?;
+        let root = (mean.sign()? * mean.abs()?.sqrt()?)?;
+        let along = (&weight * root.broadcast_div(&square.sqrt()?)?)?.sum_keepdim(1)?;
+        let across = (weight - root.broadcast_div(&square.sqrt()?)?.broadcast_mul(&along)?)?;
+        // a channel without any activation adds nothing anywhere
+        let steep = (mean.abs()?.sqrt()?.maximum(1e-6)? * 2.0)?.broadcast_mul(&square.sqrt()?)?;
+        Ok((across / steep)?)
+    }
+
+    fn resized(&self, name: &str, tensor: Tensor) -> Result<Tensor> {
+        self.0.resized(name, tensor)
+    }
+
+    fn stages(&self) -> Vec<String> {
+        self.0.stages()
+    }
+}
