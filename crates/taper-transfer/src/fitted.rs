@@ -1,6 +1,6 @@
 //! A trained classifier with its report.
 
-use crate::{Result, TriedCandidate, ValidationReport};
+use crate::{Expectation, Result, TriedCandidate, ValidationReport};
 use taper_learn::{Model, RunDirectory};
 
 /// A trained classifier with its report.
@@ -14,6 +14,9 @@ pub struct Fitted {
     pub report: ValidationReport,
     /// Its score on the test images; `None` if the data set has none.
     pub test: Option<ValidationReport>,
+    /// The accuracy to expect of new images, from the training images alone; `None` if nothing was searched, or a class
+    /// has a single image.
+    pub expected: Option<Expectation>,
     /// The candidates of a search; empty if nothing was searched.
     pub candidates: Vec<TriedCandidate>,
     /// Seconds of the final training, summed over all sessions.

@@ -66,7 +66,7 @@ pub use part::{Part, lowest_cut};
 pub use problem::{HeadShape, Problem, ProblemOptions, input_transform};
 pub use report::{ClassReport, ValidationReport, WorstError};
 pub use run_list::RunList;
-pub use search::{SearchOptions, TriedCandidate, search};
+pub use search::{Expectation, SearchOptions, TriedCandidate, search};
 pub use survey::{Cell, FineTuneFrom, LabelCount, SurveyOptions, check_survey, survey, survey_part};
 pub use training::{
     Balance, Freeze, RatePoint, RateTest, ScheduleShape, TrainedPart, TrainingOptions, check as check_training,

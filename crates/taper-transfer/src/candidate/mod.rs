@@ -13,14 +13,14 @@ pub(crate) use score::CandidateScore;
 pub use spec::{Approach, CandidateSpec, CropPolicy, InputVariant, Views};
 
 use crate::{Activations, FineTune, Problem, Result};
-use candle_core::DType;
+use candle_core::{DType, Tensor};
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Inputs, View};
 use taper_learn::heads::stratified_folds;
 use taper_learn::{
     Adapt, LearnError, Method,
-    evaluation::{Labeled, Right, cross_validate, fitted_temperature, held_out_logits},
+    evaluation::{Labeled, fitted_temperature, held_out_logits},
     training::Deadline,
 };
 use taper_models::{Network, State, Upper};
@@ -114,22 +114,25 @@ impl Candidate {
         let Folding { folds, repetitions, seed } = folding;
         let learner = self.learner(until)?;
         let at_once = threads().max(FEWEST);
-        let mut scores: Vec<Right> = Vec::new();
+        let mut hits: Vec<Vec<bool>> = Vec::new();
         'folding: for repetition in 0..repetitions {
             let fold_of = stratified_folds(&training.labels, folds, seed.wrapping_add(repetition))?;
             for first in (0..folds).step_by(at_once) {
                 let some = first..(first + at_once).min(folds);
                 let scored = until
                     .check()
-                    .and_then(|()| cross_validate(learner.as_ref(), &self.inputs, training, &fold_of, some, seed));
+                    .and_then(|()| held_out_logits(learner.as_ref(), &self.inputs, training, &fold_of, some, seed));
                 match scored {
-                    Ok(more) => scores.extend(more),
-                    Err(LearnError::OutOfTime) if scores.len() >= FEWEST => break 'folding,
+                    Ok(more) => {
+                        let found = more.iter().map(|(logits, labels)| hits_of(logits, labels));
+                        hits.extend(found.collect::<Result<Vec<_>>>()?);
+                    }
+                    Err(LearnError::OutOfTime) if hits.len() >= FEWEST => break 'folding,
                     Err(error) => return Err(error.into()),
                 }
             }
         }
-        Ok(CandidateScore::new(name, scores, folds, start))
+        Ok(CandidateScore::new(name, hits, folds, start))
     }
 
     /// The score of a candidate that takes long: fold by fold with all threads, on further folds only while it is better
@@ -156,7 +159,8 @@ impl Candidate {
             match scored {
                 Ok(made) => {
                     for (logits, labels) in made {
-                        score.folds.push(Right::of(&logits, &labels)?);
+                        let hits = score.hits.into_iter().chain([hits_of(&logits, &labels)?]).collect();
+                        score = CandidateScore::new(name, hits, folds, start);
                         rows.extend(logits.to_dtype(DType::F64)?.to_vec2::<f64>()?.into_iter().zip(labels));
                     }
                 }
@@ -180,6 +184,12 @@ impl Candidate {
         let (network, state) = self.learner(Deadline::default())?.adapt(&support, problem.seed())?.network()?;
         Ok((problem.network().with_head(network.head()), problem.merged(&state)))
     }
+}
+
+/// Whether each of the images is classified correctly.
+fn hits_of(logits: &Tensor, labels: &[u32]) -> Result<Vec<bool>> {
+    let given = logits.argmax(1).and_then(|given| given.to_vec1::<u32>()).map_err(LearnError::from)?;
+    Ok(given.iter().zip(labels).map(|(given, label)| given == label).collect())
 }
 
 /// Fine-tuning from `stage` on: about 4,000 images in all, but 6 to 24 passes, at a rate of 2e-3 that is multiplied by

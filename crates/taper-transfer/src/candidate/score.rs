@@ -5,7 +5,7 @@ use std::time::Instant;
 use taper_learn::{
     Interval,
     evaluation::Right,
-    statistics::{repeated_folds_interval, wilson_interval},
+    statistics::{Estimate, repeated_folds_estimate, repeated_folds_interval, wilson_interval},
 };
 
 /// A candidate's score on folds of the training images.
@@ -14,6 +14,9 @@ pub(crate) struct CandidateScore {
     pub(crate) name: String,
     /// Correct predictions on each held-out fold, one repetition after the other.
     pub(crate) folds: Vec<Right>,
+    /// For each of these folds, whether its images, in their order, were classified correctly.
+    #[serde(default)]
+    pub(crate) hits: Vec<Vec<bool>>,
     #[serde(rename = "ways_of_folding")]
     pub(crate) folds_per_repetition: usize,
     pub(crate) seconds: f64,
@@ -23,10 +26,24 @@ pub(crate) struct CandidateScore {
 }
 
 impl CandidateScore {
-    /// These folds of a candidate that has been scored since `start`.
-    pub(crate) fn new(name: &str, folds: Vec<Right>, folds_per_repetition: usize, start: Instant) -> Self {
-        let seconds = start.elapsed().as_secs_f64();
-        Self { name: name.to_string(), folds, folds_per_repetition, seconds, temperature: None }
+    /// These folds of a candidate that has been scored since `start`: whether the images of each were classified
+    /// correctly.
+    pub(crate) fn new(name: &str, hits: Vec<Vec<bool>>, folds_per_repetition: usize, start: Instant) -> Self {
+        let right = |hits: &Vec<bool>| Right { right: hits.iter().filter(|hit| **hit).count(), of: hits.len() };
+        Self {
+            name: name.to_string(),
+            folds: hits.iter().map(right).collect(),
+            hits,
+            folds_per_repetition,
+            seconds: start.elapsed().as_secs_f64(),
+            temperature: None,
+        }
+    }
+
+    /// Accuracy over the folds, as an estimate.
+    pub(crate) fn estimate(&self) -> Estimate {
+        let shares: Vec<f64> = self.folds.iter().map(|fold| fold.share()).collect();
+        repeated_folds_estimate(&shares, self.folds_per_repetition)
     }
 
     /// Accuracy over the folds that were scored.
@@ -46,11 +63,20 @@ impl CandidateScore {
         self.folds.iter().map(|fold| fold.of).sum()
     }
 
+    /// How many more predictions are right than `other`'s on the folds that both were scored on, and the standard error
+    /// of that if neither were better: repetitions classify the same images again.
+    pub(crate) fn lead(&self, other: &Self) -> (f64, f64) {
+        let shared = self.folds.len().min(other.folds.len());
+        let right = |score: &Self| score.folds[..shared].iter().map(|fold| fold.right).sum::<usize>() as f64;
+        let pairs = self.hits.iter().zip(&other.hits).take(shared);
+        let differ = pairs.flat_map(|(own, others)| own.iter().zip(others)).filter(|(own, other)| own != other).count();
+        let repetitions = shared.div_ceil(self.folds_per_repetition.max(1));
+        (right(self) - right(other), ((differ * repetitions) as f64).sqrt())
+    }
+
     /// Whether it is better than `other` on the folds that both were scored on.
     pub(crate) fn beats(&self, other: &Self) -> bool {
-        let shared = self.folds.len().min(other.folds.len());
-        let right = |score: &Self| score.folds[..shared].iter().map(|fold| fold.right).sum::<usize>();
-        right(self) > right(other)
+        self.lead(other).0 > 0.0
     }
 }
 
@@ -59,8 +85,8 @@ mod tests {
     use super::*;
 
     fn score(right: &[usize]) -> CandidateScore {
-        let folds = right.iter().map(|&right| Right { right, of: 20 }).collect();
-        CandidateScore { name: String::new(), folds, folds_per_repetition: 5, seconds: 0.0, temperature: None }
+        let hits = right.iter().map(|&right| (0..20).map(|image| image < right).collect()).collect();
+        CandidateScore::new("", hits, 5, Instant::now())
     }
 
     #[test]
@@ -68,6 +94,17 @@ mod tests {
         let (whole, early) = (score(&[15, 15, 5, 5, 5]), score(&[16, 15]));
         assert!(early.beats(&whole) && !whole.beats(&early));
         assert!(!score(&[14, 16]).beats(&whole), "of equal ones neither is better");
+    }
+
+    #[test]
+    fn the_error_of_a_lead_counts_images_that_are_classified_differently_and_repetitions_once() {
+        let (one, other) = (score(&[15, 17]), score(&[12, 18]));
+        assert_eq!(one.lead(&other), (2.0, 2.0));
+        let twice = |right: &[usize]| {
+            let filled: Vec<usize> = right.iter().copied().chain([10; 3]).collect();
+            score(&[filled.clone(), filled].concat())
+        };
+        assert_eq!(twice(&[15, 17]).lead(&twice(&[12, 18])), (4.0, 4.0));
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //! cross-validated inside the training images within a time budget; the best is kept, trained on all
 //! training images, and scored once on validation images.
 
+mod expectation;
 mod options;
 mod progress;
 mod tried;
 
+pub use expectation::Expectation;
 pub use options::SearchOptions;
 pub use tried::TriedCandidate;
 
@@ -31,8 +33,10 @@ const HEADS: [&str; 5] = ["nearest-mean", "ridge", "lda", "linear-probe", "linea
 const STRONG_HEADS: [&str; 3] = ["ridge", "lda", "linear-probe"];
 /// The head on features of stages.
 const STAGED_HEAD: &str = "rda";
-/// Repetitions of the folds for heads, which are cheap.
-const REPETITIONS: u64 = 2;
+/// Repetitions of the folds for heads, which are cheap: at least two, and for few images up to ten.
+const REPETITIONS: std::ops::RangeInclusive<u64> = 2..=10;
+/// Predictions that suffice.
+const PREDICTIONS: u64 = 600;
 /// Stages to fine-tune at most. Those below hold what all photographs have in common.
 const MOST_STAGES: usize = 3;
 
@@ -81,6 +85,10 @@ pub fn search(
     let fitting = Instant::now();
     let made = Made::new(&builder, &spec, &candidate, search.temperature(&spec))?;
     let train_seconds = fitting.elapsed().as_secs_f64();
+    let expected = match default_folds(&training.labels, training.ways) {
+        Some(folds) => Expectation::new(&search, (&spec, &candidate), training, folding(problem, folds))?,
+        None => None,
+    };
     let Made { problem, network, state, .. } = &made;
     let mut scored = |labeled: &Labeled| {
         let inputs = builder.scored_inputs(&spec, labeled, observer)?;
@@ -93,7 +101,8 @@ pub fn search(
         let text = serde_json::to_vec(&spec.to_string()).map_err(|error| LearnError::Invalid(error.to_string()))?;
         write_atomically(&run.file(KEPT)?, &text)?;
     }
-    Fitted { name: spec.to_string(), model, report, test, candidates: search.into_tried(), train_seconds }.saved(run)
+    let candidates = search.into_tried();
+    Fitted { name: spec.to_string(), model, report, test, expected, candidates, train_seconds }.saved(run)
 }
 
 /// Heads, then fine-tuning. With a run, a first classifier is saved as soon as one is scored.
@@ -236,9 +245,15 @@ fn try_head(
             return Ok(());
         }
     }
-    let folding = Folding { folds, repetitions: REPETITIONS, seed: builder.problem(spec.variant).seed() };
     let reserve = builder.estimate_report_time();
-    search.try_candidate(spec, builder, folding, reserve, observer)
+    search.try_candidate(spec, builder, folding(builder.problem(spec.variant), folds), reserve, observer)
+}
+
+/// The folds that heads are scored on.
+fn folding(problem: &Problem, folds: usize) -> Folding {
+    let images = problem.training().images.len() as u64;
+    let repetitions = PREDICTIONS.div_ceil(images).clamp(*REPETITIONS.start(), *REPETITIONS.end());
+    Folding { folds, repetitions, seed: problem.seed() }
 }
 
 /// Fine-tuning of as many of the uppermost stages as fit into the time left, on the version of the images that the best

@@ -3,7 +3,7 @@
 use super::TriedCandidate;
 use crate::candidate::{Candidate, CandidateBuilder, CandidateScore, Folding};
 use crate::run_list::RunList;
-use crate::{Approach, CandidateSpec, Result, TransferError};
+use crate::{Approach, CandidateSpec, Result, TransferError, Views};
 use serde_json::json;
 use std::time::{Duration, Instant};
 use taper_learn::{Event, Flow, Interval, LearnError, Observer, RunDirectory, training::Deadline};
@@ -13,6 +13,9 @@ const SCORES: &str = "tried.json";
 
 /// The file of a run with the name of the candidate that a finished search kept.
 pub(super) const KEPT: &str = "kept.json";
+
+/// A candidate with its score.
+type Scored<'a> = (&'a CandidateSpec, &'a CandidateScore);
 
 /// The state of a search.
 pub(super) struct Search {
@@ -49,7 +52,8 @@ impl Search {
         self.end.saturating_duration_since(Instant::now()).as_secs_f64()
     }
 
-    fn score_of(&self, spec: &CandidateSpec) -> Option<&CandidateScore> {
+    /// The candidate's score, of this session or an earlier one.
+    pub(super) fn score_of(&self, spec: &CandidateSpec) -> Option<&CandidateScore> {
         let name = spec.to_string();
         self.scores.iter().find(|score| score.name == name)
     }
@@ -124,14 +128,33 @@ impl Search {
         Ok(())
     }
 
-    /// The best candidate that this session has reached; of equally good ones the first. An earlier session
-    /// may have scored more: they count once this session reaches them, so that it makes the same decisions as the
-    /// earlier session.
+    /// The candidates that this session has reached, with their scores. An earlier session may have scored more: they
+    /// count once this session reaches them, so that it makes the same decisions as the earlier session.
+    pub(super) fn scored(&self) -> impl Iterator<Item = Scored<'_>> {
+        self.tried.iter().filter_map(|spec| Some((spec, self.score_of(spec)?)))
+    }
+
+    /// The best candidate that this session has reached; of equally good ones the first.
     pub(super) fn best(&self) -> Result<CandidateSpec> {
-        let mut tried = self.tried.iter().filter_map(|spec| Some((spec, self.score_of(spec)?)));
-        let first = tried.next().ok_or(TransferError::NothingScored)?;
-        let best = tried.fold(first, |best, other| if other.1.beats(best.1) { other } else { best });
-        Ok(best.0.clone())
+        let mut scored = self.scored();
+        let first = scored.next().ok_or(TransferError::NothingScored)?;
+        let better = |best, other| if Self::is_better(other, best) { other } else { best };
+        Ok(scored.fold(first, better).0.clone())
+    }
+
+    /// Whether `candidate` is to be kept rather than `other`.
+    fn is_better(candidate: Scored, other: Scored) -> bool {
+        candidate.1.lead(other.1).0 > -Self::handicap(candidate, other)
+    }
+
+    /// By how many predictions `candidate` may be worse than `other` on folds and still be kept. A head on stages in
+    /// several views was better than other heads on all data sets and numbers of labels that it was tried on, so it is
+    /// kept unless others are better by more than a standard error.
+    pub(super) fn handicap(candidate: Scored, other: Scored) -> f64 {
+        let in_views =
+            |spec: &CandidateSpec| matches!(spec.approach, Approach::Staged(_)) && spec.variant.views != Views::One;
+        let is_head = !matches!(other.0.approach, Approach::FineTune(_));
+        if in_views(candidate.0) && is_head && !in_views(other.0) { candidate.1.lead(other.1).1 } else { 0.0 }
     }
 
     /// The best candidate, rebuilt if an earlier session built it.

@@ -107,7 +107,8 @@ pub fn train(
     let support = fine_tuned_support(problem, &network, &state)?;
     let model = problem.model(network, state, provenance, Some(support))?;
     let name = problem.network().backbone().name();
-    Fitted { name, model, report, test, candidates: Vec::new(), train_seconds: outcome.seconds }.saved(run)
+    Fitted { name, model, report, test, expected: None, candidates: Vec::new(), train_seconds: outcome.seconds }
+        .saved(run)
 }
 
 /// Checks that the options are valid, before a run starts.

@@ -15,8 +15,8 @@ use taper_data::{Dataset, LargeClasses, Look};
 use taper_learn::{Interval, RunDirectory, runs::write_atomically};
 use taper_models::catalog::{Pretrained, WeightHints};
 use taper_transfer::{
-    Fitted, Problem, RatePoint, RateTest, TransferError, TriedCandidate, check_training, find_learning_rate, search,
-    train,
+    Expectation, Fitted, Problem, RatePoint, RateTest, TransferError, TriedCandidate, check_training,
+    find_learning_rate, search, train,
 };
 
 /// Searches for the best way to train if --search is given, or if there are weights and no option says how
@@ -112,7 +112,17 @@ fn print_candidates(fitted: &Fitted, problem: &Problem, output: &Output) {
         output.table(&["candidate", "accuracy %", "95% CI", "predictions", "time"], &rows);
     }
     let images = problem.training().images.len();
-    output.line(format!("keeping {}, trained on all {images} training images\n", fitted.name));
+    output.line(format!("keeping {}, trained on all {images} training images", fitted.name));
+    if let Some(Expectation { accuracy, with_twice_the_labels }) = &fitted.expected {
+        let told = |Interval { mean, low, high }: &Interval| {
+            format!("{:.1}% right (95% CI {:.1} to {:.1})", mean * 100.0, low * 100.0, high * 100.0)
+        };
+        output.line(format!("to expect of new images, from the training images alone: {}", told(accuracy)));
+        if let Some(more) = with_twice_the_labels {
+            output.line(format!("to expect with twice as many labels: {}", told(more)));
+        }
+    }
+    output.line("");
 }
 
 /// Prints where the classifier is, and writes the result.
@@ -137,6 +147,11 @@ fn finish(
             Some(json!({"name": tried.name, "accuracy": mean, "ci95": [low, high], "seconds": tried.seconds}))
         });
         method["tried"] = scored.collect();
+        if let Some(Expectation { accuracy, with_twice_the_labels }) = &fitted.expected {
+            let told = |Interval { mean, low, high }: &Interval| json!({"accuracy": mean, "ci95": [low, high]});
+            method["expected"] = told(accuracy);
+            method["expected_with_twice_the_labels"] = with_twice_the_labels.as_ref().map(told).into();
+        }
     }
     if let Some(test) = &fitted.test {
         method["test"] = classifier_report::figures(test);
