@@ -313,7 +313,7 @@ mod tests {
         let builder = CandidateBuilder::new(&first, &mut NoopObserver).unwrap();
         assert!(builder.seconds_per_image > least);
         assert!(builder.estimate_feature_time(&plain).unwrap() > 7.0 * least, "8 images are not measured");
-        first.features(&first.training().images, &mut NoopObserver).unwrap();
+        CandidateBuilder::new(&first, &mut NoopObserver).unwrap().build(&plain, &mut NoopObserver).unwrap();
         let second = problem();
         let builder = CandidateBuilder::new(&second, &mut NoopObserver).unwrap();
         assert!(builder.seconds_per_image > least, "{} s per image", builder.seconds_per_image);

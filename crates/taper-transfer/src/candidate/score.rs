@@ -15,7 +15,7 @@ pub(crate) struct CandidateScore {
     /// Correct predictions on each held-out fold, one repetition after the other.
     pub(crate) folds: Vec<Right>,
     /// For each of these folds, whether its images, in their order, were classified correctly.
-    #[serde(default)]
+    #[serde(default, with = "digits")]
     pub(crate) hits: Vec<Vec<bool>>,
     #[serde(rename = "ways_of_folding")]
     pub(crate) folds_per_repetition: usize,
@@ -23,6 +23,21 @@ pub(crate) struct CandidateScore {
     /// The temperature that suits the logits of the held-out images; `None` if it is fitted when the classifier is kept.
     #[serde(default)]
     pub(crate) temperature: Option<f64>,
+}
+
+/// Each fold as a text of digits, 1 for an image that was classified correctly.
+mod digits {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(hits: &[Vec<bool>], to: S) -> Result<S::Ok, S::Error> {
+        let digits = |fold: &Vec<bool>| fold.iter().map(|&hit| if hit { '1' } else { '0' }).collect::<String>();
+        hits.iter().map(digits).collect::<Vec<_>>().serialize(to)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Vec<Vec<bool>>, D::Error> {
+        let folds = Vec::<String>::deserialize(from)?;
+        Ok(folds.iter().map(|fold| fold.chars().map(|digit| digit == '1').collect()).collect())
+    }
 }
 
 impl CandidateScore {
