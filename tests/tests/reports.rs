@@ -108,6 +108,11 @@ fn a_look_at_a_run_that_is_piped_is_one_table_and_a_report_never_replaces_anothe
         let error = taper(at.path(), line);
         assert!(error.code == Some(1) && error.stderr.contains("is not a Taper run directory"), "{error:?}");
     }
+    for line in ["train data --search --tensorboard --out search", "train data --find-lr --tensorboard"] {
+        let nothing = taper(at.path(), line);
+        assert!(nothing.code == Some(2) && nothing.stderr.contains("--tensorboard"), "{nothing:?}");
+        assert!(!at.path().join("search").exists());
+    }
     let alone = taper(at.path(), META_TRAIN);
     assert!(alone.code == Some(2) && alone.stderr.contains("add --out"), "{alone:?}");
 }
