@@ -45,7 +45,7 @@ const NETWORKS: [Network; 3] = [
         name: "ResNet-12, a task of 5 ways, 32 MB",
         bytes: 32e6,
         item: 2.0,
-        options: "--method protonet --steps 4 --backbone resnet12",
+        options: "--method protonet --steps 3 --backbone resnet12",
         items: "--meta-batch-size",
     },
     Network {

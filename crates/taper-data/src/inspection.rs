@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(found.imbalance, 6.0);
         let notes = found.notes.join("\n");
         for told in
-            ["red has 12 training images", "in another: val/red/copy.png", "2 blank images: ", "train/red/cut.png"]
+            ["red has 12 training images", "1 copy of an image in another part: val/red/copy.png", "2 blank images: ", "train/red/cut.png"]
         {
             assert!(notes.contains(told), "{told}: {notes}");
         }
