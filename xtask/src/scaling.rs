@@ -37,21 +37,21 @@ const NETWORKS: [Network; 3] = [
     Network {
         name: "Conv4-64, a task of 5 ways, 0.4 MB",
         bytes: 0.45e6,
-        item: 0.0102,
+        item: 0.0086,
         options: "--method protonet --steps 60 --backbone conv4-64",
         items: "--meta-batch-size",
     },
     Network {
         name: "ResNet-12, a task of 5 ways, 32 MB",
         bytes: 32e6,
-        item: 2.0,
+        item: 2.2,
         options: "--method protonet --steps 3 --backbone resnet12",
         items: "--meta-batch-size",
     },
     Network {
         name: "EfficientNet-Lite0, 16 images of 96 px, 20 MB",
         bytes: 20e6,
-        item: 0.1,
+        item: 0.10,
         options: "--method nearest-mean --steps 12 --batch-size 16 --backbone efficientnet-lite0 --image-size 96",
         items: "--batches-per-step",
     },
@@ -63,7 +63,7 @@ const LINKS: [Link; 2] = [
 ];
 
 /// Processes of one machine, as measured by sending messages to and fro between two processes.
-const SHARED_MEMORY: Link = Link { name: "shared memory", latency: 1e-6, bandwidth: 2e9 };
+const SHARED_MEMORY: Link = Link { name: "shared memory", latency: 1e-7, bandwidth: 2e9 };
 
 /// Processes of the table.
 const PROCESSES: [usize; 7] = [1, 2, 4, 16, 64, 256, 1024];

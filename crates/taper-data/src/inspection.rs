@@ -310,9 +310,12 @@ mod tests {
         assert_eq!((found.left_out[&Reason::Unreadable].count, found.left_out[&Reason::Document].count), (1, 1));
         assert_eq!(found.imbalance, 6.0);
         let notes = found.notes.join("\n");
-        for told in
-            ["red has 12 training images", "1 copy of an image in another part: val/red/copy.png", "2 blank images: ", "train/red/cut.png"]
-        {
+        for told in [
+            "red has 12 training images",
+            "1 copy of an image in another part: val/red/copy.png",
+            "2 blank images: ",
+            "train/red/cut.png",
+        ] {
             assert!(notes.contains(told), "{told}: {notes}");
         }
         let json = serde_json::to_value(&found).unwrap();

@@ -26,30 +26,54 @@ pub(super) fn run(asked: &Scaling) -> Result<()> {
         Some(program) => program.canonicalize().with_context(|| program.display().to_string())?,
         None => build(true)?,
     };
-    let measure = Measure { mpi: Mpi { program, folder: folder.path() }, rounds: asked.rounds.max(1) };
+    let measure = Measure { mpi: Mpi { program, folder: folder.path() } };
+    let rounds = asked.rounds.max(1);
     let cores = available_parallelism()?.get();
     let [conv4, ..] = &NETWORKS;
-    println!("| network | time per item, ms | in the model |\n|---|---:|---:|");
-    for network in &NETWORKS {
-        let measured = measure.fastest(|| measure.step(network, 0))? / ITEMS as f64;
-        println!("| {} | {:.1} | {:.1} |", network.name, 1e3 * measured, 1e3 * network.item);
+
+    // In turn, so that other work on the machine slows none alone. It can only add to a time: the fastest round counts.
+    let mut alone = Fastest::default();
+    let mut busy = Fastest::default();
+    let mut steps = PROCESSES.map(|_| Fastest::default());
+    for _ in 0..rounds {
+        alone.add(measure.step(conv4, 0)?);
+        busy.add(measure.side_by_side(conv4, cores)?);
+        for (processes, fastest) in PROCESSES.into_iter().zip(&mut steps) {
+            fastest.add(measure.step(conv4, processes)?);
+        }
     }
-    let alone = measure.fastest(|| measure.step(conv4, 0))? / ITEMS as f64;
-    let busy = measure.fastest(|| measure.side_by_side(conv4, cores))? / ITEMS as f64;
-    println!(
-        "\n{}, with all {cores} cores busy: {:.1} ms per item, {:.1} alone\n",
-        conv4.name,
-        1e3 * busy,
-        1e3 * alone
-    );
+    let [alone, busy] = [alone, busy].map(|fastest| fastest.0 / ITEMS as f64);
+    println!("{}: {:.1} ms per item alone, {:.1} with all {cores} cores busy\n", conv4.name, 1e3 * alone, 1e3 * busy);
     println!("| processes | tasks per step | measured step, ms | predicted, ms |\n|---:|---:|---:|---:|");
-    for processes in PROCESSES {
-        let measured = measure.fastest(|| measure.step(conv4, processes))?;
-        let item = if processes == 1 { alone } else { busy };
-        let predicted = predicted(conv4, item, processes, cores);
+    for (processes, Fastest(measured)) in PROCESSES.into_iter().zip(steps) {
+        let predicted = predicted(conv4, if processes == 1 { alone } else { busy }, processes, cores);
         println!("| {processes} | {} | {:.1} | {:.1} |", ITEMS * processes, 1e3 * measured, 1e3 * predicted);
     }
+
+    println!("\n| network | time per item, ms | in the model |\n|---|---:|---:|");
+    for network in &NETWORKS {
+        let mut step = Fastest::default();
+        for _ in 0..rounds {
+            step.add(measure.step(network, 0)?);
+        }
+        println!("| {} | {:.1} | {:.1} |", network.name, 1e3 * step.0 / ITEMS as f64, 1e3 * network.item);
+    }
     Ok(())
+}
+
+/// The shortest of several times, in seconds.
+struct Fastest(f64);
+
+impl Default for Fastest {
+    fn default() -> Self {
+        Self(f64::INFINITY)
+    }
+}
+
+impl Fastest {
+    fn add(&mut self, seconds: f64) {
+        self.0 = self.0.min(seconds);
+    }
 }
 
 /// Seconds of a step of processes that share the cores of one machine.
@@ -60,15 +84,9 @@ fn predicted(network: &Network, item: f64, processes: usize, cores: usize) -> f6
 
 struct Measure<'a> {
     mpi: Mpi<'a>,
-    rounds: usize,
 }
 
 impl Measure<'_> {
-    /// The fastest of several rounds: other work on the machine can only add to a time.
-    fn fastest(&self, mut seconds: impl FnMut() -> Result<f64>) -> Result<f64> {
-        (0..self.rounds).try_fold(f64::INFINITY, |fastest, _| Ok(fastest.min(seconds()?)))
-    }
-
     fn options(network: &Network, processes: usize, out: &str) -> String {
         let items = ITEMS * processes.max(1);
         format!("{} {} {items} {COMMON} --force --out {out}", network.options, network.items)
