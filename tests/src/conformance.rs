@@ -89,6 +89,11 @@ pub fn check_learner(learner: &dyn Adapt, permuted: &dyn Adapt, allowed: Allowed
 
     expect(base.iter().all(|row| row.len() == WAYS), "logits have a column per class".into());
     expect(logits(learner, &plain, &queries)? == base, "the same seed gives the same bits".into());
+    for threads in [1, 2, 3, 8] {
+        let found = taper_ops::in_pool(threads, || logits(learner, &plain, &queries));
+        let found = found.map_err(|error| taper_learn::LearnError::Invalid(error.to_string()))??;
+        expect(found == base, format!("{threads} threads give the same bits"));
+    }
 
     let renamed: Vec<u32> = SUPPORT.iter().map(|&label| RENAMED[label as usize] as u32).collect();
     let found = logits(permuted, &support(&all, &places, &renamed)?, &queries)?;

@@ -492,6 +492,34 @@ fn bombs_are_refused_within_the_memory_of_a_child_process() {
     });
 }
 
+/// Tensors' bytes lie in stored entries. One may declare few bytes and have many, and thousands may be the same bytes.
+#[test]
+fn stored_entries_of_two_sizes_or_over_the_same_bytes_are_refused() {
+    let original = std::fs::read(checkpoint("timm.pth.tar")).unwrap();
+    let record = |name: &str| {
+        let directory = original.windows(4).enumerate().filter(|(_, window)| *window == b"PK\x01\x02");
+        let named = |at: usize| original[at + 46..].starts_with(name.as_bytes());
+        directory.map(|(at, _)| at).find(|&at| named(at)).unwrap()
+    };
+    // the averaged weights, which are the ones that are taken, begin with storage 10
+    let (first, later) = (record("timm.pth/data/10"), record("timm.pth/data/16"));
+    let changed = |change: &dyn Fn(&mut [u8])| {
+        let mut file = original.clone();
+        change(&mut file);
+        read_bytes(&file)
+    };
+    assert!(changed(&|_| ()).is_ok());
+    // a record has the packed size at 20, the size at 24 and the place at 42
+    let small = changed(&|file| file[first + 24..first + 28].copy_from_slice(&8u32.to_le_bytes()));
+    assert!(small.as_ref().is_err_and(|error| error.contains("an entry has two sizes")), "{small:?}");
+    let shared = changed(&|file| {
+        file.copy_within(first + 42..first + 46, later + 42);
+        file[later + 20..later + 24].copy_from_slice(&68u32.to_le_bytes());
+        file[later + 24..later + 28].copy_from_slice(&68u32.to_le_bytes());
+    });
+    assert!(shared.as_ref().is_err_and(|error| error.contains("an entry lies outside the file")), "{shared:?}");
+}
+
 /// The file has 320 MiB, of which half is the optimizer's; reading it may take the memory of the tensors that are
 /// kept and little more. Mapped pages don't count, a file that is read whole does.
 #[test]

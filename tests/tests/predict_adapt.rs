@@ -96,8 +96,28 @@ fn images_that_cannot_be_read_are_skipped_with_a_count_unless_none_is_left() {
     let run = taper_ok(at.path(), "predict classifier mine/c03 --json");
     assert_eq!((&run.result()["images"], &run.result()["skipped"]), (&3.into(), &1.into()));
     assert!(run.stderr.contains("note.png"), "{run:?}");
-    let run = taper(at.path(), "predict classifier mine/c03/note.png");
+    let run = taper(at.path(), "predict classifier mine/c03/note.png --explain why");
     assert!(run.code == Some(1) && run.stderr.contains("note.png"), "{run:?}");
+    assert!(!at.path().join("why").exists(), "nothing was explained");
+}
+
+#[cfg(unix)]
+#[test]
+fn files_left_out_of_a_folder_are_named_beside_the_table() {
+    let at = trained("protonet");
+    support(&at, &["c03", "c11"]);
+    taper_ok(at.path(), "adapt learner mine --out classifier");
+    std::os::unix::fs::symlink("gone.png", at.path().join("mine/c03/link.png")).unwrap();
+    for number in 0..6 {
+        fs::write(at.path().join(format!("mine/c03/film{number}")), b"\x1aE\xdf\xa3").unwrap();
+    }
+    let run = taper_ok(at.path(), "predict classifier mine/c03");
+    let told = |text: &str| run.stderr.lines().filter(|line| line.contains(text)).count();
+    assert_eq!(run.stdout.lines().count(), 2 + 3, "{run:?}");
+    assert_eq!(told("skipped: mine/c03/link.png: is a link to nothing"), 1, "{run:?}");
+    assert_eq!((told("is a video"), told("skipped: 2 more file(s)")), (4, 1), "{run:?}");
+    let result = taper_ok(at.path(), "predict classifier mine/c03 --json").result();
+    assert_eq!((&result["images"], &result["skipped"]), (&3.into(), &7.into()));
 }
 
 #[test]

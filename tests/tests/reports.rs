@@ -100,6 +100,13 @@ fn a_look_at_a_run_that_is_piped_is_one_table_and_a_report_never_replaces_anothe
     fs::remove_file(at.path().join("run/report.json")).unwrap();
     taper_ok(at.path(), "report run --out page.html");
     assert!(text(&at.path().join("page.html")).contains("There is no result yet"));
+    // a run that another process writes to keeps its directory to itself
+    let held = taper_learn::RunDirectory::open(&at.path().join("run")).unwrap();
+    let in_use = taper(at.path(), "report run");
+    assert!(in_use.code == Some(1) && in_use.stderr.starts_with("error: run: is in use by process "), "{in_use:?}");
+    assert!(in_use.stderr.ends_with("give --out FILE to write its report so far elsewhere\n"), "{in_use:?}");
+    taper_ok(at.path(), "report run --out page.html");
+    drop(held);
     fs::write(at.path().join("page.html"), "mine").unwrap();
     let refused = taper(at.path(), "report run --out page.html");
     assert_eq!((refused.code, text(&at.path().join("page.html")).as_str()), (Some(1), "mine"));
@@ -107,6 +114,11 @@ fn a_look_at_a_run_that_is_piped_is_one_table_and_a_report_never_replaces_anothe
     for line in ["watch data", "report data"] {
         let error = taper(at.path(), line);
         assert!(error.code == Some(1) && error.stderr.contains("is not a Taper run directory"), "{error:?}");
+    }
+    for line in ["train data --search --tensorboard --out search", "train data --find-lr --tensorboard"] {
+        let nothing = taper(at.path(), line);
+        assert!(nothing.code == Some(2) && nothing.stderr.contains("--tensorboard"), "{nothing:?}");
+        assert!(!at.path().join("search").exists());
     }
     let alone = taper(at.path(), META_TRAIN);
     assert!(alone.code == Some(2) && alone.stderr.contains("add --out"), "{alone:?}");

@@ -1,12 +1,13 @@
 //! Methods give the same bits on 1, 2, 3 and 8 threads, at sizes at which operations split their work.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use taper_data::{Batch, Episode};
+use taper_learn::heads::{DISCRIMINANT, LINEAR_HEAD, LINEAR_PROBE, NEAREST_MEAN, NEIGHBORS, RFS, RIDGE, SIMPLE_SHOT};
 use taper_learn::{Context, Method, NoopObserver, Plan, Progress, fit, methods::SettingValues};
 use taper_meta::{
-    ANIL, DENSE_MATCHING, FIRST_ORDER_MAML, MAML, MAML_PLUS_PLUS, MATCHING, META_BASELINE, META_OPT_NET,
-    META_OPT_NET_RIDGE, META_SGD, PROTO_MAML, PROTONET, R2D2, RELATION, REPTILE,
+    ANIL, DENSE_MATCHING, FIRST_ORDER_MAML, LAPLACIAN_SHOT, MAML, MAML_PLUS_PLUS, MATCHING, META_BASELINE,
+    META_OPT_NET, META_OPT_NET_RIDGE, META_SGD, PROTO_MAML, PROTONET, PT_MAP, R2D2, RELATION, REPTILE, TIM_GD,
 };
 use taper_models::{Architecture, Head, Network};
 use taper_ops::{rng, uniform};
@@ -74,6 +75,42 @@ fn every_method_trains_the_same_bits_on_any_number_of_threads() {
     ];
     for method in methods {
         check(method, "conv4-16", 28, 1);
+    }
+}
+
+/// Every bit of the logits of 10 queries after adapting to 25 images, on some number of threads.
+fn adapted(method: &dyn Method, threads: usize) -> Vec<u32> {
+    let backbone = "conv4-64".parse::<Architecture>().unwrap().backbone((1, 84, 84)).unwrap();
+    let network = method.network(&Network::new(backbone, Head::Identity), WAYS);
+    let context = Context { network: network.clone(), norm: method.info().norm, steps: 1 };
+    let learner = method.configure(&SettingValues::new(), context).unwrap().learner(network.init(1).unwrap()).unwrap();
+    let (support, query) = (batch("support", 5, 84), batch("query", 2, 84));
+    let run = || learner.adapt(&support, 0).unwrap().logits(&query.inputs).unwrap();
+    let logits = taper_ops::in_pool(threads, run).unwrap();
+    let logits = logits.to_dtype(DType::F32).unwrap().flatten_all().unwrap();
+    logits.to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+}
+
+#[test]
+fn every_head_on_features_of_large_images_has_the_same_bits_on_any_number_of_threads() {
+    let methods: [&dyn Method; 11] = [
+        &NEAREST_MEAN,
+        &SIMPLE_SHOT,
+        &NEIGHBORS,
+        &RIDGE,
+        &DISCRIMINANT,
+        &LINEAR_PROBE,
+        &RFS,
+        &LINEAR_HEAD,
+        &TIM_GD,
+        &LAPLACIAN_SHOT,
+        &PT_MAP,
+    ];
+    for method in methods {
+        let alone = adapted(method, 1);
+        for threads in [2, 3, 8] {
+            assert!(adapted(method, threads) == alone, "{}: {threads} threads differ from one", method.info().name);
+        }
     }
 }
 

@@ -47,10 +47,7 @@ fn main() -> ExitCode {
         Chore::Mutate(asked) => mutate::run(&asked),
         Chore::Peers(asked) => peers::run(&asked),
         Chore::PeersWork(asked) => peers::run_work(&asked),
-        Chore::Scaling => {
-            scaling::run();
-            Ok(())
-        }
+        Chore::Scaling(asked) => scaling::run(&asked),
         Chore::Soundness => soundness::run(),
         Chore::PackLearner(asked) => pack_learner::run(&asked),
     };

@@ -31,11 +31,9 @@ const TIMED: [(&str, &str); 2] = [
 ///
 /// Fails at the first difference. Prints `skipped` without an MPI library.
 pub(crate) fn run(asked: &MpiCheck) -> Result<()> {
-    for program in ["mpirun", "mpicc"] {
-        if !Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success()) {
-            println!("skipped: no OpenMPI ({program} does not start)");
-            return Ok(());
-        }
+    if let Some(reason) = no_mpi() {
+        println!("skipped: {reason}");
+        return Ok(());
     }
     let folder = tempfile::tempdir()?;
     let mpi = Mpi { program: build(asked.release)?, folder: folder.path() };
@@ -49,8 +47,16 @@ pub(crate) fn run(asked: &MpiCheck) -> Result<()> {
     mpi.different_processes()
 }
 
+/// Why nothing can run under MPI here; `None` if it can.
+pub(crate) fn no_mpi() -> Option<String> {
+    let starts =
+        |program: &str| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+    let missing = ["mpirun", "mpicc"].into_iter().find(|program| !starts(program))?;
+    Some(format!("no OpenMPI ({missing} does not start)"))
+}
+
 /// Builds the program with the feature; the dependencies are those of the tests.
-fn build(release: bool) -> Result<PathBuf> {
+pub(crate) fn build(release: bool) -> Result<PathBuf> {
     let mut command = Command::new("cargo");
     command.args(["build", "--quiet", "--workspace", "--bin", "taper", "--features", "taper/mpi"]);
     let status = command.args(release.then_some("--release")).status().context("cargo does not start")?;
@@ -60,14 +66,15 @@ fn build(release: bool) -> Result<PathBuf> {
     Ok(target.join(if release { "release" } else { "debug" }).join("taper"))
 }
 
-struct Mpi<'a> {
-    program: PathBuf,
-    folder: &'a Path,
+/// A program with the feature `mpi`, and the folder of its runs.
+pub(crate) struct Mpi<'a> {
+    pub(crate) program: PathBuf,
+    pub(crate) folder: &'a Path,
 }
 
 impl Mpi<'_> {
     /// `taper meta-train` with these options on so many processes; 0 means without mpirun.
-    fn command(&self, processes: usize, options: &str) -> Command {
+    pub(crate) fn command(&self, processes: usize, options: &str) -> Command {
         let mut command = match processes {
             0 => Command::new(&self.program),
             _ => {
@@ -82,7 +89,8 @@ impl Mpi<'_> {
         command
     }
 
-    fn trained(&self, processes: usize, options: &str) -> Result<()> {
+    /// Trains on so many processes; 0 means without mpirun.
+    pub(crate) fn trained(&self, processes: usize, options: &str) -> Result<()> {
         let output = self.command(processes, options).output()?;
         ensure!(output.status.success(), "taper meta-train {options} on {processes} processes: {}", words(&output));
         Ok(())
@@ -184,7 +192,7 @@ impl Mpi<'_> {
                 let [alone, shared] = [(0, 2, "alone"), (2, 1, "shared")].map(|(processes, threads, kind)| {
                     let out = format!("{name}-{kind}-{round}");
                     self.trained(processes, &format!("{options} --threads {threads} --out {out}"))?;
-                    self.seconds(&out)
+                    self.step(&out)
                 });
                 ratios.push(alone? / shared?);
             }
@@ -195,8 +203,8 @@ impl Mpi<'_> {
         Ok(())
     }
 
-    /// Seconds of training between the first and the last step of a run.
-    fn seconds(&self, run: &str) -> Result<f64> {
+    /// Mean seconds of a run's steps after its first.
+    pub(crate) fn step(&self, run: &str) -> Result<f64> {
         let text = fs::read_to_string(self.folder.join(run).join("metrics.jsonl"))?;
         let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let times: Vec<f64> = records
@@ -204,8 +212,8 @@ impl Mpi<'_> {
             .filter_map(|record| record["seconds"].as_f64())
             .collect();
         match times[..] {
-            [first, .., last] => Ok(last - first),
-            _ => bail!("{run}: has no steps"),
+            [first, .., last] => Ok((last - first) / (times.len() - 1) as f64),
+            _ => bail!("{run}: has fewer than two steps"),
         }
     }
 }

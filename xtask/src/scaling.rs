@@ -4,6 +4,10 @@
 //! chain of processes in chunks, and its broadcast. An item's time was measured; what connects machines is as its makers
 //! describe it.
 
+mod check;
+
+use crate::args::Scaling;
+use anyhow::Result;
 use rand::Rng as _;
 
 /// A network with what a step costs.
@@ -13,6 +17,10 @@ struct Network {
     bytes: f64,
     /// Seconds of one item on one thread.
     item: f64,
+    /// Options of `taper meta-train` by which an item's time is measured, without the number of items.
+    options: &'static str,
+    /// The option with the number of items per step.
+    items: &'static str,
 }
 
 /// What connects the processes.
@@ -24,17 +32,38 @@ struct Link {
     bandwidth: f64,
 }
 
-/// Items' times are CPU seconds of `meta-train --threads 1` on the built-in glyphs, in a debug build.
+/// Items' times are those of `cargo xtask scaling --check` on an AMD EPYC (Zen 5) with two cores, in a release build.
 const NETWORKS: [Network; 3] = [
-    Network { name: "Conv4-64, a task of 5 ways, 0.4 MB", bytes: 0.45e6, item: 0.023 },
-    Network { name: "ResNet-12, a task of 5 ways, 32 MB", bytes: 32e6, item: 5.0 },
-    Network { name: "EfficientNet-Lite0, 16 images of 96 px, 20 MB", bytes: 20e6, item: 0.175 },
+    Network {
+        name: "Conv4-64, a task of 5 ways, 0.4 MB",
+        bytes: 0.45e6,
+        item: 0.0086,
+        options: "--method protonet --steps 60 --backbone conv4-64",
+        items: "--meta-batch-size",
+    },
+    Network {
+        name: "ResNet-12, a task of 5 ways, 32 MB",
+        bytes: 32e6,
+        item: 2.2,
+        options: "--method protonet --steps 3 --backbone resnet12",
+        items: "--meta-batch-size",
+    },
+    Network {
+        name: "EfficientNet-Lite0, 16 images of 96 px, 20 MB",
+        bytes: 20e6,
+        item: 0.10,
+        options: "--method nearest-mean --steps 12 --batch-size 16 --backbone efficientnet-lite0 --image-size 96",
+        items: "--batches-per-step",
+    },
 ];
 
 const LINKS: [Link; 2] = [
     Link { name: "1 Gb/s Ethernet", latency: 50e-6, bandwidth: 0.117e9 },
     Link { name: "100 Gb/s InfiniBand", latency: 2e-6, bandwidth: 11e9 },
 ];
+
+/// Processes of one machine, as measured by sending messages to and fro between two processes.
+const SHARED_MEMORY: Link = Link { name: "shared memory", latency: 1e-7, bandwidth: 2e9 };
 
 /// Processes of the table.
 const PROCESSES: [usize; 7] = [1, 2, 4, 16, 64, 256, 1024];
@@ -79,8 +108,14 @@ fn slowest(item: f64, processes: usize) -> f64 {
     (0..STEPS).map(of_step).sum::<f64>() / STEPS as f64
 }
 
-/// Prints the table as Markdown: the share of the ideal speed.
-pub(crate) fn run() {
+/// Prints the table as Markdown: the share of the ideal speed. Or measures what it rests on.
+///
+/// # Errors
+/// Returns an error if a measured run fails.
+pub(crate) fn run(asked: &Scaling) -> Result<()> {
+    if asked.check {
+        return check::run(asked);
+    }
     let headings: Vec<String> = PROCESSES.iter().map(ToString::to_string).collect();
     println!("| network | link | {} |", headings.join(" | "));
     println!("|---|---|{}", "---:|".repeat(PROCESSES.len()));
@@ -97,6 +132,7 @@ pub(crate) fn run() {
             println!("| {} | {} | {} |", network.name, link.name, cells.join(" | "));
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]

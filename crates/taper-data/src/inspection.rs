@@ -237,13 +237,14 @@ impl Inspection {
         let mut notes = Vec::new();
         let mut tell = |several: &Several, noun: &str, what: &str| {
             if several.count > 0 {
-                notes.push(format!("{} {what}: {}", counted(several.count, noun), several.names()));
+                let what = format!("{} {what}", counted(several.count, noun));
+                notes.push(format!("{}: {}", what.trim_end(), several.names()));
             }
         };
-        tell(&self.duplicates.across_parts, "image", "in one part that are also in another");
-        tell(&self.duplicates.across_classes, "image", "in one class that are also in another");
-        tell(&self.duplicates.within, "image", "that occur more than once in the same class");
-        tell(&self.blank, "image", "that are blank");
+        tell(&self.duplicates.across_parts, "copy", "of an image in another part");
+        tell(&self.duplicates.across_classes, "copy", "of an image in another class");
+        tell(&self.duplicates.within, "copy", "of another image in the same class");
+        tell(&self.blank, "blank image", "");
         tell(&Several::of(self.blank_classes.iter().cloned()), "class", "with only blank images");
         tell(&self.tiny, "image", "smaller than 8 pixels");
         tell(&self.undecodable, "image", "that can't be decoded");
@@ -311,8 +312,8 @@ mod tests {
         let notes = found.notes.join("\n");
         for told in [
             "red has 12 training images",
-            "in another: val/red/copy.png",
-            "2 images that are blank",
+            "1 copy of an image in another part: val/red/copy.png",
+            "2 blank images: ",
             "train/red/cut.png",
         ] {
             assert!(notes.contains(told), "{told}: {notes}");

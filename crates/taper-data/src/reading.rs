@@ -124,6 +124,7 @@ pub(crate) fn counted(count: usize, noun: &str) -> String {
     let plural = match noun {
         noun if count == 1 => noun.to_string(),
         "entry" => "entries".to_string(),
+        "copy" => "copies".to_string(),
         noun if noun.ends_with("ss") => format!("{noun}es"),
         noun => format!("{noun}s"),
     };

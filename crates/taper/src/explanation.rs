@@ -23,8 +23,31 @@ pub(crate) struct Explainer<'a> {
     similarity: Similarity,
     /// The steps that make what the network sees, without what makes numbers of it.
     visible: Transform,
-    folder: PathBuf,
+    folder: NewFolder,
     taken: BTreeSet<String>,
+}
+
+/// A folder for results. If it is new and stays empty, it is removed in the end.
+struct NewFolder {
+    path: PathBuf,
+    is_new: bool,
+}
+
+impl NewFolder {
+    fn create(path: &Path) -> std::io::Result<Self> {
+        let is_new = !path.exists();
+        fs::create_dir_all(path)?;
+        Ok(Self { path: path.to_path_buf(), is_new })
+    }
+}
+
+impl Drop for NewFolder {
+    fn drop(&mut self) {
+        if self.is_new {
+            // fails if it holds something, as it should
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
 }
 
 /// Why a class was predicted.
@@ -54,12 +77,12 @@ impl<'a> Explainer<'a> {
         if folder.exists() && !fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none()) {
             bail!("{}: is not empty: choose a new directory for explanations", path_text(folder));
         }
-        fs::create_dir_all(folder).with_context(|| path_text(folder))?;
+        let folder = NewFolder::create(folder).with_context(|| path_text(folder))?;
         let similarity = Similarity::new(&model.network, &model.state, &support.features)?;
         let steps = model.transform.parse::<Transform>()?.steps().to_vec();
         let visible =
             Transform::new(steps.into_iter().filter(|step| !matches!(step, Step::Normalize { .. })).collect())?;
-        Ok(Self { model, support, similarity, visible, folder: folder.to_path_buf(), taken: BTreeSet::new() })
+        Ok(Self { model, support, similarity, visible, folder, taken: BTreeSet::new() })
     }
 
     /// Explains why the image in `file`, with the network's `input (1, c, h, w)` and `features (1, d)`, is of `class`.
@@ -102,9 +125,28 @@ impl<'a> Explainer<'a> {
         let stem = file.file_stem().map_or("image".into(), |stem| path_text(Path::new(stem)));
         let numbered = (2..).map(|number| format!("{stem}-{number}"));
         let name = std::iter::once(stem.clone()).chain(numbered).find(|name| self.taken.insert(name.clone()));
-        let path = self.folder.join(format!("{}.png", name.unwrap_or(stem)));
+        let path = self.folder.path.join(format!("{}.png", name.unwrap_or(stem)));
         let mut created = fs::File::create_new(&path).with_context(|| path_text(&path))?;
         created.write_all(png).and_then(|()| created.sync_all()).with_context(|| path_text(&path))?;
         Ok(path_text(&path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_folder_that_stays_empty_is_removed_and_no_other() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("why");
+        drop(NewFolder::create(&path).unwrap());
+        assert!(!path.exists());
+        let folder = NewFolder::create(&path).unwrap();
+        fs::write(path.join("map.png"), "pixels").unwrap();
+        drop(folder);
+        assert!(path.join("map.png").exists());
+        drop(NewFolder::create(parent.path()).unwrap());
+        assert!(parent.path().exists());
     }
 }

@@ -1,7 +1,7 @@
 //! Command-line options that solve errors of the libraries, which don't know about options.
 
 use taper_compare::CompareError;
-use taper_data::DataError;
+use taper_data::{DataError, one_line};
 use taper_export::ExportError;
 use taper_learn::LearnError;
 use taper_models::ModelError;
@@ -10,7 +10,18 @@ use taper_transfer::TransferError;
 /// The whole chain of causes in one line, with the options that its advice is about.
 pub(crate) fn with_hint(error: &anyhow::Error) -> String {
     let hint = error.chain().find_map(of_cause).map(|hint| format!(" ({hint})")).unwrap_or_default();
-    format!("{error:#}{hint}").replace('\n', " ")
+    let text = format!("{}{hint}", causes(error)).replace('\n', " ");
+    // names may hold other control characters
+    one_line(&text).into_owned()
+}
+
+/// The whole chain of causes. One that an error's own message ends with is not repeated.
+pub(crate) fn causes(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| match cause.to_string() {
+        cause if text.is_empty() => cause,
+        cause if text.ends_with(&cause) => text,
+        cause => format!("{text}: {cause}"),
+    })
 }
 
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
@@ -131,5 +142,15 @@ mod tests {
         let deep = DataError::Unfillable { asked: "5-way".into(), limit: "too few".into(), ways: None };
         assert!(with_hint(&deep.into()).ends_with("(use a smaller --shots or --queries)"));
         assert_eq!(with_hint(&anyhow::anyhow!("no\nadvice")), "no advice");
+    }
+
+    #[test]
+    fn each_cause_is_told_once_and_control_characters_are_escaped() {
+        let source = std::io::Error::other("disk on fire");
+        let file = anyhow::Error::from(LearnError::File { path: "run/config.toml".into(), source });
+        assert_eq!(with_hint(&file.context("photos")), "photos: run/config.toml: disk on fire");
+        let plain = anyhow::anyhow!("disk on fire").context("reading").context("photos");
+        assert_eq!(with_hint(&plain), "photos: reading: disk on fire");
+        assert_eq!(with_hint(&anyhow::anyhow!("no class `\u{1b}[2Jcat`")), r"no class `\u{1b}[2Jcat`");
     }
 }

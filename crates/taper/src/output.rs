@@ -13,6 +13,7 @@ use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use taper_data::one_line;
 use taper_learn::ranks::Ranks;
 use taper_learn::{Event, Flow, LearnError, Observer, RunDirectory};
 
@@ -58,19 +59,25 @@ impl Output {
         self.line(fitted(header, rows, self.width));
     }
 
-    /// The text in bold, on a terminal.
-    pub(crate) fn strong(&self, text: &str) -> String {
-        if self.colors { format!("{BOLD}{text}{BOLD:#}") } else { text.to_string() }
+    /// A line in bold, on a terminal.
+    pub(crate) fn strong_line(&self, text: &str) {
+        let text = printable(text);
+        self.text(if self.colors { format!("{BOLD}{text}{BOLD:#}") } else { text });
     }
 
     /// A line that begins with `Warning:`, in color on a terminal.
     pub(crate) fn warning_line(&self, text: impl fmt::Display) {
         let mark = if self.colors { format!("{YELLOW}Warning:{YELLOW:#}") } else { "Warning:".to_string() };
-        self.line(format!("{mark} {text}"));
+        self.text(format!("{mark} {}", printable(&text.to_string())));
     }
 
     /// A line for people.
     pub(crate) fn line(&self, text: impl fmt::Display) {
+        self.text(printable(&text.to_string()));
+    }
+
+    /// Text as it is, such as a table for other programs.
+    pub(crate) fn text(&self, text: impl fmt::Display) {
         if !self.json && self.ranks.writes() {
             write(std::io::stdout(), text);
         }
@@ -79,7 +86,7 @@ impl Output {
     /// A message for people, separate from the results.
     pub(crate) fn note(&self, text: impl fmt::Display) {
         if self.ranks.writes() {
-            write(std::io::stderr(), text);
+            write(std::io::stderr(), printable(&text.to_string()));
         }
     }
 
@@ -99,6 +106,11 @@ impl Output {
     pub(crate) fn recorder<'a>(&self, run: Option<&'a RunDirectory>, tensorboard: bool) -> Reporter<'a> {
         Reporter { events: run.filter(|_| tensorboard).map(EventFiles::new), ..self.reporter() }
     }
+}
+
+/// The text with all control characters escaped except line ends: names may hold any.
+fn printable(text: &str) -> String {
+    text.split('\n').map(one_line).collect::<Vec<_>>().join("\n")
 }
 
 const BOLD: Style = Style::new().bold();
@@ -233,4 +245,14 @@ pub(crate) fn on_interrupt(action: impl Fn() + Send + 'static) -> Result<()> {
 
 fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_escaped_and_line_ends_stay() {
+        assert_eq!(printable("a \u{1b}[2Jcat\n\u{202e}dog"), "a \\u{1b}[2Jcat\n\\u{202e}dog");
+    }
 }

@@ -1,6 +1,8 @@
 //! Plain tables, and numbers formatted for people.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table};
+use std::borrow::Cow;
+use taper_data::one_line;
 use taper_learn::Interval;
 
 /// The table in at most `width` columns of a terminal: the last columns are left out as far as needed, but never the
@@ -26,19 +28,29 @@ pub(crate) fn fitted(header: &[&str], rows: &[Vec<String>], width: Option<usize>
     }
 }
 
+/// A table with each cell on one line: cells may be names with line breaks or other control characters.
+fn filled(header: &[&str], rows: &[Vec<String>]) -> Table {
+    fn cells<'a>(row: impl Iterator<Item = &'a str>) -> Vec<Cow<'a, str>> {
+        row.map(one_line).collect()
+    }
+    let mut table = Table::new();
+    table.set_header(cells(header.iter().copied()));
+    table.add_rows(rows.iter().map(|row| cells(row.iter().map(String::as_str))));
+    table
+}
+
 /// The width of the whole table.
 fn width_of(header: &[&str], rows: &[Vec<String>]) -> usize {
-    let mut table = Table::new();
-    table.set_header(header).add_rows(rows);
+    let table = filled(header, rows);
     let widths = table.column_max_content_widths();
     widths.iter().map(|&width| usize::from(width)).sum::<usize>() + 2 * widths.len().saturating_sub(1)
 }
 
 /// The table with its cells in several lines where needed.
 fn wrapped(header: &[&str], rows: &[Vec<String>], width: usize) -> String {
-    let mut table = Table::new();
+    let mut table = filled(header, rows);
     table.load_preset(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(u16::try_from(width).unwrap_or(u16::MAX)).set_header(header).add_rows(rows);
+    table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
     table.column_iter_mut().for_each(|column| {
         column.set_padding((0, 2));
     });
@@ -56,13 +68,9 @@ pub(crate) fn bar(share: f64) -> String {
 
 /// The table as text; columns of figures are right-aligned, the others left-aligned.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let mut table = Table::new();
+    let mut table = filled(header, rows);
     table.set_content_arrangement(ContentArrangement::Disabled);
     table.load_preset(comfy_table::presets::NOTHING);
-    table.set_header(header);
-    for row in rows {
-        table.add_row(row);
-    }
     for (place, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
         if place > 0 && rows.iter().all(|row| row.get(place).is_none_or(|cell| cell.is_empty() || is_figure(cell))) {
@@ -123,6 +131,20 @@ mod tests {
             let lines = fitted(&header, &rows, Some(width));
             let table = lines.lines().filter(|line| !line.starts_with('('));
             assert!(table.clone().all(|line| line.chars().count() <= width), "{width}\n{lines}");
+        }
+    }
+
+    #[test]
+    fn names_with_line_breaks_and_control_characters_stay_in_their_cells() {
+        let rows = [vec!["new\nline".to_string(), "5".into()], vec!["\x1b[31mred".into(), "12".into()]];
+        let text = table(&["name", "of\tclass"], &rows);
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(
+            text.contains(r"new\nline") && text.contains(r"\u{1b}[31mred") && text.contains(r"of\tclass"),
+            "{text}"
+        );
+        for width in [10, 200] {
+            assert!(!fitted(&["name", "of\tclass"], &rows, Some(width)).contains(['\x1b', '\t']));
         }
     }
 

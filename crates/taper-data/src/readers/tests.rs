@@ -368,6 +368,23 @@ fn links_are_followed_once_and_never_far_outside() {
     assert_eq!(open(set.path()).unwrap().labels().len(), 4);
 }
 
+/// Two links in each of 30 folders lead to the next: a billion paths lead to the last.
+#[cfg(unix)]
+#[test]
+fn folders_to_which_many_paths_lead_are_read_once() {
+    let set = folder(&[("a/1.png", gray(1)), ("b/30/1.png", gray(2))]);
+    for level in 0..30 {
+        let level_folder = set.path().join(format!("b/{level}"));
+        fs::create_dir(&level_folder).unwrap();
+        for name in ["left", "right"] {
+            std::os::unix::fs::symlink(format!("../{}", level + 1), level_folder.join(name)).unwrap();
+        }
+    }
+    let walk = walk_images(set.path()).unwrap();
+    assert_eq!((walk.files.len(), walk.folders.len(), walk.skipped.len()), (2, 33, 60));
+    assert!(walk.skipped.iter().all(|skipped| skipped.reason == Reason::SameFolder));
+}
+
 #[cfg(unix)]
 #[test]
 fn a_linked_part_is_read() {

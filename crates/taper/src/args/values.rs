@@ -37,6 +37,9 @@ pub(crate) fn percentage(text: &str) -> Result<f64, String> {
 /// A class and its new name, written `OLD=NEW`.
 pub(crate) fn renaming(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
+        Some((_, new)) if new.contains(char::is_control) => {
+            Err("a new name can't hold line breaks or other control characters: leave them out".into())
+        }
         Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_string(), new.to_string())),
         _ => Err("give the old and the new name, such as cat=kitten".into()),
     }
@@ -131,7 +134,8 @@ mod tests {
         assert_eq!((percentage("5%"), percentage("0.05")), (Ok(0.05), Ok(0.05)));
         assert!(["0%", "100%", "1.5", "-5%", "x%", "%"].iter().all(|text| percentage(text).is_err()));
         assert_eq!(renaming("a=b=c"), Ok(("a".into(), "b=c".into())));
-        assert!(["a", "=b", "a="].iter().all(|text| renaming(text).is_err()));
+        assert!(["a", "=b", "a=", "a=b\nc", "a=\x1b[2J"].iter().all(|text| renaming(text).is_err()));
+        assert_eq!(renaming("a\nb=c"), Ok(("a\nb".into(), "c".into())), "an old name may need to be mended");
         assert!(share("0.2").is_ok() && share("1").is_err() && share("0").is_err());
     }
 

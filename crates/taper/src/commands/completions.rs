@@ -8,6 +8,6 @@ use clap::CommandFactory;
 pub(crate) fn run(options: &Completions, output: &Output) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut Cli::command(), "taper", &mut script);
-    output.line(String::from_utf8(script)?.trim_end());
+    output.text(String::from_utf8(script)?.trim_end());
     Ok(())
 }

@@ -199,7 +199,8 @@ fn describe_model(model: &Model, output: &Output) -> Result<Value> {
         model.origin.norm
     ));
     if !model.labels.is_empty() {
-        output.line(format!("classes: {}", model.labels.join(", ")));
+        let names: Vec<_> = model.labels.iter().map(|name| one_line(name)).collect();
+        output.line(format!("classes: {}", names.join(", ")));
     }
     for (name, value) in &model.origin.settings {
         output.line(format!("{name}: {value}"));

@@ -4,6 +4,7 @@ use crate::args::{Predict, UsageError};
 use crate::builtin::built_in_learner;
 use crate::data;
 use crate::explanation::{Explainer, Explanation};
+use crate::hints::causes;
 use crate::output::Output;
 use crate::report::{result_json, with};
 use crate::table::table;
@@ -22,6 +23,8 @@ use taper_ops::log_softmax;
 
 /// Classes shown in a row of the table besides the likeliest.
 const OTHERS_SHOWN: usize = 2;
+/// Files in folders that are not images, or links to nothing, that are named.
+const LEFT_OUT_SHOWN: usize = 5;
 /// The answer for an image that is refused.
 const NONE: &str = "none of these";
 
@@ -46,6 +49,12 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
     let explainer = options.explain.as_deref().map(|folder| Explainer::new(&model, folder));
     let mut explainer = explainer.transpose().with_context(about)?;
     let transform: Transform = model.transform.parse()?;
+    for Skipped { path, reason } in skipped.iter().take(LEFT_OUT_SHOWN) {
+        output.note(format!("skipped: {path}: {reason}"));
+    }
+    if let Some(more @ 1..) = skipped.len().checked_sub(LEFT_OUT_SHOWN) {
+        output.note(format!("skipped: {more} more file(s) that are not images: --json lists them all"));
+    }
     let several = files.len() + skipped.len() > 1;
     let mut answers = Vec::new();
     for file in &files {
@@ -57,7 +66,7 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
                 answers.push(answer);
             }
             Err(error) if several => {
-                output.note(format!("skipped: {error:#}"));
+                output.note(format!("skipped: {}", causes(&error)));
                 skipped.push(Skipped { path: path_text(file), reason: reason(&error) });
             }
             Err(error) => return Err(error),
@@ -66,10 +75,10 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
     if answers.is_empty() {
         bail!("none of the {} images could be read: see the messages above", skipped.len());
     }
-    output.line(match options.csv {
-        true => csv_text(&records(&answers, &model.labels, options))?,
-        false => shown(&answers, &model.labels, options),
-    });
+    match options.csv {
+        true => output.text(csv_text(&records(&answers, &model.labels, options))?),
+        false => output.line(shown(&answers, &model.labels, options)),
+    }
     if let Some(assessor) = &assessor {
         note_unlike(&answers, assessor, options, output);
     }
@@ -313,7 +322,7 @@ struct Skipped {
 fn reason(error: &anyhow::Error) -> String {
     match error.downcast_ref::<DataError>() {
         Some(DataError::BadFile { problem, .. }) => problem.clone(),
-        _ => format!("{error:#}"),
+        _ => causes(error),
     }
 }
 

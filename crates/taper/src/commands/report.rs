@@ -6,7 +6,7 @@ use crate::page::{self, PAGE, VALUE};
 use crate::replaceable::head_of_file;
 use crate::report::result_json;
 use crate::results::PART_FILE;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::path::Path;
 use std::time::Instant;
 use taper_learn::runs::{RunRecord, write_atomically};
@@ -23,12 +23,23 @@ pub(crate) fn run(options: &Options, output: &Output) -> Result<()> {
             path.clone()
         }
         // listed among the run's files, so that another run in its place removes it
-        None => RunDirectory::open(&options.run)?.file(PAGE)?,
+        None => RunDirectory::open(&options.run).map_err(in_words)?.file(PAGE)?,
     };
     write_atomically(&path, html.as_bytes())?;
     output.line(format!("Report: {}", path.display()));
     output.event(&result_json("report", start.elapsed().as_secs_f64(), Vec::new(), Some(&path)));
     Ok(())
+}
+
+/// A run that still trains keeps its directory to itself, but its report can be written elsewhere.
+fn in_words(error: LearnError) -> anyhow::Error {
+    match error {
+        LearnError::InUse { path, holder } => {
+            let path = path.display();
+            anyhow!("{path}: is in use by {holder}: give --out FILE to write its report so far elsewhere")
+        }
+        other => other.into(),
+    }
 }
 
 /// The report that the run saved; of a run that has not finished, its training so far.
@@ -46,12 +57,14 @@ fn report(record: &RunRecord) -> Result<Report> {
             let report = Report {
                 title: "A run that has not finished".into(),
                 context: vec![run.to_string()],
-                verdict: format!("There is no result yet. Resume the run with --resume {run} to finish it."),
+                verdict: format!("There is no result yet. If the run was stopped, --resume {run} finishes it."),
                 ..Report::default()
             };
             let report = page::with_run(report, record.path(), record.config());
             if report.sections.is_empty() {
-                bail!("{run}: has no report and no training yet: resume the run with --resume {run}");
+                bail!(
+                    "{run}: has no report and no training yet: wait for its first steps, or resume it with --resume {run}"
+                );
             }
             Ok(report)
         }

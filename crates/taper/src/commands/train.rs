@@ -35,6 +35,11 @@ pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
     // nothing is written before everything is checked
     if searches {
         options.searching()?;
+        if options.run.tensorboard {
+            let problem = "--tensorboard is for training in steps, but this run searches how to train: remove it, or say \
+                           how to train, such as --epochs 10";
+            return Err(UsageError(problem.into()).into());
+        }
     } else {
         check_training(&problem, &options.training())?;
     }
@@ -167,8 +172,8 @@ fn finish(
 
 /// Prints a test of learning rates.
 fn find_lr(options: &Train, problem: &Problem, output: &Output) -> Result<()> {
-    if options.run.out.is_some() || options.run.resume.is_some() {
-        return Err(UsageError("--find-lr saves nothing: remove --out and --resume".into()).into());
+    if options.run.out.is_some() || options.run.resume.is_some() || options.run.tensorboard {
+        return Err(UsageError("--find-lr saves nothing: remove --out, --resume and --tensorboard".into()).into());
     }
     let mut reporter = output.reporter();
     let found = find_learning_rate(problem, &options.training(), &mut reporter);

@@ -16,6 +16,7 @@ pub(crate) use survey::survey;
 pub(crate) use tasks::tasks;
 pub(crate) use train::train;
 
+use crate::hints::causes;
 use crate::output::Output;
 use crate::run_log::{StageLog, stages};
 use crate::table::percent;
@@ -35,7 +36,7 @@ pub(crate) fn save(run: Option<&RunDirectory>, report: Result<Report>, output: &
     let Some(run) = run else { return };
     match report.and_then(|report| write(run, with_run(report, run.path(), run.config()))) {
         Ok(()) => output.line(format!("Report: {}", run.path().join(PAGE).display())),
-        Err(error) => output.note(format!("warning: the report was not written: {error:#}")),
+        Err(error) => output.note(format!("warning: the report was not written: {}", causes(&error))),
     }
 }
 

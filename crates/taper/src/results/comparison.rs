@@ -63,7 +63,8 @@ pub(crate) fn show_comparison(report: &Report, output: &Output) {
         row
     };
     output.table(&header, &methods.iter().map(cells).collect::<Vec<_>>());
-    output.line(format!("\n{}", output.strong(&verdict.words)));
+    output.line("");
+    output.strong_line(&verdict.words);
     report.warnings.iter().for_each(|warning| output.warning_line(format!("{warning}.")));
 }
 

@@ -151,7 +151,8 @@ fn print(report: &OwnTaskReport, output: &Output) {
         missing.iter().for_each(|line| output.line(format!("  {line}")));
     }
     output.line(drawn(report, &columns, &names));
-    output.line(format!("\n{}", output.strong(&report.words)));
+    output.line("");
+    output.strong_line(&report.words);
     report.warnings.iter().for_each(|warning| output.warning_line(format!("{warning}.")));
 }
 
