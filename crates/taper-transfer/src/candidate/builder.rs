@@ -130,7 +130,8 @@ impl<'a> CandidateBuilder<'a> {
             Ok(start.elapsed().as_secs_f64() / sample.images.len() as f64)
         };
         let above = pass()?.min(pass()?);
-        Ok((below + above * tune.epochs as f64) * training.images.len() as f64)
+        let copies = if variant.views == Views::One { 1.0 } else { 2.0 };
+        Ok((copies * below + above * tune.epochs as f64) * training.images.len() as f64)
     }
 
     /// Builds the candidate.

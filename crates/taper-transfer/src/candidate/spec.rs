@@ -12,8 +12,8 @@ pub enum CropPolicy {
     Whole,
 }
 
-/// In how many views the network sees an image: their features are learned from one by one, and their mean is
-/// classified.
+/// In how many views the network sees an image. A head on stages learns from the features of each, and classifies their
+/// mean; fine-tuning learns from the first two, and classifies the image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Views {
     /// The image.

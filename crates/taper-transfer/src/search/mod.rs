@@ -264,7 +264,8 @@ fn try_fine_tuning(
     folds: usize,
     observer: &mut dyn Observer,
 ) -> Result<()> {
-    let variant = InputVariant { views: Views::One, ..search.best()?.variant };
+    let views = if builder.views() == Views::One { Views::One } else { Views::Two };
+    let variant = InputVariant { views, ..search.best()?.variant };
     let folding = Folding { folds, repetitions: 1, seed: builder.problem(variant).seed() };
     let stages = builder.problem(variant).network().backbone().split_points();
     for stage in &stages[stages.len().saturating_sub(MOST_STAGES)..] {
