@@ -1,30 +1,20 @@
 //! The interval of repeated cross-validation.
 
-use super::{Estimate, Interval, Population};
+use super::{Interval, student_quantile};
 
 /// Mean of the scores of repeated k-fold cross-validation with its 95% interval, clipped to 0 and 1. The
 /// folds' training sets overlap, so the variance is that of Nadeau and Bengio (2003, eq. 9), with
 /// `1/(folds − 1)` for the ratio of images tested on to images trained on. Fewer than two scores, or
 /// folds, give the whole range.
 pub fn repeated_folds_interval(scores: &[f64], folds: usize) -> Interval {
-    repeated_folds_estimate(scores, folds).interval()
-}
-
-/// The same as an estimate; without a standard error for fewer than two scores, or folds.
-pub fn repeated_folds_estimate(scores: &[f64], folds: usize) -> Estimate {
-    let n = scores.len() as f64;
-    let known = scores.len() >= 2 && folds >= 2;
-    let mean = if known { scores.iter().sum::<f64>() / n } else { scores.first().copied().unwrap_or(0.5) };
-    let variance = scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    let standard_error = known.then(|| (variance * (1.0 / n + 1.0 / (folds as f64 - 1.0))).sqrt());
-    Estimate {
-        mean,
-        standard_error,
-        degrees_of_freedom: (n - 1.0).max(1.0),
-        population: Population::TheseClasses,
-        runs: 1,
-        least: 0.0,
+    if scores.len() < 2 || folds < 2 {
+        return Interval { mean: scores.first().copied().unwrap_or(0.5), low: 0.0, high: 1.0 };
     }
+    let n = scores.len() as f64;
+    let mean = scores.iter().sum::<f64>() / n;
+    let variance = scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let margin = student_quantile(0.95, n - 1.0) * (variance * (1.0 / n + 1.0 / (folds as f64 - 1.0))).sqrt();
+    Interval::within(mean, margin, 0.0, 1.0)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Instant;
 use taper_learn::{
     Interval,
     evaluation::Right,
-    statistics::{Estimate, repeated_folds_estimate, repeated_folds_interval, wilson_interval},
+    statistics::{repeated_folds_interval, wilson_interval},
 };
 
 /// A candidate's score on folds of the training images.
@@ -53,12 +53,6 @@ impl CandidateScore {
             seconds: start.elapsed().as_secs_f64(),
             temperature: None,
         }
-    }
-
-    /// Accuracy over the folds, as an estimate.
-    pub(crate) fn estimate(&self) -> Estimate {
-        let shares: Vec<f64> = self.folds.iter().map(|fold| fold.share()).collect();
-        repeated_folds_estimate(&shares, self.folds_per_repetition)
     }
 
     /// Accuracy over the folds that were scored.

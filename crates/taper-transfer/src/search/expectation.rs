@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use taper_learn::Interval;
 use taper_learn::evaluation::Labeled;
 use taper_learn::heads::stratified_folds;
-use taper_learn::statistics::{Estimate, learning_curve, selection_bias};
+use taper_learn::statistics::selection_bias;
 use taper_learn::training::Deadline;
 
 /// The accuracy to expect on new images, from the training images alone.
@@ -29,38 +29,55 @@ impl Expectation {
         folding: Folding,
     ) -> Result<Option<Self>> {
         let Some(score) = search.score_of(spec) else { return Ok(None) };
-        let bias = bias(search, score, training, folding)?;
-        let last = estimate(score, bias);
-        let labels = training.images.len() as f64 / training.ways as f64;
+        let images = training.images.len() as f64;
+        let kept = 1.0 - 1.0 / folding.folds as f64;
+        let on_folds = share(score) - bias(search, score, training, folding)?;
         if matches!(spec.approach, Approach::FineTune(_)) {
-            return Ok(Some(Self { accuracy: last.interval(), with_twice_the_labels: None }));
+            // perhaps not all folds were scored
+            let scored = score.folds.len().min(folding.folds) as f64 / folding.folds as f64;
+            let accuracy = interval([on_folds; 3], images * scored);
+            return Ok(Some(Self { accuracy, with_twice_the_labels: None }));
         }
         let halves = Folding { folds: 2, ..folding };
-        let half = estimate(&candidate.score(&score.name, training, halves, Deadline::default())?, bias);
-        let points = [(labels / 2.0, half), (labels * (1.0 - 1.0 / folding.folds as f64), last)];
-        // two folds already leave out half of the images
-        let points = if folding.folds == 2 { &points[1..] } else { &points[..] };
-        let accuracy = learning_curve(points, labels).unwrap_or(last.interval());
-        Ok(Some(Self { accuracy, with_twice_the_labels: learning_curve(points, 2.0 * labels) }))
+        let gain = match folding.folds {
+            // two folds already leave out half of the images
+            2 => 0.0,
+            _ => share(score) - share(&candidate.score(&score.name, training, halves, Deadline::default())?),
+        };
+        // the part of the error that more images reduce falls with their number: a + b / n
+        let at = |part: f64| {
+            let gained = gain.max(0.0) * (1.0 / kept - 1.0 / part) / (2.0 - 1.0 / kept).max(0.1);
+            on_folds + gained.min((1.0 - on_folds) / 2.0).max(0.0)
+        };
+        let (now, twice) = (at(1.0), at(2.0));
+        Ok(Some(Self {
+            accuracy: interval([on_folds, now, 2.0 * now - on_folds], images),
+            with_twice_the_labels: Some(interval([now, twice, 2.0 * twice - now], images)),
+        }))
     }
 }
 
-/// The accuracy on folds less a bias, not surer than as many images allow.
-fn estimate(score: &CandidateScore, bias: f64) -> Estimate {
-    let (right, all) =
-        score.folds.iter().fold((0.0, 0.0), |(right, all), fold| (right + fold.right as f64, all + fold.of as f64));
-    // repetitions classify the same images again
-    let images = all / (score.folds.len() as f64 / score.folds_per_repetition as f64).max(1.0);
-    let share = right / all;
-    let smooth = (share * images + 1.0) / (images + 2.0);
-    let of_images = (smooth * (1.0 - smooth) / (images + 2.0)).sqrt();
-    let of_folds = score.estimate();
-    /// Fewer folds say little about their spread.
-    const SPREAD_FROM: usize = 4;
-    let known = of_folds.standard_error.filter(|_| score.folds.len() >= SPREAD_FROM);
-    let degrees_of_freedom = if known.is_some() { of_folds.degrees_of_freedom } else { images.max(2.0) - 1.0 };
-    let standard_error = Some(known.map_or(of_images, |error| error.max(of_images)));
-    Estimate { mean: smooth - bias, standard_error, degrees_of_freedom, ..of_folds }
+/// The interval around the second of these accuracies: below the first and above the third as far as so many images leave
+/// open.
+fn interval([least, mean, most]: [f64; 3], images: f64) -> Interval {
+    /// Folds learn from overlapping images, so their predictions say less than as many independent ones.
+    const OVERLAP: f64 = 1.5;
+    let images = images / OVERLAP;
+    // Wilson (1927) with a share of an image
+    let bound = |accuracy: f64, sign: f64| {
+        const Z: f64 = 1.96;
+        let p = accuracy.clamp(0.0, 1.0);
+        let center = p + Z * Z / (2.0 * images);
+        let margin = Z * (p * (1.0 - p) / images + Z * Z / (4.0 * images * images)).sqrt();
+        ((center + sign * margin) / (1.0 + Z * Z / images)).clamp(0.0, 1.0)
+    };
+    Interval { mean: mean.clamp(0.0, 1.0), low: bound(least, -1.0), high: bound(most, 1.0) }
+}
+
+/// The share of right predictions on all folds that were scored.
+fn share(score: &CandidateScore) -> f64 {
+    let (right, all) = score.folds.iter().fold((0, 0), |(right, all), fold| (right + fold.right, all + fold.of));
+    right as f64 / all as f64
 }
 
 /// By how much the chosen candidate looks better than it is, because it was chosen.
