@@ -63,10 +63,10 @@ fn interval([least, mean, most]: [f64; 3], images: f64) -> Interval {
     /// Folds learn from overlapping images, so their predictions say less than as many independent ones.
     const OVERLAP: f64 = 1.5;
     let images = images / OVERLAP;
-    // Wilson (1927) with a share of an image
+    // Wilson's interval with continuity correction (Newcombe 1998), for a share of an image
     let bound = |accuracy: f64, sign: f64| {
         const Z: f64 = 1.96;
-        let p = accuracy.clamp(0.0, 1.0);
+        let p = (accuracy + sign / (2.0 * images)).clamp(0.0, 1.0);
         let center = p + Z * Z / (2.0 * images);
         let margin = Z * (p * (1.0 - p) / images + Z * Z / (4.0 * images * images)).sqrt();
         ((center + sign * margin) / (1.0 + Z * Z / images)).clamp(0.0, 1.0)
