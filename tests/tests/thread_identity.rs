@@ -3,7 +3,9 @@
 
 use candle_core::{DType, Tensor};
 use taper_data::{Batch, Episode};
-use taper_learn::heads::{DISCRIMINANT, LINEAR_HEAD, LINEAR_PROBE, NEAREST_MEAN, NEIGHBORS, RFS, RIDGE, SIMPLE_SHOT};
+use taper_learn::heads::{
+    DISCRIMINANT, LINEAR_HEAD, LINEAR_PROBE, NEAREST_MEAN, NEIGHBORS, REGULARIZED_DISCRIMINANT, RFS, RIDGE, SIMPLE_SHOT,
+};
 use taper_learn::{Context, Method, NoopObserver, Plan, Progress, fit, methods::SettingValues};
 use taper_meta::{
     ANIL, DENSE_MATCHING, FIRST_ORDER_MAML, LAPLACIAN_SHOT, MAML, MAML_PLUS_PLUS, MATCHING, META_BASELINE,
@@ -93,12 +95,13 @@ fn adapted(method: &dyn Method, threads: usize) -> Vec<u32> {
 
 #[test]
 fn every_head_on_features_of_large_images_has_the_same_bits_on_any_number_of_threads() {
-    let methods: [&dyn Method; 11] = [
+    let methods: [&dyn Method; 12] = [
         &NEAREST_MEAN,
         &SIMPLE_SHOT,
         &NEIGHBORS,
         &RIDGE,
         &DISCRIMINANT,
+        &REGULARIZED_DISCRIMINANT,
         &LINEAR_PROBE,
         &RFS,
         &LINEAR_HEAD,

@@ -46,7 +46,8 @@ pub struct Revised {
 }
 
 /// The classifier with these changes. A head on frozen features is made anew from the features that the classifier
-/// keeps, so it is the one that all images together would have given. A network that was fitted to its classes, such as a
+/// keeps (the mean over its views, if it sees several), so it is the one that these features of all images together would
+/// have given. A network that was fitted to its classes, such as a
 /// fine-tuned one, can lose classes but not get new images. Features of new images are cached in `cache`.
 ///
 /// # Errors

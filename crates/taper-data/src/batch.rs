@@ -13,6 +13,8 @@ pub struct Batch {
     pub labels: Tensor,
     /// The number of classes.
     pub ways: usize,
+    /// How many inputs each image has: all images in one view, then all in the next one.
+    pub views: usize,
 }
 
 impl Batch {
@@ -30,7 +32,7 @@ impl Batch {
                 "label {label} is too large for {ways} classes: use labels below {ways}"
             )));
         }
-        Ok(Self { inputs, labels: Tensor::from_slice(labels, n, &Device::Cpu)?, ways })
+        Ok(Self { inputs, labels: Tensor::from_slice(labels, n, &Device::Cpu)?, ways, views: 1 })
     }
 
     /// The number of inputs.

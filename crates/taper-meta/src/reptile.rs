@@ -92,6 +92,7 @@ fn together(episode: &Episode) -> Result<Batch> {
         inputs: Tensor::cat(&[&support.inputs, &query.inputs], 0)?,
         labels: Tensor::cat(&[&support.labels, &query.labels], 0)?,
         ways: support.ways,
+        views: 1,
     })
 }
 

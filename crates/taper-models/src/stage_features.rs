@@ -95,7 +95,7 @@ impl Backbone for StageFeatures {
         self.0.places(params, buffers, inputs, mode)
     }
 
-    /// With f = √x / ‖√x‖ for the mean x of the places, the slope of w · f is (w − (w · f) f) / 2f‖√x‖².
+    /// With f = √x / ‖√x‖ for the mean x ≥ 0 of the places, the slope of w · f is (w − (w · f) f) / 2f‖√x‖².
     fn slope(&self, places: &Tensor, weight: &Tensor) -> Result<Tensor> {
         let mean = places.mean((1, 2))?;
         let weight = self.0.own_features(weight)?;
@@ -114,5 +114,53 @@ impl Backbone for StageFeatures {
 
     fn stages(&self) -> Vec<String> {
         self.0.stages()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::named_backbone;
+    use candle_core::DType;
+    use taper_ops::{rng, uniform};
+
+    #[test]
+    fn each_stage_has_its_length_and_a_row_of_zeros_remains() {
+        let staged = StageFeatures::new(named_backbone("resnet18", (3, 64, 64)).unwrap()).unwrap();
+        let means = uniform(&mut rng(0, "means", 0), (2, staged.width()), 0.0, 1.0).unwrap();
+        let made = staged.of_means(&means).unwrap();
+        for (columns, length) in staged.0.columns().iter().zip([LOWER, LOWER, LOWER, LOWER, 1.0]) {
+            let part = made.narrow(1, columns.start, columns.len()).unwrap();
+            for norm in part.sqr().unwrap().sum(1).unwrap().sqrt().unwrap().to_vec1::<f32>().unwrap() {
+                assert!((f64::from(norm) - length).abs() < 1e-5, "{norm} is not {length}");
+            }
+        }
+        let nothing = staged.of_means(&means.zeros_like().unwrap()).unwrap();
+        assert_eq!(nothing.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap(), 0.0);
+    }
+
+    #[test]
+    fn the_slope_is_that_of_small_changes_of_the_places_mean() {
+        let staged = StageFeatures::new(named_backbone("cifar-resnet20", (3, 16, 16)).unwrap()).unwrap();
+        let double = |tensor: Tensor| tensor.to_dtype(DType::F64).unwrap();
+        let own = staged.0.backbone().width();
+        let places = double(uniform(&mut rng(0, "places", 0), (1, 2, 2, own), 0.1, 1.0).unwrap());
+        let weight = double(uniform(&mut rng(1, "weight", 0), (1, staged.width()), -1.0, 1.0).unwrap());
+        let slope = staged.slope(&places, &weight).unwrap().to_vec2::<f64>().unwrap().concat();
+        let weight = staged.0.own_features(&weight).unwrap().to_vec2::<f64>().unwrap().concat();
+        let mean = places.mean((1, 2)).unwrap().to_vec2::<f64>().unwrap().concat();
+        let value = |mean: &[f64]| {
+            let norm = mean.iter().sum::<f64>().sqrt();
+            mean.iter().zip(&weight).map(|(x, w)| w * x.sqrt() / norm).sum::<f64>()
+        };
+        for (k, slope) in slope.iter().enumerate() {
+            let moved = |by: f64| {
+                let mut mean = mean.clone();
+                mean[k] += by;
+                value(&mean)
+            };
+            let expected = (moved(1e-6) - moved(-1e-6)) / 2e-6;
+            assert!((slope - expected).abs() < 1e-6, "{k}: {slope}, {expected}");
+        }
     }
 }

@@ -98,6 +98,7 @@ impl Backbone for ViewMean {
         self.backbone.places(params, buffers, inputs, mode)
     }
 
+    /// That of the first view.
     fn slope(&self, places: &Tensor, weight: &Tensor) -> Result<Tensor> {
         self.backbone.slope(places, weight)
     }

@@ -1,6 +1,5 @@
-//! The table of `docs/guide/transfer.md` on how true the accuracy is that a search tells to expect, and the
-//! probabilities of what it keeps: draws of classes and labels, searched with heads alone, and scored on all other
-//! images of these classes.
+//! The table of `docs/guide/transfer.md` on how well the accuracy that a search expects holds, and the probabilities of
+//! what it keeps: draws of classes and labels, searched with little time, and scored on all other images of these classes.
 //!
 //! ```sh
 //! cargo run --release -p taper-transfer --example expectation_figures -- DATA WEIGHTS CACHE 200
@@ -8,7 +7,7 @@
 //!
 //! `DATA` holds `trashnet`, `sign-digits` and `grocery`; `CACHE` is a directory for features.
 
-#![allow(clippy::print_stdout, reason = "an example prints")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -126,7 +125,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let drawn: Arc<dyn Dataset> = Arc::new(Drawn::new(whole, ways, shots, number));
         let options = ProblemOptions { seed: number, ..ProblemOptions::default() };
         let problem = Problem::new(drawn, Some(&weights), &options, &mut NoopObserver)?.with_cache(Some(cache.clone()));
-        let fitted = search(&problem, &SearchOptions { budget: BUDGET }, None, &mut NoopObserver)?;
+        let fitted = search(&problem, &SearchOptions { budget: BUDGET, plain: false }, None, &mut NoopObserver)?;
         let Some(expected) = fitted.expected else { continue };
         let cell = cells.entry((place, shots)).or_default();
         cell.expected.push(expected.accuracy);

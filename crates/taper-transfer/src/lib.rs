@@ -14,7 +14,7 @@
 //! let images = Arc::new(Glyphs::new(0, GlyphsSize { alphabets: 1, characters: 3, drawings: 10 })?);
 //! let options = ProblemOptions { backbone: Some("conv4-8".parse()?), ..ProblemOptions::default() };
 //! let problem = Problem::new(images, None, &options, &mut NoopObserver)?;
-//! let fitted = search(&problem, &SearchOptions { budget: 60.0 }, None, &mut NoopObserver)?;
+//! let fitted = search(&problem, &SearchOptions { budget: 60.0, ..SearchOptions::default() }, None, &mut NoopObserver)?;
 //! for candidate in &fitted.candidates {
 //!     let accuracy = candidate.accuracy.map_or(0.0, |accuracy| accuracy.mean);
 //!     println!("{}: {:.1}%", candidate.name, accuracy * 100.0);

@@ -45,7 +45,8 @@ impl Labeled {
     pub fn batch_through_each(&self, inputs: &[Arc<dyn Inputs>]) -> Result<Batch> {
         let seen =
             inputs.iter().map(|inputs| inputs.inputs(&self.images, None)).collect::<taper_data::Result<Vec<_>>>()?;
-        Ok(Batch::new(Tensor::cat(&seen, 0)?, &self.labels.repeat(inputs.len()), self.ways)?)
+        let all = Batch::new(Tensor::cat(&seen, 0)?, &self.labels.repeat(inputs.len()), self.ways)?;
+        Ok(Batch { views: inputs.len(), ..all })
     }
 }
 
@@ -112,7 +113,7 @@ impl Right {
     /// Of logits `(n, ways)` for images with these labels.
     ///
     /// # Errors
-    /// Returns an error if the logits are no such tensor.
+    /// Returns an error if the logits are not `(n, ways)`.
     pub fn of(logits: &Tensor, labels: &[u32]) -> Result<Self> {
         let given = logits.argmax(1)?.to_vec1::<u32>()?;
         let right = given.iter().zip(labels).filter(|(given, label)| given == label).count();

@@ -1,13 +1,16 @@
 //! Builds candidates, computing features once for each version of the images.
 
 use super::{Approach, Candidate, CandidateSpec, CropPolicy, HEADS, InputVariant, Views, default_fine_tuning};
-use crate::{Features, FineTune, Init, Problem, Result};
+use crate::{Activations, Features, FineTune, Init, Problem, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Filter, Inputs, Step, Transform, View};
 use taper_learn::{Adapt, Observer, evaluation::Labeled};
 use taper_models::{Backbone, StageFeatures, ViewMean, center_side};
+
+/// Images whose single views are learned from beside their mean, at most.
+const MOST_IN_VIEWS: usize = 3000;
 
 /// A version of the images that the network sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,7 +111,22 @@ impl<'a> CandidateBuilder<'a> {
     /// Estimated seconds for the report on the validation images.
     pub(crate) fn estimate_report_time(&self) -> f64 {
         let scored = self.problem.validation().images.len() + self.problem.test().images.len();
-        self.seconds_per_image * scored as f64
+        // a center has 9/16 of the pixels
+        let passes = match self.views() {
+            Views::One => 1.0,
+            Views::Two => 2.0,
+            Views::Four => 3.125,
+        };
+        self.seconds_per_image * passes * scored as f64
+    }
+
+    /// Bytes of the activations below `stage` of all training images, in the views that fine-tuning learns from.
+    pub(crate) fn estimate_activation_bytes(&self, stage: &str, variant: InputVariant) -> Result<usize> {
+        let problem = self.problem(variant);
+        let (network, state) = (problem.network(), problem.state());
+        let each = Activations::bytes_per_image(problem.view(), network, state, stage)?;
+        let copies = if variant.views == Views::One { 1 } else { 2 };
+        Ok(each * copies * problem.training().images.len())
     }
 
     /// Estimated seconds that fine-tuning on all training images takes, from the second of two passes over a few.
@@ -182,7 +200,10 @@ impl<'a> CandidateBuilder<'a> {
         if spec.variant.views != Views::One && !is_own {
             let views =
                 features.iter().map(|view| view.inputs(images, None)).collect::<taper_data::Result<Vec<_>>>()?;
-            features.insert(0, features[0].map(images, |_| ViewMean::of_views(&views))?);
+            let mean = features[0].map(images, |_| ViewMean::of_views(&views))?;
+            // single views add little to many images, and take memory
+            features.truncate(if images.len() > MOST_IN_VIEWS { 0 } else { features.len() });
+            features.insert(0, mean);
         }
         Ok(features.into_iter().map(|features| Arc::new(features) as Arc<dyn Inputs>).collect())
     }

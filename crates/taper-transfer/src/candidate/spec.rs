@@ -71,7 +71,7 @@ impl fmt::Display for CandidateSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.approach {
             Approach::Head(name) => f.write_str(name)?,
-            Approach::Staged(name) => write!(f, "{name} on all stages")?,
+            Approach::Staged(name) => write!(f, "{name} on stages")?,
             Approach::FineTune(stage) => write!(f, "fine-tune from {stage}")?,
         }
         f.write_str(if self.variant.crop == CropPolicy::Whole { ", whole image" } else { "" })?;

@@ -13,10 +13,10 @@ use taper_learn::training::Deadline;
 /// The accuracy to expect on new images, from the training images alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Expectation {
-    /// With the labels there are, and its 95% interval. It accounts for the choice among candidates and for folds, which
-    /// learn from fewer images.
+    /// With the labels there are, and its 95% interval. It accounts for the choice among candidates and, for heads, for
+    /// folds, which learn from fewer images.
     pub accuracy: Interval,
-    /// With twice as many labels; `None` if that can't be told, as for fine-tuning.
+    /// With twice as many labels; `None` if that can't be told: for fine-tuning, or with two images of a class.
     pub with_twice_the_labels: Option<Interval>,
 }
 
@@ -29,24 +29,23 @@ impl Expectation {
         folding: Folding,
     ) -> Result<Option<Self>> {
         let Some(score) = search.score_of(spec) else { return Ok(None) };
-        let images = training.images.len() as f64;
+        // perhaps not all folds were scored
+        let scored = score.folds.len().min(folding.folds) as f64 / folding.folds as f64;
+        let images = training.images.len() as f64 * scored;
         let kept = 1.0 - 1.0 / folding.folds as f64;
         let on_folds = share(score) - bias(search, score, training, folding)?;
         if matches!(spec.approach, Approach::FineTune(_)) {
-            // perhaps not all folds were scored
-            let scored = score.folds.len().min(folding.folds) as f64 / folding.folds as f64;
-            let accuracy = interval([on_folds; 3], images * scored);
-            return Ok(Some(Self { accuracy, with_twice_the_labels: None }));
+            return Ok(Some(Self { accuracy: interval([on_folds; 3], images), with_twice_the_labels: None }));
         }
         let halves = Folding { folds: 2, ..folding };
-        let gain = match folding.folds {
+        if folding.folds == 2 {
             // two folds already leave out half of the images
-            2 => 0.0,
-            _ => share(score) - share(&candidate.score(&score.name, training, halves, Deadline::default())?),
-        };
+            return Ok(Some(Self { accuracy: interval([on_folds; 3], images), with_twice_the_labels: None }));
+        }
+        let gain = share(score) - share(&candidate.score(&score.name, training, halves, Deadline::default())?);
         // the part of the error that more images reduce falls with their number: a + b / n
         let at = |part: f64| {
-            let gained = gain.max(0.0) * (1.0 / kept - 1.0 / part) / (2.0 - 1.0 / kept).max(0.1);
+            let gained = gain.max(0.0) * (1.0 / kept - 1.0 / part) / (2.0 - 1.0 / kept);
             on_folds + gained.min((1.0 - on_folds) / 2.0).max(0.0)
         };
         let (now, twice) = (at(1.0), at(2.0));
@@ -58,7 +57,7 @@ impl Expectation {
 }
 
 /// The interval around the second of these accuracies: below the first and above the third as far as so many images leave
-/// open.
+/// open. How well such intervals hold was measured: see the guide's page on transfer learning.
 fn interval([least, mean, most]: [f64; 3], images: f64) -> Interval {
     /// Folds learn from overlapping images, so their predictions say less than as many independent ones.
     const OVERLAP: f64 = 1.5;

@@ -21,8 +21,8 @@ use progress::{KEPT, Search};
 use std::time::Instant;
 use taper_learn::heads::default_folds;
 use taper_learn::{
-    LearnError, Model, Observer, RunDirectory, evaluation::Labeled, provenance::Provenance, runs::write_atomically,
-    support::Support, training::Deadline,
+    LearnError, Model, NoopObserver, Observer, RunDirectory, evaluation::Labeled, provenance::Provenance,
+    runs::write_atomically, support::Support, training::Deadline,
 };
 use taper_models::{Network, State};
 
@@ -31,12 +31,16 @@ use taper_models::{Network, State};
 const HEADS: [&str; 5] = ["nearest-mean", "ridge", "lda", "linear-probe", "linear-head"];
 /// Heads that are also tried on other versions of the images.
 const STRONG_HEADS: [&str; 3] = ["ridge", "lda", "linear-probe"];
+/// The first head if only the network's own features count.
+const PLAIN_HEAD: &str = "linear-probe";
 /// The head on features of stages.
 const STAGED_HEAD: &str = "rda";
 /// Repetitions of the folds for heads, which are cheap: at least two, and for few images up to ten.
 const REPETITIONS: std::ops::RangeInclusive<u64> = 2..=10;
 /// Predictions that suffice.
 const PREDICTIONS: u64 = 600;
+/// Bytes of activations that are kept in memory at most.
+const MOST_ACTIVATIONS: usize = 2 << 30;
 /// Stages to fine-tune at most. Those below hold what all photographs have in common.
 const MOST_STAGES: usize = 3;
 
@@ -65,18 +69,21 @@ pub fn search(
     let training = problem.training();
     let (spec, candidate) = match default_folds(&training.labels, training.ways) {
         None => {
-            observer.note(format!(
-                "a class has a single training image, so candidates can't be compared: using {STAGED_HEAD} on all stages"
-            ))?;
             let crop = if builder.can_see_whole() { CropPolicy::Whole } else { CropPolicy::AsGiven };
-            let spec = CandidateSpec::staged(STAGED_HEAD, InputVariant { crop, views: builder.views() });
+            let spec = match options.plain {
+                true => CandidateSpec::head(PLAIN_HEAD, InputVariant::default()),
+                false => CandidateSpec::staged(STAGED_HEAD, InputVariant { crop, views: builder.views() }),
+            };
+            observer
+                .note(format!("a class has a single training image, so candidates can't be compared: using {spec}"))?;
             let candidate = builder.build(&spec, observer)?;
             (spec, candidate)
         }
         Some(folds) => {
-            let tried = try_all(&mut search, &mut builder, folds, run, observer);
+            let tried = try_all(&mut search, &mut builder, (folds, options.plain), run, observer);
             if let (Err(TransferError::Learn(LearnError::Stopped { .. })), Some(run)) = (&tried, run) {
-                save_best(&mut search, &mut builder, run, observer)?;
+                // what is saved here is a bonus: the search resumes without it
+                save_best(&mut search, &mut builder, run, &mut NoopObserver).ok();
             }
             tried?;
             search.take_best(&mut builder, observer)?
@@ -109,16 +116,19 @@ pub fn search(
 fn try_all(
     search: &mut Search,
     builder: &mut CandidateBuilder,
-    folds: usize,
+    (folds, plain): (usize, bool),
     run: Option<&RunDirectory>,
     observer: &mut dyn Observer,
 ) -> Result<()> {
-    let first = CandidateSpec::staged(STAGED_HEAD, InputVariant::default());
+    let first = match plain {
+        true => CandidateSpec::head(PLAIN_HEAD, InputVariant::default()),
+        false => CandidateSpec::staged(STAGED_HEAD, InputVariant::default()),
+    };
     try_head(search, builder, &first, folds, observer)?;
     if let Some(run) = run.filter(|run| !run.model_path().exists()) {
         save_best(search, builder, run, observer)?;
     }
-    try_heads(search, builder, folds, observer)?;
+    try_heads(search, builder, (folds, plain), observer)?;
     try_fine_tuning(search, builder, folds, observer)
 }
 
@@ -129,15 +139,11 @@ fn save_best(
     run: &RunDirectory,
     observer: &mut dyn Observer,
 ) -> Result<()> {
-    let spec = search.best()?;
-    // fine-tuning once more takes too long
-    if matches!(spec.approach, Approach::FineTune(_)) {
-        return Ok(());
-    }
+    let Some(spec) = search.best_head() else { return Ok(()) };
     let candidate = builder.build(&spec, observer)?;
     Made::new(builder, &spec, &candidate, None)?.model(true)?.save(&run.model_path())?;
     let accuracy = search.accuracy(&spec).map_or(f64::NAN, |accuracy| 100.0 * accuracy.mean);
-    observer.note(format!("{spec} is saved: about {accuracy:.0}% of new images right"))?;
+    observer.note(format!("saved {spec} so far: {accuracy:.0}% correct in cross-validation"))?;
     Ok(())
 }
 
@@ -209,19 +215,19 @@ fn check_budget(options: &SearchOptions, problem: &Problem, builder: &CandidateB
 fn try_heads(
     search: &mut Search,
     builder: &mut CandidateBuilder,
-    folds: usize,
+    (folds, only_own): (usize, bool),
     observer: &mut dyn Observer,
 ) -> Result<()> {
     let plain = InputVariant::default();
     let whole = InputVariant { crop: CropPolicy::Whole, ..plain };
     let versions = [(&HEADS[..], Some(plain)), (&STRONG_HEADS, builder.can_see_whole().then_some(whole))];
     for (heads, variant) in versions.into_iter().filter_map(|(heads, variant)| Some((heads, variant?))) {
-        let own = heads.iter().map(|head| CandidateSpec::head(head, variant));
-        for spec in std::iter::once(CandidateSpec::staged(STAGED_HEAD, variant)).chain(own) {
+        let staged = (!only_own).then(|| CandidateSpec::staged(STAGED_HEAD, variant));
+        for spec in staged.into_iter().chain(heads.iter().map(|head| CandidateSpec::head(head, variant))) {
             try_head(search, builder, &spec, folds, observer)?;
         }
     }
-    if builder.views() != Views::One {
+    if builder.views() != Views::One && !only_own {
         let variant = InputVariant { views: builder.views(), ..search.best()?.variant };
         try_head(search, builder, &CandidateSpec::staged(STAGED_HEAD, variant), folds, observer)?;
     }
@@ -268,11 +274,19 @@ fn try_fine_tuning(
     let variant = InputVariant { views, ..search.best()?.variant };
     let folding = Folding { folds, repetitions: 1, seed: builder.problem(variant).seed() };
     let stages = builder.problem(variant).network().backbone().split_points();
-    for stage in &stages[stages.len().saturating_sub(MOST_STAGES)..] {
-        let spec = CandidateSpec { approach: Approach::FineTune(stage.clone()), variant };
+    let stages = &stages[stages.len().saturating_sub(MOST_STAGES)..];
+    let spec_of = |stage: &String| CandidateSpec { approach: Approach::FineTune(stage.clone()), variant };
+    // what an earlier session had the time for, whatever fits now
+    if let Some(spec) = stages.iter().map(spec_of).find(|spec| search.has_scored(spec)) {
+        return search.try_candidate(&spec, builder, folding, 0.0, observer);
+    }
+    for stage in stages {
+        let spec = spec_of(stage);
         let mut reserve = builder.estimate_report_time();
-        if search.has_scored(&spec) {
-            return search.try_candidate(&spec, builder, folding, reserve, observer);
+        let bytes = builder.estimate_activation_bytes(stage, variant)?;
+        if bytes > MOST_ACTIVATIONS {
+            search.skip(&spec, format!("its activations take {:.1} GB", bytes as f64 / 1e9));
+            continue;
         }
         if search.seconds_left() <= reserve {
             search.skip(&spec, "the budget is spent".into());
@@ -300,9 +314,9 @@ mod tests {
     use crate::toy::Toy;
     use serde_json::Value;
     use std::path::Path;
-    use taper_learn::{Event, Flow, NoopObserver, runs::Existing};
+    use taper_learn::{Event, Flow, runs::Existing};
 
-    const OPTIONS: SearchOptions = SearchOptions { budget: 3600.0 };
+    const OPTIONS: SearchOptions = SearchOptions { budget: 3600.0, plain: false };
 
     fn run(folder: &Path) -> RunDirectory {
         RunDirectory::create(&folder.join("run"), "", Existing::Replace).unwrap()
@@ -394,7 +408,8 @@ mod tests {
     #[test]
     fn a_budget_that_does_not_pay_for_the_features_is_an_error_with_what_they_take() {
         let problem = Toy::new(&[4, 4]).problem(0);
-        let error = search(&problem, &SearchOptions { budget: 1e-9 }, None, &mut NoopObserver).unwrap_err();
+        let error =
+            search(&problem, &SearchOptions { budget: 1e-9, plain: false }, None, &mut NoopObserver).unwrap_err();
         match error {
             TransferError::BudgetTooShort { needed, images, .. } => assert!(needed > 1e-9 && images == 12),
             other => panic!("{other}"),
@@ -416,8 +431,37 @@ mod tests {
     }
 
     #[test]
+    fn a_plain_search_keeps_the_network_and_its_own_features() {
+        let problem = Toy::new(&[6, 6, 6]).problem(0);
+        let options = SearchOptions { plain: true, ..OPTIONS };
+        let fitted = search(&problem, &options, None, &mut NoopObserver).unwrap();
+        assert_eq!(fitted.model.network.backbone().name(), problem.network().backbone().name());
+        assert!(fitted.candidates.iter().all(|tried| !tried.name.contains("on stages")));
+        let single = search(&Toy::new(&[1, 6]).problem(0), &options, None, &mut NoopObserver).unwrap();
+        assert_eq!(single.name, PLAIN_HEAD);
+    }
+
+    #[test]
+    fn a_resumed_search_keeps_the_fine_tuning_that_an_earlier_one_had_time_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let problem = Toy::new(&[6, 6, 6]).problem(0);
+        let run = run(folder.path());
+        searched(&problem, &run);
+        let mut told = scores(&run);
+        let last = told.len() - 1;
+        // as if only the uppermost stage had fitted, and had been best
+        told[last]["name"] = Value::from("fine-tune from layer3, two views");
+        told[last]["folds"] = told[0]["folds"].clone();
+        told[last]["folds"].as_array_mut().unwrap().iter_mut().for_each(|fold| fold["right"] = fold["of"].clone());
+        write(&run, &told);
+        let fitted = searched(&problem, &run);
+        assert!(fitted.name.starts_with("fine-tune from layer3"), "{}", fitted.name);
+        assert_eq!(scores(&run), told, "nothing else is tried");
+    }
+
+    #[test]
     fn a_class_with_a_single_training_image_leaves_nothing_to_compare() {
         let fitted = search(&Toy::new(&[1, 6]).problem(0), &OPTIONS, None, &mut NoopObserver).unwrap();
-        assert_eq!((fitted.name.as_str(), fitted.candidates.len()), ("rda on all stages, whole image, four views", 0));
+        assert_eq!((fitted.name.as_str(), fitted.candidates.len()), ("rda on stages, whole image, four views", 0));
     }
 }

@@ -9,11 +9,15 @@ pub struct SearchOptions {
     /// Time for trying candidates, in seconds. Time that earlier sessions of a run spent on candidates
     /// is included.
     pub budget: f64,
+    /// Tries only what keeps the published network: heads on its own features, in one view, and fine-tuning. Other
+    /// programs know such classifiers, and they take less time per image.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub plain: bool,
 }
 
 impl Default for SearchOptions {
     /// Five minutes.
     fn default() -> Self {
-        Self { budget: 300.0 }
+        Self { budget: 300.0, plain: false }
     }
 }

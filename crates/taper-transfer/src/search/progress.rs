@@ -88,6 +88,9 @@ impl Search {
         reserve: f64,
         observer: &mut dyn Observer,
     ) -> Result<()> {
+        if self.tried.contains(spec) {
+            return Ok(());
+        }
         if self.has_scored(spec) {
             self.tried.push(spec.clone());
             return Ok(());
@@ -140,6 +143,14 @@ impl Search {
         let first = scored.next().ok_or(TransferError::NothingScored)?;
         let better = |best, other| if Self::is_better(other, best) { other } else { best };
         Ok(scored.fold(first, better).0.clone())
+    }
+
+    /// The best head that this session has reached, if any.
+    pub(super) fn best_head(&self) -> Option<CandidateSpec> {
+        let mut heads = self.scored().filter(|(spec, _)| !matches!(spec.approach, Approach::FineTune(_)));
+        let first = heads.next()?;
+        let better = |best, other| if Self::is_better(other, best) { other } else { best };
+        Some(heads.fold(first, better).0.clone())
     }
 
     /// Whether `candidate` is to be kept rather than `other`.

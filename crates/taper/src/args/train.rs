@@ -43,6 +43,11 @@ pub(crate) struct Train {
     #[arg(long, default_value = "5m")]
     #[serde(with = "taper_learn::text")]
     pub(crate) budget: Seconds,
+
+    /// Search only classifiers that timm and transformers load: the published network with another head
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) plain: bool,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) image: ImageOptions,
@@ -192,7 +197,7 @@ impl Train {
             let problem = "--search chooses how to train: remove the options that say how, such as --epochs";
             return Err(UsageError(problem.into()));
         }
-        Ok(SearchOptions { budget: self.budget.0 })
+        Ok(SearchOptions { budget: self.budget.0, plain: self.plain })
     }
 }
 

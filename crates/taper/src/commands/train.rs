@@ -120,11 +120,11 @@ fn print_candidates(fitted: &Fitted, problem: &Problem, output: &Output) {
     output.line(format!("keeping {}, trained on all {images} training images", fitted.name));
     if let Some(Expectation { accuracy, with_twice_the_labels }) = &fitted.expected {
         let told = |Interval { mean, low, high }: &Interval| {
-            format!("{:.1}% right (95% CI {:.1} to {:.1})", mean * 100.0, low * 100.0, high * 100.0)
+            format!("{:.1}% (95% CI {:.1} to {:.1})", mean * 100.0, low * 100.0, high * 100.0)
         };
-        output.line(format!("to expect of new images, from the training images alone: {}", told(accuracy)));
+        output.line(format!("expected accuracy on new images, estimated from the training images: {}", told(accuracy)));
         if let Some(more) = with_twice_the_labels {
-            output.line(format!("to expect with twice as many labels: {}", told(more)));
+            output.line(format!("expected with twice as many labels: {}", told(more)));
         }
     }
     output.line("");
