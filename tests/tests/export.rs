@@ -93,8 +93,8 @@ fn what_can_t_be_exported_says_why_in_one_line() {
     assert!(learner.code == Some(1) && learner.stderr.contains("is a learner (protonet)"), "{}", learner.stderr);
     taper_ok(at.path(), "adapt learner data --out classifier");
     let timm = taper(at.path(), "export classifier --format timm --out b");
-    let expected =
-        "error: classifier: timm can't load this classifier (it has no conv4-8): export it as ONNX (use --format onnx)";
+    let expected = "error: classifier: timm can't load this classifier (it has no conv4-8): export it as ONNX (use --format \
+                    onnx, or keep a classifier of train --plain)";
     assert_eq!((timm.code, timm.stderr.trim()), (Some(1), expected));
     assert!(!at.path().join("a.onnx").exists() && !at.path().join("b").exists());
 }

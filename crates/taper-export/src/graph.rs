@@ -19,6 +19,8 @@ pub(crate) struct Builder {
     constants: Vec<TensorData>,
     /// Small constants by their content.
     known: HashMap<Vec<u8>, Value>,
+    /// Parameters by their names: a network that runs several times takes the same ones.
+    weights: HashMap<String, Value>,
     made: usize,
     half: bool,
 }
@@ -68,15 +70,20 @@ impl Builder {
 
     /// Parameters, with 16 bits if weights have them; they are computed with in f32.
     pub(crate) fn weight(&mut self, name: &str, tensor: &Tensor) -> Result<Value> {
+        if let Some(known) = self.weights.get(name) {
+            return Ok(known.clone());
+        }
         let tensor = tensor.to_dtype(if self.half { DType::F16 } else { DType::F32 })?.contiguous()?;
         let data_type = if self.half { ElementKind::F16 } else { ElementKind::F32 };
         let dims = tensor.dims().iter().map(|&size| size as i64).collect();
         let raw_data = tensor.data().into_owned();
         self.constants.push(TensorData { dims, data_type: data_type.into(), name: name.into(), raw_data });
-        if self.half {
-            return Ok(self.node("Cast", &[name], vec![int("to", ElementKind::F32 as i64)]));
-        }
-        Ok(name.to_string())
+        let value = match self.half {
+            true => self.node("Cast", &[name], vec![int("to", ElementKind::F32 as i64)]),
+            false => name.to_string(),
+        };
+        self.weights.insert(name.to_string(), value.clone());
+        Ok(value)
     }
 
     fn constant(&mut self, kind: ElementKind, dims: &[usize], raw_data: Vec<u8>) -> Value {

@@ -190,6 +190,9 @@ fn every_bare_network_gives_its_own_logits() {
         for (made, own) in made.iter().zip(&own) {
             assert!((made - own).abs() < 1e-4 * largest, "{name}: {made} for {own}");
         }
+        let names: std::collections::BTreeSet<_> =
+            file.graph.as_ref().unwrap().initializer.iter().map(|constant| &constant.name).collect();
+        assert_eq!(names.len(), file.graph.as_ref().unwrap().initializer.len(), "{name}: constants are written once");
         let spread = own.iter().map(|value| (value - own[0]).abs()).fold(0.0, f32::max);
         assert!(spread > 1e-3, "{name}: all logits are {}", own[0]);
     }

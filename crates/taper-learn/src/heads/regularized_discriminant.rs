@@ -56,8 +56,13 @@ impl FeatureHead for RegularizedDiscriminant {
             0..=MOST => Classes::new(&rows.select(&some), labels_of(first, &some), support.ways)?.best_share()?,
             _ => DEFAULT_SHARE,
         };
-        let (weight, bias) = Classes::new(&rows, labels, support.ways)?.head(share)?;
-        Ok(Box::new(LinearOnFeatures::new(task, weight, bias)))
+        let classes = Classes::new(&rows, labels, support.ways)?;
+        let (weight, bias) = classes.head(share)?;
+        let bias = (bias + classes.correction(share)?)?;
+        // in units of the identity's part, so that fits to other images or with other shares have logits of one size,
+        // and a temperature suits them all
+        let unit = if classes.variance() > 0.0 { share * classes.variance() } else { 1.0 };
+        Ok(Box::new(LinearOnFeatures::new(task, (weight * unit)?, (bias * unit)?)))
     }
 }
 
@@ -134,6 +139,26 @@ impl Classes {
             (-0.5 * dot(self.means.row(class), own) + prior - dot(&self.mean, own)) as f32
         });
         Ok((weight.to_tensor()?, Tensor::from_iter(bias, &Device::Cpu)?))
+    }
+
+    /// What the discriminants of classes of unequal sizes lack, `(ways)`. The distance to a mean of n images is too large by
+    /// tr(Σ⁻¹S) / n on average, S the covariance inside the classes (Moran and Murphy 1979).
+    fn correction(&self, share: f64) -> Result<Tensor> {
+        let ways = self.counts.len();
+        let even = self.counts.iter().all(|&count| count == self.counts[0]);
+        let (n, d) = self.residuals.shape();
+        if even || n <= ways {
+            return Ok(Tensor::zeros(ways, candle_core::DType::F32, &Device::Cpu)?);
+        }
+        // the trace is the mean of rᵀΣ⁻¹r over residuals, with the freedom that the means take
+        let some: Vec<usize> = (0..n).step_by(n.div_ceil(MOST)).collect();
+        let some = self.residuals.select(&some);
+        let rows = self.residuals.clone().scaled(((1.0 - share) / n as f64).sqrt());
+        let solved =
+            Covariance { diagonal: vec![share * self.variance(); d], rows }.solve(&some.transpose())?.transpose();
+        let sum: f64 = some.iter().zip(solved.iter()).map(|(row, solved)| dot(row, solved)).sum();
+        let trace = sum / some.shape().0 as f64 * n as f64 / (n - ways) as f64;
+        Ok(Tensor::from_iter(self.counts.iter().map(|count| (0.5 * trace / count) as f32), &Device::Cpu)?)
     }
 
     /// The share under which images that are left out are the likeliest; of equal ones the first.
@@ -255,6 +280,7 @@ fn least_cross_entropy(rows: &[(Vec<f64>, usize)]) -> f64 {
 mod tests {
     use super::*;
     use crate::heads::golden::{Golden, assert_close, golden};
+    use rand::Rng as _;
 
     fn classes() -> Classes {
         let Golden { features, labels, ways, .. } = golden();
@@ -327,6 +353,28 @@ mod tests {
         let round = Matrix::from_fn(60, 80, |i, j| noise(i, j) + if j == i % 2 { 1.0 } else { 0.0 });
         let share = |rows: &Matrix| Classes::new(rows, labels.clone(), 2).unwrap().best_share().unwrap();
         assert!(share(&flat) < share(&round), "{} {}", share(&flat), share(&round));
+    }
+
+    #[test]
+    fn a_small_class_is_found_as_often_as_a_large_one() {
+        let noise = |i: usize, j: usize| taper_ops::rng(i as u64, "noise", j as u64).random_range(-1.0..1.0);
+        let rows = |count: usize, from: usize| {
+            Matrix::from_fn(count, 60, |i, j| noise(from + i, j) + if j == 0 { 2.5 * (i % 2) as f64 } else { 0.0 })
+        };
+        // class 1, the odd rows, has 3 images, class 0 has 30
+        let kept: Vec<usize> = (0..60).filter(|i| i % 2 == 0 || *i < 6).collect();
+        let classes = Classes::new(&rows(60, 0).select(&kept), kept.iter().map(|i| i % 2).collect(), 2).unwrap();
+        let (weight, bias) = classes.head(0.6).unwrap();
+        let queries = rows(400, 1000);
+        let found = |bias: &Tensor| {
+            let logits = taper_ops::linear(&queries.to_tensor().unwrap(), &weight, bias).unwrap();
+            let given = logits.argmax(1).unwrap().to_vec1::<u32>().unwrap();
+            (1..400).step_by(2).filter(|&i| given[i] == 1).count()
+        };
+        let corrected = (&bias + classes.correction(0.6).unwrap()).unwrap();
+        assert!(found(&bias) < 60 && found(&corrected) > 100, "{} {}", found(&bias), found(&corrected));
+        let equal = Classes::new(&rows(60, 0), (0..60).map(|i| i % 2).collect(), 2).unwrap();
+        assert_eq!(equal.correction(0.6).unwrap().to_vec1::<f32>().unwrap(), [0.0, 0.0]);
     }
 
     #[test]

@@ -105,8 +105,9 @@ fn bias(search: &Search, chosen: &CandidateScore, training: &Labeled, folding: F
     let choose = |accuracies: &[f64]| {
         (1..rivals.len()).fold(0, |best, other| {
             let decisions = rivals[other].1.decisions().min(rivals[best].1.decisions()) as f64;
-            let allowed = Search::handicap(rivals[other], rivals[best]) / decisions;
-            if accuracies[other] - accuracies[best] > -allowed { other } else { best }
+            let lead = accuracies[other] - accuracies[best];
+            let handicap = Search::handicap(rivals[other], rivals[best]);
+            if lead > 0.0 || handicap.is_some_and(|handicap| lead >= -handicap / decisions) { other } else { best }
         })
     };
     Ok(selection_bias(&right, choose, folding.seed))

@@ -75,7 +75,8 @@ pub fn search(
                 false => CandidateSpec::staged(STAGED_HEAD, InputVariant { crop, views: builder.views() }),
             };
             observer
-                .note(format!("a class has a single training image, so candidates can't be compared: using {spec}"))?;
+                .note(format!("a class has a single training image, so candidates can't be compared, and probabilities are not calibrated: \
+                 using {spec}"))?;
             let candidate = builder.build(&spec, observer)?;
             (spec, candidate)
         }
@@ -450,7 +451,8 @@ mod tests {
         let mut told = scores(&run);
         let last = told.len() - 1;
         // as if only the uppermost stage had fitted, and had been best
-        told[last]["name"] = Value::from("fine-tune from layer3, two views");
+        let name = told[last]["name"].as_str().unwrap().replace("layer1", "layer3");
+        told[last]["name"] = Value::from(name);
         told[last]["folds"] = told[0]["folds"].clone();
         told[last]["folds"].as_array_mut().unwrap().iter_mut().for_each(|fold| fold["right"] = fold["of"].clone());
         write(&run, &told);

@@ -113,7 +113,7 @@ impl Search {
         let (score, candidate) = match scored {
             Ok(scored) => scored,
             Err(error) if error.is_out_of_time() => {
-                self.skip(spec, "did not end within the budget".into());
+                self.skip(spec, "did not end in the time left".into());
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -155,17 +155,19 @@ impl Search {
 
     /// Whether `candidate` is to be kept rather than `other`.
     fn is_better(candidate: Scored, other: Scored) -> bool {
-        candidate.1.lead(other.1).0 > -Self::handicap(candidate, other)
+        let lead = candidate.1.lead(other.1).0;
+        lead > 0.0 || Self::handicap(candidate, other).is_some_and(|handicap| lead >= -handicap)
     }
 
-    /// By how many predictions `candidate` may be worse than `other` on folds and still be kept. A head on stages in
+    /// By how many predictions `candidate` may be worse than `other` on folds and still be kept; `None` if it must be
+    /// better. A head on stages in
     /// several views was better than other heads on all data sets and numbers of labels that it was tried on, so it is
     /// kept unless others are better by more than a standard error.
-    pub(super) fn handicap(candidate: Scored, other: Scored) -> f64 {
+    pub(super) fn handicap(candidate: Scored, other: Scored) -> Option<f64> {
         let in_views =
             |spec: &CandidateSpec| matches!(spec.approach, Approach::Staged(_)) && spec.variant.views != Views::One;
         let is_head = !matches!(other.0.approach, Approach::FineTune(_));
-        if in_views(candidate.0) && is_head && !in_views(other.0) { candidate.1.lead(other.1).1 } else { 0.0 }
+        (in_views(candidate.0) && is_head && !in_views(other.0)).then(|| candidate.1.lead(other.1).1)
     }
 
     /// The best candidate, rebuilt if an earlier session built it.
