@@ -73,13 +73,13 @@ fn labels_of(labels: &[usize], images: &[usize]) -> Vec<usize> {
 /// An even share of each class, at least two images where there are two: at most [`MOST`] in all, unless there are more
 /// than half as many classes.
 fn evenly(labels: &[usize], ways: usize) -> Vec<usize> {
-    let mut seen = vec![0; ways];
+    let mut seen = vec![0usize; ways];
     // with two of each class first, the others must not exceed the rest
     let every = labels.len().div_ceil(MOST.saturating_sub(2 * ways).max(1));
     let kept = |&image: &usize| {
         let number = seen[labels[image]];
         seen[labels[image]] += 1;
-        number == 1 || number % every == 0
+        number == 1 || number.is_multiple_of(every)
     };
     (0..labels.len()).filter(kept).collect()
 }

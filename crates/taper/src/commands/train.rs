@@ -8,7 +8,7 @@ use crate::page;
 use crate::report::{RESULT, result_json, run_directory, stopped_or_failed, with};
 use crate::table::duration;
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Dataset, LargeClasses, Look};
@@ -130,6 +130,11 @@ fn print_candidates(fitted: &Fitted, problem: &Problem, output: &Output) {
     output.line("");
 }
 
+/// An accuracy with its interval.
+fn expected_json(Interval { mean, low, high }: &Interval) -> Value {
+    json!({"accuracy": mean, "ci95": [low, high]})
+}
+
 /// Prints where the classifier is, and writes the result.
 fn finish(
     fitted: &Fitted,
@@ -153,9 +158,8 @@ fn finish(
         });
         method["tried"] = scored.collect();
         if let Some(Expectation { accuracy, with_twice_the_labels }) = &fitted.expected {
-            let told = |Interval { mean, low, high }: &Interval| json!({"accuracy": mean, "ci95": [low, high]});
-            method["expected"] = told(accuracy);
-            method["expected_with_twice_the_labels"] = with_twice_the_labels.as_ref().map(told).into();
+            method["expected"] = expected_json(accuracy);
+            method["expected_with_twice_the_labels"] = with_twice_the_labels.as_ref().map(expected_json).into();
         }
     }
     if let Some(test) = &fitted.test {
