@@ -22,7 +22,7 @@ use taper_ops::{permutation, rng};
 use taper_transfer::{FeatureCache, Problem, ProblemOptions, SearchOptions, search};
 
 /// Seconds of a search: fine-tuning hardly fits.
-const BUDGET: f64 = 30.0;
+const BUDGET: f64 = 60.0;
 const LABELS: [usize; 3] = [5, 10, 20];
 
 /// Some images of a data set, the last of which are held out.

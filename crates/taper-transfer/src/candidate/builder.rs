@@ -108,11 +108,11 @@ impl<'a> CandidateBuilder<'a> {
         }
     }
 
-    /// Estimated seconds for the report on the validation images.
-    pub(crate) fn estimate_report_time(&self) -> f64 {
+    /// Estimated seconds for the report on the validation images, each in so many views.
+    pub(crate) fn estimate_report_time(&self, views: Views) -> f64 {
         let scored = self.problem.validation().images.len() + self.problem.test().images.len();
         // a center has 9/16 of the pixels
-        let passes = match self.views() {
+        let passes = match views {
             Views::One => 1.0,
             Views::Two => 2.0,
             Views::Four => 3.125,

@@ -204,7 +204,7 @@ fn check_budget(options: &SearchOptions, problem: &Problem, builder: &CandidateB
     let missing = problem.missing_features(&problem.training().images)?;
     let images = missing + problem.validation().images.len() + problem.test().images.len();
     let needed = builder.estimate_feature_time(&CandidateSpec::staged(STAGED_HEAD, InputVariant::default()))?
-        + builder.estimate_report_time();
+        + builder.estimate_report_time(Views::One);
     if needed > options.budget {
         return Err(TransferError::BudgetTooShort { budget: options.budget, needed, images });
     }
@@ -252,7 +252,9 @@ fn try_head(
             return Ok(());
         }
     }
-    let reserve = builder.estimate_report_time();
+    // the report is on the best candidate, or on this one
+    let views = search.best().map_or(spec.variant.views, |best| best.variant.views.max(spec.variant.views));
+    let reserve = builder.estimate_report_time(views);
     search.try_candidate(spec, builder, folding(builder.problem(spec.variant), folds), reserve, observer)
 }
 
@@ -283,7 +285,7 @@ fn try_fine_tuning(
     }
     for stage in stages {
         let spec = spec_of(stage);
-        let mut reserve = builder.estimate_report_time();
+        let mut reserve = builder.estimate_report_time(search.best()?.variant.views);
         let bytes = builder.estimate_activation_bytes(stage, variant)?;
         if bytes > MOST_ACTIVATIONS {
             search.skip(&spec, format!("its activations take {:.1} GB", bytes as f64 / 1e9));
