@@ -42,8 +42,7 @@ impl StageFeatures {
     }
 
     fn evened(&self, means: &Tensor, trace: &Option<Arc<Trace>>) -> Result<Tensor> {
-        let root = (means.sign()? * means.abs()?.sqrt()?)?;
-        let root = record(trace, Operation::SignedRoot, &[means], root)?;
+        let root = record(trace, Operation::SignedRoot, &[means], signed_root(means)?)?;
         let columns = self.0.columns();
         let own = columns.len() - 1;
         let part = |(stage, columns): (usize, &std::ops::Range<usize>)| {
@@ -56,6 +55,11 @@ impl StageFeatures {
         let parts: Vec<&Tensor> = parts.iter().collect();
         record(trace, Operation::Concatenate, &parts, Tensor::cat(&parts, 1)?)
     }
+}
+
+/// The square root of each value's size, with its sign.
+fn signed_root(values: &Tensor) -> Result<Tensor> {
+    Ok((values.sign()? * values.abs()?.sqrt()?)?)
 }
 
 /// Each row brought to a length; a row of zeros remains.
@@ -99,12 +103,12 @@ impl Backbone for StageFeatures {
     fn slope(&self, places: &Tensor, weight: &Tensor) -> Result<Tensor> {
         let mean = places.mean((1, 2))?;
         let weight = self.0.own_features(weight)?;
-        let square = mean.abs()?.sum_keepdim(1)?.maximum(1e-12)?;
-        let root = (mean.sign()? * mean.abs()?.sqrt()?)?;
-        let along = (&weight * root.broadcast_div(&square.sqrt()?)?)?.sum_keepdim(1)?;
-        let across = (weight - root.broadcast_div(&square.sqrt()?)?.broadcast_mul(&along)?)?;
+        let norm = mean.abs()?.sum_keepdim(1)?.maximum(1e-12)?.sqrt()?;
+        let unit = signed_root(&mean)?.broadcast_div(&norm)?;
+        let along = (&weight * &unit)?.sum_keepdim(1)?;
+        let across = (weight - unit.broadcast_mul(&along)?)?;
         // a channel without any activation adds nothing anywhere
-        let steep = (mean.abs()?.sqrt()?.maximum(1e-6)? * 2.0)?.broadcast_mul(&square.sqrt()?)?;
+        let steep = (mean.abs()?.sqrt()?.maximum(1e-6)? * 2.0)?.broadcast_mul(&norm)?;
         Ok((across / steep)?)
     }
 

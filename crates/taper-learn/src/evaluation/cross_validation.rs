@@ -50,29 +50,12 @@ impl Labeled {
     }
 }
 
-/// Adapts `method` to all folds but one and classifies the images of that fold, for each of `folds`.
-/// It learns from the images through each of `inputs`, and classifies them through the first. The
+/// Adapts `method` to all folds but one and classifies the images of that fold, for each of `folds`: its logits
+/// `(n, ways)` and labels. It learns from the images through each of `inputs`, and classifies them through the first. The
 /// results are the same on any number of threads.
 ///
 /// # Errors
 /// Returns an error if `fold_of` does not have one fold per image, or adapting fails.
-pub fn cross_validate(
-    method: &dyn Adapt,
-    inputs: &[Arc<dyn Inputs>],
-    labeled: &Labeled,
-    fold_of: &[usize],
-    folds: Range<usize>,
-    seed: u64,
-) -> Result<Vec<Right>> {
-    let scored = held_out_logits(method, inputs, labeled, fold_of, folds, seed)?;
-    scored.iter().map(|(logits, labels)| Right::of(logits, labels)).collect()
-}
-
-/// For each of the `folds`, logits `(n, ways)` and labels of its images, by the learner that `method` makes of all
-/// other folds; see [`cross_validate`].
-///
-/// # Errors
-/// Returns an error if there is not one fold per image, or adapting fails.
 pub fn held_out_logits(
     method: &dyn Adapt,
     inputs: &[Arc<dyn Inputs>],
@@ -100,6 +83,15 @@ pub fn held_out_logits(
 /// Images classified at once.
 const BATCH: usize = 64;
 
+/// Whether each image with these labels is classified correctly by logits `(n, ways)`.
+///
+/// # Errors
+/// Returns an error if the logits are not `(n, ways)`.
+pub fn hits_of(logits: &Tensor, labels: &[u32]) -> Result<Vec<bool>> {
+    let given = logits.argmax(1)?.to_vec1::<u32>()?;
+    Ok(given.iter().zip(labels).map(|(given, label)| given == label).collect())
+}
+
 /// Correct predictions among all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Right {
@@ -110,14 +102,9 @@ pub struct Right {
 }
 
 impl Right {
-    /// Of logits `(n, ways)` for images with these labels.
-    ///
-    /// # Errors
-    /// Returns an error if the logits are not `(n, ways)`.
-    pub fn of(logits: &Tensor, labels: &[u32]) -> Result<Self> {
-        let given = logits.argmax(1)?.to_vec1::<u32>()?;
-        let right = given.iter().zip(labels).filter(|(given, label)| given == label).count();
-        Ok(Self { right, of: labels.len() })
+    /// Counts which predictions are correct.
+    pub fn of(hits: &[bool]) -> Self {
+        Self { right: hits.iter().filter(|hit| **hit).count(), of: hits.len() }
     }
 
     /// The share of correct predictions.
@@ -149,7 +136,10 @@ mod tests {
         let numbers = Numbers(vec![0.0, 0.0, 10.0, 10.0]);
         let labeled = Labeled { images: vec![0, 1, 2, 3], labels: vec![0, 1, 0, 1], ways: 2 };
         let inputs: [Arc<dyn Inputs>; 1] = [Arc::new(numbers)];
-        let scored = |fold_of: &[usize], folds| cross_validate(&NearestNeighbor, &inputs, &labeled, fold_of, folds, 0);
+        let scored = |fold_of: &[usize], folds| -> Result<Vec<Right>> {
+            let made = held_out_logits(&NearestNeighbor, &inputs, &labeled, fold_of, folds, 0)?;
+            made.iter().map(|(logits, labels)| Ok(Right::of(&hits_of(logits, labels)?))).collect()
+        };
         // trained on 1 and 3 only, 0 and 2 become class 1, and vice versa
         assert_eq!(scored(&[0, 1, 0, 1], 0..2).unwrap(), [Right { right: 0, of: 2 }; 2]);
         // a pair in one fold has no twin outside: one of the two is correct, whichever image is near

@@ -10,6 +10,6 @@ mod temperature;
 pub use accuracy::{accuracy, likeliest};
 pub use answers::{Answers, ImageFeatures, ReliabilityBin, expected_calibration_error};
 pub use confusion::{ClassScore, Confusion};
-pub use cross_validation::{Labeled, Right, cross_validate, held_out_logits};
+pub use cross_validation::{Labeled, Right, held_out_logits, hits_of};
 pub use evaluate::{Cost, Evaluation, TaskScore, evaluate, evaluate_over, score_tasks};
 pub use temperature::fitted_temperature;

@@ -13,14 +13,14 @@ pub(crate) use score::CandidateScore;
 pub use spec::{Approach, CandidateSpec, CropPolicy, InputVariant, Views};
 
 use crate::{Activations, FineTune, Problem, Result};
-use candle_core::{DType, Tensor};
+use candle_core::DType;
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Inputs, View};
 use taper_learn::heads::stratified_folds;
 use taper_learn::{
     Adapt, LearnError, Method,
-    evaluation::{Labeled, fitted_temperature, held_out_logits},
+    evaluation::{Labeled, fitted_temperature, held_out_logits, hits_of},
     training::Deadline,
 };
 use taper_models::{Network, State, Upper};
@@ -125,7 +125,7 @@ impl Candidate {
                 match scored {
                     Ok(more) => {
                         let found = more.iter().map(|(logits, labels)| hits_of(logits, labels));
-                        hits.extend(found.collect::<Result<Vec<_>>>()?);
+                        hits.extend(found.collect::<taper_learn::Result<Vec<_>>>()?);
                     }
                     Err(LearnError::OutOfTime) if hits.len() >= FEWEST => break 'folding,
                     Err(error) => return Err(error.into()),
@@ -184,12 +184,6 @@ impl Candidate {
         let (network, state) = self.learner(Deadline::default())?.adapt(&support, problem.seed())?.network()?;
         Ok((problem.network().with_head(network.head()), problem.merged(&state)))
     }
-}
-
-/// Whether each of the images is classified correctly.
-fn hits_of(logits: &Tensor, labels: &[u32]) -> Result<Vec<bool>> {
-    let given = logits.argmax(1).and_then(|given| given.to_vec1::<u32>()).map_err(LearnError::from)?;
-    Ok(given.iter().zip(labels).map(|(given, label)| given == label).collect())
 }
 
 /// Fine-tuning from `stage` on: about 4,000 images in all, but 6 to 24 passes, at a rate of 2e-3 that is multiplied by

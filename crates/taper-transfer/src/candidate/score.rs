@@ -44,10 +44,9 @@ impl CandidateScore {
     /// These folds of a candidate that has been scored since `start`: whether the images of each were classified
     /// correctly.
     pub(crate) fn new(name: &str, hits: Vec<Vec<bool>>, folds_per_repetition: usize, start: Instant) -> Self {
-        let right = |hits: &Vec<bool>| Right { right: hits.iter().filter(|hit| **hit).count(), of: hits.len() };
         Self {
             name: name.to_string(),
-            folds: hits.iter().map(right).collect(),
+            folds: hits.iter().map(|hits| Right::of(hits)).collect(),
             hits,
             folds_per_repetition,
             seconds: start.elapsed().as_secs_f64(),

@@ -67,16 +67,16 @@ pub fn search(
         check_budget(options, problem, &builder)?;
     }
     let training = problem.training();
-    let (spec, candidate) = match default_folds(&training.labels, training.ways) {
+    let folds = default_folds(&training.labels, training.ways);
+    let (spec, candidate) = match folds {
         None => {
             let crop = if builder.can_see_whole() { CropPolicy::Whole } else { CropPolicy::AsGiven };
-            let spec = match options.plain {
-                true => CandidateSpec::head(PLAIN_HEAD, InputVariant::default()),
-                false => CandidateSpec::staged(STAGED_HEAD, InputVariant { crop, views: builder.views() }),
-            };
-            observer
-                .note(format!("a class has a single training image, so candidates can't be compared, and probabilities are not calibrated: \
-                 using {spec}"))?;
+            let several = InputVariant { crop, views: builder.views() };
+            let spec = favorite(options.plain, if options.plain { InputVariant::default() } else { several });
+            observer.note(format!(
+                "a class has a single training image, so candidates can't be compared, and probabilities are not \
+                 calibrated: using {spec}"
+            ))?;
             let candidate = builder.build(&spec, observer)?;
             (spec, candidate)
         }
@@ -93,7 +93,7 @@ pub fn search(
     let fitting = Instant::now();
     let made = Made::new(&builder, &spec, &candidate, search.temperature(&spec))?;
     let train_seconds = fitting.elapsed().as_secs_f64();
-    let expected = match default_folds(&training.labels, training.ways) {
+    let expected = match folds {
         Some(folds) => Expectation::new(&search, (&spec, &candidate), training, folding(problem, folds))?,
         None => None,
     };
@@ -113,6 +113,14 @@ pub fn search(
     Fitted { name: spec.to_string(), model, report, test, expected, candidates, train_seconds }.saved(run)
 }
 
+/// The head to start with; `plain` if only the network's own features count.
+fn favorite(plain: bool, variant: InputVariant) -> CandidateSpec {
+    match plain {
+        true => CandidateSpec::head(PLAIN_HEAD, variant),
+        false => CandidateSpec::staged(STAGED_HEAD, variant),
+    }
+}
+
 /// Heads, then fine-tuning. With a run, a first classifier is saved as soon as one is scored.
 fn try_all(
     search: &mut Search,
@@ -121,10 +129,7 @@ fn try_all(
     run: Option<&RunDirectory>,
     observer: &mut dyn Observer,
 ) -> Result<()> {
-    let first = match plain {
-        true => CandidateSpec::head(PLAIN_HEAD, InputVariant::default()),
-        false => CandidateSpec::staged(STAGED_HEAD, InputVariant::default()),
-    };
+    let first = favorite(plain, InputVariant::default());
     try_head(search, builder, &first, folds, observer)?;
     if let Some(run) = run.filter(|run| !run.model_path().exists()) {
         save_best(search, builder, run, observer)?;

@@ -139,18 +139,17 @@ impl Search {
 
     /// The best candidate that this session has reached; of equally good ones the first.
     pub(super) fn best(&self) -> Result<CandidateSpec> {
-        let mut scored = self.scored();
-        let first = scored.next().ok_or(TransferError::NothingScored)?;
-        let better = |best, other| if Self::is_better(other, best) { other } else { best };
-        Ok(scored.fold(first, better).0.clone())
+        Self::best_of(self.scored()).ok_or(TransferError::NothingScored)
     }
 
     /// The best head that this session has reached, if any.
     pub(super) fn best_head(&self) -> Option<CandidateSpec> {
-        let mut heads = self.scored().filter(|(spec, _)| !matches!(spec.approach, Approach::FineTune(_)));
-        let first = heads.next()?;
-        let better = |best, other| if Self::is_better(other, best) { other } else { best };
-        Some(heads.fold(first, better).0.clone())
+        Self::best_of(self.scored().filter(|(spec, _)| !matches!(spec.approach, Approach::FineTune(_))))
+    }
+
+    fn best_of<'a>(scored: impl Iterator<Item = Scored<'a>>) -> Option<CandidateSpec> {
+        let best = scored.reduce(|best, other| if Self::is_better(other, best) { other } else { best })?;
+        Some(best.0.clone())
     }
 
     /// Whether `candidate` is to be kept rather than `other`.
