@@ -122,13 +122,29 @@ pub(crate) fn numbers(name: &str, len: usize) -> Vec<f32> {
 }
 
 /// Largest error over largest magnitude of `right` within `tolerance`; NaN is never near.
+///
+/// For sums whose terms may cancel, see [`near_sums`].
 #[track_caller]
 pub(crate) fn near<A: Copy + Into<f64>, B: Copy + Into<f64>>(ours: &[A], right: &[B], tolerance: f64) {
-    assert_eq!(ours.len(), right.len(), "lengths differ");
-    let scale = right.iter().fold(1e-30, |largest: f64, &b| largest.max(b.into().abs()));
+    near_sums(ours, right, right, tolerance);
+}
+
+/// Largest error over the largest of `sizes` within `tolerance`; NaN is never near.
+///
+/// `sizes` are the sums of the magnitudes of the terms that each of `right` sums: rounding errors
+/// grow with these, however small the sum itself is.
+#[track_caller]
+pub(crate) fn near_sums<A: Copy + Into<f64>, B: Copy + Into<f64>>(
+    ours: &[A],
+    right: &[B],
+    sizes: &[B],
+    tolerance: f64,
+) {
+    assert_eq!((ours.len(), sizes.len()), (right.len(), right.len()), "lengths differ");
+    let scale = sizes.iter().fold(1e-30, |largest: f64, &b| largest.max(b.into().abs()));
     for (index, (&a, &b)) in ours.iter().zip(right).enumerate() {
         let (a, b) = (a.into(), b.into());
-        assert!((a - b).abs() <= tolerance * scale, "element {index}: {a} for {b}, largest {scale}");
+        assert!((a - b).abs() <= tolerance * scale, "element {index}: {a} for {b}, scale {scale}");
     }
 }
 
