@@ -1,13 +1,34 @@
 //! Temperature scaling (Guo et al. 2017, section 4.2): logits divided by one number, so that their softmax is as
 //! often right as it says.
 
-/// The temperature with the least cross-entropy on logits with labels. The target of the label is (n + 1) / (n + 2)
-/// (Platt 1999), or logits that are always right would have no limit.
-pub fn fitted_temperature(rows: &[(Vec<f64>, u32)]) -> f64 {
+/// An image's logits and its label.
+type Scored = (Vec<f64>, u32);
+
+/// The temperature of a classifier that learns from all labeled images. It is known from like classifiers that each learn
+/// from all of `folds` folds but one, and from those that learn from a half; each time `rows` are the logits of the
+/// images that were left out. More images mean a lower temperature: it is a power of their number. `halves` is not needed
+/// for two folds, which are halves: then the power is -1, which is typical of one and two images per class.
+pub fn extrapolated_temperature(rows: &[Scored], folds: usize, halves: Option<&[Scored]>) -> f64 {
+    /// Steeper falls are chance.
+    const STEEPEST: f64 = 2.0;
+    let on_folds = fitted_temperature(rows);
+    let kept = 1.0 - 1.0 / folds as f64;
+    let power = halves.map_or(1.0, |halves| {
+        let fall = fitted_temperature(halves) / on_folds;
+        (fall.ln() / (kept / 0.5).ln()).clamp(0.0, STEEPEST)
+    });
+    on_folds * kept.powf(power)
+}
+
+/// The temperature with the least cross-entropy on logits with labels. One of the images counts as wrong to a tenth,
+/// shared by all of them (as in Platt 1999, who lets a whole one be wrong), or logits that are always right would have no
+/// limit.
+pub fn fitted_temperature(rows: &[Scored]) -> f64 {
     /// The search goes from 1e-6 to 1e6, in the logarithm.
     const RANGE: f64 = 13.8;
     const STEPS: usize = 80;
-    let rest = 1.0 / (rows.len() as f64 + 2.0);
+    const WRONG: f64 = 0.1;
+    let rest = WRONG / (rows.len() as f64 + 2.0);
     let loss = |temperature: f64| -> f64 {
         let of = |(logits, label): &(Vec<f64>, u32)| {
             let scaled: Vec<f64> = logits.iter().map(|logit| logit / temperature).collect();
@@ -57,7 +78,24 @@ mod tests {
             assert!((found - 1.0).abs() < 0.05, "{scale}: {found}");
         }
         let always_right = fitted_temperature(&vec![(vec![1.0, 0.0], 0); 10]);
-        // 11 / 12 = 1 / (1 + exp(-1 / T))
-        assert!((always_right - 1.0 / 11f64.ln()).abs() < 1e-6, "{always_right}");
+        // 119 / 120 = 1 / (1 + exp(-1 / T))
+        assert!((always_right - 1.0 / 119f64.ln()).abs() < 1e-6, "{always_right}");
+    }
+
+    #[test]
+    fn a_temperature_that_falls_with_a_power_of_the_images_is_extrapolated_to_all_of_them() {
+        let rows = |temperature: f64| -> Vec<Scored> {
+            // right three times in four at a margin of T ln 3
+            let margin = temperature * 3f64.ln();
+            (0..4000).map(|row| (vec![margin, 0.0], u32::from(row % 4 == 0))).collect()
+        };
+        let fitted = fitted_temperature(&rows(0.7));
+        assert!((fitted - 0.7).abs() < 1e-3, "{fitted}");
+        // 1 / n: from 5 folds and halves of 100 images to all
+        let found = extrapolated_temperature(&rows(1.0 / 80.0), 5, Some(&rows(1.0 / 50.0)));
+        assert!((found * 100.0 - 1.0).abs() < 1e-3, "{found}");
+        let rising = extrapolated_temperature(&rows(1.0), 5, Some(&rows(0.5)));
+        assert!((rising - 1.0).abs() < 1e-3, "{rising}: more images don't make it less sure");
+        assert!((extrapolated_temperature(&rows(1.0), 2, None) - 0.5).abs() < 1e-3);
     }
 }

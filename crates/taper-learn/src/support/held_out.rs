@@ -4,7 +4,7 @@
 use super::Similarity;
 use crate::{
     Adapt, LearnError, Result,
-    evaluation::{Labeled, Right, fitted_temperature, likeliest},
+    evaluation::{Labeled, Right, extrapolated_temperature, likeliest},
     heads::stratified_folds,
 };
 use candle_core::{DType, Device, Tensor};
@@ -46,6 +46,26 @@ impl HeldOut {
         folds: usize,
         seed: u64,
     ) -> Result<Self> {
+        let over = |folds| Self::over_folds(learner, learn, plain, labeled, frozen.is_some(), folds, seed);
+        let mut all = over(folds)?;
+        let halves = if folds > 2 { Some(over(2)?.rows()) } else { None };
+        all.temperature = extrapolated_temperature(&all.rows(), folds, halves.as_deref());
+        if let Some(frozen) = frozen {
+            all.foreignness = frozen.left_one_out()?;
+        }
+        Ok(all)
+    }
+
+    /// The scores of images that were left out, at a temperature of 1; without foreignness if the network is `frozen`.
+    fn over_folds(
+        learner: &dyn Adapt,
+        learn: &(dyn Fn(&[usize]) -> Result<Batch> + Sync),
+        plain: &dyn Inputs,
+        labeled: &Labeled,
+        frozen: bool,
+        folds: usize,
+        seed: u64,
+    ) -> Result<Self> {
         let fold_of = stratified_folds(&labeled.labels, folds, seed)?;
         let each: Vec<usize> = (0..folds).collect();
         let made = map_in_order(&each, |_, &fold| -> Result<Self> {
@@ -55,7 +75,7 @@ impl HeldOut {
             let (left, kept) = (part(true), part(false));
             let (network, state) = learner.adapt(&learn(&kept)?, seed)?.network()?;
             let images = labeled.select(&left);
-            if frozen.is_some() {
+            if frozen {
                 return Self::of_rows(&network, &state, None, plain, &images);
             }
             let known = features(&network, &state, plain, &labeled.select(&kept).images)?;
@@ -71,11 +91,7 @@ impl HeldOut {
                 foreignness[place] = foreign;
             }
         }
-        if let Some(frozen) = frozen {
-            foreignness = frozen.left_one_out()?;
-        }
-        let all = Self { logits, labels: labeled.labels.clone(), foreignness, temperature: 1.0 };
-        Ok(all.with_fitted_temperature())
+        Ok(Self { logits, labels: labeled.labels.clone(), foreignness, temperature: 1.0 })
     }
 
     /// The scores of `labeled` images that `network` has not learned from; `known (n, d)` are the features of those that
@@ -109,9 +125,9 @@ impl HeldOut {
         Ok(Self { logits, labels: labeled.labels.clone(), foreignness, temperature: 1.0 })
     }
 
-    fn with_fitted_temperature(self) -> Self {
-        let rows: Vec<(Vec<f64>, u32)> = self.logits.iter().cloned().zip(self.labels.iter().copied()).collect();
-        Self { temperature: fitted_temperature(&rows), ..self }
+    /// The logits of each image, with its label.
+    fn rows(&self) -> Vec<(Vec<f64>, u32)> {
+        self.logits.iter().cloned().zip(self.labels.iter().copied()).collect()
     }
 
     pub(super) fn from_parts(

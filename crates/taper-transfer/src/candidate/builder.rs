@@ -1,31 +1,23 @@
 //! Builds candidates, computing features once for each version of the images.
 
-use super::{Approach, Candidate, CandidateSpec, CropPolicy, HEADS, InputVariant, Views, default_fine_tuning};
+use super::version::{Version, Versions, mirrored};
+use super::{Approach, Candidate, CandidateSpec, CropPolicy, HEADS, InputVariant, Scale, Views, default_fine_tuning};
 use crate::{Activations, Features, FineTune, Init, Problem, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
-use taper_data::{Filter, Inputs, Step, Transform, View};
+use taper_data::{Inputs, View};
 use taper_learn::{Adapt, Observer, evaluation::Labeled};
-use taper_models::{Backbone, StageFeatures, ViewMean, center_side};
+use taper_models::{Backbone, StageFeatures, ViewMean};
 
 /// Images whose single views are learned from beside their mean, at most.
 const MOST_IN_VIEWS: usize = 3000;
 
-/// A version of the images that the network sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Version {
-    crop: CropPolicy,
-    mirrored: bool,
-    /// Whether it is the center of the crop.
-    center: bool,
-}
-
 /// Builds candidates, computing features once for each version of the images.
 pub(crate) struct CandidateBuilder<'a> {
     problem: &'a Problem,
-    /// The problem with whole images, if its preprocessing crops.
-    whole: Option<Problem>,
+    /// The problem with other versions of the images.
+    versions: Versions,
     /// What makes features of stages.
     stages: StageFeatures,
     /// Means of the stages of the training images.
@@ -37,17 +29,17 @@ pub(crate) struct CandidateBuilder<'a> {
 impl<'a> CandidateBuilder<'a> {
     /// Measures the seconds per image on a few training images.
     pub(crate) fn new(problem: &'a Problem, observer: &mut dyn Observer) -> Result<Self> {
-        let whole = whole(problem)?.map(|transform| problem.through(transform)).transpose()?;
+        let versions = Versions::new(problem)?;
         let stages = StageFeatures::new(problem.network().backbone().clone())?;
-        let mut builder = Self { problem, whole, stages, means: BTreeMap::new(), seconds_per_image: 0.0 };
-        let plain = Version { crop: CropPolicy::AsGiven, mirrored: false, center: false };
-        builder.seconds_per_image = seconds_per_image(&builder.means_problem(plain)?, observer)?;
+        let mut builder = Self { problem, versions, stages, means: BTreeMap::new(), seconds_per_image: 0.0 };
+        builder.seconds_per_image = seconds_per_image(&builder.means_problem(Version::default())?, observer)?;
         Ok(builder)
     }
 
-    /// Whether the published preprocessing crops the images.
-    pub(crate) fn can_see_whole(&self) -> bool {
-        self.whole.is_some()
+    /// Whether the images have such a version: whole ones if the published preprocessing crops them, larger ones if they
+    /// have more pixels than it uses and the network can do with them.
+    pub(crate) fn has(&self, crop: CropPolicy, scale: Scale) -> bool {
+        self.versions.has(crop, scale)
     }
 
     /// The most views that an image has: a mirrored photograph is a photograph of the same class, and a network that
@@ -60,13 +52,9 @@ impl<'a> CandidateBuilder<'a> {
         }
     }
 
-    /// The problem with the images in the variant's crop.
+    /// The problem with the images in the variant's crop and at its scale.
     pub(crate) fn problem(&self, variant: InputVariant) -> &Problem {
-        self.in_crop(variant.crop)
-    }
-
-    fn in_crop(&self, crop: CropPolicy) -> &Problem {
-        self.whole.as_ref().filter(|_| crop == CropPolicy::Whole).unwrap_or(self.problem)
+        self.versions.problem(variant.crop, variant.scale)
     }
 
     /// The problem as the candidate solves it: with the images in its crop, and the network that makes its features.
@@ -91,16 +79,15 @@ impl<'a> CandidateBuilder<'a> {
             }
             let problem = self.means_problem(version)?;
             let missing = problem.missing_features(&problem.training().images)?;
-            let pixels = |problem: &Problem| (problem.view().shape().1 * problem.view().shape().2) as f64;
-            Ok(self.seconds_per_image * missing as f64 * pixels(&problem) / pixels(self.problem))
+            Ok(self.seconds_per_image * missing as f64 * self.pixels(&problem))
         };
         self.versions(spec).into_iter().map(seconds).sum()
     }
 
     /// The views that the candidate's features are made from.
     fn versions(&self, spec: &CandidateSpec) -> Vec<Version> {
-        let InputVariant { crop, views } = spec.variant;
-        let version = |center, mirrored| Version { crop, mirrored, center };
+        let InputVariant { crop, scale, views } = spec.variant;
+        let version = |center, mirrored| Version { crop, scale, mirrored, center };
         match views {
             Views::One => vec![version(false, false)],
             Views::Two => vec![version(false, false), version(false, true)],
@@ -108,16 +95,22 @@ impl<'a> CandidateBuilder<'a> {
         }
     }
 
-    /// Estimated seconds for the report on the validation images, each in so many views.
-    pub(crate) fn estimate_report_time(&self, views: Views) -> f64 {
+    /// Estimated seconds for the report on the validation images in that variant.
+    pub(crate) fn estimate_report_time(&self, variant: InputVariant) -> f64 {
         let scored = self.problem.validation().images.len() + self.problem.test().images.len();
         // a center has 9/16 of the pixels
-        let passes = match views {
+        let passes = match variant.views {
             Views::One => 1.0,
             Views::Two => 2.0,
             Views::Four => 3.125,
         };
-        self.seconds_per_image * passes * scored as f64
+        self.seconds_per_image * self.pixels(self.problem(variant)) * passes * scored as f64
+    }
+
+    /// How many times as many pixels as in the given preprocessing its images have.
+    fn pixels(&self, problem: &Problem) -> f64 {
+        let of = |problem: &Problem| (problem.view().shape().1 * problem.view().shape().2) as f64;
+        of(problem) / of(self.problem)
     }
 
     /// Bytes of the activations below `stage` of all training images, in the views that fine-tuning learns from.
@@ -221,13 +214,7 @@ impl<'a> CandidateBuilder<'a> {
 
     /// The problem with the images in that version, and a network that makes means of stages.
     fn means_problem(&self, version: Version) -> Result<Problem> {
-        let mut problem = self.in_crop(version.crop).clone();
-        if version.center {
-            problem = center(&problem)?;
-        }
-        if version.mirrored {
-            problem = mirrored(&problem)?;
-        }
+        let problem = self.versions.problem_of(version)?;
         if problem.network().backbone().split_points().is_empty() {
             return Ok(problem);
         }
@@ -255,60 +242,6 @@ fn seconds_per_image(problem: &Problem, observer: &mut dyn Observer) -> Result<f
         seconds = seconds.min(start.elapsed().as_secs_f64() / computed as f64);
     }
     Ok(seconds)
-}
-
-/// The published steps without their center crop: the whole image in its proportions, or as a square if
-/// their proportions differ; `None` if the steps crop nothing.
-fn whole(problem: &Problem) -> Result<Option<Transform>> {
-    let steps = problem.view().transform().steps();
-    let Some((place, &Step::ResizeShort { side, filter })) =
-        steps.iter().enumerate().find(|(_, step)| matches!(step, Step::ResizeShort { .. }))
-    else {
-        return Ok(None);
-    };
-    if !problem.has_published_preprocessing() || !matches!(steps.get(place + 1), Some(Step::CenterCrop(_))) {
-        return Ok(None);
-    }
-    let (height, width) = whole_size(problem, side, filter)?;
-    let resize = Step::Resize { width, height, filter };
-    let kept = steps[..place].iter().cloned().chain([resize]).chain(steps[place + 2..].iter().cloned());
-    Ok(Some(Transform::new(kept.collect())?))
-}
-
-/// Height and width of the data set's whole images with this shorter side; of a square if their proportions differ.
-fn whole_size(problem: &Problem, side: usize, filter: Filter) -> Result<(usize, usize)> {
-    let dataset = problem.dataset();
-    let resized = Transform::new(vec![Step::ResizeShort { side, filter }])?;
-    let mut sizes = (0..dataset.labels().len()).map(|image| -> Result<(usize, usize)> {
-        let (_, height, width) = resized.shape(dataset.size(image)?)?;
-        Ok((height, width))
-    });
-    let Some(first) = sizes.next().transpose()? else { return Ok((side, side)) };
-    for size in sizes {
-        if size? != first {
-            return Ok((side, side));
-        }
-    }
-    Ok(first)
-}
-
-/// The problem with its images mirrored, before they are normalized.
-fn mirrored(problem: &Problem) -> Result<Problem> {
-    before_normalizing(problem, Step::Flip)
-}
-
-/// The problem with the centers of its images.
-fn center(problem: &Problem) -> Result<Problem> {
-    let (_, height, width) = problem.view().shape();
-    before_normalizing(problem, Step::CenterCrop(center_side(height, width)))
-}
-
-/// The problem with one more step before its images are normalized.
-fn before_normalizing(problem: &Problem, step: Step) -> Result<Problem> {
-    let mut steps = problem.view().transform().steps().to_vec();
-    let place = steps.iter().position(|step| matches!(step, Step::Normalize { .. })).unwrap_or(steps.len());
-    steps.insert(place, step);
-    problem.through(Transform::new(steps)?)
 }
 
 #[cfg(test)]

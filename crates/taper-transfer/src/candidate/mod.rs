@@ -5,12 +5,13 @@ mod builder;
 mod heads;
 mod score;
 mod spec;
+mod version;
 
 pub(crate) use builder::CandidateBuilder;
 pub use heads::HEADS;
 pub(crate) use heads::head_learner;
 pub(crate) use score::CandidateScore;
-pub use spec::{Approach, CandidateSpec, CropPolicy, InputVariant, Views};
+pub use spec::{Approach, CandidateSpec, CropPolicy, InputVariant, Scale, Views};
 
 use crate::{Activations, FineTune, Problem, Result};
 use candle_core::DType;

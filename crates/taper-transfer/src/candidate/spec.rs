@@ -12,6 +12,17 @@ pub enum CropPolicy {
     Whole,
 }
 
+/// At what size the network sees an image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scale {
+    /// As in the preprocessing.
+    #[default]
+    AsGiven,
+    /// About one and a half times as large: networks are trained on objects that look larger than at the size that they
+    /// are published for (Touvron et al. 2019).
+    Larger,
+}
+
 /// In how many views the network sees an image. A head on stages learns from the features of each, and classifies their
 /// mean; fine-tuning learns from the first two, and classifies the image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +41,8 @@ pub enum Views {
 pub struct InputVariant {
     /// Which part of an image the network sees.
     pub crop: CropPolicy,
+    /// At what size.
+    pub scale: Scale,
     /// In how many views.
     pub views: Views,
 }
@@ -75,6 +88,7 @@ impl fmt::Display for CandidateSpec {
             Approach::FineTune(stage) => write!(f, "fine-tune from {stage}")?,
         }
         f.write_str(if self.variant.crop == CropPolicy::Whole { ", whole image" } else { "" })?;
+        f.write_str(if self.variant.scale == Scale::Larger { ", larger" } else { "" })?;
         f.write_str(match self.variant.views {
             Views::One => "",
             Views::Two => ", two views",

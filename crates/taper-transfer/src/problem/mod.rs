@@ -33,6 +33,7 @@ pub struct Problem {
     state: State,
     weights: Option<String>,
     published_preprocessing: bool,
+    size_is_given: bool,
     architecture: Architecture,
     seed: u64,
     cache: Option<FeatureCache>,
@@ -62,7 +63,20 @@ impl Problem {
             Prepared::new(dataset, pretrained, options)?;
         let seed = options.seed;
         let weights = pretrained.map(|pretrained| pretrained.name.clone());
-        Ok(Self { view, parts, network, state, weights, published_preprocessing, architecture, seed, cache: None })
+        let size_is_given = options.image_size.is_some();
+        let cache = None;
+        Ok(Self {
+            view,
+            parts,
+            network,
+            state,
+            weights,
+            published_preprocessing,
+            size_is_given,
+            architecture,
+            seed,
+            cache,
+        })
     }
 
     /// The same problem, with the features of its frozen network cached in `cache`; `None` caches nothing.
@@ -113,6 +127,11 @@ impl Problem {
     /// Whether the images are photographs, prepared as the publisher of the weights states.
     pub fn has_published_preprocessing(&self) -> bool {
         self.published_preprocessing
+    }
+
+    /// Whether the size of the images was asked for, rather than taken from the preprocessing.
+    pub fn has_given_size(&self) -> bool {
+        self.size_is_given
     }
 
     /// The seed of every random choice.

@@ -15,7 +15,8 @@ use crate::calibration::cooled;
 use crate::candidate::{Candidate, CandidateBuilder, Folding};
 use crate::labeled_support::LabeledSupport;
 use crate::{
-    Approach, CandidateSpec, CropPolicy, Fitted, InputVariant, Problem, Result, TransferError, ValidationReport, Views,
+    Approach, CandidateSpec, CropPolicy, Fitted, InputVariant, Problem, Result, Scale, TransferError, ValidationReport,
+    Views,
 };
 use progress::{KEPT, Search};
 use std::time::Instant;
@@ -70,8 +71,7 @@ pub fn search(
     let folds = default_folds(&training.labels, training.ways);
     let (spec, candidate) = match folds {
         None => {
-            let crop = if builder.can_see_whole() { CropPolicy::Whole } else { CropPolicy::AsGiven };
-            let several = InputVariant { crop, views: builder.views() };
+            let several = InputVariant { views: builder.views(), ..widest(&builder) };
             let spec = favorite(options.plain, if options.plain { InputVariant::default() } else { several });
             observer.note(format!(
                 "a class has a single training image, so candidates can't be compared, and probabilities are not \
@@ -111,6 +111,14 @@ pub fn search(
     }
     let candidates = search.into_tried();
     Fitted { name: spec.to_string(), model, report, test, expected, candidates, train_seconds }.saved(run)
+}
+
+/// The version of the images that shows most of them.
+fn widest(builder: &CandidateBuilder) -> InputVariant {
+    let variants =
+        [(CropPolicy::Whole, Scale::Larger), (CropPolicy::AsGiven, Scale::Larger), (CropPolicy::Whole, Scale::AsGiven)];
+    let found = variants.into_iter().find(|&(crop, scale)| builder.has(crop, scale));
+    found.map_or_else(InputVariant::default, |(crop, scale)| InputVariant { crop, scale, ..InputVariant::default() })
 }
 
 /// The head to start with; `plain` if only the network's own features count.
@@ -209,7 +217,7 @@ fn check_budget(options: &SearchOptions, problem: &Problem, builder: &CandidateB
     let missing = problem.missing_features(&problem.training().images)?;
     let images = missing + problem.validation().images.len() + problem.test().images.len();
     let needed = builder.estimate_feature_time(&CandidateSpec::staged(STAGED_HEAD, InputVariant::default()))?
-        + builder.estimate_report_time(Views::One);
+        + builder.estimate_report_time(InputVariant::default());
     if needed > options.budget {
         return Err(TransferError::BudgetTooShort { budget: options.budget, needed, images });
     }
@@ -217,7 +225,7 @@ fn check_budget(options: &SearchOptions, problem: &Problem, builder: &CandidateB
 }
 
 /// Heads on the images as published; the strong ones also on whole images; and the one on stages on several views of the
-/// better version.
+/// better version, also at a larger size.
 fn try_heads(
     search: &mut Search,
     builder: &mut CandidateBuilder,
@@ -226,7 +234,7 @@ fn try_heads(
 ) -> Result<()> {
     let plain = InputVariant::default();
     let whole = InputVariant { crop: CropPolicy::Whole, ..plain };
-    let versions = [(&HEADS[..], Some(plain)), (&STRONG_HEADS, builder.can_see_whole().then_some(whole))];
+    let versions = [(&HEADS[..], Some(plain)), (&STRONG_HEADS, builder.has(whole.crop, whole.scale).then_some(whole))];
     for (heads, variant) in versions.into_iter().filter_map(|(heads, variant)| Some((heads, variant?))) {
         let staged = (!only_own).then(|| CandidateSpec::staged(STAGED_HEAD, variant));
         for spec in staged.into_iter().chain(heads.iter().map(|head| CandidateSpec::head(head, variant))) {
@@ -236,6 +244,10 @@ fn try_heads(
     if builder.views() != Views::One && !only_own {
         let variant = InputVariant { views: builder.views(), ..search.best()?.variant };
         try_head(search, builder, &CandidateSpec::staged(STAGED_HEAD, variant), folds, observer)?;
+        let variant = InputVariant { views: builder.views(), scale: Scale::Larger, ..search.best()?.variant };
+        if builder.has(variant.crop, variant.scale) {
+            try_head(search, builder, &CandidateSpec::staged(STAGED_HEAD, variant), folds, observer)?;
+        }
     }
     Ok(())
 }
@@ -258,8 +270,8 @@ fn try_head(
         }
     }
     // the report is on the best candidate, or on this one
-    let views = search.best().map_or(spec.variant.views, |best| best.variant.views.max(spec.variant.views));
-    let reserve = builder.estimate_report_time(views);
+    let variants = search.best().ok().map(|best| best.variant).into_iter().chain([spec.variant]);
+    let reserve = variants.map(|variant| builder.estimate_report_time(variant)).fold(0.0, f64::max);
     search.try_candidate(spec, builder, folding(builder.problem(spec.variant), folds), reserve, observer)
 }
 
@@ -290,7 +302,7 @@ fn try_fine_tuning(
     }
     for stage in stages {
         let spec = spec_of(stage);
-        let mut reserve = builder.estimate_report_time(search.best()?.variant.views);
+        let mut reserve = builder.estimate_report_time(search.best()?.variant);
         let bytes = builder.estimate_activation_bytes(stage, variant)?;
         if bytes > MOST_ACTIVATIONS {
             search.skip(&spec, format!("its activations take {:.1} GB", bytes as f64 / 1e9));

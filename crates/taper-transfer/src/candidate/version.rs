@@ -1,0 +1,158 @@
+//! Versions of the images that a network sees.
+
+use super::{CropPolicy, Scale};
+use crate::{Problem, Result};
+use std::collections::BTreeMap;
+use taper_data::{Filter, Step, Transform};
+use taper_models::center_side;
+
+/// A version of the images that the network sees.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Version {
+    pub(super) crop: CropPolicy,
+    pub(super) scale: Scale,
+    pub(super) mirrored: bool,
+    /// Whether it is the center of the crop.
+    pub(super) center: bool,
+}
+
+/// A problem with each version of its images.
+pub(super) struct Versions {
+    given: Problem,
+    others: BTreeMap<(CropPolicy, Scale), Problem>,
+}
+
+impl Versions {
+    /// Those that the published preprocessing and the images allow.
+    pub(super) fn new(given: &Problem) -> Result<Self> {
+        let mut others = BTreeMap::new();
+        let larger = larger(given)?;
+        let transforms = [
+            ((CropPolicy::Whole, Scale::AsGiven), whole(given, given.view().transform())?),
+            (
+                (CropPolicy::Whole, Scale::Larger),
+                larger.as_ref().map(|larger| whole(given, larger)).transpose()?.flatten(),
+            ),
+            ((CropPolicy::AsGiven, Scale::Larger), larger),
+        ];
+        for (version, transform) in transforms {
+            if let Some(transform) = transform {
+                others.insert(version, given.through(transform)?);
+            }
+        }
+        Ok(Self { given: given.clone(), others })
+    }
+
+    /// Whether there is such a version.
+    pub(super) fn has(&self, crop: CropPolicy, scale: Scale) -> bool {
+        (crop, scale) == Default::default() || self.others.contains_key(&(crop, scale))
+    }
+
+    /// The problem with the images in that crop and at that scale, or as given if there is no such version.
+    pub(super) fn problem(&self, crop: CropPolicy, scale: Scale) -> &Problem {
+        self.others.get(&(crop, scale)).unwrap_or(&self.given)
+    }
+
+    /// The problem with the images in that version.
+    pub(super) fn problem_of(&self, version: Version) -> Result<Problem> {
+        let mut problem = self.problem(version.crop, version.scale).clone();
+        if version.center {
+            problem = center(&problem)?;
+        }
+        if version.mirrored {
+            problem = mirrored(&problem)?;
+        }
+        Ok(problem)
+    }
+}
+
+/// The published steps at 10/7 of their size, to the nearest multiple of 32 pixels; `None` if most images have fewer
+/// pixels, the network takes one size only, or the size was asked for.
+fn larger(problem: &Problem) -> Result<Option<Transform>> {
+    /// Networks halve images five times.
+    const MULTIPLE: usize = 32;
+    let (_, height, width) = problem.view().shape();
+    let side = (height.min(width) * 10 / 7 + MULTIPLE / 2) / MULTIPLE * MULTIPLE;
+    let takes_any = !problem.network().backbone().split_points().is_empty();
+    if !problem.has_published_preprocessing() || problem.has_given_size() || !takes_any || side <= height.min(width) {
+        return Ok(None);
+    }
+    let dataset = problem.dataset();
+    let mut sides = problem
+        .training()
+        .images
+        .iter()
+        .map(|&image| {
+            let (_, height, width) = dataset.size(image)?;
+            Ok(height.min(width))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    sides.sort_unstable();
+    if sides.get(sides.len() / 2).is_none_or(|&median| median < side) {
+        return Ok(None);
+    }
+    let scaled = |length: usize| (length * side).div_ceil(height.min(width));
+    let steps = problem.view().transform().steps().iter().map(|step| match step {
+        &Step::ResizeShort { side, filter } => Step::ResizeShort { side: scaled(side), filter },
+        &Step::Resize { width, height, filter } => {
+            Step::Resize { width: scaled(width), height: scaled(height), filter }
+        }
+        &Step::CenterCrop(side) => Step::CenterCrop(scaled(side)),
+        other => other.clone(),
+    });
+    Ok(Some(Transform::new(steps.collect())?))
+}
+
+/// These published steps without their center crop: the whole image in its proportions, or as a square if
+/// their proportions differ; `None` if the steps crop nothing.
+fn whole(problem: &Problem, published: &Transform) -> Result<Option<Transform>> {
+    let steps = published.steps();
+    let Some((place, &Step::ResizeShort { side, filter })) =
+        steps.iter().enumerate().find(|(_, step)| matches!(step, Step::ResizeShort { .. }))
+    else {
+        return Ok(None);
+    };
+    if !problem.has_published_preprocessing() || !matches!(steps.get(place + 1), Some(Step::CenterCrop(_))) {
+        return Ok(None);
+    }
+    let (height, width) = whole_size(problem, side, filter)?;
+    let resize = Step::Resize { width, height, filter };
+    let kept = steps[..place].iter().cloned().chain([resize]).chain(steps[place + 2..].iter().cloned());
+    Ok(Some(Transform::new(kept.collect())?))
+}
+
+/// Height and width of the data set's whole images with this shorter side; of a square if their proportions differ.
+fn whole_size(problem: &Problem, side: usize, filter: Filter) -> Result<(usize, usize)> {
+    let dataset = problem.dataset();
+    let resized = Transform::new(vec![Step::ResizeShort { side, filter }])?;
+    let mut sizes = (0..dataset.labels().len()).map(|image| -> Result<(usize, usize)> {
+        let (_, height, width) = resized.shape(dataset.size(image)?)?;
+        Ok((height, width))
+    });
+    let Some(first) = sizes.next().transpose()? else { return Ok((side, side)) };
+    for size in sizes {
+        if size? != first {
+            return Ok((side, side));
+        }
+    }
+    Ok(first)
+}
+
+/// The problem with its images mirrored, before they are normalized.
+pub(super) fn mirrored(problem: &Problem) -> Result<Problem> {
+    before_normalizing(problem, Step::Flip)
+}
+
+/// The problem with the centers of its images.
+fn center(problem: &Problem) -> Result<Problem> {
+    let (_, height, width) = problem.view().shape();
+    before_normalizing(problem, Step::CenterCrop(center_side(height, width)))
+}
+
+/// The problem with one more step before its images are normalized.
+fn before_normalizing(problem: &Problem, step: Step) -> Result<Problem> {
+    let mut steps = problem.view().transform().steps().to_vec();
+    let place = steps.iter().position(|step| matches!(step, Step::Normalize { .. })).unwrap_or(steps.len());
+    steps.insert(place, step);
+    problem.through(Transform::new(steps)?)
+}
