@@ -8,7 +8,7 @@ use taper_learn::NoopObserver;
 use taper_models::Network;
 use taper_models::catalog::{Pretrained, WeightHints};
 
-/// Colored noise of 16 by 16 pixels with a stripe per class; a quarter of the images is the validation part.
+/// Square images of colored noise with a stripe per class; a quarter of the images is the validation part.
 #[derive(Clone)]
 pub(crate) struct Toy {
     pub(crate) classes: Vec<Class>,
@@ -16,6 +16,8 @@ pub(crate) struct Toy {
     pub(crate) validation: Vec<usize>,
     /// Seed of the validation images.
     pub(crate) validation_seed: u64,
+    /// Pixels of a side.
+    pub(crate) side: usize,
     /// How long an image takes to decode.
     pub(crate) delay: Duration,
 }
@@ -29,7 +31,7 @@ impl Toy {
             validation.extend([labels.len(), labels.len() + 1]);
             labels.extend(vec![class as u32; count + 2]);
         }
-        Self { classes: classes.collect(), labels, validation, validation_seed: 0, delay: Duration::ZERO }
+        Self { classes: classes.collect(), labels, validation, validation_seed: 0, side: 16, delay: Duration::ZERO }
     }
 
     /// The problem of these images with weights from `weights_seed`, prepared as published.
@@ -51,8 +53,9 @@ impl Toy {
         let is_validation = self.validation.contains(&index);
         let mut noise = (index as u64 + if is_validation { self.validation_seed << 32 } else { 0 }) * 7919 + 1;
         let stripe = 4 * self.labels[index] as usize % 16;
-        let mut pixels = Vec::with_capacity(3 * 256);
-        for place in 0..3 * 256 {
+        let count = 3 * self.side * self.side;
+        let mut pixels = Vec::with_capacity(count);
+        for place in 0..count {
             noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let bright = (stripe..stripe + 4).contains(&(place % 16));
             pixels.push((noise >> 33) as u8 / 2 + if bright { 60 } else { 0 });
@@ -76,11 +79,11 @@ impl Dataset for Toy {
 
     fn image(&self, index: usize) -> taper_data::Result<Image> {
         std::thread::sleep(self.delay);
-        Ok(Image { width: 16, height: 16, channels: 3, pixels: self.pixels(index) })
+        Ok(Image { width: self.side, height: self.side, channels: 3, pixels: self.pixels(index) })
     }
 
     fn size(&self, _index: usize) -> taper_data::Result<(usize, usize, usize)> {
-        Ok((3, 16, 16))
+        Ok((3, self.side, self.side))
     }
 
     fn content_hash(&self, index: usize) -> taper_data::Result<Hash> {

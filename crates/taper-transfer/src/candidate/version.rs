@@ -156,3 +156,23 @@ fn before_normalizing(problem: &Problem, step: Step) -> Result<Problem> {
     steps.insert(place, step);
     problem.through(Transform::new(steps)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toy::Toy;
+
+    #[test]
+    fn larger_versions_are_there_for_images_with_enough_pixels() {
+        let versions = |side| Versions::new(&Toy { side, ..Toy::new(&[4, 4]) }.problem(0)).unwrap();
+        let small = versions(31);
+        assert!(small.has(CropPolicy::Whole, Scale::AsGiven) && !small.has(CropPolicy::AsGiven, Scale::Larger));
+        let large = versions(32);
+        // published: the shorter side to 18 pixels, then a crop of 16
+        for (crop, side) in [(CropPolicy::AsGiven, 32), (CropPolicy::Whole, 36)] {
+            let problem = large.problem(crop, Scale::Larger);
+            assert_eq!(problem.view().shape(), (3, side, side), "{crop:?}");
+            assert!(problem.features(&[0], &mut taper_learn::NoopObserver).is_ok());
+        }
+    }
+}
