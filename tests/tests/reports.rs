@@ -54,6 +54,14 @@ fn a_classifier_s_report_has_pictures_and_names_of_classes_never_become_markup()
     for figure in ["confusion", "worst-errors", "calibration", "map", "table", "training"] {
         assert!(figures.contains(&figure), "{figures:?}");
     }
+    // an evaluation of the classifier shows its answers too
+    taper_ok(at.path(), "evaluate run data --trained-images --out scored");
+    let report: Value = serde_json::from_str(&text(&at.path().join("scored/report.json"))).unwrap();
+    let figures: Vec<&str> =
+        report["sections"].as_array().unwrap().iter().map(|one| one["figure"]["figure"].as_str().unwrap()).collect();
+    for figure in ["accuracies", "confusion", "calibration", "map"] {
+        assert!(figures.contains(&figure), "{figures:?}");
+    }
 }
 
 #[test]
@@ -100,8 +108,10 @@ fn a_look_at_a_run_that_is_piped_is_one_table_and_a_report_never_replaces_anothe
     fs::remove_file(at.path().join("run/report.json")).unwrap();
     taper_ok(at.path(), "report run --out page.html");
     assert!(text(&at.path().join("page.html")).contains("There is no result yet"));
+    assert!(taper_ok(at.path(), "watch run").stdout.starts_with("run: stopped\n"));
     // a run that another process writes to keeps its directory to itself
     let held = taper_learn::RunDirectory::open(&at.path().join("run")).unwrap();
+    assert!(taper_ok(at.path(), "watch run").stdout.starts_with("run: running\n"));
     let in_use = taper(at.path(), "report run");
     assert!(in_use.code == Some(1) && in_use.stderr.starts_with("error: run: is in use by process "), "{in_use:?}");
     assert!(in_use.stderr.ends_with("give --out FILE to write its report so far elsewhere\n"), "{in_use:?}");

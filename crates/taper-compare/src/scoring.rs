@@ -7,12 +7,13 @@ use std::time::Instant;
 use taper_data::{Copies, Dataset, EpisodeIndices, Inputs, View};
 use taper_learn::{
     Interval, Model,
-    classifiers::{Averaged, NetworkClassifier, predict},
-    evaluation::{TaskScore, score_tasks},
+    classifiers::Averaged,
+    evaluation::{Answers, TaskScore, score_tasks},
     provenance::Overlap,
     ranks::Ranks,
     statistics::wilson_interval,
 };
+use taper_models::Mode;
 
 /// The scores of a learner on the tasks with these numbers, in their order, with `views` views of each image, divided
 /// among the processes that share the job.
@@ -77,6 +78,8 @@ pub struct ClassifierScore {
     pub by_class: Vec<(String, usize, usize)>,
     /// Seconds per image.
     pub seconds_per_image: f64,
+    /// What it answered about each image. Labels and predictions are places in the model's list of labels.
+    pub answers: Answers,
 }
 
 impl ClassifierScore {
@@ -107,12 +110,20 @@ pub fn score_classifier(model: &Model, view: &View, images: &[usize]) -> Result<
         .collect();
     check_classes(model, dataset, images, &output_of)?;
     let start = Instant::now();
+    let class_of = |image: &usize| dataset.labels()[*image] as usize;
+    let mut answers = Answers::default();
+    for some in images.chunks(BATCH) {
+        let labels: Vec<u32> =
+            some.iter().filter_map(|image| output_of[class_of(image)]).map(|output| output as u32).collect();
+        let (params, buffers) = (&model.state.params, &model.state.buffers);
+        let made = model.network.forward(params, buffers, &view.inputs(some, None)?, Mode::evaluate())?;
+        answers.extend(some, &labels, &made.output, Some(&made.features), images.len())?;
+    }
     let mut counts = vec![(0, 0); dataset.classes().len()];
-    let classifier = NetworkClassifier { network: model.network.clone(), state: model.state.clone() };
-    for (&image, output) in images.iter().zip(predict(&classifier, view, images, BATCH)?) {
-        let class = dataset.labels()[image] as usize;
-        counts[class].0 += usize::from(output_of[class] == Some(output as usize));
-        counts[class].1 += 1;
+    for (place, image) in images.iter().enumerate() {
+        let count = &mut counts[class_of(image)];
+        count.0 += usize::from(answers.predicted[place] == answers.labels[place]);
+        count.1 += 1;
     }
     let seconds_per_image = start.elapsed().as_secs_f64() / images.len().max(1) as f64;
     let named = dataset.classes().iter().zip(counts);
@@ -120,7 +131,7 @@ pub fn score_classifier(model: &Model, view: &View, images: &[usize]) -> Result<
         .filter(|(_, (_, images))| *images > 0)
         .map(|(class, (correct, images))| (class.full_name(), correct, images))
         .collect();
-    Ok(ClassifierScore { by_class, seconds_per_image })
+    Ok(ClassifierScore { by_class, seconds_per_image, answers })
 }
 
 /// Checks that the model has a class for each image.

@@ -29,8 +29,8 @@ pub struct LabeledSupport<'a> {
 impl LabeledSupport<'_> {
     /// For a head on features that `learner` fits. `name` is its method, or `None` if it can't be made from features
     /// alone. `inputs` are the features of the images: first as the classifier sees them, then of copies that it also
-    /// learns from. Returns the state with its logits divided by the temperature that the folds give; unchanged if a
-    /// class has a single image.
+    /// learns from. Returns the state with its logits divided by the temperature that the folds give, or that is typical
+    /// if a class has a single image.
     ///
     /// # Errors
     /// Returns an error if an image can't be read, or learning from folds fails.
@@ -114,8 +114,8 @@ impl LabeledSupport<'_> {
 }
 
 /// Scores of the labeled images by heads that `learner` fits to the others, and the state with its logits divided by the
-/// temperature that they give. `None`, and the state as it is, if a class has a single image; see
-/// [`LabeledSupport::of_head`].
+/// temperature that they give. If a class has a single image: `None`, and the state with logits divided by a temperature
+/// that is typical of single images; see [`HeldOut::temperature_of_learned`].
 ///
 /// # Errors
 /// Returns an error if learning from folds fails.
@@ -127,9 +127,15 @@ pub fn calibrated(
     state: State,
     seed: u64,
 ) -> Result<(Option<HeldOut>, State)> {
-    let Some(folds) = default_folds(&labeled.labels, labeled.ways) else { return Ok((None, state)) };
-    let learn = |kept: &[usize]| labeled.select(kept).batch_through_each(inputs);
     let plain = inputs[0].as_ref();
+    let Some(folds) = default_folds(&labeled.labels, labeled.ways) else {
+        if network.output_layer().is_none() {
+            return Ok((None, state));
+        }
+        let temperature = HeldOut::temperature_of_learned(network, &state, plain, labeled)?;
+        return Ok((None, cooled(network, state, temperature)?));
+    };
+    let learn = |kept: &[usize]| labeled.select(kept).batch_through_each(inputs);
     let features = plain.inputs(&labeled.images, None).map_err(taper_learn::LearnError::from)?;
     let similarity = Similarity::new(network, &state, &features)?;
     let held_out = HeldOut::out_of_fold(learner, &learn, plain, labeled, Some(&similarity), folds, seed)?;

@@ -1,9 +1,8 @@
 //! A classifier's scores as tables and as JSON.
 
 use crate::output::Output;
-use crate::table::table;
+use crate::table::{in_words, table};
 use serde_json::{Value, json};
-use taper_learn::Interval;
 use taper_transfer::{ClassReport, ValidationReport, WorstError};
 
 /// Classes up to which the whole confusion matrix is printed.
@@ -51,10 +50,4 @@ pub(crate) fn figures(report: &ValidationReport) -> Value {
     let ValidationReport { accuracy, macro_f1, views, .. } = report;
     json!({"accuracy": accuracy.mean, "ci95": [accuracy.low, accuracy.high], "macro_f1": macro_f1.mean,
         "macro_f1_ci95": [macro_f1.low, macro_f1.high], "views": views})
-}
-
-/// `83.3% (95% CI 75.7 to 88.9)`.
-fn in_words(interval: Interval) -> String {
-    let Interval { mean, low, high } = interval;
-    format!("{:.1}% (95% CI {:.1} to {:.1})", mean * 100.0, low * 100.0, high * 100.0)
 }

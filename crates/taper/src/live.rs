@@ -3,16 +3,18 @@
 use crate::page::VALUE;
 use crate::results::PART_FILE;
 use crate::run_log::{StageLog, stages};
-use crate::table::{duration, table};
+use crate::table::{duration, percent, table};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::symbols::Marker;
 use ratatui::text::Line;
-use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph};
+use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, LineGauge, Paragraph, Wrap};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
+use taper_learn::{Interval, runs::RunRecord};
+use taper_transfer::TriedCandidate;
 
 /// What can be seen of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +22,8 @@ pub(crate) struct View {
     pub(crate) run: PathBuf,
     pub(crate) state: State,
     stages: Vec<StageLog>,
+    /// What a search has scored so far.
+    tried: Vec<TriedCandidate>,
 }
 
 /// Whether a run goes on.
@@ -27,9 +31,11 @@ pub(crate) struct View {
 pub(crate) enum State {
     /// It has a report.
     Finished,
-    /// Its log was written to a short while ago.
+    /// A process writes to it.
     Running,
-    /// It was stopped, or waits for something that it does not log.
+    /// No process writes to it.
+    Stopped,
+    /// Whether a process writes to it can't be told, and nothing was written for a while.
     Quiet,
 }
 
@@ -38,6 +44,7 @@ impl State {
         match self {
             Self::Finished => "finished",
             Self::Running => "running",
+            Self::Stopped => "stopped",
             Self::Quiet => "nothing new for a minute",
         }
     }
@@ -45,16 +52,38 @@ impl State {
 
 impl View {
     /// The run as it is now.
-    pub(crate) fn of(run: &Path) -> Self {
+    pub(crate) fn of(run: &RunRecord) -> Self {
         const QUIET: Duration = Duration::from_secs(60);
-        let written = std::fs::metadata(run.join("metrics.jsonl")).and_then(|file| file.modified()).ok();
-        let age = written.and_then(|time| SystemTime::now().duration_since(time).ok());
-        let state = match age {
-            _ if run.join(VALUE).exists() || run.join(PART_FILE).exists() => State::Finished,
-            Some(age) if age < QUIET => State::Running,
-            _ => State::Quiet,
+        let path = run.path();
+        let written = |file: &str| std::fs::metadata(path.join(file)).and_then(|file| file.modified()).ok();
+        let last = ["metrics.jsonl", "tried.json"].into_iter().filter_map(written).max();
+        let age = last.and_then(|time| SystemTime::now().duration_since(time).ok());
+        let state = match run.is_in_use() {
+            _ if path.join(VALUE).exists() || path.join(PART_FILE).exists() => State::Finished,
+            Some(true) => State::Running,
+            Some(false) => State::Stopped,
+            None if age.is_some_and(|age| age < QUIET) => State::Running,
+            None => State::Quiet,
         };
-        Self { run: run.to_path_buf(), state, stages: stages(run) }
+        Self { run: path.to_path_buf(), state, stages: stages(path), tried: TriedCandidate::in_run(path) }
+    }
+
+    /// The best candidate of a search so far; of equally good ones the first.
+    fn best_tried(&self) -> Option<(&TriedCandidate, Interval)> {
+        let scored = self.tried.iter().filter_map(|tried| Some((tried, tried.accuracy?)));
+        scored.reduce(|best, other| if other.1.mean > best.1.mean { other } else { best })
+    }
+
+    /// `5 candidates tried, best: ridge, 81.5 ± 3.1%`; empty if nothing was searched.
+    fn search_in_words(&self) -> String {
+        let count = match self.tried.len() {
+            1 => "1 candidate".to_string(),
+            count => format!("{count} candidates"),
+        };
+        let in_words = |(tried, accuracy): (&TriedCandidate, Interval)| {
+            format!("{count} tried, highest score on folds: {}, {}%", tried.name, percent(accuracy))
+        };
+        self.best_tried().map_or(String::new(), in_words)
     }
 
     /// The stage that is trained now, or was last.
@@ -79,10 +108,31 @@ impl View {
             ]
         };
         let state = format!("{}: {}", self.run.display(), self.state.words());
-        match self.stages.is_empty() {
-            true => format!("{state}; nothing was trained yet"),
-            false => format!("{state}\n{}", table(&header, &self.stages.iter().map(row).collect::<Vec<_>>())),
+        let candidate = |tried: &TriedCandidate| {
+            vec![tried.name.clone(), tried.accuracy.map_or(String::new(), percent), duration(tried.seconds)]
+        };
+        let tried: Vec<Vec<String>> = self.tried.iter().map(candidate).collect();
+        let mut text = state;
+        match (self.stages.is_empty(), tried.is_empty()) {
+            (true, true) => text.push_str("; nothing was trained yet"),
+            (false, _) => {
+                text = format!("{text}\n{}", table(&header, &self.stages.iter().map(row).collect::<Vec<_>>()));
+            }
+            _ => {}
         }
+        if !tried.is_empty() {
+            text = format!("{text}\n{}", table(&["candidate", "accuracy on folds %", "time"], &tried));
+        }
+        text
+    }
+
+    /// The candidates of a search for programs.
+    pub(crate) fn tried_json(&self) -> Vec<Value> {
+        let tried = |tried: &TriedCandidate| {
+            json!({"name": tried.name, "accuracy": tried.accuracy.map(|accuracy| accuracy.mean),
+                "ci95": tried.accuracy.map(|accuracy| [accuracy.low, accuracy.high]), "seconds": tried.seconds})
+        };
+        self.tried.iter().map(tried).collect()
     }
 
     /// The stages for programs.
@@ -123,7 +173,12 @@ pub(crate) fn draw(view: &View, frame: &mut Frame<'_>) {
     frame.render_widget(Line::styled(format!("{}: {}", view.run.display(), view.state.words()), bold), title);
     frame.render_widget(Line::styled("q leaves; the run goes on", Style::new().add_modifier(Modifier::DIM)), help);
     let Some(stage) = view.current() else {
-        frame.render_widget(Paragraph::new("nothing was trained yet"), figures);
+        if view.tried.is_empty() {
+            frame.render_widget(Paragraph::new("nothing was trained yet"), figures);
+        } else {
+            frame.render_widget(Paragraph::new(view.search_in_words()).wrap(Wrap { trim: true }), figures);
+            accuracies(&view.tried, charts, frame);
+        }
         return;
     };
     let share = (stage.step as f64 / stage.steps.max(1) as f64).clamp(0.0, 1.0);
@@ -151,6 +206,19 @@ pub(crate) fn draw(view: &View, frame: &mut Frame<'_>) {
         let score = stage.best().map_or(String::new(), |(_, score)| format!(", best {score:.3}"));
         let text = format!("{}: step {} of {}{score}, {}", stage.name, stage.step, stage.steps, left(stage));
         frame.render_widget(Line::raw(text), row);
+    }
+}
+
+/// A row with a bar for each candidate, the last ones if there is no room for all.
+fn accuracies(tried: &[TriedCandidate], area: Rect, frame: &mut Frame<'_>) {
+    const NAME: u16 = 48;
+    let hidden = tried.len().saturating_sub(usize::from(area.height));
+    for (tried, row) in tried[hidden..].iter().zip(area.rows()) {
+        let Some(accuracy) = tried.accuracy else { continue };
+        let [name, bar] = Layout::horizontal([Constraint::Length(NAME), Constraint::Fill(1)]).areas(row);
+        frame.render_widget(Line::raw(&*tried.name), name);
+        let label = format!("{}%", percent(accuracy));
+        frame.render_widget(LineGauge::default().ratio(accuracy.mean.clamp(0.0, 1.0)).label(label), bar);
     }
 }
 
@@ -189,7 +257,7 @@ mod tests {
             finished: false,
         };
         let done = StageLog { name: "pretrained".into(), step: 9, steps: 9, finished: true, ..StageLog::default() };
-        View { run: "run".into(), state: State::Running, stages: vec![done, maml] }
+        View { run: "run".into(), state: State::Running, stages: vec![done, maml], tried: Vec::new() }
     }
 
     fn drawn(view: &View, width: u16, height: u16) -> String {
@@ -211,6 +279,27 @@ mod tests {
         ] {
             assert!(screen.contains(text), "{text}\n{screen}");
         }
+    }
+
+    #[test]
+    fn a_search_shows_its_candidates_and_the_best_so_far() {
+        let tried = |name: &str, right: f64| TriedCandidate {
+            name: name.into(),
+            accuracy: Some(Interval { mean: right, low: right - 0.1, high: right + 0.1 }),
+            decisions: 60,
+            seconds: 2.0,
+            skipped: None,
+        };
+        let tried = vec![tried("ridge", 0.5), tried("rda on stages, four views", 0.75), tried("lda", 0.75)];
+        let searched = View { stages: Vec::new(), tried, ..view() };
+        let screen = drawn(&searched, 80, 24);
+        for text in ["3 candidates tried", "rda on stages, four views, 75.0 ± 10.0%", "lda ", "50.0 ± 10.0%"] {
+            assert!(screen.contains(text), "{text}\n{screen}");
+        }
+        assert!(!drawn(&searched, 80, 9).contains("ridge "), "the last ones are shown");
+        let text = searched.table();
+        assert!(text.starts_with("run: running\n") && text.contains("75.0 ± 10.0"), "{text}");
+        assert_eq!(searched.tried_json()[1]["accuracy"], 0.75);
     }
 
     #[test]

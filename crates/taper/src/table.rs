@@ -93,6 +93,12 @@ pub(crate) fn percent(interval: Interval) -> String {
     format!("{:.1} ± {:.1}", interval.mean * 100.0, interval.margin() * 100.0)
 }
 
+/// `83.3% (95% CI 75.7 to 88.9)`.
+pub(crate) fn in_words(interval: Interval) -> String {
+    let Interval { mean, low, high } = interval;
+    format!("{:.1}% (95% CI {:.1} to {:.1})", mean * 100.0, low * 100.0, high * 100.0)
+}
+
 /// Seconds with a suitable unit; empty for 0.
 pub(crate) fn duration(seconds: f64) -> String {
     match seconds {

@@ -12,4 +12,4 @@ pub use answers::{Answers, ImageFeatures, ReliabilityBin, expected_calibration_e
 pub use confusion::{ClassScore, Confusion};
 pub use cross_validation::{Labeled, Right, held_out_logits, hits_of};
 pub use evaluate::{Cost, Evaluation, TaskScore, evaluate, evaluate_over, score_tasks};
-pub use temperature::{extrapolated_temperature, fitted_temperature};
+pub use temperature::{extrapolated_temperature, fitted_temperature, temperature_of_singles};

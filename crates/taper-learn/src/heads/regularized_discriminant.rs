@@ -42,9 +42,6 @@ impl TypedMethod for RegularizedDiscriminant {
 const SHARES: [f64; 4] = [0.1, 0.3, 0.6, 0.9];
 /// The share if no class has a second image to leave out, or there are too many classes.
 const DEFAULT_SHARE: f64 = 0.6;
-/// The temperature that suits classes of a single image, which have no folds to tell it, and features of unit length: the
-/// geometric mean of photographs of waste (0.13), of hands (0.03) and of groceries (0.03), all from their training parts.
-const OF_SINGLES: f64 = 0.05;
 /// Images that the choice is made with at most: its time grows with their cube.
 const MOST: usize = 500;
 
@@ -64,7 +61,7 @@ impl FeatureHead for RegularizedDiscriminant {
         let bias = (bias + classes.correction(share)?)?;
         // in units of the identity's part, so that fits to other images or with other shares have logits of one size,
         // and a temperature suits them all
-        let unit = if classes.variance() > 0.0 { share * classes.variance() / OF_SINGLES } else { 1.0 };
+        let unit = if classes.variance() > 0.0 { share * classes.variance() } else { 1.0 };
         Ok(Box::new(LinearOnFeatures::new(task, (weight * unit)?, (bias * unit)?)))
     }
 }

@@ -70,6 +70,11 @@ impl RunRecord {
         &self.config
     }
 
+    /// Whether a living process writes to it; `None` if the file system can't tell.
+    pub fn is_in_use(&self) -> Option<bool> {
+        RunLock::is_held(&self.path)
+    }
+
     /// The progress of a stage, if it was ever saved.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ impl RunLock {
         let failed = |source| LearnError::File { path: path.clone(), source };
         let mut file =
             File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
-        let warning = match file.try_lock() {
+        let warning = match try_twice(&file) {
             Ok(()) => None,
             Err(TryLockError::WouldBlock) => {
                 let holder = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Holder>(&bytes).ok());
@@ -56,9 +56,34 @@ impl RunLock {
         Ok(Self { file, warning })
     }
 
+    /// Whether a living process holds the lock of a directory; `None` if the file system has no locks.
+    pub(crate) fn is_held(folder: &Path) -> Option<bool> {
+        let Ok(file) = File::open(folder.join(LOCK_FILE)) else { return Some(false) };
+        match file.try_lock_shared() {
+            Ok(()) => {
+                let _ = file.unlock();
+                Some(false)
+            }
+            Err(TryLockError::WouldBlock) => Some(true),
+            Err(TryLockError::Error(_)) => None,
+        }
+    }
+
     /// What the user should know, if the file system has no locks.
     pub(crate) fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
+    }
+}
+
+/// Once more a moment later: [`RunLock::is_held`] locks the file to find out.
+fn try_twice(file: &File) -> std::result::Result<(), TryLockError> {
+    const MOMENT: Duration = Duration::from_millis(20);
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            std::thread::sleep(MOMENT);
+            file.try_lock()
+        }
+        other => other,
     }
 }
 

@@ -4,7 +4,7 @@
 use super::Similarity;
 use crate::{
     Adapt, LearnError, Result,
-    evaluation::{Labeled, Right, extrapolated_temperature, likeliest},
+    evaluation::{Labeled, Right, extrapolated_temperature, likeliest, temperature_of_singles},
     heads::stratified_folds,
 };
 use candle_core::{DType, Device, Tensor};
@@ -92,6 +92,20 @@ impl HeldOut {
             }
         }
         Ok(Self { logits, labels: labeled.labels.clone(), foreignness, temperature: 1.0 })
+    }
+
+    /// The temperature of a `network` that learned from the `labeled` images, if a class has a single one, so that none can
+    /// be left out; see [`temperature_of_singles`].
+    ///
+    /// # Errors
+    /// Returns an error if an image can't be read or does not fit the network.
+    pub fn temperature_of_learned(
+        network: &Network,
+        state: &State,
+        inputs: &dyn Inputs,
+        labeled: &Labeled,
+    ) -> Result<f64> {
+        Ok(temperature_of_singles(&Self::of_rows(network, state, None, inputs, labeled)?.rows()))
     }
 
     /// The scores of `labeled` images that `network` has not learned from; `known (n, d)` are the features of those that

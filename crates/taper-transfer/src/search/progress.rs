@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use taper_learn::{Event, Flow, Interval, LearnError, Observer, RunDirectory, training::Deadline};
 
 /// The file of a run with the scores.
-const SCORES: &str = "tried.json";
+pub(super) const SCORES: &str = "tried.json";
 
 /// The file of a run with the name of the candidate that a finished search kept.
 pub(super) const KEPT: &str = "kept.json";
@@ -187,13 +187,7 @@ impl Search {
 
     /// All candidates, scored ones first.
     pub(super) fn into_tried(self) -> Vec<TriedCandidate> {
-        let scored = self.scores.into_entries().into_iter().map(|score| TriedCandidate {
-            accuracy: Some(score.interval()),
-            decisions: score.decisions(),
-            seconds: score.seconds,
-            name: score.name,
-            skipped: None,
-        });
+        let scored = self.scores.into_entries().into_iter().map(TriedCandidate::scored);
         let skipped = self.skipped.into_iter().map(|(name, reason)| TriedCandidate {
             name,
             accuracy: None,

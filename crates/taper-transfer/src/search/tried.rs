@@ -1,6 +1,9 @@
 //! What a search tried, and what it skipped and why.
 
+use super::progress::SCORES;
+use crate::candidate::CandidateScore;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use taper_learn::Interval;
 
 /// A candidate of a search: its score, or why it was skipped.
@@ -16,4 +19,24 @@ pub struct TriedCandidate {
     pub seconds: f64,
     /// Why it was skipped; `None` if it was scored.
     pub skipped: Option<String>,
+}
+
+impl TriedCandidate {
+    pub(super) fn scored(score: CandidateScore) -> Self {
+        Self {
+            accuracy: Some(score.interval()),
+            decisions: score.decisions(),
+            seconds: score.seconds,
+            name: score.name,
+            skipped: None,
+        }
+    }
+
+    /// What the search of a run directory has scored so far, in this order; nothing if nothing can be read. The run is
+    /// neither locked nor changed.
+    pub fn in_run(run: &Path) -> Vec<Self> {
+        let text = std::fs::read(run.join(SCORES)).unwrap_or_default();
+        let scores: Vec<CandidateScore> = serde_json::from_slice(&text).unwrap_or_default();
+        scores.into_iter().map(Self::scored).collect()
+    }
 }

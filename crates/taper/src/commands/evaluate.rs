@@ -5,7 +5,7 @@ use crate::cluster::{data_fingerprint, enough, model_fingerprint};
 use crate::config;
 use crate::data;
 use crate::output::Output;
-use crate::page::{self, Scored};
+use crate::page::{self, Answered, Scored};
 use crate::report::{existing, result_json, with};
 use crate::results::{Facts, ImagesResult, Part, TasksResult, check_free};
 use crate::table::duration;
@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Evaluate, output: &Output) -> Result<()> {
             }
         }
     };
-    page::save(run.as_ref(), Ok(page::evaluate(&scored)), output);
+    page::save(run.as_ref(), Ok(page::evaluate(scored)), output);
     let out = run.as_ref().map(RunDirectory::path);
     output.event(&result_json("evaluate", start.elapsed().as_secs_f64(), methods, out));
     Ok(())
@@ -215,7 +215,18 @@ fn classifier(model: &Model, view: &View, options: &Evaluate, job: &Job) -> Resu
     let score = score_classifier(model, view, &images)?;
     let result = ImagesResult::new(&model.origin.on, dataset.as_ref(), &score);
     let extent = format!("{} of {total} images", images.len());
-    job.show_or_keep(result, &extent, |result| Ok(result.show(output)), || facts(model, view, &asked, options))
+    let show = |result: ImagesResult| -> Result<(Value, Scored)> {
+        let (entry, scored) = result.show(output);
+        let answered = Answered {
+            answers: &score.answers,
+            classes: &model.labels,
+            dataset: dataset.as_ref(),
+            images: "images",
+            how: "by the classifier",
+        };
+        Ok((entry, Scored { sections: answered.sections()?, ..scored }))
+    };
+    job.show_or_keep(result, &extent, show, || facts(model, view, &asked, options))
 }
 
 /// Fails if several processes would each do the same.
@@ -278,6 +289,7 @@ fn lake(model: &Model, options: &Evaluate, output: &Output) -> Result<(Vec<Value
         accuracy: scored.accuracy(),
         parts: all().map(part).collect(),
         what: "method",
+        sections: Vec::new(),
     };
     Ok((all().map(|(name, kind, score)| lake_json(name, kind, score)).collect(), report))
 }

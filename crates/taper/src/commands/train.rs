@@ -6,7 +6,7 @@ use crate::data;
 use crate::output::Output;
 use crate::page;
 use crate::report::{RESULT, result_json, run_directory, stopped_or_failed, with};
-use crate::table::duration;
+use crate::table::{duration, in_words};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -119,12 +119,10 @@ fn print_candidates(fitted: &Fitted, problem: &Problem, output: &Output) {
     let images = problem.training().images.len();
     output.line(format!("keeping {}, trained on all {images} training images", fitted.name));
     if let Some(Expectation { accuracy, with_twice_the_labels }) = &fitted.expected {
-        let told = |Interval { mean, low, high }: &Interval| {
-            format!("{:.1}% (95% CI {:.1} to {:.1})", mean * 100.0, low * 100.0, high * 100.0)
-        };
-        output.line(format!("expected accuracy on new images, estimated from the training images: {}", told(accuracy)));
+        let accuracy = in_words(*accuracy);
+        output.line(format!("expected accuracy on new images, estimated from the training images: {accuracy}"));
         if let Some(more) = with_twice_the_labels {
-            output.line(format!("expected with twice as many labels: {}", told(more)));
+            output.line(format!("expected with twice as many labels: {}", in_words(*more)));
         }
     }
     output.line("");

@@ -15,9 +15,9 @@ const EVERY: Duration = Duration::from_millis(500);
 
 /// On a terminal until `q`, Escape or Ctrl-C; elsewhere one look.
 pub(crate) fn run(options: &Watch, output: &Output) -> Result<()> {
-    RunRecord::open(&options.run)?;
+    let run = RunRecord::open(&options.run)?;
     if options.common.json || !std::io::stdout().is_terminal() {
-        return look(&View::of(&options.run), output);
+        return look(&View::of(&run), output);
     }
     if !std::io::stdin().is_terminal() {
         return Err(UsageError("watching needs a keyboard: run it in a terminal, or pipe its output".into()).into());
@@ -25,7 +25,7 @@ pub(crate) fn run(options: &Watch, output: &Output) -> Result<()> {
     let mut terminal = ratatui::try_init()?;
     let watched = (|| -> Result<()> {
         loop {
-            let view = View::of(&options.run);
+            let view = View::of(&run);
             terminal.draw(|frame| draw(&view, frame))?;
             if event::poll(EVERY)? && is_end(&event::read()?) {
                 return Ok(());
@@ -46,6 +46,7 @@ fn is_end(event: &Event) -> bool {
 fn look(view: &View, output: &Output) -> Result<()> {
     output.line(view.table());
     output.event(&json!({"event": "result", "command": "watch", "seconds": 0.0, "methods": [], "out": view.run,
-        "state": view.state.words(), "stages": view.stages_json()}));
+        "state": view.state.words(), "stages": view.stages_json(),
+        "tried": view.tried_json()}));
     Ok(())
 }

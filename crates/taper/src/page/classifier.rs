@@ -24,15 +24,15 @@ const NOTABLE: f64 = 0.03;
 const BINS: usize = 10;
 
 /// Answers about images of a data set.
-pub(super) struct Answered<'a> {
-    pub(super) answers: &'a Answers,
+pub(crate) struct Answered<'a> {
+    pub(crate) answers: &'a Answers,
     /// Names of the labels.
-    pub(super) classes: &'a [String],
-    pub(super) dataset: &'a dyn Dataset,
+    pub(crate) classes: &'a [String],
+    pub(crate) dataset: &'a dyn Dataset,
     /// The images in a few words, such as `validation images`.
-    pub(super) images: &'a str,
+    pub(crate) images: &'a str,
     /// Who classified them, such as `by ridge`.
-    pub(super) how: &'a str,
+    pub(crate) how: &'a str,
 }
 
 impl Answered<'_> {
@@ -40,7 +40,7 @@ impl Answered<'_> {
     ///
     /// # Errors
     /// Returns an error if an image can't be read.
-    pub(super) fn sections(&self) -> Result<Vec<Section>> {
+    pub(crate) fn sections(&self) -> Result<Vec<Section>> {
         let Self { answers, .. } = self;
         if answers.images.is_empty() {
             return Ok(Vec::new());

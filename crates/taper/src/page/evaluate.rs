@@ -16,9 +16,11 @@ pub(crate) struct Scored {
     pub(crate) parts: Vec<(String, Option<Kind>, Interval, String)>,
     /// What a part is.
     pub(crate) what: &'static str,
+    /// More about the answers.
+    pub(crate) sections: Vec<Section>,
 }
 
-pub(crate) fn evaluate(scored: &Scored) -> Report {
+pub(crate) fn evaluate(scored: Scored) -> Report {
     let Interval { mean, low, high } = scored.accuracy;
     let [percent, from, to] = [mean, low, high].map(|share| format!("{:.1}", share * 100.0));
     let row = |(name, kind, accuracy, note): &(String, Option<Kind>, Interval, String)| AccuracyRow {
@@ -28,20 +30,21 @@ pub(crate) fn evaluate(scored: &Scored) -> Report {
         note: note.clone(),
         marked: false,
     };
+    let by_part = Section {
+        title: format!("Accuracy by {}", scored.what),
+        text: "Lines are 95% intervals.".into(),
+        figure: Figure::Accuracies(Accuracies {
+            what: scored.what.into(),
+            rows: scored.parts.iter().map(row).collect(),
+        }),
+    };
     let (model, on) = (one_line(&scored.model), one_line(&scored.on));
     Report {
         title: format!("How well does {model} do?"),
         context: vec!["Evaluation".into(), on.to_string()],
         verdict: format!("{percent}% of the answers of {model} are right (95% CI {from} to {to})."),
         facts: vec![Fact::new("Scored on", on)],
-        sections: vec![Section {
-            title: format!("Accuracy by {}", scored.what),
-            text: "Lines are 95% intervals.".into(),
-            figure: Figure::Accuracies(Accuracies {
-                what: scored.what.into(),
-                rows: scored.parts.iter().map(row).collect(),
-            }),
-        }],
+        sections: std::iter::once(by_part).chain(scored.sections).collect(),
         ..Report::default()
     }
 }

@@ -9,6 +9,7 @@ mod survey;
 mod tasks;
 mod train;
 
+pub(crate) use classifier::Answered;
 pub(crate) use evaluate::{Scored, evaluate};
 pub(crate) use meta_train::meta_train;
 pub(crate) use own_task::{best_of_each_approach, own_task};

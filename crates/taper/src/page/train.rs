@@ -2,7 +2,7 @@
 
 use super::classifier::Answered;
 use super::{interval, not_read, share};
-use crate::table::duration;
+use crate::table::{duration, in_words};
 use anyhow::Result;
 use taper_data::one_line;
 use taper_report::{Accuracies, AccuracyRow, Fact, Figure, Report, Section, Table};
@@ -31,6 +31,12 @@ pub(crate) fn train(fitted: &Fitted, problem: &Problem) -> Result<Report> {
     let training = format!("{name}: {} images of {} classes.", problem.training().images.len(), classes.len());
     let skipped = fitted.candidates.iter().filter_map(|tried| Some(Fact::new(&*tried.name, tried.skipped.clone()?)));
     let also = fitted.test.is_some().then(|| Fact::new("Accuracy on validation images", share(fitted.report.accuracy)));
+    let expected = fitted.expected.iter().flat_map(|expected| {
+        let now =
+            Some(Fact::new("Expected on new images, from the training images alone", in_words(expected.accuracy)));
+        let twice = expected.with_twice_the_labels;
+        now.into_iter().chain(twice.map(|twice| Fact::new("Expected with twice as many labels", in_words(twice))))
+    });
     let facts = [
         Fact::new(format!("Accuracy on {part} images"), share(scored.accuracy)),
         Fact::new("Macro-F1", share(scored.macro_f1)),
@@ -42,7 +48,7 @@ pub(crate) fn train(fitted: &Fitted, problem: &Problem) -> Result<Report> {
         title: format!("A classifier of {} classes of {name}", classes.len()),
         context: vec!["Training".into(), name.to_string(), format!("seed {}", problem.seed())],
         verdict: verdict(fitted, scored, part),
-        facts: facts.into_iter().chain(also).collect(),
+        facts: facts.into_iter().chain(also).chain(expected).collect(),
         sections,
         learned_from: [training].into_iter().chain(weights).collect(),
         left_out: skipped.chain(not_read(dataset)).collect(),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use taper_compare::ClassifierScore;
 use taper_data::Dataset;
-use taper_learn::statistics::wilson_interval;
+use taper_learn::{evaluation::Answers, statistics::wilson_interval};
 
 /// A classifier's answers on labeled images.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ impl ImagesResult {
     pub(crate) fn show(self, output: &Output) -> (Value, Scored) {
         let Self { name, by_class, seconds } = self;
         let by_class = by_class.into_iter().filter(|(_, _, images)| *images > 0).collect();
-        let score = ClassifierScore { by_class, seconds_per_image: 0.0 };
+        let score = ClassifierScore { by_class, seconds_per_image: 0.0, answers: Answers::default() };
         let seconds_per_image = seconds / score.images().max(1) as f64;
         let accuracy = score.accuracy();
         let row = |(name, correct, images): &(String, usize, usize)| {
@@ -76,6 +76,7 @@ impl ImagesResult {
             accuracy,
             parts: score.by_class.iter().map(part).collect(),
             what: "class",
+            sections: Vec::new(),
         };
         let entry = json!({"name": name, "kind": "transfer", "accuracy": accuracy.mean,
             "ci95": [accuracy.low, accuracy.high], "train_seconds": 0.0, "adapt_seconds": 0.0,
