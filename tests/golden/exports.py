@@ -115,11 +115,10 @@ def check(program, scratch, model, images):
     name = pathlib.Path(model).name
     out = scratch / name
     out.mkdir(parents=True, exist_ok=True)
-    whole, bare, half = out / "whole.onnx", out / "bare.onnx", out / "half.onnx"
+    whole, bare = out / "whole.onnx", out / "bare.onnx"
     taper(program, "export", model, "--out", whole, "--force")
     taper(program, "export", model, "--out", bare, "--bare", "--force")
-    taper(program, "export", model, "--out", half, "--half", "--force")
-    run, run_bare, run_half = session(whole), session(bare), session(half)
+    run, run_bare = session(whole), session(bare)
     metadata = run.get_modelmeta().custom_metadata_map
     labels, shape = json.loads(metadata["labels"]), tuple(json.loads(metadata["input"]))
     channels = run.get_inputs()[0].shape[3]
@@ -131,9 +130,12 @@ def check(program, scratch, model, images):
     print(f"{name}: {len(files)} images of {sizes} sizes: probabilities within {most:.5f}, "
           f"{differ} classes differ, {ties} of them ties")
     assert most <= 0.01 and differ == ties, "preprocessing inside"
-    most_half, _, differ_half, _ = agree(ours, run_half, labels, files, channels)
-    print(f"{name}: 16-bit weights, {half.stat().st_size / 1e6:.1f} of {whole.stat().st_size / 1e6:.1f} MB: "
-          f"probabilities within {most_half:.5f}, {differ_half} classes differ")
+    for bits, option in ((16, "--half"), (8, "--int8")):
+        small = out / f"{bits}.onnx"
+        taper(program, "export", model, "--out", small, option, "--force")
+        most_small, _, differ_small, _ = agree(ours, session(small), labels, files, channels)
+        print(f"{name}: {bits}-bit weights, {small.stat().st_size / 1e6:.1f} of {whole.stat().st_size / 1e6:.1f} MB: "
+              f"probabilities within {most_small:.5f}, {differ_small} classes differ")
 
     exact = exact_images(out, files, shape)
     ours = predictions(program, model, exact)

@@ -1,10 +1,11 @@
 //! A graph under construction: nodes, and the constants that they share.
 
-use crate::Result;
 use crate::proto::{
     Attribute, AttributeKind, Dimension, ElementKind, Graph, Node, Shape, Size, TensorData, TensorKind, ValueInfo,
     ValueKind,
 };
+use crate::quantized::Quantized;
+use crate::{Precision, Result};
 use candle_core::{DType, Tensor};
 use safetensors::View as _;
 use std::collections::HashMap;
@@ -22,13 +23,13 @@ pub(crate) struct Builder {
     /// Parameters by their names: a network that runs several times takes the same ones.
     weights: HashMap<String, Value>,
     made: usize,
-    half: bool,
+    precision: Precision,
 }
 
 impl Builder {
-    /// A graph with weights of 16 or 32 bits.
-    pub(crate) fn new(half: bool) -> Self {
-        Self { half, ..Self::default() }
+    /// A graph with weights stored like this.
+    pub(crate) fn new(precision: Precision) -> Self {
+        Self { precision, ..Self::default() }
     }
 
     fn fresh(&mut self, what: &str) -> Value {
@@ -68,19 +69,32 @@ impl Builder {
         self.nodes.push(Node { input, output, name, op_type: operator.into(), attribute });
     }
 
-    /// Parameters, with 16 bits if weights have them; they are computed with in f32.
+    /// Parameters, stored as weights are; they are computed with in f32. Vectors, which are small, always keep 16 bits.
     pub(crate) fn weight(&mut self, name: &str, tensor: &Tensor) -> Result<Value> {
         if let Some(known) = self.weights.get(name) {
             return Ok(known.clone());
         }
-        let tensor = tensor.to_dtype(if self.half { DType::F16 } else { DType::F32 })?.contiguous()?;
-        let data_type = if self.half { ElementKind::F16 } else { ElementKind::F32 };
-        let dims = tensor.dims().iter().map(|&size| size as i64).collect();
-        let raw_data = tensor.data().into_owned();
-        self.constants.push(TensorData { dims, data_type: data_type.into(), name: name.into(), raw_data });
-        let value = match self.half {
-            true => self.node("Cast", &[name], vec![int("to", ElementKind::F32 as i64)]),
-            false => name.to_string(),
+        let mut stored = |tensor: &Tensor, data_type: ElementKind, raw_data: Vec<u8>| {
+            let dims = tensor.dims().iter().map(|&size| size as i64).collect();
+            self.constants.push(TensorData { dims, data_type: data_type.into(), name: name.into(), raw_data });
+        };
+        let value = match self.precision {
+            Precision::Single => {
+                let tensor = tensor.to_dtype(DType::F32)?.contiguous()?;
+                stored(&tensor, ElementKind::F32, tensor.data().into_owned());
+                name.to_string()
+            }
+            Precision::Int8 if tensor.rank() > 1 => {
+                let Quantized { levels, scales } = Quantized::new(tensor)?;
+                stored(tensor, ElementKind::I8, levels.into_iter().map(|level| level as u8).collect());
+                let scales = self.floats(&scales, &[scales.len()]);
+                self.node("DequantizeLinear", &[name, &scales], vec![int("axis", 0)])
+            }
+            Precision::Half | Precision::Int8 => {
+                let tensor = tensor.to_dtype(DType::F16)?.contiguous()?;
+                stored(&tensor, ElementKind::F16, tensor.data().into_owned());
+                self.node("Cast", &[name], vec![int("to", ElementKind::F32 as i64)])
+            }
         };
         self.weights.insert(name.to_string(), value.clone());
         Ok(value)

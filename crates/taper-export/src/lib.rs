@@ -11,8 +11,9 @@ mod network;
 mod onnx;
 mod preprocessing;
 pub mod proto;
+mod quantized;
 
 pub use card::CardFacts;
 pub use error::{ExportError, Result};
 pub use folder::{Files, timm, transformers};
-pub use onnx::{OnnxOptions, onnx};
+pub use onnx::{OnnxOptions, Precision, onnx};

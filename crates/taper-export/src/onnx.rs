@@ -15,8 +15,20 @@ use taper_learn::{Model, models::CLASSIFIER};
 pub struct OnnxOptions {
     /// Without the preprocessing: the input is what the network takes.
     pub bare: bool,
-    /// Weights of 16 bits, half the size; the arithmetic stays in 32.
-    pub half: bool,
+    /// How weights are stored. The arithmetic is in f32 in any case.
+    pub precision: Precision,
+}
+
+/// How weights are stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// In 32 bits.
+    #[default]
+    Single,
+    /// In 16 bits: half the size.
+    Half,
+    /// Matrices and kernels in 8 bits with a scale for each output channel, vectors in 16: a quarter of the size.
+    Int8,
 }
 
 /// The version of the operators: the first whose `Resize` averages over the pixels that it merges.
@@ -71,7 +83,7 @@ pub(crate) fn message(model: &Model, options: OnnxOptions) -> Result<proto::Mode
     if model.origin.method != CLASSIFIER || classes == 0 {
         return Err(ExportError::Learner { method: model.origin.method.clone() });
     }
-    let mut builder = Builder::new(options.half);
+    let mut builder = Builder::new(options.precision);
     let (channels, height, width) = model.network.backbone().input();
     let (inputs, input) = if options.bare {
         let sizes = [Any("batch"), Known(channels), Known(height), Known(width)];

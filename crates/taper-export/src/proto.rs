@@ -114,6 +114,7 @@ pub enum ElementKind {
     Undefined = 0,
     F32 = 1,
     U8 = 2,
+    I8 = 3,
     I64 = 7,
     Bool = 9,
     F16 = 10,

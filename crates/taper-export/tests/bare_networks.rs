@@ -6,7 +6,7 @@
 use candle_core::{DType, Device, Tensor};
 use prost::Message as _;
 use std::collections::BTreeMap;
-use taper_export::{ExportError, OnnxOptions, onnx, proto};
+use taper_export::{ExportError, OnnxOptions, Precision, onnx, proto};
 use taper_learn::{Model, methods::SettingValues, models::Origin, provenance::Provenance};
 use taper_models::{Head, Network, State, named_backbone};
 use taper_ops::{Window, max_pool2d, rng, uniform};
@@ -38,7 +38,7 @@ fn decoded(model: &Model, options: OnnxOptions) -> proto::Model {
     proto::Model::decode(onnx(model, options).unwrap().as_slice()).unwrap()
 }
 
-const BARE: OnnxOptions = OnnxOptions { bare: true, half: false };
+const BARE: OnnxOptions = OnnxOptions { bare: true, precision: Precision::Single };
 
 /// The graph's logits for `inputs`, operator by operator.
 fn run(graph: &proto::Graph, inputs: &Tensor) -> Tensor {
@@ -55,6 +55,10 @@ fn run(graph: &proto::Graph, inputs: &Tensor) -> Tensor {
 
 fn tensor(constant: &proto::TensorData) -> Tensor {
     let dims: Vec<usize> = constant.dims.iter().map(|&size| size as usize).collect();
+    if constant.data_type() == proto::ElementKind::I8 {
+        let levels: Vec<f32> = constant.raw_data.iter().map(|&level| f32::from(level as i8)).collect();
+        return Tensor::from_vec(levels, dims, &Device::Cpu).unwrap();
+    }
     let kind = match constant.data_type() {
         proto::ElementKind::F32 => DType::F32,
         proto::ElementKind::F16 => DType::F16,
@@ -114,6 +118,11 @@ fn apply(node: &proto::Node, x: &[&Tensor]) -> Tensor {
         }
         "Transpose" => x[0].permute(sizes("perm")).and_then(|y| y.contiguous()),
         "Concat" => Tensor::cat(x, dimension(int("axis"), x[0].rank())),
+        "DequantizeLinear" => {
+            let sizes = [vec![x[1].elem_count()], vec![1; x[0].rank() - 1]].concat();
+            assert_eq!(int("axis"), 0);
+            x[0].broadcast_mul(&x[1].reshape(sizes).unwrap())
+        }
         "Cast" => x[0].to_dtype(DType::F32),
         "Identity" => Ok(x[0].clone()),
         "Softmax" => candle_softmax(x[0]),
@@ -201,7 +210,8 @@ fn every_bare_network_gives_its_own_logits() {
 #[test]
 fn half_weights_take_half_the_bytes_and_hardly_change_the_logits() {
     let model = model("resnet12", (1, 20, 20), Head::Linear { outputs: 3 });
-    let (whole, half) = (onnx(&model, BARE).unwrap(), onnx(&model, OnnxOptions { half: true, ..BARE }).unwrap());
+    let (whole, half) =
+        (onnx(&model, BARE).unwrap(), onnx(&model, OnnxOptions { precision: Precision::Half, ..BARE }).unwrap());
     assert!(half.len() * 100 < whole.len() * 51, "{} and {} bytes", whole.len(), half.len());
     let inputs = uniform(&mut rng(3, "half", 0), (2, 1, 20, 20), -1.0, 1.0).unwrap();
     let logits = |bytes: &[u8]| {
@@ -212,6 +222,26 @@ fn half_weights_take_half_the_bytes_and_hardly_change_the_logits() {
     let apart = whole.iter().zip(&half).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     let largest = whole.iter().map(|value| value.abs()).fold(1.0, f32::max);
     assert!(apart > 0.0 && apart < 0.02 * largest, "{apart} of {largest}");
+}
+
+#[test]
+fn weights_of_8_bits_take_a_quarter_of_the_bytes_and_change_the_logits_little() {
+    for (name, input) in [("resnet12", (1, 20, 20)), ("staged-efficientnet-lite0", (3, 33, 50))] {
+        let model = model(name, input, Head::Linear { outputs: 3 });
+        let small = OnnxOptions { precision: Precision::Int8, ..BARE };
+        let (whole, small) = (onnx(&model, BARE).unwrap(), onnx(&model, small).unwrap());
+        assert!(small.len() * 100 < whole.len() * 29, "{name}: {} and {} bytes", whole.len(), small.len());
+        let (c, h, w) = input;
+        let inputs = uniform(&mut rng(3, "int8", 0), (2, c, h, w), -1.0, 1.0).unwrap();
+        let logits = |bytes: &[u8]| {
+            let graph = proto::Model::decode(bytes).unwrap().graph.unwrap();
+            run(&graph, &inputs).to_vec2::<f32>().unwrap().concat()
+        };
+        let (whole, small) = (logits(&whole), logits(&small));
+        let apart = whole.iter().zip(&small).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let largest = whole.iter().map(|value| value.abs()).fold(1.0, f32::max);
+        assert!(apart > 0.0 && apart < 0.1 * largest, "{name}: {apart} of {largest}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
-use taper_export::{CardFacts, Files, OnnxOptions, onnx, timm, transformers};
+use taper_export::{CardFacts, Files, OnnxOptions, Precision, onnx, timm, transformers};
 use taper_learn::{
     Model,
     runs::{RunRecord, write_atomically},
@@ -22,7 +22,12 @@ pub(crate) fn run(options: &Export, output: &Output) -> Result<()> {
     let about = || options.model.display().to_string();
     let written = match options.format {
         Format::Onnx => {
-            let bytes = onnx(&model, OnnxOptions { bare: options.bare, half: options.half }).with_context(about)?;
+            let precision = match (options.half, options.int8) {
+                (true, _) => Precision::Half,
+                (_, true) => Precision::Int8,
+                _ => Precision::Single,
+            };
+            let bytes = onnx(&model, OnnxOptions { bare: options.bare, precision }).with_context(about)?;
             write_atomically(&options.out, &bytes)?;
             bytes.len()
         }
@@ -40,9 +45,9 @@ pub(crate) fn run(options: &Export, output: &Output) -> Result<()> {
 
 /// Fails if something would be overwritten that --force does not allow, or the options contradict each other.
 fn check_target(options: &Export) -> Result<(), UsageError> {
-    let Export { out, force, bare, half, .. } = options;
-    if options.format != Format::Onnx && (*bare || *half) {
-        return Err(UsageError("--bare and --half are for --format onnx: remove them".into()));
+    let Export { out, force, bare, half, int8, .. } = options;
+    if options.format != Format::Onnx && (*bare || *half || *int8) {
+        return Err(UsageError("--bare, --half and --int8 are for --format onnx: remove them".into()));
     }
     let is_file = options.format == Format::Onnx;
     if is_file && out.is_dir() {
