@@ -1,0 +1,1 @@
+//! Taper's ONNX files, run by tract: see `tests/onnx_files.rs`.
