@@ -35,12 +35,13 @@ impl Part {
             let head = network.backbone().head_name();
             return Err(LearnError::Invalid(format!("`{start}` names no part of the network: use {stages} or {head}")));
         }
+        let norms = network.backbone().norms();
         let holds = |name: &str| match self {
             _ if network.in_head(name) => true,
             Self::All => true,
             Self::Head => false,
             Self::Named(starts) => starts.iter().any(|start| under(name, start)),
-            Self::Norms => state.buffers.normalize(name),
+            Self::Norms => state.buffers.normalize(name) || norms.iter().any(|norm| under(name, norm)),
             Self::Biases => name.ends_with(".bias"),
         };
         Ok(state.params.iter().map(|(name, _)| name.to_string()).filter(|name| holds(name)).collect())
@@ -51,7 +52,8 @@ impl Part {
 /// if there is none.
 pub fn lowest_cut(network: &Network, trained: &BTreeSet<String>) -> Option<String> {
     let backbone = network.backbone();
-    let in_stage = |stage: &str, name: &str| name.strip_prefix(stage).is_some_and(|rest| rest.starts_with('.'));
+    let in_stage =
+        |stage: &str, name: &str| name.strip_prefix(stage).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     let mut cut = None;
     for stage in backbone.stages() {
         if backbone.split_points().contains(&stage) {
