@@ -87,4 +87,18 @@ mod tests {
         let error = named(&["layer1", "layer"]).of(&network, &state).unwrap_err().to_string();
         assert!(error.starts_with("`layer` names no part") && error.contains("layer2, layer3"), "{error}");
     }
+    #[test]
+    fn norms_of_a_transformer_are_its_layer_norms_and_its_blocks_are_cuts() {
+        let whole = "dinov2-small".parse::<Architecture>().unwrap().backbone((3, 28, 28)).unwrap();
+        let network = Network::new(whole, Head::Linear { outputs: 2 });
+        let state = network.init(0).unwrap();
+        let named = |name: &str| Part::Named(vec![name.into()]);
+        let norms = Part::Norms.of(&network, &state).unwrap();
+        assert_eq!(norms.len(), 2 * (2 * 12 + 1) + 2, "weight and bias of each norm and of the head");
+        assert!(norms.contains("blocks.0.norm1.weight") && norms.contains("norm.bias"));
+        let cut = |part: &Part| lowest_cut(&network, &part.of(&network, &state).unwrap());
+        assert_eq!(cut(&Part::Norms), Some("blocks.0".into()));
+        assert_eq!(cut(&named("blocks.11")), Some("blocks.11".into()));
+        assert_eq!((cut(&named("cls_token")), cut(&Part::All)), (None, None));
+    }
 }

@@ -32,9 +32,6 @@ pub(crate) struct Around<'a> {
 /// stay in the second-level cache.
 const ROWS: usize = 120;
 
-/// Hidden values of a perceptron that one thread has at a time: a third of the second-level cache.
-const HIDDEN: usize = 96 << 10;
-
 /// Inputs that are summed at a time: the weights of a panel for so many stay in the first-level cache.
 const INPUTS: usize = 128;
 
@@ -52,7 +49,7 @@ impl Pointwise {
         let Packed { inputs, outputs, .. } = self.weights;
         let rows = self.rows(x);
         assert!(around.residual.is_none_or(|residual| residual.len() == rows * outputs), "a residual of wrong size");
-        let rows_a_chunk = rows_a_chunk(rows, ROWS);
+        let rows_a_chunk = rows_a_chunk(rows);
         let operations = 2usize.saturating_mul(x.len()).saturating_mul(outputs);
         // SAFETY: chunks cover the rows, and each writes all of its own.
         unsafe {
@@ -82,7 +79,7 @@ impl Pointwise {
             (second.weights.inputs, second.weights.outputs) == (hidden, inputs),
             "layers that do not fit each other"
         );
-        let rows_a_chunk = rows_a_chunk(rows, (HIDDEN / hidden).clamp(24, ROWS));
+        let rows_a_chunk = rows_a_chunk(rows);
         let operations = 4usize.saturating_mul(x.len()).saturating_mul(hidden);
         let before = Around { normalized: Some(eps), gelu: Some(form), ..Around::default() };
         let after = Around { residual: Some(x), ..Around::default() };
@@ -136,10 +133,10 @@ impl Pointwise {
     }
 }
 
-/// Rows that one thread computes at a time, `most` at most. That changes no bits.
-fn rows_a_chunk(rows: usize, most: usize) -> usize {
+/// Rows that one thread computes at a time. That changes no bits.
+fn rows_a_chunk(rows: usize) -> usize {
     let pieces = if may_split() { 4 * threads() } else { 1 };
-    rows.div_ceil(pieces).min(most).next_multiple_of(6)
+    rows.div_ceil(pieces).min(ROWS).next_multiple_of(6)
 }
 
 /// Normalized rows of `c` values.

@@ -6,8 +6,8 @@ use super::buffer::{Unwritten, Written};
 use super::simd::vectorized;
 use crate::element::Element;
 
-/// Partial sums of a row: a vector or several.
-const SUMS: usize = 16;
+/// Partial sums of a row: several vectors, so that no sum waits for the one before it.
+const SUMS: usize = 64;
 
 /// The sum of `f` of each place below `c`, in an order that depends on `c` only.
 #[inline(always)]
@@ -15,8 +15,8 @@ fn sum<T: Element>(c: usize, f: impl Fn(usize) -> T) -> T {
     let mut sums = [T::ZERO; SUMS];
     let whole = c / SUMS * SUMS;
     for start in (0..whole).step_by(SUMS) {
-        for k in 0..SUMS {
-            sums[k] += f(start + k);
+        for (k, sum) in sums.iter_mut().enumerate() {
+            *sum += f(start + k);
         }
     }
     for k in whole..c {
@@ -25,7 +25,8 @@ fn sum<T: Element>(c: usize, f: impl Fn(usize) -> T) -> T {
     let mut half = SUMS / 2;
     while half > 0 {
         for k in 0..half {
-            sums[k] = sums[k] + sums[k + half];
+            let other = sums[k + half];
+            sums[k] += other;
         }
         half /= 2;
     }
