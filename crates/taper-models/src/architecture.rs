@@ -1,7 +1,8 @@
 //! Architectures by name.
 
 use crate::{
-    Adapter, Backbone, Conv4, EfficientNetLite0, ModelError, ResNet, ResNet12, ResNetDepth, Result, SmallCnn, StrokeNet,
+    Adapter, Backbone, Conv4, EfficientNetLite0, ModelError, ResNet, ResNet12, ResNetDepth, Result, SmallCnn,
+    StrokeNet, VisionTransformer, VisionTransformerKind,
 };
 #[cfg(feature = "vision-networks")]
 use crate::{VisionNetwork, VisionNetworkKind};
@@ -26,7 +27,9 @@ pub enum Architecture {
     Adapter(usize),
     /// `efficientnet-lite0`: the default for photographs on a CPU.
     EfficientNetLite0,
-    /// `dinov2-small`, `convnext-tiny` and others: from candle-transformers, never trained.
+    /// `dinov2-small`, `dinov2-base`, `vit-base`, `clip-vit-b32`.
+    VisionTransformer(VisionTransformerKind),
+    /// `convnext-tiny` and others: from candle-transformers, never trained.
     #[cfg(feature = "vision-networks")]
     VisionNetwork(VisionNetworkKind),
 }
@@ -46,6 +49,7 @@ impl Architecture {
             Self::ResNet12 => Arc::new(ResNet12::new(input)?),
             Self::ResNet(depth) => Arc::new(ResNet::new(depth, input)?),
             Self::EfficientNetLite0 => Arc::new(EfficientNetLite0::new(input)?),
+            Self::VisionTransformer(kind) => Arc::new(VisionTransformer::new(kind, input)?),
             #[cfg(feature = "vision-networks")]
             Self::VisionNetwork(kind) => Arc::new(VisionNetwork::new(kind, input)?),
         })
@@ -61,6 +65,7 @@ impl Architecture {
             Self::ResNet12 => 84,
             Self::ResNet(depth) if depth.is_cifar() => 32,
             Self::ResNet(_) | Self::EfficientNetLite0 => 224,
+            Self::VisionTransformer(kind) => kind.default_side(),
             #[cfg(feature = "vision-networks")]
             Self::VisionNetwork(kind) => kind.default_side(),
         }
@@ -77,6 +82,7 @@ impl fmt::Display for Architecture {
             Self::ResNet12 => write!(f, "resnet12"),
             Self::ResNet(depth) => write!(f, "{}", depth.name()),
             Self::EfficientNetLite0 => write!(f, "efficientnet-lite0"),
+            Self::VisionTransformer(kind) => write!(f, "{}", kind.name()),
             #[cfg(feature = "vision-networks")]
             Self::VisionNetwork(kind) => write!(f, "{}", kind.name()),
         }
@@ -99,6 +105,9 @@ impl FromStr for Architecture {
         if let Some(depth) = ResNetDepth::ALL.into_iter().find(|depth| depth.name() == name) {
             return Ok(Self::ResNet(depth));
         }
+        if let Some(kind) = VisionTransformerKind::ALL.into_iter().find(|kind| kind.name() == name) {
+            return Ok(Self::VisionTransformer(kind));
+        }
         #[cfg(feature = "vision-networks")]
         if let Some(kind) = VisionNetworkKind::ALL.into_iter().find(|kind| kind.name() == name) {
             return Ok(Self::VisionNetwork(kind));
@@ -114,8 +123,9 @@ impl FromStr for Architecture {
             (None, Some(width)) => Ok(Self::StrokeNet(width)),
             (None, None) => Err(ModelError::Invalid(format!(
                 "unknown architecture `{name}`: use small-cnn, conv4-64 (or another width), stroke-net-96 (or another \
-                 width), resnet12, 18, 34, 50, 101 or 152, cifar-resnet20, 32, 44 or 56, efficientnet-lite0, for \
-                 vectors adapter-64 (or another number){}",
+                 width), resnet12, 18, 34, 50, 101 or 152, cifar-resnet20, 32, 44 or 56, efficientnet-lite0, {}, \
+                 for vectors adapter-64 (or another number){}",
+                VisionTransformerKind::ALL.map(VisionTransformerKind::name).join(", "),
                 vision_networks()
             ))),
         }

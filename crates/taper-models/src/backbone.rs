@@ -122,6 +122,17 @@ pub trait Backbone: Send + Sync + fmt::Debug {
     /// frozen or trained as a whole (`"layer4"`).
     fn stages(&self) -> Vec<String>;
 
+    /// The layers that normalize without running statistics, by name: layer norms. Those with statistics are known by
+    /// their buffers.
+    fn norms(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Whether the same parameters serve images of any size.
+    fn takes_any_size(&self) -> bool {
+        !self.split_points().is_empty()
+    }
+
     /// The stages at which the network can be split in two (see [`crate::Upper`]); empty if it
     /// can't be split.
     fn split_points(&self) -> Vec<String> {

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use taper_ops::{FrozenConvolution, InvertedResidual};
+use taper_ops::{FrozenConvolution, FrozenLinear, InvertedResidual};
 
 /// A backbone whose weights no longer change. Norms are folded into convolutions, whose
 /// weights are packed once, for the first images.
@@ -33,10 +33,11 @@ impl Frozen {
     }
 }
 
-/// Folded and packed convolutions and blocks of one state, by name: filled on first use, then constant.
+/// Folded and packed convolutions, linear layers and blocks of one state, by name: filled on first use, then constant.
 #[derive(Default)]
 pub struct PackedWeights {
     convolutions: ByName<FrozenConvolution>,
+    linears: ByName<FrozenLinear>,
     blocks: ByName<InvertedResidual>,
 }
 
@@ -48,6 +49,11 @@ impl PackedWeights {
         pack: impl FnOnce() -> Result<FrozenConvolution>,
     ) -> Result<Arc<FrozenConvolution>> {
         self.convolutions.get_or_pack(name, pack)
+    }
+
+    /// The linear layer of that name, packed on first use.
+    pub(crate) fn linear(&self, name: &str, pack: impl FnOnce() -> Result<FrozenLinear>) -> Result<Arc<FrozenLinear>> {
+        self.linears.get_or_pack(name, pack)
     }
 
     /// The block of that name, packed on first use.

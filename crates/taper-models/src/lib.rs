@@ -20,7 +20,6 @@ mod names;
 mod network;
 mod param_spec;
 mod params;
-#[cfg(feature = "vision-networks")]
 mod position;
 mod pretrained;
 mod resnet;
@@ -35,6 +34,7 @@ mod upper;
 mod view_mean;
 #[cfg(feature = "vision-networks")]
 mod vision_network;
+mod vision_transformer;
 mod weights;
 
 pub use adapter::Adapter;
@@ -64,6 +64,7 @@ pub use upper::Upper;
 pub use view_mean::{ViewMean, center_side};
 #[cfg(feature = "vision-networks")]
 pub use vision_network::{VisionNetwork, VisionNetworkKind};
+pub use vision_transformer::{VisionTransformer, VisionTransformerKind};
 pub use weights::{
     LeftOut, WeightFile, WeightFormat, WeightReport, limits, read_stored_weights, read_weights, recognize_weights,
     write_weights,

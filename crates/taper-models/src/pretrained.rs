@@ -160,8 +160,11 @@ fn candidates(weights: &BTreeMap<String, Tensor>) -> Vec<Architecture> {
     let width = weights.get("block0.conv.weight").and_then(|weight| weight.dims().first().copied());
     let conv4 = width.filter(|&width| width > 0 && width <= 4096).map(Architecture::Conv4);
     let resnets = ResNetDepth::ALL.map(Architecture::ResNet);
+    let transformers = crate::VisionTransformerKind::ALL.map(Architecture::VisionTransformer);
     let others = [Architecture::SmallCnn, Architecture::EfficientNetLite0];
-    let mut all: Vec<Architecture> = conv4.into_iter().chain(others).chain(resnets).collect();
+    let all = conv4.into_iter().chain(others).chain(resnets).chain(transformers);
+    #[cfg_attr(not(feature = "vision-networks"), allow(unused_mut))]
+    let mut all: Vec<Architecture> = all.collect();
     #[cfg(feature = "vision-networks")]
     all.extend(crate::VisionNetworkKind::ALL.map(Architecture::VisionNetwork));
     all
@@ -200,11 +203,7 @@ fn fits(architecture: Architecture, tensor: &Tensor, spec: &ParamSpec) -> bool {
     if tensor.dims() == spec.shape || architecture == Architecture::SmallCnn && spec.name == "fc1.weight" {
         return true;
     }
-    #[cfg(feature = "vision-networks")]
-    if let Architecture::VisionNetwork(kind) = architecture {
-        return kind.has_positions(&spec.name, tensor.dims());
-    }
-    false
+    matches!(architecture, Architecture::VisionTransformer(kind) if kind.has_positions(&spec.name, tensor.dims()))
 }
 
 /// Weights with the names of a backbone: adds a prefix of all of the backbone's own names, which reading a

@@ -72,6 +72,14 @@ impl Backbone for Upper {
         self.whole.forward_from(params, buffers, inputs, mode, &self.stage)
     }
 
+    fn norms(&self) -> Vec<String> {
+        self.whole.norms().into_iter().filter(|norm| self.holds(&format!("{norm}.weight"))).collect()
+    }
+
+    fn takes_any_size(&self) -> bool {
+        self.whole.takes_any_size()
+    }
+
     fn stages(&self) -> Vec<String> {
         self.whole.stages().into_iter().skip_while(|stage| *stage != self.stage).collect()
     }

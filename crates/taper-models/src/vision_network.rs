@@ -1,30 +1,18 @@
 //! Vision networks of candle-transformers as frozen backbones: used as published, never
 //! trained. Parameters keep the names that candle-transformers reads.
 
-use crate::position::{self, GridScale};
 use crate::trace::{Operation, record};
 use crate::{Backbone, BatchStatistics, Buffers, Features, Mode, ModelError, Norm, ParamSpec, Params, Result, Start};
 use candle_core::{DType, Device, Module, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
-use candle_transformers::models::clip::vision_model::{ClipVisionConfig, ClipVisionTransformer};
-use candle_transformers::models::dinov2::DinoVisionTransformer;
 use candle_transformers::models::efficientnet::{EfficientNet, MBConvConfig};
-use candle_transformers::models::{convnext, mobilenetv4, vit};
+use candle_transformers::models::{convnext, mobilenetv4};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Which network of candle-transformers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VisionNetworkKind {
-    /// `dinov2-small`: a vision transformer with patches of 14 (Oquab et al. 2023); features are
-    /// its class token. Made for images of 518; position embeddings are interpolated for others.
-    DinoV2Small,
-    /// `dinov2-base`, likewise.
-    DinoV2Base,
-    /// `vit-base`: ViT-B/16 for images of 224 (Dosovitskiy et al. 2021), transformers' keys.
-    VitBase,
-    /// `clip-vit-b32`: the image tower of CLIP (Radford et al. 2021) with its projection.
-    ClipVitB32,
     /// `convnext-tiny` (Liu et al. 2022), timm's keys.
     ConvNextTiny,
     /// `efficientnet-b0` (Tan and Le 2019), torchvision's keys.
@@ -40,16 +28,11 @@ type Forward = Box<dyn Fn(&Tensor) -> candle_core::Result<Tensor>>;
 
 impl VisionNetworkKind {
     /// Every kind.
-    pub const ALL: [Self; 7] =
-        [DinoV2Small, DinoV2Base, VitBase, ClipVitB32, ConvNextTiny, EfficientNetB0, MobileNetV4Small];
+    pub const ALL: [Self; 3] = [ConvNextTiny, EfficientNetB0, MobileNetV4Small];
 
     /// The name, as it is written and parsed.
     pub fn name(self) -> &'static str {
         match self {
-            DinoV2Small => "dinov2-small",
-            DinoV2Base => "dinov2-base",
-            VitBase => "vit-base",
-            ClipVitB32 => "clip-vit-b32",
             ConvNextTiny => "convnext-tiny",
             EfficientNetB0 => "efficientnet-b0",
             MobileNetV4Small => "mobilenetv4-small",
@@ -58,71 +41,27 @@ impl VisionNetworkKind {
 
     /// The image side it was made for.
     pub fn default_side(self) -> usize {
-        if matches!(self, DinoV2Small | DinoV2Base) { 518 } else { 224 }
+        224
     }
 
     fn width(self) -> usize {
         match self {
-            DinoV2Small => 384,
-            DinoV2Base | VitBase | ConvNextTiny => 768,
-            ClipVitB32 => 512,
+            ConvNextTiny => 768,
             EfficientNetB0 | MobileNetV4Small => 1280,
         }
     }
 
     fn head_name(self) -> &'static str {
         match self {
-            DinoV2Small | DinoV2Base => "head",
             ConvNextTiny => "head.fc",
             EfficientNetB0 => "classifier.1",
-            VitBase | ClipVitB32 | MobileNetV4Small => "classifier",
+            MobileNetV4Small => "classifier",
         }
     }
 
-    /// Whether it can take images of this side.
-    fn takes(self, side: usize) -> bool {
-        match self {
-            DinoV2Small | DinoV2Base => side > 0 && side.is_multiple_of(14),
-            VitBase => side > 0 && side.is_multiple_of(16),
-            ClipVitB32 => side > 0 && side.is_multiple_of(32),
-            ConvNextTiny | EfficientNetB0 | MobileNetV4Small => side >= 32,
-        }
-    }
-
-    /// The name of the position embeddings, the size of a patch, and how they are interpolated.
-    fn positions(self) -> Option<(&'static str, usize, GridScale)> {
-        match self {
-            DinoV2Small | DinoV2Base => Some(("pos_embed", 14, GridScale::Offset)),
-            VitBase => Some(("vit.embeddings.position_embeddings", 16, GridScale::Sizes)),
-            ClipVitB32 => Some(("vision_model.embeddings.position_embedding.weight", 32, GridScale::Sizes)),
-            ConvNextTiny | EfficientNetB0 | MobileNetV4Small => None,
-        }
-    }
-
-    /// Whether a tensor of this name and shape holds position embeddings for images of some size.
-    pub(crate) fn has_positions(self, name: &str, dims: &[usize]) -> bool {
-        let named = self.positions().is_some_and(|(positions, ..)| positions == name);
-        let width = if self == ClipVitB32 { 768 } else { self.width() };
-        named && matches!(dims, &[1, tokens, d] | &[tokens, d] if d == width && position::grid(tokens).is_some())
-    }
-
-    /// candle's network for images of `side`, with its head for this many classes, if it has one.
-    fn build(self, vb: VarBuilder, side: usize, classes: usize) -> candle_core::Result<Forward> {
+    /// candle's network, with its head for this many classes.
+    fn build(self, vb: VarBuilder, classes: usize) -> candle_core::Result<Forward> {
         Ok(match self {
-            DinoV2Small => one_by_one(DinoVisionTransformer::new(vb, 12, 384, 6)?),
-            DinoV2Base => one_by_one(DinoVisionTransformer::new(vb, 12, 768, 12)?),
-            VitBase => {
-                let config = vit::Config { image_size: side, ..vit::Config::vit_base_patch16_224() };
-                let network = vit::Model::new(&config, classes, vb)?;
-                Box::new(move |images| network.forward(images))
-            }
-            ClipVitB32 => {
-                let config = ClipVisionConfig { image_size: side, ..ClipVisionConfig::vit_base_patch32() };
-                let tower = ClipVisionTransformer::new(vb.pp("vision_model"), &config)?;
-                let (inside, outside) = (config.embed_dim, config.projection_dim);
-                let projection = candle_nn::linear_no_bias(inside, outside, vb.pp("visual_projection"))?;
-                Box::new(move |images| images.apply(&tower)?.apply(&projection))
-            }
             ConvNextTiny => module(convnext::convnext(&convnext::Config::tiny(), classes, vb)?),
             EfficientNetB0 => module(EfficientNet::new(vb, MBConvConfig::b0(), classes)?),
             MobileNetV4Small => module(mobilenetv4::mobilenetv4(&mobilenetv4::Config::small(), classes, vb)?),
@@ -132,14 +71,6 @@ impl VisionNetworkKind {
 
 fn module(network: impl Module + 'static) -> Forward {
     Box::new(move |images| network.forward(images))
-}
-
-/// candle's DINOv2 takes only one image, because it does not repeat the class token.
-fn one_by_one(network: impl Module + 'static) -> Forward {
-    Box::new(move |images| {
-        let each = (0..images.dim(0)?).map(|at| network.forward(&images.narrow(0, at, 1)?));
-        Tensor::cat(&each.collect::<candle_core::Result<Vec<_>>>()?, 0)
-    })
 }
 
 /// A frozen network for images of one size.
@@ -157,25 +88,16 @@ impl VisionNetwork {
     /// Returns an error for images that are not in color, not square, or of a size that it can't take.
     pub fn new(kind: VisionNetworkKind, input: (usize, usize, usize)) -> Result<Self> {
         let (channels, height, width) = input;
-        if channels != 3 || height != width || !kind.takes(height) {
+        if channels != 3 || height != width || height < 32 {
             let side = kind.default_side();
             return Err(ModelError::ImageSize {
                 network: kind.name().into(),
-                takes: match kind.positions() {
-                    Some((_, patch, _)) => format!("square color images of a multiple of {patch} pixels, best {side}"),
-                    None => format!("square color images of at least 32x32, best {side}x{side}"),
-                },
+                takes: format!("square color images of at least 32x32, best {side}x{side}"),
                 side,
                 given: input,
             });
         }
         Ok(Self { kind, side: height })
-    }
-
-    /// The name and number of position embeddings for its images.
-    fn positions(&self) -> Option<(&'static str, usize)> {
-        let (name, patch, _) = self.kind.positions()?;
-        Some((name, 1 + (self.side / patch).pow(2)))
     }
 
     fn in_head(&self, name: &str) -> bool {
@@ -205,45 +127,25 @@ impl Backbone for VisionNetwork {
         let asked = Asked::default();
         let builder = VarBuilder::from_backend(Box::new(asked.clone()), DType::F32, Device::Cpu);
         // zeros of the requested shape never fail
-        if self.kind.build(builder, self.side, self.width()).is_err() {
+        if self.kind.build(builder, self.width()).is_err() {
             return Vec::new();
         }
         let param_specs = std::mem::take(&mut *asked.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let positions = self.positions();
-        let specs = param_specs.into_iter().filter(|spec| !self.in_head(&spec.name)).map(|mut spec| {
-            // candle always requests DINOv2's for 518 pixels
-            if let Some((_, tokens)) = positions.filter(|(name, _)| *name == spec.name) {
-                let place = spec.shape.len() - 2;
-                spec.shape[place] = tokens;
-            }
-            spec
-        });
-        specs.collect()
+        param_specs.into_iter().filter(|spec| !self.in_head(&spec.name)).collect()
     }
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
         if mode.norm == Norm::Batch {
             return Err(ModelError::Invalid(format!(
-                "{} can't be trained: freeze the backbone, or use resnet18 or efficientnet-lite0",
+                "{} can't be trained: freeze the backbone, or use resnet18, efficientnet-lite0 or dinov2-small",
                 self.kind.name()
             )));
         }
         let published = Published { network: *self, params: params.clone(), buffers: buffers.clone() };
         let builder = VarBuilder::from_backend(Box::new(published), inputs.dtype(), Device::Cpu);
-        let features = self.kind.build(builder, self.side, self.width())?(inputs)?;
-        // DINOv2's head has its own number of outputs, of which the class token's come first
-        let features = features.narrow(1, 0, self.width())?.contiguous()?;
+        let features = self.kind.build(builder, self.width())?(inputs)?;
         let features = record(&mode.trace, Operation::Published(self.name()), &[inputs], features)?;
         Ok(Features { features, statistics: BatchStatistics::default() })
-    }
-
-    fn resized(&self, name: &str, tensor: Tensor) -> Result<Tensor> {
-        match self.kind.positions() {
-            Some((positions, patch, scale)) if name == positions && self.kind.has_positions(name, tensor.dims()) => {
-                position::interpolate(&tensor, self.side / patch, scale)
-            }
-            _ => Ok(tensor),
-        }
     }
 
     fn stages(&self) -> Vec<String> {
@@ -307,10 +209,7 @@ impl SimpleBackend for Published {
             return handing_through(&shape, dtype, device);
         }
         let tensor = self.get_unchecked(name, dtype, device)?;
-        // candle asks for DINOv2's position embeddings at 518 pixels, and takes those of the images as they are
-        let positions = self.network.positions().filter(|(positions, _)| *positions == name);
-        let tokens = positions.is_some_and(|(_, tokens)| tensor.dims().iter().rev().nth(1) == Some(&tokens));
-        match tensor.shape() == &shape || tokens {
+        match tensor.shape() == &shape {
             true => Ok(tensor),
             false => candle_core::bail!("`{name}` is {:?} and should be {shape:?}", tensor.dims()),
         }
@@ -359,33 +258,18 @@ mod tests {
         let ours = network.features(&state.params, &state.buffers, &images, &mut Mode::evaluate()).unwrap().features;
         assert_eq!(ours.dims(), [2, network.width()]);
 
-        // DINOv2's head sees the mean of the patches too, which ours leaves out
-        let unseen = if kind == DinoV2Small { network.width() } else { 0 };
         let seen = uniform(&mut rng(3, "head", 0), (classes, network.width()), -0.1, 0.1).unwrap();
-        let head = [
-            ("weight", seen.pad_with_zeros(1, 0, unseen).unwrap()),
-            ("bias", Tensor::zeros(classes, DType::F32, &Device::Cpu).unwrap()),
-        ];
+        let head = [("weight", seen.clone()), ("bias", Tensor::zeros(classes, DType::F32, &Device::Cpu).unwrap())];
         let head = head.map(|(end, tensor)| (format!("{}.{end}", kind.head_name()), tensor));
         let all = state.params.iter().chain(state.buffers.iter());
         let all: HashMap<String, Tensor> =
             all.map(|(name, tensor)| (name.to_string(), tensor.clone())).chain(head).collect();
         let builder = VarBuilder::from_tensors(all, DType::F32, &Device::Cpu);
-        let theirs = kind.build(builder, side, classes).unwrap()(&images).unwrap();
+        let theirs = kind.build(builder, classes).unwrap()(&images).unwrap();
         let ours = ours.matmul(&seen.t().unwrap()).unwrap();
         let largest = |t: &Tensor| t.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
         let error = largest(&(ours - &theirs).unwrap()) / largest(&theirs);
         assert!(largest(&theirs) > 1e-3 && error < 1e-5, "{}: relative error {error}", kind.name());
-    }
-
-    #[test]
-    fn features_of_dinov2_small_equal_candles() {
-        assert_candles(DinoV2Small, 518, 1000);
-    }
-
-    #[test]
-    fn features_of_vit_base_equal_candles() {
-        assert_candles(VitBase, 224, 9);
     }
 
     #[test]
@@ -411,9 +295,11 @@ mod tests {
         let mut mode = Mode::batch_statistics();
         let error = frozen.features(&state.params, &state.buffers, &images, &mut mode).unwrap_err().to_string();
         assert!(error.contains("can't be trained"), "{error}");
-        for (kind, input) in [(VitBase, (3, 250, 250)), (DinoV2Small, (3, 224, 210)), (ConvNextTiny, (1, 64, 64))] {
+        for (kind, input) in
+            [(EfficientNetB0, (3, 31, 31)), (MobileNetV4Small, (3, 224, 210)), (ConvNextTiny, (1, 64, 64))]
+        {
             let error = VisionNetwork::new(kind, input).unwrap_err();
-            assert!(matches!(error, ModelError::ImageSize { side: 224 | 256 | 518, .. }), "{error}");
+            assert!(matches!(error, ModelError::ImageSize { side: 224, .. }), "{error}");
             assert!(error.to_string().contains(&format!("{}x{}", input.1, input.2)), "{error}");
         }
     }

@@ -1,7 +1,7 @@
 //! The two element types that operations compute in, and access to a tensor's values.
 
 use candle_core::{CpuStorage, DType, Layout, Result, Shape, WithDType, bail};
-use std::ops::{Add, AddAssign, Div, Mul};
+use std::ops::{Add, AddAssign, Div, Mul, Sub};
 
 /// f32 (training) or f64 (the reference of tests).
 pub(crate) trait Element:
@@ -15,6 +15,7 @@ pub(crate) trait Element:
     + Add<Output = Self>
     + Mul<Output = Self>
     + Div<Output = Self>
+    + Sub<Output = Self>
     + 'static
 {
     const ZERO: Self;

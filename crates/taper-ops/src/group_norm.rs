@@ -1,6 +1,6 @@
-//! Normalization of each image independently: over groups of its channels, or over each pixel's.
+//! Normalization of each image independently, over groups of its channels.
 //!
-//! Both are batch norm of transposed rows, and use its kernels and derivatives of every order.
+//! It is batch norm of transposed rows, and uses its kernels and derivatives of every order.
 
 use crate::batch_norm::by_chunks_of;
 use crate::kernels::channels::RowsPerChunk;
@@ -39,26 +39,6 @@ pub fn group_norm(x: &Tensor, groups: usize, weight: &Tensor, bias: &Tensor, eps
     scale_shift(&y.reshape((n, h, w, c))?, weight, bias)
 }
 
-/// Layer normalization (Ba, Kiros and Hinton 2016) of `x (…, c)` over its last dimension, then
-/// `weight (c)` and `bias (c)`.
-///
-/// # Errors
-/// Returns an error if the shapes do not fit, or if there is nothing to normalize.
-///
-/// ```
-/// use candle_core::{Device, Tensor};
-/// let x = Tensor::new(&[[1f32, 3.0]], &Device::Cpu)?;
-/// let ones = Tensor::new(&[1f32; 2], &Device::Cpu)?;
-/// let y = taper_ops::layer_norm(&x, &ones, &ones.zeros_like()?, 0.0)?;
-/// assert_eq!(y.to_vec2::<f32>()?, [[-1.0, 1.0]]);
-/// # Ok::<(), candle_core::Error>(())
-/// ```
-pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-    let c = x.dim(candle_core::D::Minus1)?;
-    let rows = x.reshape((x.elem_count() / c.max(1), 1, 1, c))?;
-    group_norm(&rows, 1, weight, bias, eps)?.reshape(x.shape())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,16 +73,6 @@ mod tests {
             let right = by_definition(&inputs[0], key, &list(&inputs[1]), &list(&inputs[2]), 1e-3);
             near(&list(&group_norm(&inputs[0], groups, &inputs[1], &inputs[2], 1e-3).unwrap()), &right, 1e-12);
             check_gradients(&inputs, |v| group_norm(&v[0], groups, &v[1], &v[2], 1e-1)?.powf(3.0));
-        }
-
-        #[test]
-        fn layer_norm_is_what_its_definition_says_and_has_right_derivatives(n in 1usize..4, t in 1usize..4, c in 2usize..6) {
-            let inputs = [random("x", (n, t, c)), random("weight", c), random("bias", c)];
-            let right = by_definition(&inputs[0], |at| at / c, &list(&inputs[1]), &list(&inputs[2]), 1e-3);
-            let y = layer_norm(&inputs[0], &inputs[1], &inputs[2], 1e-3).unwrap();
-            prop_assert_eq!(y.dims(), [n, t, c]);
-            near(&list(&y), &right, 1e-12);
-            check_gradients(&inputs, |v| layer_norm(&v[0], &v[1], &v[2], 1e-1)?.powf(3.0));
         }
     }
 

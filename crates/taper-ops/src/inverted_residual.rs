@@ -3,7 +3,8 @@
 use crate::composed;
 use crate::convolution::{Convolution, conv2d};
 use crate::element::{elements, stored, values};
-use crate::kernels::inverted_residual::{Block, Images, Pointwise, Side};
+use crate::kernels::inverted_residual::{Block, Images, Side};
+use crate::kernels::pointwise::Pointwise;
 use crate::kernels::simd::InstructionSet;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod activation;
+mod attention;
 mod batch_norm;
 mod composed;
 mod conv_norm;
@@ -8,11 +9,14 @@ mod convolution;
 mod element;
 mod file_content;
 mod frozen;
+mod frozen_linear;
+mod gelu;
 mod global_pool;
 mod group_norm;
 mod inverse;
 mod inverted_residual;
 mod kernels;
+mod layer_norm;
 mod layout;
 mod loss;
 mod matmul;
@@ -30,16 +34,21 @@ mod vector;
 mod window_match;
 
 pub use activation::{add_relu, leaky_relu, relu, relu6};
+pub use attention::attention;
 pub use batch_norm::batch_norm_by_batch;
 pub use conv_norm::conv_norm;
 pub use convolution::{Convolution, conv2d, linear};
 pub use file_content::{FileContent, MappedFile};
 pub use frozen::{FrozenConvolution, fold_batch_norm};
+pub use frozen_linear::{FoldedNorm, FrozenLinear};
+pub use gelu::gelu;
 pub use global_pool::global_avg_pool;
-pub use group_norm::{group_norm, layer_norm};
+pub use group_norm::group_norm;
 pub use inverse::inverse;
 pub use inverted_residual::{InvertedResidual, same_padding};
+pub use kernels::smooth::Gelu;
 pub use kernels::tile::Activation;
+pub use layer_norm::layer_norm;
 pub use layout::{add_per_channel, channels_last, multiply_per_channel};
 pub use loss::{cross_entropy, cross_entropy_to, log_softmax, one_hot, smoothed};
 pub use matmul::{matmul, matmul_nt, matmul_tn};

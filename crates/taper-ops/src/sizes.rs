@@ -93,6 +93,15 @@ proptest! {
     }
 
     #[test]
+    fn transformers((n, m, t) in (0usize..3, size(), size()), (heads, width) in (0usize..4, 0usize..9)) {
+        let d = heads * width;
+        same(&[random("q", (n, m, d)), random("kv", (n, t, 2 * d))], |v| attention(&v[0], &v[1], heads));
+        same(&[random("x", (n, t, d)), random("w", d), random("b", d)], |v| layer_norm(&v[0], &v[1], &v[2], 1e-3));
+        let weights = [random("x", (n * m, d)), random("w", (t, d))];
+        same(&weights, |v| FrozenLinear::new(&v[1], None, None)?.forward_gelu(&v[0], Gelu::Exact));
+    }
+
+    #[test]
     fn matches((m, n, d, side, reach) in (0usize..4, 0usize..4, size(), 0usize..4, 0usize..3)) {
         let span = 2 * reach + 1;
         let inputs = [random("a", (m, side * side, d)), random("b", (n, side * side, d)), random("w", span * span)];
@@ -104,6 +113,9 @@ proptest! {
         let inputs = [random("x", n), random("y", n)];
         for f in [relu, relu6, sigmoid, swish, softplus] {
             same(&inputs[..1], |v| f(&v[0]));
+        }
+        for form in [Gelu::Exact, Gelu::Quick] {
+            same(&inputs[..1], |v| gelu(&v[0], form));
         }
         same(&inputs[..1], |v| leaky_relu(&v[0], 0.2));
         same(&inputs, |v| add_relu(&v[0], &v[1]));

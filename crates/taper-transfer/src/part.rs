@@ -35,12 +35,13 @@ impl Part {
             let head = network.backbone().head_name();
             return Err(LearnError::Invalid(format!("`{start}` names no part of the network: use {stages} or {head}")));
         }
+        let norms = network.backbone().norms();
         let holds = |name: &str| match self {
             _ if network.in_head(name) => true,
             Self::All => true,
             Self::Head => false,
             Self::Named(starts) => starts.iter().any(|start| under(name, start)),
-            Self::Norms => state.buffers.normalize(name),
+            Self::Norms => state.buffers.normalize(name) || norms.iter().any(|norm| under(name, norm)),
             Self::Biases => name.ends_with(".bias"),
         };
         Ok(state.params.iter().map(|(name, _)| name.to_string()).filter(|name| holds(name)).collect())
@@ -51,7 +52,8 @@ impl Part {
 /// if there is none.
 pub fn lowest_cut(network: &Network, trained: &BTreeSet<String>) -> Option<String> {
     let backbone = network.backbone();
-    let in_stage = |stage: &str, name: &str| name.strip_prefix(stage).is_some_and(|rest| rest.starts_with('.'));
+    let in_stage =
+        |stage: &str, name: &str| name.strip_prefix(stage).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     let mut cut = None;
     for stage in backbone.stages() {
         if backbone.split_points().contains(&stage) {
@@ -84,5 +86,19 @@ mod tests {
         assert_eq!((cut(&Part::All), cut(&Part::Norms)), (None, None));
         let error = named(&["layer1", "layer"]).of(&network, &state).unwrap_err().to_string();
         assert!(error.starts_with("`layer` names no part") && error.contains("layer2, layer3"), "{error}");
+    }
+    #[test]
+    fn norms_of_a_transformer_are_its_layer_norms_and_its_blocks_are_cuts() {
+        let whole = "dinov2-small".parse::<Architecture>().unwrap().backbone((3, 28, 28)).unwrap();
+        let network = Network::new(whole, Head::Linear { outputs: 2 });
+        let state = network.init(0).unwrap();
+        let named = |name: &str| Part::Named(vec![name.into()]);
+        let norms = Part::Norms.of(&network, &state).unwrap();
+        assert_eq!(norms.len(), 2 * (2 * 12 + 1) + 2, "weight and bias of each norm and of the head");
+        assert!(norms.contains("blocks.0.norm1.weight") && norms.contains("norm.bias"));
+        let cut = |part: &Part| lowest_cut(&network, &part.of(&network, &state).unwrap());
+        assert_eq!(cut(&Part::Norms), Some("blocks.0".into()));
+        assert_eq!(cut(&named("blocks.11")), Some("blocks.11".into()));
+        assert_eq!((cut(&named("cls_token")), cut(&Part::All)), (None, None));
     }
 }

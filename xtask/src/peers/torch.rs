@@ -48,6 +48,14 @@ pub(crate) fn variants(work: Work) -> Vec<Variant> {
         let common = [&["--batch", "16", "--size", "224", "--classes", "10"][..], own].concat();
         several("torch_transfer.py", "images_per_s", &common, more)
     };
+    let transformer = |name: &'static str| {
+        let ways: [(&str, &[&str]); 3] = [
+            ("PyTorch", &["--only", "eager"]),
+            ("ONNX Runtime", &["--only", "ort"]),
+            ("OpenVINO", &["--only", "openvino"]),
+        ];
+        several("features.py", "images_per_second", &[name, "--side", "224", "--batch", "16"], &ways)
+    };
     let folded: [(&str, &[&str]); 2] = [("plain", &[]), ("channels-last, folded", &[CHANNELS_LAST, "--fuse"])];
     match work {
         Work::Maml1Step => maml(&["--steps", "1"]),
@@ -64,6 +72,12 @@ pub(crate) fn variants(work: Work) -> Vec<Variant> {
             let ways: [(&str, &[&str]); 2] =
                 [("PyTorch, channels-last", &["--only", "channels-last"]), ("ONNX Runtime", &["--only", "ort"])];
             several("features.py", "images_per_second", &common, &ways)
+        }
+        Work::Dinov2SmallFeatures => transformer("vit_small_patch14_dinov2"),
+        Work::ClipVitB32Features => transformer("vit_base_patch32_clip_224"),
+        Work::Dinov2SmallNorms => {
+            let common = ["vit_small_patch14_dinov2", "--side", "224", "--batch", "16", "--classes", "10"];
+            several("norms.py", "images_per_second", &common, &[("PyTorch", &[])])
         }
         Work::Resnet18FineTune => transfer(&["--arch", "resnet18", "--mode", "finetune"], &layouts),
         Work::CifarResnet20Train => {

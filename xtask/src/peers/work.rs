@@ -38,6 +38,15 @@ pub(crate) enum Work {
     /// Features of a frozen EfficientNet-Lite0, batches of 16 images of 224x224
     #[value(name = "efficientnet-lite0-features")]
     EfficientnetLite0Features,
+    /// Features of a frozen DINOv2-small, batches of 16 images of 224x224
+    #[value(name = "dinov2-small-features")]
+    Dinov2SmallFeatures,
+    /// Features of the frozen image tower of CLIP ViT-B/32, batches of 16 images of 224x224
+    #[value(name = "clip-vit-b32-features")]
+    ClipVitB32Features,
+    /// Training of DINOv2-small's layer norms and a head, batches of 16 images of 224x224
+    #[value(name = "dinov2-small-norms")]
+    Dinov2SmallNorms,
     /// Training of a CIFAR ResNet-20, batches of 128
     #[value(name = "cifar-resnet20-train")]
     CifarResnet20Train,
@@ -70,13 +79,29 @@ impl Work {
             Self::Resnet18Features => features("resnet18", seconds),
             Self::Resnet50Features => features("resnet50", seconds),
             Self::EfficientnetLite0Features => features("efficientnet-lite0", seconds),
+            Self::Dinov2SmallFeatures => features("dinov2-small", seconds),
+            Self::ClipVitB32Features => features("clip-vit-b32", seconds),
+            Self::Dinov2SmallNorms => {
+                let network = network("dinov2-small", (3, 224, 224), Head::Linear { outputs: 10 })?;
+                let layers = network.backbone().norms();
+                let in_norm = |name: &str| {
+                    layers
+                        .iter()
+                        .any(|layer| name.strip_prefix(layer.as_str()).is_some_and(|rest| rest.starts_with('.')))
+                };
+                let names = network.param_specs().into_iter().map(|spec| spec.name);
+                let trained = names.filter(|name| in_norm(name) || network.in_head(name)).collect();
+                supervised(&network, Trainable::Named(trained), (16, 224), Optimizer::adam(), seconds)
+            }
             Self::Resnet18FineTune => {
                 let head = Head::Mlp { hidden: 1024, outputs: 10 };
-                supervised("resnet18", head, 16, 224, Optimizer::adam(), seconds)
+                let network = network("resnet18", (3, 224, 224), head)?;
+                supervised(&network, Trainable::All, (16, 224), Optimizer::adam(), seconds)
             }
             Self::CifarResnet20Train => {
                 let sgd = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 1e-4 };
-                supervised("cifar-resnet20", Head::Linear { outputs: 10 }, 128, 32, sgd, seconds)
+                let network = network("cifar-resnet20", (3, 32, 32), Head::Linear { outputs: 10 })?;
+                supervised(&network, Trainable::All, (128, 32), sgd, seconds)
             }
         }
     }
@@ -119,14 +144,20 @@ fn protonet(seconds: f64) -> Result<f64> {
     train(&network, objective.as_ref(), &[episode(0, 20, 5, 15)?], Optimizer::adam(), seconds)
 }
 
-fn supervised(name: &str, head: Head, images: usize, side: usize, optimizer: Optimizer, seconds: f64) -> Result<f64> {
-    let network = network(name, (3, side, side), head)?;
+/// Images per second of training on batches of `images` images of `side` pixels.
+fn supervised(
+    network: &Network,
+    trainable: Trainable,
+    (images, side): (usize, usize),
+    optimizer: Optimizer,
+    seconds: f64,
+) -> Result<f64> {
     let inputs = uniform(&mut rng(0, "images", 0), (images, 3, side, side), 0.0, 1.0)?;
     let labels: Vec<u32> = (0..images).map(|image| (image % 10) as u32).collect();
     let batch = Batch::new(inputs, &labels, 10)?;
-    let objective = Supervised::new(network.clone(), Trainable::All, Norm::Batch);
+    let objective = Supervised::new(network.clone(), trainable, Norm::Batch);
     let batch = Targeted::of(&batch, None, 0.0)?;
-    Ok(images as f64 * train(&network, &objective, &[batch], optimizer, seconds)?)
+    Ok(images as f64 * train(network, &objective, &[batch], optimizer, seconds)?)
 }
 
 /// Steps per second of the training loop, each over all `items`.

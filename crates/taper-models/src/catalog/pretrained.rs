@@ -1,6 +1,6 @@
 //! A weight file with everything that is known about it.
 
-use super::{KnownWeights, Preparation};
+use super::{KnownWeights, Preparation, Preprocessing};
 use crate::{Architecture, HeadPolicy, ModelError, Network, Result, State, WeightFile, identify, nearest};
 use candle_core::Tensor;
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ impl Pretrained {
                 format!("{count} values of `{tensor}` are NaN or infinite: get the file again, or train it again");
             return Err(ModelError::BadFile { path: path.to_path_buf(), problem });
         }
-        let notes = file.report().notes();
+        let mut notes = file.report().notes();
         let tensors = file.into_tensors();
         let known = KnownWeights::of_file(path)?;
         let fits = identify(&tensors);
@@ -66,6 +66,8 @@ impl Pretrained {
                 (name, None, Preparation::beside(path)?)
             }
         };
+        let (preparation, reduced) = reduced(architecture, preparation);
+        notes.extend(reduced);
         let classes = hints.classes.clone().or(own_classes);
         Ok(Self { name, architecture, tensors, outputs, classes, preparation, notes })
     }
@@ -87,5 +89,24 @@ impl Pretrained {
     /// Returns an error that lists every key if the weights don't fit.
     pub fn state(&self, network: &Network, head: HeadPolicy) -> Result<State> {
         network.load(self.tensors.clone(), head).map_err(|error| ModelError::Invalid(format!("{}: {error}", self.name)))
+    }
+}
+
+/// The preparation for images of the default side if the network was published for larger ones, and a note about it: a
+/// transformer's time grows faster than the number of its patches.
+fn reduced(architecture: Architecture, preparation: Option<Preparation>) -> (Option<Preparation>, Option<String>) {
+    let side = architecture.default_side();
+    match (architecture, preparation) {
+        (Architecture::VisionTransformer(kind), Some(Preparation::Published(published)))
+            if published.size == kind.published_side() && published.size > side =>
+        {
+            let note = format!(
+                "{architecture} takes images of {side} pixels here, and was published for {}, which takes several times \
+                 as long: ask for that image size if the time does not matter",
+                published.size
+            );
+            (Some(Preparation::Published(Preprocessing { size: side, ..published })), Some(note))
+        }
+        (_, preparation) => (preparation, None),
     }
 }

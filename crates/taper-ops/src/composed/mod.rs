@@ -11,6 +11,7 @@ mod convolution;
 mod matmul;
 mod norm;
 mod pooling;
+mod transformer;
 mod vector;
 mod window_match;
 
@@ -19,6 +20,7 @@ pub(crate) use convolution::{conv2d, frozen_convolution};
 pub(crate) use matmul::matmul;
 pub(crate) use norm::{batch_norm_by_batch, batch_statistics, conv_norm, scale_shift};
 pub(crate) use pooling::{avg_pool2d, max_pool2d};
+pub(crate) use transformer::{attention, gelu, gelu_curvature, normalize};
 pub(crate) use vector::{dot, over_root, weighted_square, weighted_sum};
 pub(crate) use window_match::window_match;
 

@@ -40,7 +40,11 @@ pub(crate) struct Unwritten<'a, T>(&'a mut [MaybeUninit<T>]);
 #[must_use]
 pub(crate) struct Written(usize, usize);
 
-impl<T: Element> Unwritten<'_, T> {
+impl<'a, T: Element> Unwritten<'a, T> {
+    pub(crate) fn new(slots: &'a mut [MaybeUninit<T>]) -> Self {
+        Self(slots)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -9,7 +9,7 @@
 
 use super::buffer::written;
 use super::depthwise_strip::{OUTSIDE, Strip};
-use super::pack::{Packed, Strides};
+use super::pointwise::Pointwise;
 use super::simd::InstructionSet;
 use super::tile::{self, Activation, Finish, Product, Rows};
 use crate::element::elements;
@@ -20,22 +20,6 @@ use std::ops::Range;
 
 /// Output pixels of a band, about: enough to read each weight seldom, few enough for the cache.
 const BAND_PIXELS: usize = 112;
-
-/// A 1x1 convolution: packed weights and a bias per output.
-pub(crate) struct Pointwise {
-    weights: Packed,
-    bias: Vec<f32>,
-}
-
-impl Pointwise {
-    /// Packs `weight (o, i)`.
-    pub(crate) fn new(set: InstructionSet, weight: &[f32], bias: Vec<f32>, inputs: usize) -> Self {
-        let outputs = bias.len();
-        assert_eq!(weight.len(), inputs * outputs, "weights of wrong size");
-        let strides = Strides { group: weight.len(), input: 1, output: inputs };
-        Self { weights: Packed::new(set, weight, (1, 1, inputs, outputs), strides), bias }
-    }
-}
 
 /// The weights of a block.
 pub(crate) struct Block {

@@ -26,6 +26,44 @@ pub(crate) trait Lanes: Copy {
     unsafe fn rectified(self) -> Self;
     /// Values above `most` become `most`; NaN stays NaN.
     unsafe fn at_most(self, most: Self) -> Self;
+    /// Values below `least` become `least`; NaN stays NaN.
+    unsafe fn at_least(self, least: Self) -> Self;
+    /// Values without their sign; NaN stays NaN.
+    unsafe fn magnitude(self) -> Self;
+    /// `self / other`.
+    unsafe fn over(self, other: Self) -> Self;
+    /// 2ᵏ, where `self` is the sum of 1.5 · 2²³ and an integer k from -126 to 127.
+    unsafe fn power_of_two(self) -> Self;
+
+    /// The sum of the values, by halves.
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        // SAFETY: the caller's promise.
+        unsafe { self.reduced(|a, b| a + b) }
+    }
+
+    /// The largest value that is not NaN.
+    #[inline(always)]
+    unsafe fn largest(self) -> f32 {
+        // SAFETY: the caller's promise.
+        unsafe { self.reduced(f32::max) }
+    }
+
+    /// One value of all, by halves.
+    #[inline(always)]
+    unsafe fn reduced(self, both: impl Fn(f32, f32) -> f32) -> f32 {
+        let mut values = [0.0; 16];
+        // SAFETY: there is room for the widest vector.
+        unsafe { self.store(values.as_mut_ptr()) };
+        let mut half = Self::WIDTH / 2;
+        while half > 0 {
+            for k in 0..half {
+                values[k] = both(values[k], values[k + half]);
+            }
+            half /= 2;
+        }
+        values[0]
+    }
 }
 
 /// The vector that every machine of the target has: NEON on aarch64, four values in an array elsewhere.
@@ -100,6 +138,25 @@ mod portable {
             let smaller = |v: f32, most: f32| if v > most { most } else { v };
             Self([smaller(a, e), smaller(b, f), smaller(c, g), smaller(d, h)])
         }
+        #[inline(always)]
+        unsafe fn at_least(self, least: Self) -> Self {
+            let ([a, b, c, d], [e, f, g, h]) = (self.0, least.0);
+            let larger = |v: f32, least: f32| if v < least { least } else { v };
+            Self([larger(a, e), larger(b, f), larger(c, g), larger(d, h)])
+        }
+        #[inline(always)]
+        unsafe fn magnitude(self) -> Self {
+            Self(self.0.map(f32::abs))
+        }
+        #[inline(always)]
+        unsafe fn over(self, other: Self) -> Self {
+            let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+            Self([a / e, b / f, c / g, d / h])
+        }
+        #[inline(always)]
+        unsafe fn power_of_two(self) -> Self {
+            Self(self.0.map(|k| f32::from_bits(1f32.to_bits().wrapping_add(k.to_bits() << 23))))
+        }
     }
 }
 
@@ -164,6 +221,25 @@ mod neon {
         #[inline(always)]
         unsafe fn at_most(self, most: Self) -> Self {
             unsafe { vminq_f32(self, most) }
+        }
+        #[inline(always)]
+        unsafe fn at_least(self, least: Self) -> Self {
+            unsafe { vmaxq_f32(self, least) }
+        }
+        #[inline(always)]
+        unsafe fn magnitude(self) -> Self {
+            unsafe { vabsq_f32(self) }
+        }
+        #[inline(always)]
+        unsafe fn over(self, other: Self) -> Self {
+            unsafe { vdivq_f32(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn power_of_two(self) -> Self {
+            unsafe {
+                let shifted = vshlq_n_s32::<23>(vreinterpretq_s32_f32(self));
+                vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(vdupq_n_f32(1.0)), shifted))
+            }
         }
     }
 }
@@ -234,6 +310,25 @@ mod x86 {
         unsafe fn at_most(self, most: Self) -> Self {
             unsafe { _mm512_min_ps(most, self) }
         }
+        #[inline(always)]
+        unsafe fn at_least(self, least: Self) -> Self {
+            unsafe { _mm512_max_ps(least, self) }
+        }
+        #[inline(always)]
+        unsafe fn magnitude(self) -> Self {
+            unsafe { _mm512_abs_ps(self) }
+        }
+        #[inline(always)]
+        unsafe fn over(self, other: Self) -> Self {
+            unsafe { _mm512_div_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn power_of_two(self) -> Self {
+            unsafe {
+                let shifted = _mm512_slli_epi32::<23>(_mm512_castps_si512(self));
+                _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(_mm512_set1_ps(1.0)), shifted))
+            }
+        }
     }
 
     impl Lanes for __m256 {
@@ -282,6 +377,25 @@ mod x86 {
         #[inline(always)]
         unsafe fn at_most(self, most: Self) -> Self {
             unsafe { _mm256_min_ps(most, self) }
+        }
+        #[inline(always)]
+        unsafe fn at_least(self, least: Self) -> Self {
+            unsafe { _mm256_max_ps(least, self) }
+        }
+        #[inline(always)]
+        unsafe fn magnitude(self) -> Self {
+            unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), self) }
+        }
+        #[inline(always)]
+        unsafe fn over(self, other: Self) -> Self {
+            unsafe { _mm256_div_ps(self, other) }
+        }
+        #[inline(always)]
+        unsafe fn power_of_two(self) -> Self {
+            unsafe {
+                let shifted = _mm256_slli_epi32::<23>(_mm256_castps_si256(self));
+                _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(_mm256_set1_ps(1.0)), shifted))
+            }
         }
     }
 }

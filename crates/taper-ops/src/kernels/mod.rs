@@ -6,6 +6,7 @@
 //! length. Outputs are not zeroed first ([`buffer::written`]); with debug assertions, as in
 //! tests, they are filled with NaN, so that an unwritten value shows, and lie between guards.
 
+pub(crate) mod attention;
 pub(crate) mod buffer;
 pub(crate) mod channels;
 pub(crate) mod depthwise;
@@ -14,9 +15,12 @@ pub(crate) mod direct;
 pub(crate) mod inverted_residual;
 pub(crate) mod lanes;
 pub(crate) mod pack;
+pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod product;
+pub(crate) mod row_norm;
 pub(crate) mod simd;
+pub(crate) mod smooth;
 pub(crate) mod tile;
 pub(crate) mod transpose;
 pub(crate) mod winograd;

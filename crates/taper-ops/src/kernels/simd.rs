@@ -92,3 +92,44 @@ macro_rules! vectorized {
     )*};
 }
 pub(crate) use vectorized;
+
+/// Defines functions over [`Lanes`](super::lanes::Lanes), compiled once for each instruction set; callers name the set as
+/// the first argument. One that the machine lacks falls back to the portable version. The body must check what it
+/// reads and writes through addresses.
+macro_rules! over_lanes {
+    ($($(#[$meta:meta])* fn $name:ident<$lanes:ident>($($argument:ident: $type:ty),* $(,)?) $(-> $output:ty)? $body:block)*) => {$(
+        $(#[$meta])*
+        pub(crate) fn $name(set: $crate::kernels::simd::InstructionSet, $($argument: $type),*) $(-> $output)? {
+            /// # Safety
+            /// The machine has the instructions of the vector.
+            #[inline(always)]
+            unsafe fn plain<$lanes: $crate::kernels::lanes::Lanes>($($argument: $type),*) $(-> $output)? $body
+            #[cfg(target_arch = "x86_64")]
+            {
+                use $crate::kernels::simd::InstructionSet::{Avx2, Avx512};
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($argument: $type),*) $(-> $output)? {
+                    // SAFETY: this function is compiled for them.
+                    unsafe { plain::<std::arch::x86_64::__m256>($($argument),*) }
+                }
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+                fn avx512($($argument: $type),*) $(-> $output)? {
+                    // SAFETY: this function is compiled for them.
+                    unsafe { plain::<std::arch::x86_64::__m512>($($argument),*) }
+                }
+                if set == Avx512 && set.is_available() {
+                    // SAFETY: the machine has these instructions (just asked).
+                    return unsafe { avx512($($argument),*) };
+                }
+                if set == Avx2 && set.is_available() {
+                    // SAFETY: the machine has these instructions (just asked).
+                    return unsafe { avx2($($argument),*) };
+                }
+            }
+            let _ = set;
+            // SAFETY: every machine of the target has these.
+            unsafe { plain::<$crate::kernels::lanes::Baseline>($($argument),*) }
+        }
+    )*};
+}
+pub(crate) use over_lanes;

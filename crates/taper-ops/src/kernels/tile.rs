@@ -309,6 +309,16 @@ impl Outer<'_> {
     }
 }
 
+impl Outer<'_> {
+    /// Runs it over sums that hold values already.
+    pub(crate) fn run_over(&self, set: InstructionSet, sums: &mut [f32], stride: usize) {
+        // SAFETY: a product writes values only, never leaves a place without one.
+        let sums = unsafe { &mut *(std::ptr::from_mut(sums) as *mut [MaybeUninit<f32>]) };
+        // SAFETY: the sums hold values.
+        unsafe { self.run(set, sums, stride) }
+    }
+}
+
 struct OuterJob {
     source: Source,
     pixels: usize,

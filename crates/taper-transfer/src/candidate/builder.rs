@@ -42,13 +42,13 @@ impl<'a> CandidateBuilder<'a> {
         self.versions.has(crop, scale)
     }
 
-    /// The most views that an image has: a mirrored photograph is a photograph of the same class, and a network that
-    /// can be split takes images of any size.
+    /// The most views that an image has: a mirrored photograph is a photograph of the same class, and some networks take
+    /// its center too, which is smaller.
     pub(crate) fn views(&self) -> Views {
         match self.problem.has_published_preprocessing() {
             false => Views::One,
-            true if self.problem.network().backbone().split_points().is_empty() => Views::Two,
-            true => Views::Four,
+            true if self.problem.network().backbone().takes_any_size() => Views::Four,
+            true => Views::Two,
         }
     }
 
