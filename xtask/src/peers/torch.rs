@@ -1,4 +1,5 @@
-//! The same works in PyTorch, and in ONNX Runtime where people use it: one program each, in several variants.
+//! The same works in PyTorch, and in ONNX Runtime where people use it: one program each, in several variants. Programs are
+//! beside this file, or in the folder of scripts that is given, whose `common.py` all of them use.
 
 use super::Outcome;
 use super::work::Work;
@@ -89,9 +90,11 @@ pub(crate) fn variants(work: Work) -> Vec<Variant> {
 impl Variant {
     /// Runs it on `threads` threads for `seconds`.
     pub(crate) fn run(&self, python: &Path, scripts: &Path, threads: usize, seconds: f64) -> Result<Outcome> {
-        let program = scripts.join(self.program);
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/peers").join(self.program);
+        let program = if own.exists() { own } else { scripts.join(self.program) };
         let output = Command::new(python)
             .arg(&program)
+            .env("PYTHONPATH", scripts)
             .args(&self.arguments)
             .args(["--threads", &threads.to_string(), "--seconds", &seconds.to_string()])
             .output()
