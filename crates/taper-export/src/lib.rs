@@ -12,6 +12,7 @@ mod onnx;
 mod preprocessing;
 pub mod proto;
 mod quantized;
+mod transformer;
 
 pub use card::CardFacts;
 pub use error::{ExportError, Result};

@@ -2,7 +2,7 @@
 
 use crate::graph::{Builder, Value, int, ints, number};
 use crate::matching::matching;
-use crate::{ExportError, Result};
+use crate::{ExportError, Result, transformer};
 use candle_core::Tensor;
 use taper_models::{Network, Operation, Shift, State, Then, TracedStep};
 use taper_ops::{Convolution, Statistics, Window, fold_batch_norm};
@@ -12,13 +12,26 @@ use taper_ops::{Convolution, Statistics, Window, fold_batch_norm};
 /// # Errors
 /// Returns an error if a step has no counterpart.
 pub(crate) fn network(builder: &mut Builder, network: &Network, state: &State, images: &str) -> Result<Value> {
-    let mut values = vec![images.to_string()];
+    // each value, and whether it is tokens
+    let mut values = vec![(images.to_string(), false)];
     for TracedStep { operation, inputs } in network.trace(state)? {
-        let inputs: Vec<&str> = inputs.iter().map(|&input| values[input].as_str()).collect();
-        let made = step(builder, network, state, &operation, &inputs)?;
-        values.push(made);
+        let of_tokens = inputs.iter().all(|&input| values[input].1);
+        let inputs: Vec<&str> = inputs.iter().map(|&input| values[input].0.as_str()).collect();
+        let made = match operation {
+            Operation::GlobalAveragePool if of_tokens => builder.reduce("ReduceMean", inputs[0], &[1], false),
+            _ => step(builder, network, state, &operation, &inputs)?,
+        };
+        values.push((made, makes_tokens(&operation, of_tokens)));
     }
-    Ok(values.pop().unwrap_or_default())
+    Ok(values.pop().map(|(logits, _)| logits).unwrap_or_default())
+}
+
+fn makes_tokens(operation: &Operation, of_tokens: bool) -> bool {
+    match operation {
+        Operation::Patches { .. } => true,
+        Operation::Flatten | Operation::GlobalAveragePool => false,
+        _ => of_tokens,
+    }
 }
 
 fn step(builder: &mut Builder, network: &Network, state: &State, what: &Operation, inputs: &[&str]) -> Result<Value> {
@@ -109,6 +122,17 @@ fn step(builder: &mut Builder, network: &Network, state: &State, what: &Operatio
             let name = network.backbone().head_name();
             matching(builder, &state.params, name, network.backbone().layout(), x)?
         }
+        Operation::Patches { name, bias } => transformer::patches(builder, state, name, *bias, x)?,
+        Operation::Tokens { class, positions } => transformer::tokens(builder, state, [class, positions], x)?,
+        Operation::ClassToken => builder.part(x, 0, 1, 1),
+        Operation::LayerNorm { name, eps } => transformer::layer_norm(builder, state, name, *eps, x)?,
+        Operation::TokenLinear(layer) => transformer::linear(builder, state, layer, x)?,
+        Operation::LayerScale(name) => {
+            let scale = builder.weight(name, state.params.get(name)?)?;
+            builder.node("Mul", &[x, &scale], vec![])
+        }
+        Operation::Gelu(form) => transformer::gelu(builder, *form, x),
+        Operation::Attention { heads, width } => transformer::attention(builder, *heads, *width, [x, inputs[1]]),
         Operation::Published(name) => return Err(ExportError::Network { network: name.clone() }),
     })
 }

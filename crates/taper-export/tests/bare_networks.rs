@@ -82,9 +82,10 @@ fn apply(node: &proto::Node, x: &[&Tensor]) -> Tensor {
     };
     let result = match node.op_type.as_str() {
         "Conv" => {
-            let (pads, strides) = (sizes("pads"), sizes("strides"));
-            let y = x[0].conv2d(x[1], pads[0], strides[0], 1, int("group") as usize);
-            y.and_then(|y| y.broadcast_add(&x[2].reshape((1, (), 1, 1))?))
+            let pads = find("pads").map_or(vec![0], |_| sizes("pads"));
+            let (strides, groups) = (sizes("strides"), find("group").map_or(1, |_| int("group") as usize));
+            let y = x[0].conv2d(x[1], pads[0], strides[0], 1, groups);
+            x.get(2).map_or_else(|| y.clone(), |bias| y?.broadcast_add(&bias.reshape((1, (), 1, 1))?))
         }
         "Gemm" => x[0].matmul(&x[1].t().unwrap()).and_then(|y| y.broadcast_add(x[2])),
         "MatMul" => x[0].contiguous().unwrap().broadcast_matmul(&x[1].contiguous().unwrap()),
@@ -109,11 +110,32 @@ fn apply(node: &proto::Node, x: &[&Tensor]) -> Tensor {
             max_pool2d(&by_pixel, window).unwrap().permute((0, 3, 1, 2)).unwrap().contiguous()
         }
         "GlobalAveragePool" => x[0].mean_keepdim((2, 3)),
+        "LayerNormalization" => {
+            let at = x[0].rank() - 1;
+            let centered = x[0].broadcast_sub(&x[0].mean_keepdim(at).unwrap()).unwrap();
+            let variance = centered.sqr().and_then(|squares| squares.mean_keepdim(at)).unwrap();
+            let spread = (variance + f64::from(find("epsilon").unwrap().f.unwrap())).and_then(|v| v.sqrt()).unwrap();
+            centered.broadcast_div(&spread).and_then(|y| y.broadcast_mul(x[1])?.broadcast_add(x[2]))
+        }
+        "Erf" => x[0].erf(),
+        "Sigmoid" => (x[0].neg().unwrap().exp().unwrap() + 1.0).and_then(|y| y.recip()),
+        "Shape" => {
+            let sizes: Vec<i64> =
+                x[0].dims()[int("start") as usize..int("end") as usize].iter().map(|&d| d as i64).collect();
+            let count = sizes.len();
+            Tensor::from_vec(sizes, count, &Device::Cpu)
+        }
+        "Expand" => x[0]
+            .broadcast_as(whole(x[1]).into_iter().map(|size| size as usize).collect::<Vec<_>>())
+            .and_then(|y| y.contiguous()),
         "Flatten" => x[0].flatten_from(1),
         "Reshape" => {
             let count = x[0].elem_count();
-            let known: usize = whole(x[1]).iter().filter(|&&size| size > 0).map(|&size| size as usize).product();
-            let shape = whole(x[1]).into_iter().map(|size| if size < 0 { count / known } else { size as usize });
+            // 0 is the size before
+            let size = |(at, size): (usize, i64)| if size == 0 { x[0].dims()[at] as i64 } else { size };
+            let sizes: Vec<i64> = whole(x[1]).into_iter().enumerate().map(size).collect();
+            let known: usize = sizes.iter().filter(|&&size| size > 0).map(|&size| size as usize).product();
+            let shape = sizes.into_iter().map(|size| if size < 0 { count / known } else { size as usize });
             x[0].reshape(shape.collect::<Vec<_>>())
         }
         "Transpose" => x[0].permute(sizes("perm")).and_then(|y| y.contiguous()),
@@ -165,7 +187,7 @@ fn apply(node: &proto::Node, x: &[&Tensor]) -> Tensor {
 
 fn candle_softmax(x: &Tensor) -> candle_core::Result<Tensor> {
     let e = x.exp()?;
-    e.broadcast_div(&e.sum_keepdim(1)?)
+    e.broadcast_div(&e.sum_keepdim(e.rank() - 1)?)
 }
 
 #[test]
@@ -187,6 +209,9 @@ fn every_bare_network_gives_its_own_logits() {
         ("four-view-staged-resnet18", (3, 33, 40), linear),
         ("staged-conv4-8", (1, 16, 16), linear),
         ("adapter-4", (7, 1, 1), linear),
+        ("dinov2-small", (3, 28, 28), linear),
+        ("two-view-staged-dinov2-small", (3, 28, 28), linear),
+        ("clip-vit-b32", (3, 32, 32), linear),
     ];
     for (name, input, head) in cases {
         let model = model(name, input, head);

@@ -8,9 +8,10 @@ use candle_core::{Tensor, TensorId};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-use taper_ops::{Convolution, Window};
+use taper_ops::{Convolution, Gelu, Window};
 
-/// One operation of a forward pass. Activations are described as `(n, c, h, w)`, whatever their layout in memory.
+/// One operation of a forward pass. Activations are described as `(n, c, h, w)`, tokens as `(n, t, d)`, whatever their
+/// layout in memory.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
     /// One of the eight symmetries of the square, of images `(n, c, s, s)`: mirrored left to right from the fifth
@@ -42,7 +43,7 @@ pub enum Operation {
     Add,
     /// Max pooling.
     MaxPool(Window),
-    /// The mean over rows and columns: `(n, c)`.
+    /// The mean over rows and columns, or over tokens: `(n, c)`.
     GlobalAveragePool,
     /// Every pixel whose row and column are multiples of this stride.
     EveryOther(usize),
@@ -69,10 +70,58 @@ pub enum Operation {
     Length(f64),
     /// All inputs `(n, …)`, one after the other along the last dimension.
     Concatenate,
+    /// The patches of images as tokens: a convolution whose stride is its kernel's side, with the parameters `name.weight`
+    /// and, if there is one, `name.bias`.
+    Patches {
+        /// Of the layer.
+        name: String,
+        /// Whether there is a bias.
+        bias: bool,
+    },
+    /// The class token before the tokens, then the sum with the position embeddings.
+    Tokens {
+        /// The parameter with the class token.
+        class: String,
+        /// The parameter with the position embeddings.
+        positions: String,
+    },
+    /// The class token `(n, 1, d)`, which is the first.
+    ClassToken,
+    /// Each token normalized, with the parameters `name.weight` and `name.bias`.
+    LayerNorm {
+        /// Of the norm.
+        name: String,
+        /// Is added to the variance.
+        eps: f64,
+    },
+    /// A fully connected layer of each token.
+    TokenLinear(LinearRows),
+    /// Each value of a token times that of this parameter.
+    LayerScale(String),
+    /// GELU.
+    Gelu(Gelu),
+    /// Attention of the queries, the first input, to the keys and values side by side, the second.
+    Attention {
+        /// Parts of equal width.
+        heads: usize,
+        /// Of the queries.
+        width: usize,
+    },
     /// Logits of features by dense matching with the support images in the head.
     Matching,
     /// A whole published network, by its name.
     Published(String),
+}
+
+/// Rows of the weights of some layers, one layer after the other, and of their biases.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LinearRows {
+    /// Parameters are `name.weight` and `name.bias`.
+    pub names: Vec<String>,
+    /// The rows.
+    pub rows: Range<usize>,
+    /// Whether the layers have biases.
+    pub bias: bool,
 }
 
 /// What is added to a convolution's output.
@@ -209,6 +258,8 @@ mod tests {
             ("stage-means-cifar-resnet20", (3, 16, 16)),
             ("staged-conv4-8", (1, 16, 16)),
             ("adapter-4", (7, 1, 1)),
+            ("dinov2-small", (3, 28, 28)),
+            ("two-view-staged-dinov2-small", (3, 28, 28)),
         ];
         for (name, input) in cases {
             let backbone = named_backbone(name, input).unwrap();

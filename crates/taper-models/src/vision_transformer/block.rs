@@ -3,6 +3,7 @@
 use super::kind::{Sizes, VisionTransformerKind};
 use super::names::{AttentionNames, BlockNames};
 use super::pass::{Layer, Pass};
+use crate::trace::{LinearRows, Operation};
 use crate::{ParamSpec, Result, Start};
 use candle_core::Tensor;
 use taper_ops::attention;
@@ -61,7 +62,8 @@ impl Block {
 
     /// The block of tokens `x (n, t, 1, d)`, of which only the first, the class token, is computed: `(n, 1, 1, d)`.
     pub(super) fn forward_class(&self, pass: &Pass, x: &Tensor) -> Result<Tensor> {
-        self.run(pass, &x.narrow(1, 0, 1)?.contiguous()?, x)
+        let class = pass.record(Operation::ClassToken, &[x], x.narrow(1, 0, 1)?.contiguous()?)?;
+        self.run(pass, &class, x)
     }
 
     /// The block of the tokens `x (n, m, 1, d)`, which attend to `all (n, t, 1, d)`.
@@ -71,7 +73,8 @@ impl Block {
         let scale = |place: usize| scales.map(|parts| self.under(parts[place]));
         let q = pass.linear_of_norm(&self.under("queries"), || self.queries(pass), &before, x)?;
         let kv = pass.linear_of_norm(&self.under("keys and values"), || self.keys_values(pass), &before, all)?;
-        let mixed = attention(&q, &kv, self.sizes.heads)?;
+        let Sizes { heads, width, .. } = self.sizes;
+        let mixed = pass.record(Operation::Attention { heads, width }, &[&q, &kv], attention(&q, &kv, heads)?)?;
         let x = pass.add_linear(&self.under(output), scale(0).as_deref(), &mixed, x)?;
         let [first, second] = perceptron.map(|part| self.under(part));
         pass.add_perceptron([&first, &second], &after, scale(1).as_deref(), self.sizes.gelu, &x)
@@ -92,16 +95,25 @@ impl Block {
             AttentionNames::Together(part) => outputs(pass.layer(&self.under(part))?, d, 2 * d),
             AttentionNames::Apart([_, keys, values]) => {
                 let (keys, values) = (pass.layer(&self.under(keys))?, pass.layer(&self.under(values))?);
-                let bias = keys.1.zip(values.1).map(|(keys, values)| Tensor::cat(&[keys, values], 0)).transpose()?;
-                Ok((Tensor::cat(&[keys.0, values.0], 0)?, bias))
+                let bias = keys.bias.zip(values.bias);
+                let bias = bias.map(|(keys, values)| Tensor::cat(&[keys, values], 0)).transpose()?;
+                let weight = Tensor::cat(&[keys.weight, values.weight], 0)?;
+                let names = [keys.rows.names, values.rows.names].concat();
+                let rows = LinearRows { names, rows: 0..weight.dim(0)?, bias: bias.is_some() };
+                Ok(Layer { weight, bias, rows })
             }
         }
     }
 }
 
 /// Some outputs of a linear layer.
-fn outputs((weight, bias): Layer, first: usize, count: usize) -> Result<Layer> {
-    Ok((weight.narrow(0, first, count)?, bias.map(|bias| bias.narrow(0, first, count)).transpose()?))
+fn outputs(layer: Layer, first: usize, count: usize) -> Result<Layer> {
+    let Layer { weight, bias, rows } = layer;
+    Ok(Layer {
+        weight: weight.narrow(0, first, count)?,
+        bias: bias.map(|bias| bias.narrow(0, first, count)).transpose()?,
+        rows: LinearRows { rows: first..first + count, ..rows },
+    })
 }
 
 /// A layer norm's weight and bias.

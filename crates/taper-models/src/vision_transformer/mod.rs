@@ -5,7 +5,7 @@ mod kind;
 mod names;
 mod pass;
 
-use crate::trace::{Operation, record};
+use crate::trace::Operation;
 use crate::upper::check;
 use crate::{
     Backbone, BatchStatistics, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result, Start, position,
@@ -77,6 +77,8 @@ impl VisionTransformer {
         let class = pass.get(names.class_token)?.reshape((1, 1, 1, d))?.broadcast_as((n, 1, 1, d))?.contiguous()?;
         let tokens = Tensor::cat(&[&class, &patches], 1)?;
         let tokens = tokens.broadcast_add(&pass.get(names.positions)?.reshape((1, self.tokens(), 1, d))?)?;
+        let operation = Operation::Tokens { class: names.class_token.into(), positions: names.positions.into() };
+        let tokens = pass.record(operation, &[&patches], tokens)?;
         names.first_norm.map_or_else(|| Ok(tokens.clone()), |norm| pass.norm(norm, &tokens))
     }
 
@@ -91,13 +93,11 @@ impl VisionTransformer {
                 None => block.forward_class(pass, &x)?,
             };
         }
-        match names.projection {
-            None => Ok(pass.norm(names.last_norm, &x)?.flatten_from(1)?),
-            Some(name) => {
-                let layer = || Ok((pass.get(&format!("{name}.weight"))?.clone(), None));
-                Ok(pass.linear_of_norm(name, layer, names.last_norm, &x)?.flatten_from(1)?)
-            }
-        }
+        let class = match names.projection {
+            None => pass.norm(names.last_norm, &x)?,
+            Some(name) => pass.linear_of_norm(name, || pass.layer_without_bias(name), names.last_norm, &x)?,
+        };
+        pass.record(Operation::Flatten, &[&class], class.flatten_from(1)?)
     }
 
     /// Activations that enter a block, if they have its sizes.
@@ -157,7 +157,6 @@ impl Backbone for VisionTransformer {
         let pass = self.pass(params, mode);
         let tokens = self.embed(&pass, inputs)?;
         let features = self.rise(&pass, tokens, self.blocks())?;
-        let features = record(&mode.trace, Operation::Published(self.name()), &[inputs], features)?;
         Ok(Features { features, statistics: BatchStatistics::default() })
     }
 

@@ -1,5 +1,6 @@
 //! The layers of a transformer by their keys, with final weights packed, or with gradients.
 
+use crate::trace::{LinearRows, Operation, Trace, record};
 use crate::{Mode, PackedWeights, Params, Result};
 use candle_core::Tensor;
 use std::sync::Arc;
@@ -12,15 +13,28 @@ use taper_ops::{
 pub(super) struct Pass<'a> {
     params: &'a Params,
     packed: Option<Arc<PackedWeights>>,
+    trace: Option<Arc<Trace>>,
     eps: f64,
 }
 
-/// A linear layer's weight `(o, d)`, and its bias `(o)` if it has one.
-pub(super) type Layer = (Tensor, Option<Tensor>);
+/// A linear layer.
+pub(super) struct Layer {
+    /// `(o, d)`.
+    pub(super) weight: Tensor,
+    /// `(o)`, if there is one.
+    pub(super) bias: Option<Tensor>,
+    /// Where they are from.
+    pub(super) rows: LinearRows,
+}
 
 impl<'a> Pass<'a> {
     pub(super) fn new(params: &'a Params, mode: &Mode, eps: f64) -> Self {
-        Self { params, packed: mode.packed.clone(), eps }
+        Self { params, packed: mode.packed.clone(), trace: mode.trace.clone(), eps }
+    }
+
+    /// `output` of an operation, recorded if the pass is traced.
+    pub(super) fn record(&self, operation: Operation, inputs: &[&Tensor], output: Tensor) -> Result<Tensor> {
+        record(&self.trace, operation, inputs, output)
     }
 
     pub(super) fn get(&self, name: &str) -> Result<&'a Tensor> {
@@ -34,12 +48,22 @@ impl<'a> Pass<'a> {
 
     /// The linear layer of that name.
     pub(super) fn layer(&self, name: &str) -> Result<Layer> {
-        self.weight_bias(name).map(|(weight, bias)| (weight, Some(bias)))
+        let (weight, bias) = self.weight_bias(name)?;
+        let rows = LinearRows { names: vec![name.to_string()], rows: 0..weight.dim(0)?, bias: true };
+        Ok(Layer { weight, bias: Some(bias), rows })
+    }
+
+    /// The linear layer of that name, which has no bias.
+    pub(super) fn layer_without_bias(&self, name: &str) -> Result<Layer> {
+        let weight = self.get(&format!("{name}.weight"))?.clone();
+        let rows = LinearRows { names: vec![name.to_string()], rows: 0..weight.dim(0)?, bias: false };
+        Ok(Layer { weight, bias: None, rows })
     }
 
     pub(super) fn norm(&self, name: &str, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = self.weight_bias(name)?;
-        Ok(layer_norm(x, &weight, &bias, self.eps)?)
+        let y = layer_norm(x, &weight, &bias, self.eps)?;
+        self.record(Operation::LayerNorm { name: name.to_string(), eps: self.eps }, &[x], y)
     }
 
     /// A linear layer of rows `x (n, t, 1, d)` after the norm `norm`. `key` names its packed weights.
@@ -53,9 +77,17 @@ impl<'a> Pass<'a> {
         if let Some(packed) = &self.packed {
             return Ok(self.packed_of_norm(packed, key, layer, norm)?.forward(x)?);
         }
-        let (weight, bias) = layer()?;
+        self.linear(layer()?, &self.norm(norm, x)?)
+    }
+
+    /// A linear layer of tokens `x (n, t, 1, d)`, as a convolution of images of one column: a tape does not see through
+    /// reshaped activations (see `taper_ops::Tape`), and would walk the blocks below again for each.
+    fn linear(&self, layer: Layer, x: &Tensor) -> Result<Tensor> {
+        let Layer { weight, bias, rows } = layer;
         let bias = bias.map_or_else(|| Tensor::zeros(weight.dim(0)?, weight.dtype(), weight.device()), Ok)?;
-        linear(&self.norm(norm, x)?, &weight, &bias)
+        let (o, d) = weight.dims2()?;
+        let y = add_per_channel(&conv2d(x, &weight.reshape((o, d, 1, 1))?, Convolution::default())?, &bias)?;
+        self.record(Operation::TokenLinear(rows), &[x], y)
     }
 
     fn packed_of_norm(
@@ -66,7 +98,7 @@ impl<'a> Pass<'a> {
         norm: &str,
     ) -> Result<Arc<FrozenLinear>> {
         packed.linear(key, || {
-            let ((weight, bias), (scale, shift)) = (layer()?, self.weight_bias(norm)?);
+            let (Layer { weight, bias, .. }, (scale, shift)) = (layer()?, self.weight_bias(norm)?);
             let norm = FoldedNorm { weight: &scale, bias: &shift, eps: self.eps };
             Ok(FrozenLinear::new(&weight, bias.as_ref(), Some(norm))?)
         })
@@ -89,12 +121,12 @@ impl<'a> Pass<'a> {
         if let Some(packed) = &self.packed {
             return Ok(self.packed_scaled(packed, name, scale)?.forward_add(x, residual)?);
         }
-        let (weight, bias) = self.weight_bias(name)?;
-        let mut y = linear(x, &weight, &bias)?;
+        let mut y = self.linear(self.layer(name)?, x)?;
         if let Some(scale) = scale {
-            y = multiply_per_channel(&y, self.get(scale)?)?;
+            let scaled = multiply_per_channel(&y, self.get(scale)?)?;
+            y = self.record(Operation::LayerScale(scale.to_string()), &[&y], scaled)?;
         }
-        Ok(weighted_sum(1.0, residual, 1.0, &y)?)
+        self.record(Operation::Add, &[residual, &y], weighted_sum(1.0, residual, 1.0, &y)?)
     }
 
     /// `x` plus a perceptron of two linear layers with GELU between them, after the norm `norm`; its result is multiplied
@@ -114,7 +146,8 @@ impl<'a> Pass<'a> {
                 Ok(before.perceptron(self.packed_scaled(packed, second, scale)?.as_ref(), form, x)?)
             }
             None => {
-                let hidden = gelu(&self.linear_of_norm(first, layer, norm, x)?, form)?;
+                let before = self.linear_of_norm(first, layer, norm, x)?;
+                let hidden = self.record(Operation::Gelu(form), &[&before], gelu(&before, form)?)?;
                 self.add_linear(second, scale, &hidden, x)
             }
         }
@@ -141,13 +174,7 @@ impl<'a> Pass<'a> {
             }
         };
         let (n, h, w, d) = y.dims4()?;
-        Ok(y.reshape((n, h * w, 1, d))?)
+        let operation = Operation::Patches { name: name.to_string(), bias: bias.is_some() };
+        self.record(operation, &[images], y.reshape((n, h * w, 1, d))?)
     }
-}
-
-/// A linear layer of tokens `x (n, t, 1, d)`, as a convolution of images of one column: a tape does not see through
-/// reshaped activations (see `taper_ops::Tape`), and would walk the blocks below again for each.
-fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    let (o, d) = weight.dims2()?;
-    Ok(add_per_channel(&conv2d(x, &weight.reshape((o, d, 1, 1))?, Convolution::default())?, bias)?)
 }
