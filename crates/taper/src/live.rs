@@ -9,7 +9,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::symbols::Marker;
 use ratatui::text::Line;
-use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, LineGauge, Paragraph, Wrap};
+use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph, Wrap};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -212,13 +212,16 @@ pub(crate) fn draw(view: &View, frame: &mut Frame<'_>) {
 /// A row with a bar for each candidate, the last ones if there is no room for all.
 fn accuracies(tried: &[TriedCandidate], area: Rect, frame: &mut Frame<'_>) {
     const NAME: u16 = 48;
+    const NUMBER: u16 = 14;
     let hidden = tried.len().saturating_sub(usize::from(area.height));
     for (tried, row) in tried[hidden..].iter().zip(area.rows()) {
         let Some(accuracy) = tried.accuracy else { continue };
-        let [name, bar] = Layout::horizontal([Constraint::Length(NAME), Constraint::Fill(1)]).areas(row);
+        let columns = [Constraint::Length(NAME), Constraint::Length(NUMBER), Constraint::Fill(1)];
+        let [name, number, bar] = Layout::horizontal(columns).areas(row);
         frame.render_widget(Line::raw(&*tried.name), name);
-        let label = format!("{}%", percent(accuracy));
-        frame.render_widget(LineGauge::default().ratio(accuracy.mean.clamp(0.0, 1.0)).label(label), bar);
+        frame.render_widget(Line::raw(format!("{}%", percent(accuracy))), number);
+        let length = (accuracy.mean.clamp(0.0, 1.0) * f64::from(bar.width)).round() as usize;
+        frame.render_widget(Line::raw("█".repeat(length)), bar);
     }
 }
 
@@ -293,7 +296,7 @@ mod tests {
         let tried = vec![tried("ridge", 0.5), tried("rda on stages, four views", 0.75), tried("lda", 0.75)];
         let searched = View { stages: Vec::new(), tried, ..view() };
         let screen = drawn(&searched, 80, 24);
-        for text in ["3 candidates tried", "rda on stages, four views, 75.0 ± 10.0%", "lda ", "50.0 ± 10.0%"] {
+        for text in ["3 candidates tried", "rda on stages, four views, 75.0", "lda ", "50.0 ± 10.0%", "████"] {
             assert!(screen.contains(text), "{text}\n{screen}");
         }
         assert!(!drawn(&searched, 80, 9).contains("ridge "), "the last ones are shown");
