@@ -85,7 +85,10 @@ fn apply(node: &proto::Node, x: &[&Tensor]) -> Tensor {
             let pads = find("pads").map_or(vec![0], |_| sizes("pads"));
             let (strides, groups) = (sizes("strides"), find("group").map_or(1, |_| int("group") as usize));
             let y = x[0].conv2d(x[1], pads[0], strides[0], 1, groups);
-            x.get(2).map_or_else(|| y.clone(), |bias| y?.broadcast_add(&bias.reshape((1, (), 1, 1))?))
+            y.and_then(|y| match x.get(2) {
+                Some(bias) => y.broadcast_add(&bias.reshape((1, (), 1, 1))?),
+                None => Ok(y),
+            })
         }
         "Gemm" => x[0].matmul(&x[1].t().unwrap()).and_then(|y| y.broadcast_add(x[2])),
         "MatMul" => x[0].contiguous().unwrap().broadcast_matmul(&x[1].contiguous().unwrap()),
