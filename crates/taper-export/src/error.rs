@@ -40,6 +40,9 @@ pub enum ExportError {
         /// What the network takes.
         expected: (usize, usize, usize),
     },
+    /// Weights that are infinite or not numbers have no levels.
+    #[error("a weight is infinite or not a number, which 8 bits can't hold: train the classifier again")]
+    NotFinite,
     /// The other program has no such model.
     #[error("{program} can't load this classifier ({problem}): export it as ONNX")]
     Foreign {

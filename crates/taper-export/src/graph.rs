@@ -69,28 +69,33 @@ impl Builder {
         self.nodes.push(Node { input, output, name, op_type: operator.into(), attribute });
     }
 
-    /// Parameters, stored as weights are; they are computed with in f32. Vectors, which are small, always keep 16 bits.
+    /// Parameters, stored as weights are; they are computed with in f32. Of 8-bit weights, vectors, which are small, keep
+    /// 32 bits.
     pub(crate) fn weight(&mut self, name: &str, tensor: &Tensor) -> Result<Value> {
         if let Some(known) = self.weights.get(name) {
             return Ok(known.clone());
         }
+        let precision = match self.precision {
+            Precision::Int8 if tensor.rank() < 2 => Precision::Single,
+            precision => precision,
+        };
         let mut stored = |tensor: &Tensor, data_type: ElementKind, raw_data: Vec<u8>| {
             let dims = tensor.dims().iter().map(|&size| size as i64).collect();
             self.constants.push(TensorData { dims, data_type: data_type.into(), name: name.into(), raw_data });
         };
-        let value = match self.precision {
+        let value = match precision {
             Precision::Single => {
                 let tensor = tensor.to_dtype(DType::F32)?.contiguous()?;
                 stored(&tensor, ElementKind::F32, tensor.data().into_owned());
                 name.to_string()
             }
-            Precision::Int8 if tensor.rank() > 1 => {
+            Precision::Int8 => {
                 let Quantized { levels, scales } = Quantized::new(tensor)?;
                 stored(tensor, ElementKind::I8, levels.into_iter().map(|level| level as u8).collect());
                 let scales = self.floats(&scales, &[scales.len()]);
                 self.node("DequantizeLinear", &[name, &scales], vec![int("axis", 0)])
             }
-            Precision::Half | Precision::Int8 => {
+            Precision::Half => {
                 let tensor = tensor.to_dtype(DType::F16)?.contiguous()?;
                 stored(&tensor, ElementKind::F16, tensor.data().into_owned());
                 self.node("Cast", &[name], vec![int("to", ElementKind::F32 as i64)])

@@ -27,7 +27,7 @@ pub enum Precision {
     Single,
     /// In 16 bits: half the size.
     Half,
-    /// Matrices and kernels in 8 bits with a scale for each output channel, vectors in 16: a quarter of the size.
+    /// Matrices and kernels in 8 bits with a scale for each output channel: a quarter of the size.
     Int8,
 }
 

@@ -1,6 +1,6 @@
 //! Weights in 8 bits.
 
-use crate::Result;
+use crate::{ExportError, Result};
 use candle_core::{DType, Tensor};
 
 /// Weights as whole multiples, from -127 to 127, of one scale for each output channel (Krishnamoorthi 2018, section 2.1).
@@ -13,9 +13,15 @@ pub(crate) struct Quantized {
 
 impl Quantized {
     /// Each scale is the one that brings the largest weight of its channel to ±127.
+    ///
+    /// # Errors
+    /// Returns an error if a weight is infinite or not a number.
     pub(crate) fn new(tensor: &Tensor) -> Result<Self> {
         const LARGEST: f32 = 127.0;
         let channels = tensor.to_dtype(DType::F32)?.flatten_from(1)?.to_vec2::<f32>()?;
+        if !channels.iter().flatten().all(|weight| weight.is_finite()) {
+            return Err(ExportError::NotFinite);
+        }
         let scale = |weights: &Vec<f32>| {
             let largest = weights.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
             if largest > 0.0 { largest / LARGEST } else { 1.0 }

@@ -25,13 +25,14 @@ impl StageMeans {
     /// The prefix of its name, before the backbone's own.
     pub(crate) const PREFIX: &str = "stage-means-";
 
-    /// Those of a backbone; of a network that can't be split, its own features alone.
+    /// Those of a backbone; of one that can't be split, and of a transformer, whose tokens no mean was tried of, its own
+    /// features alone.
     ///
     /// # Errors
     ///
     /// Returns an error if the network does not know its own widths.
     pub fn new(backbone: Arc<dyn Backbone>) -> Result<Self> {
-        let all = backbone.split_points();
+        let all = if backbone.takes_any_size() { backbone.split_points() } else { Vec::new() };
         let cuts = all[all.len().saturating_sub(CUTS)..].to_vec();
         let mut widths = cuts.iter().map(|cut| backbone.width_below(cut)).collect::<Result<Vec<_>>>()?;
         widths.push(backbone.width());

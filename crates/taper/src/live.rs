@@ -59,8 +59,8 @@ impl View {
         let last = ["metrics.jsonl", "tried.json"].into_iter().filter_map(written).max();
         let age = last.and_then(|time| SystemTime::now().duration_since(time).ok());
         let state = match run.is_in_use() {
-            _ if path.join(VALUE).exists() || path.join(PART_FILE).exists() => State::Finished,
             Some(true) => State::Running,
+            _ if path.join(VALUE).exists() || path.join(PART_FILE).exists() => State::Finished,
             Some(false) => State::Stopped,
             None if age.is_some_and(|age| age < QUIET) => State::Running,
             None => State::Quiet,
@@ -74,7 +74,7 @@ impl View {
         scored.reduce(|best, other| if other.1.mean > best.1.mean { other } else { best })
     }
 
-    /// `5 candidates tried, best: ridge, 81.5 ± 3.1%`; empty if nothing was searched.
+    /// `5 candidates tried, highest score on folds: ridge, 81.5 ± 3.1%`; empty if nothing was searched.
     fn search_in_words(&self) -> String {
         let count = match self.tried.len() {
             1 => "1 candidate".to_string(),

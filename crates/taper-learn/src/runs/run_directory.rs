@@ -70,7 +70,7 @@ impl RunRecord {
         &self.config
     }
 
-    /// Whether a living process writes to it; `None` if the file system can't tell.
+    /// Whether a living process writes to it; `None` if that can't be told.
     pub fn is_in_use(&self) -> Option<bool> {
         RunLock::is_held(&self.path)
     }

@@ -3,7 +3,7 @@
 use crate::{LearnError, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -56,9 +56,12 @@ impl RunLock {
         Ok(Self { file, warning })
     }
 
-    /// Whether a living process holds the lock of a directory; `None` if the file system has no locks.
+    /// Whether a living process holds the lock of a directory; `None` if that can't be told.
     pub(crate) fn is_held(folder: &Path) -> Option<bool> {
-        let Ok(file) = File::open(folder.join(LOCK_FILE)) else { return Some(false) };
+        let file = match File::open(folder.join(LOCK_FILE)) {
+            Ok(file) => file,
+            Err(error) => return (error.kind() == ErrorKind::NotFound).then_some(false),
+        };
         match file.try_lock_shared() {
             Ok(()) => {
                 let _ = file.unlock();

@@ -101,8 +101,8 @@ fn reduced(architecture: Architecture, preparation: Option<Preparation>) -> (Opt
             if published.size == kind.published_side() && published.size > side =>
         {
             let note = format!(
-                "{architecture} takes images of {side} pixels here, and was published for {}, which takes several times \
-                 as long: ask for that image size if the time does not matter",
+                "{architecture} was published for images of {} pixels; unless a size is asked for, {side} are used, which \
+                 takes a fraction of the time",
                 published.size
             );
             (Some(Preparation::Published(Preprocessing { size: side, ..published })), Some(note))

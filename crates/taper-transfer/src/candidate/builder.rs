@@ -215,7 +215,7 @@ impl<'a> CandidateBuilder<'a> {
     /// The problem with the images in that version, and a network that makes means of stages.
     fn means_problem(&self, version: Version) -> Result<Problem> {
         let problem = self.versions.problem_of(version)?;
-        if problem.network().backbone().split_points().is_empty() {
+        if !problem.network().backbone().takes_any_size() {
             return Ok(problem);
         }
         let means = StageFeatures::new(problem.network().backbone().clone())?.means().clone();

@@ -73,7 +73,7 @@ fn larger(problem: &Problem) -> Result<Option<Transform>> {
     const MULTIPLE: usize = 32;
     let (_, height, width) = problem.view().shape();
     let side = (height.min(width) * 10 / 7 + MULTIPLE / 2) / MULTIPLE * MULTIPLE;
-    let takes_any = !problem.network().backbone().split_points().is_empty();
+    let takes_any = problem.network().backbone().takes_any_size();
     if !problem.has_published_preprocessing() || problem.has_given_size() || !takes_any || side <= height.min(width) {
         return Ok(None);
     }
@@ -115,7 +115,11 @@ fn whole(problem: &Problem, published: &Transform) -> Result<Option<Transform>> 
     if !problem.has_published_preprocessing() || !matches!(steps.get(place + 1), Some(Step::CenterCrop(_))) {
         return Ok(None);
     }
-    let (height, width) = whole_size(problem, side, filter)?;
+    let (height, width) = match problem.network().backbone().takes_any_size() {
+        true => whole_size(problem, side, filter)?,
+        // squeezed into the only size that the network takes
+        false => (problem.view().shape().1, problem.view().shape().2),
+    };
     let resize = Step::Resize { width, height, filter };
     let kept = steps[..place].iter().cloned().chain([resize]).chain(steps[place + 2..].iter().cloned());
     Ok(Some(Transform::new(kept.collect())?))
@@ -161,6 +165,35 @@ fn before_normalizing(problem: &Problem, step: Step) -> Result<Problem> {
 mod tests {
     use super::*;
     use crate::toy::Toy;
+    use crate::{ProblemOptions, SearchOptions, search};
+    use std::sync::Arc;
+    use taper_learn::NoopObserver;
+    use taper_models::catalog::{Pretrained, WeightHints};
+
+    #[test]
+    fn a_network_of_one_size_sees_whole_images_squeezed_into_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("weights.safetensors");
+        let network = "dinov2-small".parse::<taper_models::Architecture>().unwrap().backbone((3, 28, 28)).unwrap();
+        let state = taper_models::Network::new(network, taper_models::Head::Identity).init(0).unwrap();
+        taper_models::write_weights(&file, &state).unwrap();
+        let steps = "color resize-short(32) center-crop(28) normalize(mean=0.5,0.5,0.5,std=0.25,0.25,0.25)";
+        let said = serde_json::json!({"transform": steps}).to_string();
+        std::fs::write(folder.path().join("preprocessor_config.json"), said).unwrap();
+        let weights = Pretrained::read(&file, &WeightHints { architecture: None, classes: None }).unwrap();
+        let images = Arc::new(Toy { side: 64, ..Toy::new(&[4, 4]) });
+        let problem = Problem::new(images, Some(&weights), &ProblemOptions::default(), &mut NoopObserver).unwrap();
+        let versions = Versions::new(&problem).unwrap();
+        assert!(!versions.has(CropPolicy::AsGiven, Scale::Larger) && !versions.has(CropPolicy::Whole, Scale::Larger));
+        let whole = versions.problem(CropPolicy::Whole, Scale::AsGiven);
+        assert_eq!(whole.view().shape(), (3, 28, 28));
+        assert!(whole.features(&[0], &mut NoopObserver).is_ok());
+        let options = SearchOptions { budget: 3600.0, plain: false };
+        let fitted = search(&problem, &options, None, &mut NoopObserver).unwrap();
+        for name in ["rda on stages, whole image", "two views", "fine-tune from blocks."] {
+            assert!(fitted.candidates.iter().any(|tried| tried.name.contains(name)), "{name}: {:?}", fitted.candidates);
+        }
+    }
 
     #[test]
     fn larger_versions_are_there_for_images_with_enough_pixels() {
@@ -172,7 +205,7 @@ mod tests {
         for (crop, side) in [(CropPolicy::AsGiven, 32), (CropPolicy::Whole, 36)] {
             let problem = large.problem(crop, Scale::Larger);
             assert_eq!(problem.view().shape(), (3, side, side), "{crop:?}");
-            assert!(problem.features(&[0], &mut taper_learn::NoopObserver).is_ok());
+            assert!(problem.features(&[0], &mut NoopObserver).is_ok());
         }
     }
 }

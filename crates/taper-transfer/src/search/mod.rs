@@ -71,11 +71,14 @@ pub fn search(
     let folds = default_folds(&training.labels, training.ways);
     let (spec, candidate) = match folds {
         None => {
-            let several = InputVariant { views: builder.views(), ..widest(&builder) };
-            let spec = favorite(options.plain, if options.plain { InputVariant::default() } else { several });
+            let variant = match options.plain {
+                true => InputVariant::default(),
+                false => widest(&builder, search.seconds_left())?,
+            };
+            let spec = favorite(options.plain, variant);
             observer.note(format!(
-                "a class has a single training image, so candidates can't be compared, and probabilities are not \
-                 calibrated: using {spec}"
+                "a class has a single training image, so candidates can't be compared, and probabilities are calibrated \
+                 only roughly: using {spec}"
             ))?;
             let candidate = builder.build(&spec, observer)?;
             (spec, candidate)
@@ -113,12 +116,23 @@ pub fn search(
     Fitted { name: spec.to_string(), model, report, test, expected, candidates, train_seconds }.saved(run)
 }
 
-/// The version of the images that shows most of them.
-fn widest(builder: &CandidateBuilder) -> InputVariant {
-    let variants =
-        [(CropPolicy::Whole, Scale::Larger), (CropPolicy::AsGiven, Scale::Larger), (CropPolicy::Whole, Scale::AsGiven)];
-    let found = variants.into_iter().find(|&(crop, scale)| builder.has(crop, scale));
-    found.map_or_else(InputVariant::default, |(crop, scale)| InputVariant { crop, scale, ..InputVariant::default() })
+/// The version of the images that shows most of them, of those whose features and report fit into so many seconds.
+fn widest(builder: &CandidateBuilder, seconds: f64) -> Result<InputVariant> {
+    let views = builder.views();
+    let versions = [
+        (CropPolicy::Whole, Scale::Larger),
+        (CropPolicy::AsGiven, Scale::Larger),
+        (CropPolicy::Whole, Scale::AsGiven),
+        (CropPolicy::AsGiven, Scale::AsGiven),
+    ];
+    for (crop, scale) in versions.into_iter().filter(|&(crop, scale)| builder.has(crop, scale)) {
+        let variant = InputVariant { crop, scale, views };
+        let features = builder.estimate_feature_time(&CandidateSpec::staged(STAGED_HEAD, variant))?;
+        if features + builder.estimate_report_time(variant) <= seconds {
+            return Ok(variant);
+        }
+    }
+    Ok(InputVariant::default())
 }
 
 /// The head to start with; `plain` if only the network's own features count.

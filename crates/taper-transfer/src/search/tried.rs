@@ -32,7 +32,7 @@ impl TriedCandidate {
         }
     }
 
-    /// What the search of a run directory has scored so far, in this order; nothing if nothing can be read. The run is
+    /// What the search of a run directory has scored so far, the first first; nothing if nothing can be read. The run is
     /// neither locked nor changed.
     pub fn in_run(run: &Path) -> Vec<Self> {
         let text = std::fs::read(run.join(SCORES)).unwrap_or_default();

@@ -21,7 +21,8 @@ use taper_data::{
     Copies, Dataset, EpisodeIndices, EpisodeSampler, Hash, LakeRuns, Scope, View, read_manifest, write_manifest,
 };
 use taper_learn::{
-    Interval, Model, RunDirectory, classifiers::Averaged, models::CLASSIFIER, ranks::agree, runs::write_atomically,
+    Interval, Model, RunDirectory, classifiers::Averaged, evaluation::Answers, models::CLASSIFIER, ranks::agree,
+    runs::write_atomically,
 };
 use taper_report::Kind;
 
@@ -55,7 +56,7 @@ pub(crate) fn run(options: &Evaluate, output: &Output) -> Result<()> {
             }
         }
     };
-    page::save(run.as_ref(), Ok(page::evaluate(scored)), output);
+    page::save(run.as_ref(), page::evaluate(scored), output);
     let out = run.as_ref().map(RunDirectory::path);
     output.event(&result_json("evaluate", start.elapsed().as_secs_f64(), methods, out));
     Ok(())
@@ -217,16 +218,32 @@ fn classifier(model: &Model, view: &View, options: &Evaluate, job: &Job) -> Resu
     let extent = format!("{} of {total} images", images.len());
     let show = |result: ImagesResult| -> Result<(Value, Scored)> {
         let (entry, scored) = result.show(output);
+        if options.out.is_none() {
+            return Ok((entry, scored));
+        }
+        let (answers, classes) = of_used_classes(&score.answers, &model.labels);
         let answered = Answered {
-            answers: &score.answers,
-            classes: &model.labels,
+            answers: &answers,
+            classes: &classes,
             dataset: dataset.as_ref(),
             images: "images",
             how: "by the classifier",
         };
-        Ok((entry, Scored { sections: answered.sections()?, ..scored }))
+        Ok((entry, Scored { sections: answered.sections(), ..scored }))
     };
     job.show_or_keep(result, &extent, show, || facts(model, view, &asked, options))
+}
+
+/// The answers, and the names of the classes that images have or are taken for: a network may know a thousand.
+fn of_used_classes(answers: &Answers, names: &[String]) -> (Answers, Vec<String>) {
+    let used: Vec<u32> =
+        answers.labels.iter().chain(&answers.predicted).copied().collect::<BTreeSet<u32>>().into_iter().collect();
+    let renumbered = |classes: &[u32]| -> Vec<u32> {
+        classes.iter().filter_map(|class| used.binary_search(class).ok()).map(|place| place as u32).collect()
+    };
+    let (labels, predicted) = (renumbered(&answers.labels), renumbered(&answers.predicted));
+    let names = used.iter().filter_map(|&class| names.get(class as usize).cloned()).collect();
+    (Answers { labels, predicted, ..answers.clone() }, names)
 }
 
 /// Fails if several processes would each do the same.
@@ -289,7 +306,7 @@ fn lake(model: &Model, options: &Evaluate, output: &Output) -> Result<(Vec<Value
         accuracy: scored.accuracy(),
         parts: all().map(part).collect(),
         what: "method",
-        sections: Vec::new(),
+        sections: Ok(Vec::new()),
     };
     Ok((all().map(|(name, kind, score)| lake_json(name, kind, score)).collect(), report))
 }

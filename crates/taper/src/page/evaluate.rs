@@ -1,6 +1,7 @@
 //! The report of an evaluation.
 
 use super::interval;
+use anyhow::Result;
 use taper_data::one_line;
 use taper_learn::Interval;
 use taper_report::{Accuracies, AccuracyRow, Fact, Figure, Kind, Report, Section};
@@ -17,10 +18,14 @@ pub(crate) struct Scored {
     /// What a part is.
     pub(crate) what: &'static str,
     /// More about the answers.
-    pub(crate) sections: Vec<Section>,
+    pub(crate) sections: Result<Vec<Section>>,
 }
 
-pub(crate) fn evaluate(scored: Scored) -> Report {
+/// The report.
+///
+/// # Errors
+/// Returns an error if what is known about the answers could not be made.
+pub(crate) fn evaluate(scored: Scored) -> Result<Report> {
     let Interval { mean, low, high } = scored.accuracy;
     let [percent, from, to] = [mean, low, high].map(|share| format!("{:.1}", share * 100.0));
     let row = |(name, kind, accuracy, note): &(String, Option<Kind>, Interval, String)| AccuracyRow {
@@ -39,12 +44,12 @@ pub(crate) fn evaluate(scored: Scored) -> Report {
         }),
     };
     let (model, on) = (one_line(&scored.model), one_line(&scored.on));
-    Report {
+    Ok(Report {
         title: format!("How well does {model} do?"),
         context: vec!["Evaluation".into(), on.to_string()],
         verdict: format!("{percent}% of the answers of {model} are right (95% CI {from} to {to})."),
         facts: vec![Fact::new("Scored on", on)],
-        sections: std::iter::once(by_part).chain(scored.sections).collect(),
+        sections: std::iter::once(by_part).chain(scored.sections?).collect(),
         ..Report::default()
-    }
+    })
 }

@@ -76,7 +76,7 @@ impl ImagesResult {
             accuracy,
             parts: score.by_class.iter().map(part).collect(),
             what: "class",
-            sections: Vec::new(),
+            sections: Ok(Vec::new()),
         };
         let entry = json!({"name": name, "kind": "transfer", "accuracy": accuracy.mean,
             "ci95": [accuracy.low, accuracy.high], "train_seconds": 0.0, "adapt_seconds": 0.0,

@@ -75,7 +75,7 @@ impl TasksResult {
             accuracy: scored.accuracy(),
             parts: by_source.iter().map(part).collect(),
             what: "source",
-            sections: Vec::new(),
+            sections: Ok(Vec::new()),
         };
         Ok((entry, report))
     }
