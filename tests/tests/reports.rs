@@ -54,6 +54,18 @@ fn a_classifier_s_report_has_pictures_and_names_of_classes_never_become_markup()
     for figure in ["confusion", "worst-errors", "calibration", "map", "table", "training"] {
         assert!(figures.contains(&figure), "{figures:?}");
     }
+    // an evaluation never replaces the classifier, and one that fails leaves no directory in the way of the next
+    let over = taper(at.path(), "evaluate run data --trained-images --out run --force");
+    assert!(over.code == Some(2) && over.stderr.contains("holds the model"), "{over:?}");
+    assert!(at.path().join("run/model").exists());
+    fs::create_dir_all(at.path().join("empty/c01")).unwrap();
+    assert_eq!(taper(at.path(), "evaluate run empty --out failed").code, Some(1));
+    assert!(!at.path().join("failed").exists());
+    // nor is a classifier changed that a run may replace
+    let held = taper_learn::RunDirectory::open(&at.path().join("run")).unwrap();
+    let refused = taper(at.path(), "adapt run --rename c01=other");
+    assert!(refused.code == Some(1) && refused.stderr.contains("another process writes to this run"), "{refused:?}");
+    drop(held);
     // an evaluation of the classifier shows its answers too
     taper_ok(at.path(), "evaluate run data --trained-images --out scored");
     let report: Value = serde_json::from_str(&text(&at.path().join("scored/report.json"))).unwrap();

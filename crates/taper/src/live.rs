@@ -114,7 +114,7 @@ impl View {
         let tried: Vec<Vec<String>> = self.tried.iter().map(candidate).collect();
         let mut text = state;
         match (self.stages.is_empty(), tried.is_empty()) {
-            (true, true) => text.push_str("; nothing was trained yet"),
+            (true, true) if self.state != State::Finished => text.push_str("; nothing was trained yet"),
             (false, _) => {
                 text = format!("{text}\n{}", table(&header, &self.stages.iter().map(row).collect::<Vec<_>>()));
             }
@@ -174,7 +174,8 @@ pub(crate) fn draw(view: &View, frame: &mut Frame<'_>) {
     frame.render_widget(Line::styled("q leaves; the run goes on", Style::new().add_modifier(Modifier::DIM)), help);
     let Some(stage) = view.current() else {
         if view.tried.is_empty() {
-            frame.render_widget(Paragraph::new("nothing was trained yet"), figures);
+            let text = if view.state == State::Finished { "" } else { "nothing was trained yet" };
+            frame.render_widget(Paragraph::new(text), figures);
         } else {
             frame.render_widget(Paragraph::new(view.search_in_words()).wrap(Wrap { trim: true }), figures);
             accuracies(&view.tried, charts, frame);

@@ -125,6 +125,14 @@ impl RunDirectory {
         Ok(Self { record, lock, manifest: Mutex::new(manifest) })
     }
 
+    /// Fails as [`RunDirectory::create`] would, and changes nothing.
+    ///
+    /// # Errors
+    /// Returns an error if the directory holds files that are not of a run, or a run and `existing` refuses that.
+    pub fn check(path: &Path, existing: Existing) -> Result<()> {
+        check_target(path, existing).map(|_| ())
+    }
+
     /// An earlier run's directory, to resume it. Unfinished files of a killed process are removed.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Inputs, View};
 use taper_learn::{Adapt, Observer, evaluation::Labeled};
-use taper_models::{Backbone, StageFeatures, ViewMean};
+use taper_models::{Backbone, StageFeatures, ViewMean, center_side};
 
 /// Images whose single views are learned from beside their mean, at most.
 const MOST_IN_VIEWS: usize = 3000;
@@ -47,7 +47,7 @@ impl<'a> CandidateBuilder<'a> {
     pub(crate) fn views(&self) -> Views {
         match self.problem.has_published_preprocessing() {
             false => Views::One,
-            true if self.problem.network().backbone().takes_any_size() => Views::Four,
+            true if self.problem.network().backbone().takes_any_size() && has_center(self.problem) => Views::Four,
             true => Views::Two,
         }
     }
@@ -221,6 +221,12 @@ impl<'a> CandidateBuilder<'a> {
         let means = StageFeatures::new(problem.network().backbone().clone())?.means().clone();
         problem.with_backbone(Arc::new(means))
     }
+}
+
+/// Whether the images are large enough for a center.
+fn has_center(problem: &Problem) -> bool {
+    let (_, height, width) = problem.view().shape();
+    center_side(height, width) > 0
 }
 
 /// Seconds that the features of an image take. Cached images don't count.

@@ -7,13 +7,17 @@ use crate::hints::with_hint;
 use crate::output::Output;
 use crate::report::{existing, result_json, with};
 use crate::table::duration;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use taper_compare::{BUILT_IN_NAME, Revised, Revision, adapt, revise};
 use taper_data::{one_line, open};
-use taper_learn::{Model, runs::Existing, statistics::wilson_interval};
+use taper_learn::{
+    Model,
+    runs::{Existing, RunRecord},
+    statistics::wilson_interval,
+};
 
 pub(crate) fn run(options: &Adapt, output: &Output) -> Result<()> {
     if options.revises() {
@@ -65,6 +69,10 @@ fn revise_classifier(options: &Adapt, output: &Output) -> Result<()> {
         return Err(UsageError("--views does nothing with --add, --remove and --rename: remove it".into()).into());
     }
     let place = options.out.clone().unwrap_or_else(|| directory_of(classifier));
+    if options.out.is_none() && RunRecord::open(classifier).is_ok_and(|run| run.is_in_use() == Some(true)) {
+        let problem = "another process writes to this run and may replace its classifier";
+        bail!("{}: {problem}: wait for it, or give --out", classifier.display());
+    }
     check_target(&place, if options.out.is_some() { existing(options.force) } else { Existing::Replace })?;
     let model = Model::load(classifier)?;
     let add = images.map(|path| open(path)).transpose()?;

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use taper_compare::{LakeScore, lake_floors, learner, score_classifier, score_learner_tasks, seen_classes};
@@ -40,7 +40,10 @@ pub(crate) fn run(options: &Evaluate, output: &Output) -> Result<()> {
         Ok(RunDirectory::create(out, &config::written("evaluate", options)?, existing(options.force))?)
     };
     let out = options.out.as_ref().filter(|_| options.shard.is_none() && output.ranks().writes());
-    let run = out.map(create).transpose()?;
+    if let Some(out) = out {
+        check_not_inside(options.model.path(), out)?;
+        RunDirectory::check(out, existing(options.force))?;
+    }
     let (methods, scored) = match options.protocol {
         Some(Protocol::Lake) => lake(&model, options, output)?,
         None => {
@@ -56,10 +59,21 @@ pub(crate) fn run(options: &Evaluate, output: &Output) -> Result<()> {
             }
         }
     };
+    // only now: a directory that an evaluation failed to fill would be in the way of the next one
+    let run = out.map(create).transpose()?;
     page::save(run.as_ref(), page::evaluate(scored), output);
     let out = run.as_ref().map(RunDirectory::path);
     output.event(&result_json("evaluate", start.elapsed().as_secs_f64(), methods, out));
     Ok(())
+}
+
+/// Fails if the model lies in the directory, which would be replaced.
+fn check_not_inside(model: &Path, out: &Path) -> Result<(), UsageError> {
+    let (Ok(model), Ok(whole)) = (model.canonicalize(), out.canonicalize()) else { return Ok(()) };
+    match model.starts_with(whole) {
+        true => Err(UsageError(format!("--out {} holds the model: choose another directory", out.display()))),
+        false => Ok(()),
+    }
 }
 
 /// A learner on tasks of classes that it was not trained on; `None` if the options ask for a part.

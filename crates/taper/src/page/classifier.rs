@@ -20,6 +20,8 @@ const ERRORS: usize = 18;
 const ON_MAP: usize = 24;
 /// Probabilities that are off by less are called right.
 const NOTABLE: f64 = 0.03;
+/// Of fewer images, no deviation means little.
+const FEW: usize = 50;
 /// Ranges of probability.
 const BINS: usize = 10;
 
@@ -122,7 +124,8 @@ impl Answered<'_> {
             let ReliabilityBin { from, to, images, probability, right } = *bin;
             CalibrationBin { from, to, images, probability, right }
         };
-        let images = self.answers.images.len().max(1) as f64;
+        let answered = self.answers.images.len();
+        let images = answered.max(1) as f64;
         let sum = |of: fn(&ReliabilityBin) -> f64| bins.iter().map(|bin| bin.images as f64 * of(bin)).sum::<f64>();
         let over = sum(|bin| bin.probability - bin.right) / images;
         // two standard errors of the share of right answers, if the probabilities are right; less is chance
@@ -130,6 +133,7 @@ impl Answered<'_> {
         let title = match over.abs() > chance.max(NOTABLE) {
             true if over > 0.0 => "Probabilities are too high",
             true => "Probabilities are too low",
+            false if answered < FEW => "How often probabilities are right",
             false => "Probabilities are about as often right as they say",
         };
         (!bins.is_empty()).then(|| Section {

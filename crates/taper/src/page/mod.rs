@@ -73,7 +73,7 @@ fn quoted(path: &str) -> String {
 fn training(stages: &[StageLog]) -> Option<Section> {
     let curve = |stage: &StageLog| StageCurve {
         name: stage.name.clone(),
-        steps: stage.steps,
+        steps: stage.step,
         seconds: stage.seconds,
         losses: stage.losses.clone(),
         scores: stage.scores.clone(),
