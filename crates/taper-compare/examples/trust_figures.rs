@@ -6,7 +6,7 @@
 //! ```
 //!
 //! `DATA` holds `trashnet`, `sign-digits` and `grocery`; `CACHE` is a directory for features; the number is that of
-//! draws of labels for prediction sets.
+//! draws of labels for prediction sets. A fifth argument, `rejection`, `sets` or `adding`, makes only that table.
 
 #![allow(clippy::print_stdout, reason = "an example prints")]
 #![allow(unsafe_code, reason = "switches of the process are set before its first thread")]
@@ -142,16 +142,26 @@ fn main() -> Fallible<()> {
     // SAFETY: the first statement of main, before any thread exists.
     unsafe { taper_ops::configure_process() };
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, weights, cache, draws] = arguments.as_slice() else {
-        return Err("give a folder of data sets, weights, a directory for features and a number of draws".into());
+    let ([folder, weights, cache, draws], only) = match arguments.as_slice() {
+        [folder, weights, cache, draws] => ([folder, weights, cache, draws], None),
+        [folder, weights, cache, draws, only] => ([folder, weights, cache, draws], Some(only.as_str())),
+        _ => return Err("give a folder of data sets, weights, a directory for features and a number of draws".into()),
     };
+    let is_asked = |table| only.is_none_or(|only| only == table);
     let pretrained = Pretrained::read(Path::new(weights), &WeightHints::default())?;
     let cache = FeatureCache::new(Path::new(cache));
     let open = |name| Data::open(name, Path::new(folder), &pretrained, &cache);
     let all = [open("trashnet")?, open("sign-digits")?, open("grocery")?];
-    rejection(&all)?;
-    prediction_sets(&all, draws.parse()?)?;
-    adding(&all[2], &cache)
+    if is_asked("rejection") {
+        rejection(&all)?;
+    }
+    if is_asked("sets") {
+        prediction_sets(&all, draws.parse()?)?;
+    }
+    if is_asked("adding") {
+        adding(&all[2], &cache)?;
+    }
+    Ok(())
 }
 
 // ---- rejection
@@ -421,7 +431,7 @@ fn adding(data: &Data, cache: &FeatureCache) -> Fallible<()> {
     let images: Vec<usize> = (0..last.labels().len()).collect();
     let view = View::new(last.clone(), data.problem.view().transform().clone())?;
     Features::compute(&view, &images, data.problem.network(), data.problem.state(), Some(cache), |_, _| Ok(()))?;
-    for method in ["nearest-mean", "ridge", "lda", "linear-probe"] {
+    for method in ["nearest-mean", "ridge", "lda", "rda", "linear-probe"] {
         let learner = Model {
             network: data.problem.network().with_head(Head::Identity),
             state: data.problem.state().clone(),
