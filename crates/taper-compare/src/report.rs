@@ -74,7 +74,7 @@ pub struct MethodReport {
 }
 
 impl Report {
-    /// The most accurate method on test tasks, the first if several are equal; `None` if there is no method.
+    /// The most accurate method on test tasks, or the first of several that are equally accurate; `None` if there is no method.
     pub fn most_accurate(&self) -> Option<&MethodReport> {
         self.methods.iter().rev().max_by(|a, b| a.accuracy.mean.total_cmp(&b.accuracy.mean))
     }

@@ -13,7 +13,6 @@ use taper_learn::{
     ranks::Ranks,
     statistics::wilson_interval,
 };
-use taper_models::Mode;
 
 /// The scores of a learner on the tasks with these numbers, in their order, with `views` views of each image, divided
 /// among the processes that share the job.
@@ -94,9 +93,6 @@ impl ClassifierScore {
     }
 }
 
-/// Images classified at once.
-const BATCH: usize = 64;
-
 /// Scores a classifier on `images` of `view`, whose classes are matched by name.
 ///
 /// # Errors
@@ -111,14 +107,9 @@ pub fn score_classifier(model: &Model, view: &View, images: &[usize]) -> Result<
     check_classes(model, dataset, images, &output_of)?;
     let start = Instant::now();
     let class_of = |image: &usize| dataset.labels()[*image] as usize;
-    let mut answers = Answers::default();
-    for some in images.chunks(BATCH) {
-        let labels: Vec<u32> =
-            some.iter().filter_map(|image| output_of[class_of(image)]).map(|output| output as u32).collect();
-        let (params, buffers) = (&model.state.params, &model.state.buffers);
-        let made = model.network.forward(params, buffers, &view.inputs(some, None)?, Mode::evaluate())?;
-        answers.extend(some, &labels, &made.output, Some(&made.features), images.len())?;
-    }
+    let labels: Vec<u32> =
+        images.iter().filter_map(|image| output_of[class_of(image)]).map(|output| output as u32).collect();
+    let answers = Answers::of_network(&model.network, &model.state, view, images, &labels)?;
     let mut counts = vec![(0, 0); dataset.classes().len()];
     for (place, image) in images.iter().enumerate() {
         let count = &mut counts[class_of(image)];

@@ -9,11 +9,11 @@ use taper_learn::{
     classifiers::mean_logits,
     evaluation::{Answers, Labeled},
 };
-use taper_models::{Mode, Network, State};
+use taper_models::{Network, State};
 
 /// Errors that a report lists.
 const ERRORS_LISTED: usize = 20;
-/// Images per forward pass.
+/// Copies of images per forward pass.
 const BATCH: usize = 64;
 
 /// A classifier's scores on labeled images, in fractions from 0 to 1.
@@ -79,21 +79,18 @@ impl ValidationReport {
     ) -> Result<Self> {
         let Labeled { images, labels, ways } = labeled;
         let views = copies.map_or(1, Copies::count);
-        let batch = BATCH.div_ceil(views);
-        let mut answers = Answers::default();
-        for (some, labels) in images.chunks(batch).zip(labels.chunks(batch)) {
-            match copies {
-                Some(copies) => {
+        let answers = match copies {
+            Some(copies) => {
+                let mut answers = Answers::default();
+                let batch = BATCH.div_ceil(views);
+                for (some, labels) in images.chunks(batch).zip(labels.chunks(batch)) {
                     let logits = mean_logits(&copies.inputs(some, None)?, |all| Ok(network.logits(state, all)?))?;
                     answers.extend(some, labels, &logits, None, images.len())?;
                 }
-                None => {
-                    let (params, buffers) = (&state.params, &state.buffers);
-                    let made = network.forward(params, buffers, &inputs.inputs(some, None)?, Mode::evaluate())?;
-                    answers.extend(some, labels, &made.output, Some(&made.features), images.len())?;
-                }
+                answers
             }
-        }
+            None => Answers::of_network(network, state, inputs, images, labels)?,
+        };
         let confusion = answers.confusion(*ways)?;
         let (dataset, names) = (problem.dataset(), problem.class_names());
         let error = |&place: &usize| WorstError {

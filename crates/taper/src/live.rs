@@ -210,7 +210,7 @@ pub(crate) fn draw(view: &View, frame: &mut Frame<'_>) {
     }
 }
 
-/// A row with a bar for each candidate, the last ones if there is no room for all.
+/// A row with a bar for each candidate. If there is no room for all, the first ones are left out.
 fn accuracies(tried: &[TriedCandidate], area: Rect, frame: &mut Frame<'_>) {
     const NAME: u16 = 48;
     const NUMBER: u16 = 14;

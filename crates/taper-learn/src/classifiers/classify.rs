@@ -3,7 +3,6 @@
 use crate::{Classifier, LearnError, Result};
 use candle_core::Tensor;
 use taper_data::Inputs;
-use taper_models::{Network, State};
 
 /// Logits `(n, ways)` of the images `images`, `batch` at a time.
 ///
@@ -26,25 +25,6 @@ pub fn classify(classifier: &dyn Classifier, inputs: &dyn Inputs, images: &[usiz
 /// As [`classify`].
 pub fn predict(classifier: &dyn Classifier, inputs: &dyn Inputs, images: &[usize], batch: usize) -> Result<Vec<u32>> {
     Ok(classify(classifier, inputs, images, batch)?.argmax(1)?.to_vec1::<u32>()?)
-}
-
-/// A network with a classification head, using its stored statistics.
-#[derive(Debug, Clone)]
-pub struct NetworkClassifier {
-    /// The network.
-    pub network: Network,
-    /// Its parameters and statistics.
-    pub state: State,
-}
-
-impl Classifier for NetworkClassifier {
-    fn logits(&self, inputs: &Tensor) -> Result<Tensor> {
-        Ok(self.network.logits(&self.state, inputs)?.detach())
-    }
-
-    fn network(&self) -> Result<(Network, State)> {
-        Ok((self.network.clone(), self.state.clone()))
-    }
 }
 
 #[cfg(test)]

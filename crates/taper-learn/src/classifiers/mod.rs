@@ -4,4 +4,4 @@ mod averaged;
 mod classify;
 
 pub use averaged::{Averaged, mean_logits};
-pub use classify::{NetworkClassifier, classify, predict};
+pub use classify::{classify, predict};

@@ -3,6 +3,8 @@
 use crate::evaluation::{Confusion, likeliest};
 use crate::{LearnError, Result};
 use candle_core::Tensor;
+use taper_data::Inputs;
+use taper_models::{Mode, Network, State};
 use taper_ops::log_softmax;
 
 /// What a classifier answered about labeled images.
@@ -47,7 +49,30 @@ pub struct ReliabilityBin {
 /// Images whose features are kept, at most.
 const FEATURES_KEPT: usize = 400;
 
+/// Images per forward pass.
+const BATCH: usize = 64;
+
 impl Answers {
+    /// What `network` answers about the images `images` of `inputs`, which have these labels.
+    ///
+    /// # Errors
+    /// Returns an error if an image can't be read or does not fit the network, or there is not one label per image.
+    pub fn of_network(
+        network: &Network,
+        state: &State,
+        inputs: &dyn Inputs,
+        images: &[usize],
+        labels: &[u32],
+    ) -> Result<Self> {
+        let mut answers = Self::default();
+        for (some, labels) in images.chunks(BATCH).zip(labels.chunks(BATCH)) {
+            let (params, buffers) = (&state.params, &state.buffers);
+            let made = network.forward(params, buffers, &inputs.inputs(some, None)?, Mode::evaluate())?;
+            answers.extend(some, labels, &made.output, Some(&made.features), images.len())?;
+        }
+        Ok(answers)
+    }
+
     /// Adds the answers to a batch of images, of which there are `total` in the end: `logits (n, ways)`, and the
     /// images' `features (n, d)` if they are known.
     ///

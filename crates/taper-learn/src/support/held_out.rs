@@ -46,9 +46,10 @@ impl HeldOut {
         folds: usize,
         seed: u64,
     ) -> Result<Self> {
-        let over = |folds| Self::over_folds(learner, learn, plain, labeled, frozen.is_some(), folds, seed);
-        let mut all = over(folds)?;
-        let halves = if folds > 2 { Some(over(2)?.rows()) } else { None };
+        let over = |folds, compares| Self::over_folds(learner, learn, plain, labeled, compares, folds, seed);
+        // the network does not depend on the folds if it is frozen, and only logits of halves are asked for
+        let mut all = over(folds, frozen.is_none())?;
+        let halves = if folds > 2 { Some(over(2, false)?.rows()) } else { None };
         all.temperature = extrapolated_temperature(&all.rows(), folds, halves.as_deref());
         if let Some(frozen) = frozen {
             all.foreignness = frozen.left_one_out()?;
@@ -56,13 +57,13 @@ impl HeldOut {
         Ok(all)
     }
 
-    /// The scores of images that were left out, at a temperature of 1; without foreignness if the network is `frozen`.
+    /// The scores of images that were left out, at a temperature of 1, and with their foreignness if it `compares` them.
     fn over_folds(
         learner: &dyn Adapt,
         learn: &(dyn Fn(&[usize]) -> Result<Batch> + Sync),
         plain: &dyn Inputs,
         labeled: &Labeled,
-        frozen: bool,
+        compares: bool,
         folds: usize,
         seed: u64,
     ) -> Result<Self> {
@@ -75,7 +76,7 @@ impl HeldOut {
             let (left, kept) = (part(true), part(false));
             let (network, state) = learner.adapt(&learn(&kept)?, seed)?.network()?;
             let images = labeled.select(&left);
-            if frozen {
+            if !compares {
                 return Self::of_rows(&network, &state, None, plain, &images);
             }
             let known = features(&network, &state, plain, &labeled.select(&kept).images)?;

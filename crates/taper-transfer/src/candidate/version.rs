@@ -48,7 +48,7 @@ impl Versions {
         (crop, scale) == Default::default() || self.others.contains_key(&(crop, scale))
     }
 
-    /// The problem with the images in that crop and at that scale, or as given if there is no such version.
+    /// The problem with the images in that crop and at that scale. If there is no such version, the images are as given.
     pub(super) fn problem(&self, crop: CropPolicy, scale: Scale) -> &Problem {
         self.others.get(&(crop, scale)).unwrap_or(&self.given)
     }
