@@ -10,6 +10,8 @@ classify. For every model:
 - on images that have the network's size already, log-probabilities agree within 1e-4 (0.05 if the transform resizes
   them even so, because onnxruntime may then round a level of 8 bits to the other side);
 - on all images, of any size, probabilities agree within 0.01, and so does the likeliest class but for ties;
+- where the file tells foreign images, the share of known images that look as foreign differs by at most two of them, and
+  the sets for 90% are those of `taper predict --set 90%` but for classes on the edge;
 - timm and transformers, where they have the network, give the bare graph's logits within 1e-4.
 """
 
@@ -38,6 +40,26 @@ def predictions(program, model, images):
     events = taper(program, "predict", model, *images, "--json")
     made = [event for event in events if event["event"] == "prediction"]
     return {p["image"]: {c["class"]: c["probability"] for c in p["classes"]} for p in made}
+
+
+def trust(program, model, run, labels, files, channels):
+    """Prints how familiarity and sets agree; `None` if the file has neither."""
+    outputs = {output.name for output in run.get_outputs()}
+    if "familiarity" not in outputs:
+        return print(f"{model}: no labeled images are kept, so the file tells no foreign images")
+    events = taper(program, "predict", model, *files, "--set", "90%", "--json")
+    ours = {event["image"]: event for event in events if event["event"] == "prediction"}
+    steps, sets = 0.0, 0
+    for file in files:
+        want = ours[str(file)]
+        familiarity, p_values = run.run(["familiarity", "p_values"], {"images": pixels(file, channels)})
+        steps = max(steps, abs(float(familiarity[0]) - want["familiarity"]))
+        made = {label for label, p in zip(labels, p_values[0]) if p > 0.1 + 1e-6}
+        sets += made != set(want["set"])
+    smallest = min(event["familiarity"] for event in ours.values())
+    print(f"{model}: familiarity within {steps:.4f} (the smallest is {smallest:.4f}), {sets} of {len(files)} sets differ")
+    held_out = int(run.get_modelmeta().custom_metadata_map["held_out"])
+    assert steps <= 2.5 / (held_out + 1), "familiarity"
 
 
 def session(path):
@@ -130,6 +152,7 @@ def check(program, scratch, model, images):
     print(f"{name}: {len(files)} images of {sizes} sizes: probabilities within {most:.5f}, "
           f"{differ} classes differ, {ties} of them ties")
     assert most <= 0.01 and differ == ties, "preprocessing inside"
+    trust(program, model, run, labels, files, channels)
     for bits, option in ((16, "--half"), (8, "--int8")):
         small = out / f"{bits}.onnx"
         taper(program, "export", model, "--out", small, option, "--force")

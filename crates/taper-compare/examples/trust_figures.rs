@@ -331,10 +331,7 @@ fn prediction_sets(all: &[Data], draws: u64) -> Fallible<()> {
     let heads: [(&str, &dyn Method); 2] = [("nearest mean", &NEAREST_MEAN), ("ridge", &RIDGE)];
     for data in all {
         for (name, method) in heads {
-            // a tenth of the draws where one takes ten times as long
-            let large = data.ways() > 20;
             for shots in [5, 20] {
-                let draws = if large { draws.div_ceil(if shots > 5 { 50 } else { 10 }) } else { draws };
                 let learner = data.learner(method)?;
                 let numbers: Vec<u64> = (0..draws).collect();
                 let made = map_in_order(&numbers, |_, &draw| {

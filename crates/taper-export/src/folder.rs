@@ -44,47 +44,74 @@ pub fn timm(model: &Model, facts: &CardFacts) -> Result<Files> {
     ])
 }
 
-/// A folder for `AutoModelForImageClassification` and `AutoImageProcessor` of transformers: ResNet-18 to 152 with a
-/// linear head, for color photographs.
+/// A folder for `AutoModelForImageClassification` and `AutoImageProcessor` of transformers: ResNet-18 to 152 and ViT-B/16
+/// with a linear head, for color photographs.
 ///
 /// # Errors
 /// Returns an error that says what transformers lacks for other classifiers.
 pub fn transformers(model: &Model, facts: &CardFacts) -> Result<Files> {
     let foreign = |problem: String| ExportError::Foreign { program: "transformers", problem };
     let name = model.network.backbone().name();
-    let (depths, is_bottleneck) = match name.as_str() {
+    let config = config_of(&name).ok_or_else(|| foreign(format!("it has no {name} with these tensors")))?;
+    let preprocessing = model.published_preprocessing().map_err(foreign)?;
+    let labels: BTreeMap<String, &String> =
+        model.labels.iter().enumerate().map(|(k, label)| (k.to_string(), label)).collect();
+    let ids: BTreeMap<&String, usize> = model.labels.iter().enumerate().map(|(k, label)| (label, k)).collect();
+    let about = json!({
+        "num_channels": 3,
+        "image_size": preprocessing.size[0],
+        "id2label": labels,
+        "label2id": ids,
+        "problem_type": "single_label_classification",
+        "torch_dtype": "float32",
+    });
+    let config = match (config, about) {
+        (Value::Object(config), Value::Object(about)) => Value::Object(config.into_iter().chain(about).collect()),
+        (config, _) => config,
+    };
+    let rename = if name == "vit-base" { of_vit } else { of_resnet };
+    Ok(vec![
+        ("config.json", pretty(&config)?),
+        ("preprocessor_config.json", pretty(&processor(&preprocessing))?),
+        ("model.safetensors", weights(model, rename)?),
+        ("README.md", card(model, facts, "transformers", TRANSFORMERS_CODE).into_bytes()),
+    ])
+}
+
+/// What transformers' configuration says of a network by itself; `None` for one that it doesn't have.
+fn config_of(name: &str) -> Option<Value> {
+    let (depths, is_bottleneck) = match name {
         "resnet18" => ([2, 2, 2, 2], false),
         "resnet34" => ([3, 4, 6, 3], false),
         "resnet50" => ([3, 4, 6, 3], true),
         "resnet101" => ([3, 4, 23, 3], true),
         "resnet152" => ([3, 8, 36, 3], true),
-        _ => return Err(foreign(format!("it has no {name} with these tensors"))),
+        "vit-base" => {
+            return Some(json!({
+                "architectures": ["ViTForImageClassification"],
+                "model_type": "vit",
+                "hidden_size": 768,
+                "intermediate_size": 3072,
+                "num_hidden_layers": 12,
+                "num_attention_heads": 12,
+                "patch_size": 16,
+                "hidden_act": "gelu",
+                "layer_norm_eps": 1e-12,
+                "qkv_bias": true,
+            }));
+        }
+        _ => return None,
     };
-    let preprocessing = model.published_preprocessing().map_err(foreign)?;
-    let labels: BTreeMap<String, &String> =
-        model.labels.iter().enumerate().map(|(k, label)| (k.to_string(), label)).collect();
-    let ids: BTreeMap<&String, usize> = model.labels.iter().enumerate().map(|(k, label)| (label, k)).collect();
-    let config = json!({
+    Some(json!({
         "architectures": ["ResNetForImageClassification"],
         "model_type": "resnet",
-        "num_channels": 3,
         "embedding_size": 64,
         "hidden_sizes": if is_bottleneck { [256, 512, 1024, 2048] } else { [64, 128, 256, 512] },
         "depths": depths,
         "layer_type": if is_bottleneck { "bottleneck" } else { "basic" },
         "hidden_act": "relu",
         "downsample_in_first_stage": false,
-        "id2label": labels,
-        "label2id": ids,
-        "problem_type": "single_label_classification",
-        "torch_dtype": "float32",
-    });
-    Ok(vec![
-        ("config.json", pretty(&config)?),
-        ("preprocessor_config.json", pretty(&processor(&preprocessing))?),
-        ("model.safetensors", weights(model, of_transformers)?),
-        ("README.md", card(model, facts, "transformers", TRANSFORMERS_CODE).into_bytes()),
-    ])
+    }))
 }
 
 /// The preprocessing as an image processor that resizes the shorter side, crops and normalizes.
@@ -134,8 +161,13 @@ fn weights(model: &Model, rename: impl Fn(&str) -> Option<String>) -> Result<Vec
     Ok(safetensors::serialize(&tensors, Some(metadata))?)
 }
 
+/// A vision transformer has transformers' names already.
+fn of_vit(name: &str) -> Option<String> {
+    (name.starts_with("vit.") || name.starts_with("classifier.")).then(|| name.to_string())
+}
+
 /// `layer1.1.conv3.weight` as `resnet.encoder.stages.0.layers.1.layer.2.convolution.weight`.
-fn of_transformers(name: &str) -> Option<String> {
+fn of_resnet(name: &str) -> Option<String> {
     let (rest, kind) = name.rsplit_once('.')?;
     let part = match rest {
         "conv1" => "resnet.embedder.embedder.convolution".to_string(),
@@ -171,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_torchvision_become_those_of_transformers() {
+    fn names_of_torchvision_become_those_of_resnet() {
         let pairs = [
             ("conv1.weight", "resnet.embedder.embedder.convolution.weight"),
             ("bn1.running_mean", "resnet.embedder.embedder.normalization.running_mean"),
@@ -182,8 +214,8 @@ mod tests {
             ("fc.bias", "classifier.1.bias"),
         ];
         for (ours, theirs) in pairs {
-            assert_eq!(of_transformers(ours).as_deref(), Some(theirs));
+            assert_eq!(of_resnet(ours).as_deref(), Some(theirs));
         }
-        assert_eq!(of_transformers("head.support"), None);
+        assert_eq!(of_resnet("head.support"), None);
     }
 }

@@ -13,6 +13,7 @@ mod preprocessing;
 pub mod proto;
 mod quantized;
 mod transformer;
+mod trust;
 
 pub use card::CardFacts;
 pub use error::{ExportError, Result};

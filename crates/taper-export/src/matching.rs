@@ -14,7 +14,18 @@ struct Parts {
     whole: Value,
 }
 
-/// Adds the logits `(m, ways)` of `features (m, d)` against the support images under `name`.
+/// How well images match the support images.
+pub(crate) struct Matched {
+    /// `(m, ways)`.
+    pub(crate) logits: Value,
+    /// With each support image, `(m, images)`.
+    strengths: Value,
+    queries: Parts,
+    scales: Vec<f32>,
+    window: Vec<f32>,
+}
+
+/// Adds the logits of `features (m, d)` against the support images under `name`.
 ///
 /// # Errors
 /// Returns an error if a parameter is missing.
@@ -24,7 +35,7 @@ pub(crate) fn matching(
     name: &str,
     layout: Layout,
     features: &str,
-) -> Result<Value> {
+) -> Result<Matched> {
     let get = |part: &str| params.get(&format!("{name}.{part}"));
     let (support, members) = (get("support")?, get("members")?);
     let images = support.dim(0)?;
@@ -40,14 +51,47 @@ pub(crate) fn matching(
     let alike = builder.node("MatMul", &[&query, &whole], vec![]);
     let alike = builder.node("Squeeze", &[&alike, &one], vec![]);
     let mut both = times(builder, &alike, scales[2]);
+    let window = if layout.side > 0 { get("window")?.to_vec1::<f32>()? } else { Vec::new() };
     if layout.side > 0 {
-        let window = get("window")?.to_vec1::<f32>()?;
-        let local = local(builder, layout, (&queries, &support), images, scales[0], &window);
+        let (views, places) = (layout.views as i64, layout.places() as i64);
+        // (m, v, places, local) x (v, local, images * places): every place against every other
+        let theirs = builder.transpose(&support.places, &[1, 3, 0, 2]);
+        let theirs = builder.reshape(&theirs, &[views, layout.local as i64, -1]);
+        let alike = builder.node("MatMul", &[&queries.places, &theirs], vec![]);
+        let alike = builder.reshape(&alike, &[-1, views, places, images as i64, places]);
+        let alike = builder.transpose(&alike, &[0, 1, 3, 2, 4]);
+        let theirs = builder.transpose(&support.attention, &[1, 0, 2]);
+        let attention = [queries.attention_to_each(builder), theirs];
+        let local = local(builder, layout, &alike, attention, images, scales[0], &window);
         let local = times(builder, &local, scales[1]);
         both = builder.node("Add", &[&local, &both], vec![]);
     }
-    let mean = builder.reduce("ReduceMean", &both, &[1], false);
-    Ok(builder.node("MatMul", &[&mean, &members], vec![]))
+    let strengths = builder.reduce("ReduceMean", &both, &[1], false);
+    let logits = builder.node("MatMul", &[&strengths, &members], vec![]);
+    Ok(Matched { logits, strengths, queries, scales, window })
+}
+
+impl Matched {
+    /// The strongest match `(m, 1)` of each image, as a share of its match with itself.
+    pub(crate) fn nearest(&self, builder: &mut Builder, layout: Layout) -> Value {
+        let (queries, scales) = (&self.queries, &self.scales);
+        let square = builder.node("Mul", &[&queries.whole, &queries.whole], vec![]);
+        let alike = builder.reduce("ReduceSum", &square, &[2], true);
+        let mut itself = times(builder, &alike, scales[2]);
+        if layout.side > 0 {
+            let turned = builder.transpose(&queries.places, &[0, 1, 3, 2]);
+            let alike = builder.node("MatMul", &[&queries.places, &turned], vec![]);
+            let attention = queries.attention_to_each(builder);
+            let local = local(builder, layout, &alike, [attention.clone(), attention], 1, scales[0], &self.window);
+            let local = times(builder, &local, scales[1]);
+            itself = builder.node("Add", &[&local, &itself], vec![]);
+        }
+        let itself = builder.reduce("ReduceMean", &itself, &[1], false);
+        let least = builder.float(1e-6);
+        let itself = builder.node("Max", &[&itself, &least], vec![]);
+        let strongest = builder.reduce("ReduceMax", &self.strengths, &[1], true);
+        builder.node("Div", &[&strongest, &itself], vec![])
+    }
 }
 
 fn times(builder: &mut Builder, x: &str, factor: f32) -> Value {
@@ -86,31 +130,32 @@ fn unit(builder: &mut Builder, x: &str) -> Value {
     builder.node("Div", &[x, &length], vec![])
 }
 
-/// How well places explain each other, `(m, v, images)`: for each place, the soft maximum of its likeness to the
-/// places of the window in the other image, averaged by attention; in both directions.
+impl Parts {
+    /// Attention `(m, v, 1, places)`, the same for every image that is compared.
+    fn attention_to_each(&self, builder: &mut Builder) -> Value {
+        let middle = builder.ints(&[2]);
+        builder.node("Unsqueeze", &[&self.attention, &middle], vec![])
+    }
+}
+
+/// How well places explain each other, `(m, v, images)`, where `alike` is the likeness of each place of one image to each
+/// of the other, `m · v · images · places · places` values in this order: for each place, the soft maximum of its likeness
+/// to the places of the window in the other image, averaged by the image's `attention`; in both directions.
 fn local(
     builder: &mut Builder,
     layout: Layout,
-    (queries, support): (&Parts, &Parts),
+    alike: &str,
+    [mine, theirs]: [Value; 2],
     images: usize,
     sharpness: f32,
     window: &[f32],
 ) -> Value {
-    let (views, places, images) = (layout.views as i64, (layout.side * layout.side) as i64, images as i64);
-    // (m, v, places, local) x (v, local, images * places): every place against every other
-    let theirs = builder.transpose(&support.places, &[1, 3, 0, 2]);
-    let theirs = builder.reshape(&theirs, &[views, layout.local as i64, -1]);
-    let alike = builder.node("MatMul", &[&queries.places, &theirs], vec![]);
-    let alike = builder.reshape(&alike, &[-1, views, places, images, places]);
-    let alike = builder.transpose(&alike, &[0, 1, 3, 2, 4]);
-    let alike = builder.reshape(&alike, &[-1, views, images, places * places]);
+    let (views, places, images) = (layout.views as i64, layout.places() as i64, images as i64);
+    let alike = builder.reshape(alike, &[-1, views, images, places * places]);
     // one zero at the end, for places outside of the image
     let around = builder.ints(&[0, 0, 0, 0, 0, 0, 0, 1]);
     let alike = builder.node("Pad", &[&alike, &around], vec![]);
 
-    let theirs = builder.transpose(&support.attention, &[1, 0, 2]);
-    let middle = builder.ints(&[2]);
-    let mine = builder.node("Unsqueeze", &[&queries.attention, &middle], vec![]);
     let explained = |builder: &mut Builder, attention: &str, back: bool| {
         let places_of = windows(layout.side, window.len(), back);
         let at = builder.ints(&places_of);

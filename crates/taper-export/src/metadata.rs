@@ -5,8 +5,6 @@ use serde_json::json;
 use taper_learn::Model;
 
 /// Keys and values for a file's metadata: class names, preprocessing, calibration and where the model comes from.
-/// What else a program needs to judge a prediction, such as a threshold for rejecting foreign images, belongs here
-/// as one more entry.
 ///
 /// # Errors
 /// Returns an error if a value can't be written as JSON.
@@ -28,7 +26,10 @@ pub(crate) fn metadata(model: &Model) -> Result<Vec<(String, String)>> {
         ("provenance", provenance.to_string()),
         ("taper_version", env!("CARGO_PKG_VERSION").into()),
     ];
-    Ok(entries.into_iter().map(|(key, value)| (key.to_string(), value)).collect())
+    // the number that `familiarity` and `p_values` are shares of, less 1
+    let held_out = model.support.as_ref().and_then(|support| support.held_out.as_ref());
+    let held_out = held_out.map(|held_out| ("held_out", held_out.len().to_string()));
+    Ok(entries.into_iter().chain(held_out).map(|(key, value)| (key.to_string(), value)).collect())
 }
 
 /// What the model is, in a sentence.

@@ -1,29 +1,46 @@
 //! A network's traced steps as nodes.
 
 use crate::graph::{Builder, Value, int, ints, number};
-use crate::matching::matching;
+use crate::matching::{Matched, matching};
 use crate::{ExportError, Result, transformer};
 use candle_core::Tensor;
-use taper_models::{Network, Operation, Shift, State, Then, TracedStep};
+use taper_models::{Network, Operation, Shift, State, Then, TracedPass, TracedStep};
 use taper_ops::{Convolution, Statistics, Window, fold_batch_norm};
 
-/// Adds the network's steps from `images (n, c, h, w)`, normalized, to logits `(n, outputs)`.
+/// What a network makes of images.
+pub(crate) struct Classified {
+    /// `(n, outputs)`.
+    pub(crate) logits: Value,
+    /// `(n, d)`.
+    pub(crate) features: Value,
+    /// How dense matching came to the logits.
+    pub(crate) matched: Option<Matched>,
+}
+
+/// Adds the network's steps from `images (n, c, h, w)`, normalized, to logits.
 ///
 /// # Errors
 /// Returns an error if a step has no counterpart.
-pub(crate) fn network(builder: &mut Builder, network: &Network, state: &State, images: &str) -> Result<Value> {
+pub(crate) fn network(builder: &mut Builder, network: &Network, state: &State, images: &str) -> Result<Classified> {
+    let TracedPass { steps, features } = network.trace(state)?;
     // each value, and whether it is tokens
     let mut values = vec![(images.to_string(), false)];
-    for TracedStep { operation, inputs } in network.trace(state)? {
+    let mut matched = None;
+    for TracedStep { operation, inputs } in steps {
         let of_tokens = inputs.iter().all(|&input| values[input].1);
         let inputs: Vec<&str> = inputs.iter().map(|&input| values[input].0.as_str()).collect();
         let made = match operation {
             Operation::GlobalAveragePool if of_tokens => builder.reduce("ReduceMean", inputs[0], &[1], false),
+            Operation::Matching => {
+                let made = match_support(builder, network, state, inputs[0])?;
+                matched.insert(made).logits.clone()
+            }
             _ => step(builder, network, state, &operation, &inputs)?,
         };
         values.push((made, makes_tokens(&operation, of_tokens)));
     }
-    Ok(values.pop().map(|(logits, _)| logits).unwrap_or_default())
+    let features = values[features].0.clone();
+    Ok(Classified { logits: values.pop().map(|(logits, _)| logits).unwrap_or_default(), features, matched })
 }
 
 fn makes_tokens(operation: &Operation, of_tokens: bool) -> bool {
@@ -118,10 +135,7 @@ fn step(builder: &mut Builder, network: &Network, state: &State, what: &Operatio
             let by_pixel = builder.transpose(x, &[0, 2, 3, 1]);
             builder.node("Flatten", &[&by_pixel], vec![])
         }
-        Operation::Matching => {
-            let name = network.backbone().head_name();
-            matching(builder, &state.params, name, network.backbone().layout(), x)?
-        }
+        Operation::Matching => match_support(builder, network, state, x)?.logits,
         Operation::Patches { name, bias } => transformer::patches(builder, state, name, *bias, x)?,
         Operation::Tokens { class, positions } => transformer::tokens(builder, state, [class, positions], x)?,
         Operation::ClassToken => builder.part(x, 0, 1, 1),
@@ -135,6 +149,11 @@ fn step(builder: &mut Builder, network: &Network, state: &State, what: &Operatio
         Operation::Attention { heads, width } => transformer::attention(builder, *heads, *width, [x, inputs[1]]),
         Operation::Published(name) => return Err(ExportError::Network { network: name.clone() }),
     })
+}
+
+fn match_support(builder: &mut Builder, network: &Network, state: &State, features: &str) -> Result<Matched> {
+    let backbone = network.backbone();
+    matching(builder, &state.params, backbone.head_name(), backbone.layout(), features)
 }
 
 /// A convolution's weight and bias, with the norm folded in.

@@ -5,6 +5,7 @@ use crate::metadata::{metadata, sentence};
 use crate::network::network;
 use crate::preprocessing::preprocessing;
 use crate::proto::{self, ElementKind};
+use crate::trust::{FAMILIARITY, P_VALUES, assessor, trust};
 use crate::{ExportError, Result};
 use prost::Message as _;
 use taper_data::Transform;
@@ -39,7 +40,8 @@ const IR_VERSION: i64 = 8;
 ///
 /// Its input is `images`, 8-bit pixels `(n, height, width, channels)` of any size, the same for the images of a batch;
 /// or, with [`OnnxOptions::bare`], `inputs`, transformed images `(n, channels, height, width)`. Outputs are `logits` and
-/// `probabilities`, `(n, classes)`. The class names, the transform and where the model comes from are in the
+/// `probabilities`, `(n, classes)`, and if the model keeps scores of labeled images that were held out, `familiarity`, `(n)`,
+/// and `p_values`, `(n, classes)`: what [`taper_learn::support::Assessor`] computes. The class names, the transform and where the model comes from are in the
 /// metadata.
 ///
 /// # Errors
@@ -97,14 +99,23 @@ pub(crate) fn message(model: &Model, options: OnnxOptions) -> Result<proto::Mode
         let doc = if channels == 3 { "Pixels, red, green and blue." } else { "Pixels, gray." };
         (inputs, declared("images", ElementKind::U8, &sizes, doc))
     };
-    let logits = network(&mut builder, &model.network, &model.state, &inputs)?;
-    builder.named_node("Identity", &[&logits], "logits", vec![]);
+    let made = network(&mut builder, &model.network, &model.state, &inputs)?;
+    builder.named_node("Identity", &[&made.logits], "logits", vec![]);
     builder.named_node("Softmax", &["logits"], "probabilities", vec![int("axis", -1)]);
     let output = |name: &str, doc| declared(name, ElementKind::F32, &[Any("batch"), Known(classes)], doc);
-    let outputs = vec![
+    let mut outputs = vec![
         output("probabilities", "The probability of each class, in the order of the metadata's `labels`."),
         output("logits", "Their logarithms, up to a constant."),
     ];
+    if let Some(assessor) = assessor(model)? {
+        trust(&mut builder, model, &assessor, &made)?;
+        let doc = "The share of known images that look at least as foreign: refuse an image whose share is at most r, and \
+                   about the share r of known images is refused.";
+        outputs.push(declared(FAMILIARITY, ElementKind::F32, &[Any("batch")], doc));
+        let doc = "The share of known images whose right class fits at most as well as this class fits the image: the \
+                   classes above 1 - c hold the right one for the share c of known images.";
+        outputs.push(output(P_VALUES, doc));
+    }
     let entry = |(key, value)| proto::Entry { key, value };
     Ok(proto::Model {
         ir_version: IR_VERSION,

@@ -7,8 +7,10 @@ use candle_core::{DType, Device, Tensor};
 use prost::Message as _;
 use std::collections::BTreeMap;
 use taper_export::{ExportError, OnnxOptions, Precision, onnx, proto};
+use taper_learn::evaluation::Labeled;
+use taper_learn::support::{Assessor, HeldOut, Rows, Support, SupportImage, features};
 use taper_learn::{Model, methods::SettingValues, models::Origin, provenance::Provenance};
-use taper_models::{Head, Network, State, named_backbone};
+use taper_models::{Head, Mode, Network, State, named_backbone};
 use taper_ops::{Window, max_pool2d, rng, uniform};
 
 /// A classifier with random weights and statistics.
@@ -40,8 +42,13 @@ fn decoded(model: &Model, options: OnnxOptions) -> proto::Model {
 
 const BARE: OnnxOptions = OnnxOptions { bare: true, precision: Precision::Single };
 
-/// The graph's logits for `inputs`, operator by operator.
+/// The graph's logits for `inputs`.
 fn run(graph: &proto::Graph, inputs: &Tensor) -> Tensor {
+    run_all(graph, inputs)["logits"].clone()
+}
+
+/// All values that the graph makes of `inputs`, operator by operator.
+fn run_all(graph: &proto::Graph, inputs: &Tensor) -> BTreeMap<String, Tensor> {
     let constants = graph.initializer.iter().map(|constant| (constant.name.clone(), tensor(constant)));
     let mut values: BTreeMap<String, Tensor> = constants.collect();
     values.insert(graph.input[0].name.clone(), inputs.clone());
@@ -50,7 +57,7 @@ fn run(graph: &proto::Graph, inputs: &Tensor) -> Tensor {
         let made = apply(node, &taken);
         values.insert(node.output[0].clone(), made);
     }
-    values["logits"].clone()
+    values
 }
 
 fn tensor(constant: &proto::TensorData) -> Tensor {
@@ -100,6 +107,9 @@ fn apply(node: &proto::Node, x: &[&Tensor]) -> Tensor {
         "Add" => x[0].broadcast_add(x[1]),
         "Mul" => x[0].broadcast_mul(x[1]),
         "Div" => x[0].broadcast_div(x[1]),
+        "Sub" => x[0].broadcast_sub(x[1]),
+        "Neg" => x[0].neg(),
+        "GreaterOrEqual" => x[0].broadcast_ge(x[1]),
         "Mean" => Tensor::stack(x, 0).and_then(|all| all.mean(0)),
         "Sign" => x[0].sign(),
         "Abs" => x[0].abs(),
@@ -160,6 +170,7 @@ fn apply(node: &proto::Node, x: &[&Tensor]) -> Tensor {
         }
         "ReduceSum" => reduced(&|x, at| x.sum(at)).contiguous(),
         "ReduceL2" => reduced(&|x, at| x.sqr()?.sum(at)?.sqrt()).contiguous(),
+        "ReduceMax" => reduced(&|x, at| x.max(at)).contiguous(),
         "ReduceMean" => reduced(&|x, at| x.mean(at)).contiguous(),
         "ReduceLogSumExp" => reduced(&|x, at| x.exp()?.sum(at)?.log()).contiguous(),
         "Pad" => {
@@ -232,6 +243,67 @@ fn every_bare_network_gives_its_own_logits() {
         assert_eq!(names.len(), file.graph.as_ref().unwrap().initializer.len(), "{name}: constants are written once");
         let spread = own.iter().map(|value| (value - own[0]).abs()).fold(0.0, f32::max);
         assert!(spread > 1e-3, "{name}: all logits are {}", own[0]);
+    }
+}
+
+#[test]
+fn a_file_tells_foreign_images_and_classes_that_fit_as_the_classifier_does() {
+    let linear = Head::Linear { outputs: 3 };
+    let cases = [
+        ("conv4-8", (1, 20, 20), linear),
+        ("adapter-4", (7, 1, 1), linear),
+        ("two-view-staged-dinov2-small", (3, 28, 28), linear),
+        ("stroke-net-6", (1, 35, 35), Head::Matching { images: 12, outputs: 3 }),
+        ("turned-stroke-net-6", (1, 35, 35), Head::Matching { images: 12, outputs: 3 }),
+        ("conv4-8", (1, 33, 33), Head::Matching { images: 12, outputs: 3 }),
+    ];
+    for (name, input, head) in cases {
+        let (c, h, w) = input;
+        let images = |part: &str, n: usize| uniform(&mut rng(3, part, 0), (n, c, h, w), -1.0, 1.0).unwrap();
+        let (labeled, held_out, queries) = (images("labeled", 12), images("held out", 40), images("queries", 6));
+        let mut model = model(name, input, head);
+        let (network, state) = (&model.network, &mut model.state);
+        let labels =
+            |n: u32| Labeled { images: (0..n as usize).collect(), labels: (0..n).map(|k| k % 3).collect(), ways: 3 };
+        let features = features(network, state, &Rows(labeled), &(0..12).collect::<Vec<_>>()).unwrap();
+        if matches!(head, Head::Matching { .. }) {
+            let in_head = format!("{}.support", network.backbone().head_name());
+            state.params = state.params.merged(&[(in_head, features.clone())].into_iter().collect());
+        }
+        let held_out = HeldOut::of_images(network, state, &features, &Rows(held_out), &labels(40)).unwrap();
+        let image = |k: usize| SupportImage { name: k.to_string(), content: taper_data::Hash([k as u8; 32]) };
+        let support = Support {
+            features,
+            labels: labels(12).labels,
+            images: (0..12).map(image).collect(),
+            head: None,
+            held_out: Some(held_out),
+        };
+        let assessor = Assessor::new(network, state, &support).unwrap();
+        let forward = network.forward(&state.params, &state.buffers, &queries, Mode::evaluate()).unwrap();
+        let (of_queries, logits) = (forward.features.detach(), forward.output.detach());
+        let own = assessor.familiarity(&of_queries, &logits).unwrap();
+        let sets = assessor.prediction_sets(&logits, 0.5).unwrap();
+        model.support = Some(support);
+
+        let file = decoded(&model, BARE);
+        let graph = file.graph.as_ref().unwrap();
+        let outputs: Vec<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
+        assert_eq!(outputs, ["probabilities", "logits", "familiarity", "p_values"]);
+        let values = run_all(graph, &queries);
+        let made = values["familiarity"].to_vec1::<f32>().unwrap();
+        for (made, own) in made.iter().zip(&own) {
+            // a score on the edge of another may fall to either side
+            assert!((f64::from(*made) - own).abs() < 1.5 / 41.0, "{name}: {made} for {own}");
+        }
+        let mostly = made.iter().zip(&own).filter(|(made, own)| (f64::from(**made) - **own).abs() < 1e-6).count();
+        assert!(mostly >= 5, "{name}: {made:?} for {own:?}");
+        assert!(made.iter().any(|share| (share - made[0]).abs() > 0.02), "{name}: all images are alike: {made:?}");
+        let p_values = values["p_values"].to_vec2::<f32>().unwrap();
+        for (row, mut set) in p_values.iter().zip(sets) {
+            set.sort();
+            assert_eq!((0..3).filter(|&class| row[class] > 0.5 + 1e-6).collect::<Vec<_>>(), set, "{name}: {row:?}");
+        }
     }
 }
 

@@ -59,7 +59,7 @@ pub use stage_features::StageFeatures;
 pub use stage_means::StageMeans;
 pub use stroke_net::StrokeNet;
 pub use symmetry_ensemble::SymmetryEnsemble;
-pub use trace::{LinearRows, Operation, Shift, Then, Trace, TracedStep};
+pub use trace::{LinearRows, Operation, Shift, Then, Trace, TracedPass, TracedStep};
 pub use upper::Upper;
 pub use view_mean::{ViewMean, center_side};
 #[cfg(feature = "vision-networks")]

@@ -47,7 +47,8 @@ impl Layout {
         self.places() * (self.local + 1) + self.global
     }
 
-    fn places(&self) -> usize {
+    /// Places per view.
+    pub fn places(&self) -> usize {
         self.side * self.side
     }
 }

@@ -1,7 +1,7 @@
 //! A backbone with a head.
 
 use crate::{
-    Backbone, BatchStatistics, Buffers, Head, Mode, ModelError, ParamSpec, Params, Result, State, Trace, TracedStep,
+    Backbone, BatchStatistics, Buffers, Head, Mode, ModelError, ParamSpec, Params, Result, State, Trace, TracedPass,
 };
 use candle_core::{DType, Device, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,12 +104,13 @@ impl Network {
     /// # Errors
     ///
     /// Returns an error if the state does not fit, or the network has a step that is not recorded.
-    pub fn trace(&self, state: &State) -> Result<Vec<TracedStep>> {
+    pub fn trace(&self, state: &State) -> Result<TracedPass> {
         let (channels, height, width) = self.backbone.input();
         let images = Tensor::zeros((1, channels, height, width), DType::F32, &Device::Cpu)?;
         let trace = Arc::new(Trace::new(&images));
         let mode = Mode { trace: Some(trace.clone()), ..Mode::evaluate() };
-        trace.steps_to(&self.forward(&state.params, &state.buffers, &images, mode)?.output)
+        let Forward { features, output, .. } = self.forward(&state.params, &state.buffers, &images, mode)?;
+        trace.pass(&features, &output)
     }
 
     /// Checks that the state has exactly this network's keys and shapes.

@@ -162,6 +162,15 @@ pub struct TracedStep {
     pub inputs: Vec<usize>,
 }
 
+/// A network's forward pass, step by step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TracedPass {
+    /// The steps, of which the last makes the logits.
+    pub steps: Vec<TracedStep>,
+    /// The value that is the features `(n, d)`, which the head takes.
+    pub features: usize,
+}
+
 /// The steps of a pass, recorded while it runs.
 #[derive(Debug)]
 pub struct Trace(Mutex<Recorded>);
@@ -204,11 +213,11 @@ impl Trace {
         Ok(())
     }
 
-    /// The steps, of which the last makes `output`.
-    pub(crate) fn steps_to(&self, output: &Tensor) -> Result<Vec<TracedStep>> {
+    /// The pass whose last step makes `output` of `features`.
+    pub(crate) fn pass(&self, features: &Tensor, output: &Tensor) -> Result<TracedPass> {
         let recorded = self.recorded();
-        let value = recorded.value(output)?;
-        Ok(recorded.steps[..value].to_vec())
+        let steps = recorded.steps[..recorded.value(output)?].to_vec();
+        Ok(TracedPass { steps, features: recorded.value(features)? })
     }
 }
 
@@ -266,7 +275,9 @@ mod tests {
             let matching = Head::Matching { images: 3, outputs: 2 };
             for head in [Head::Linear { outputs: 2 }, Head::Mlp { hidden: 3, outputs: 2 }, matching] {
                 let network = Network::new(backbone.clone(), head);
-                let steps = network.trace(&network.init(0).unwrap()).unwrap();
+                let TracedPass { steps, features } = network.trace(&network.init(0).unwrap()).unwrap();
+                let layers = if matches!(head, Head::Mlp { .. }) { 3 } else { 1 };
+                assert_eq!(features + layers, steps.len(), "{name}: the head's layers follow the features");
                 let used: std::collections::BTreeSet<usize> =
                     steps.iter().flat_map(|step| step.inputs.iter().copied()).collect();
                 assert_eq!(used.len(), steps.len(), "{name}: a value is not used");
@@ -279,7 +290,7 @@ mod tests {
     fn convolutions_are_told_with_what_is_fused_with_them() {
         let backbone = named_backbone("conv4-8", (1, 16, 16)).unwrap();
         let network = Network::new(backbone, Head::Linear { outputs: 2 });
-        let steps = network.trace(&network.init(0).unwrap()).unwrap();
+        let steps = network.trace(&network.init(0).unwrap()).unwrap().steps;
         let norm = Shift::Norm { name: "block0.norm".into(), eps: 1e-5 };
         let how = Convolution { padding: 1, ..Convolution::default() };
         let (name, then) = ("block0.conv".into(), Then::ReluPool(Window::tiled(2)));

@@ -66,18 +66,29 @@ impl Model {
         let architecture = match name.as_str() {
             "resnet18" | "resnet34" | "resnet50" | "resnet101" | "resnet152" => name.as_str(),
             "efficientnet-lite0" => "tf_efficientnet_lite0",
+            "dinov2-small" => "vit_small_patch14_dinov2",
+            "dinov2-base" => "vit_base_patch14_dinov2",
             _ => return Err(format!("it has no {name}")),
         };
         let preprocessing = self.published_preprocessing()?;
         let PublishedPreprocessing { size: [height, width], filter, mean, std, short_side } = &preprocessing;
-        let first = if name == "efficientnet-lite0" { "conv_stem" } else { "conv1" };
+        let is_transformer = name.starts_with("dinov2");
+        let first = match name.as_str() {
+            "efficientnet-lite0" => "conv_stem",
+            _ if is_transformer => "patch_embed.proj",
+            _ => "conv1",
+        };
+        // a transformer's position embeddings are for images of one size
+        let arguments = if is_transformer { json!({"img_size": [height, width]}) } else { json!({}) };
         Ok(json!({
             "architecture": architecture,
+            "model_args": arguments,
             "num_classes": self.labels.len(),
             "num_features": backbone.width(),
             "label_names": self.labels,
             "pretrained_cfg": {
                 "input_size": [3, height, width],
+                "fixed_input_size": is_transformer,
                 "interpolation": filter.to_string(),
                 "crop_pct": preprocessing.crop_share(),
                 "crop_mode": if short_side.is_some() { "center" } else { "squash" },

@@ -27,6 +27,18 @@ pub struct Assessor {
     misfit: Vec<f64>,
 }
 
+/// How an image's novelty follows from its signs, for programs that compute it themselves: the sum of each sign times its
+/// factor, and an offset. The signs are the distance to the most similar labeled image between features of unit length,
+/// the negative cosine to the most similar one about the mean of these, and the negative highest probability; see
+/// [`Similarity::foreignness`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NoveltyRule {
+    /// One for each sign.
+    pub factors: [f64; 3],
+    /// Added to the sum.
+    pub offset: f64,
+}
+
 impl Assessor {
     /// For a classifier with what it kept of its labeled images.
     ///
@@ -63,6 +75,35 @@ impl Assessor {
     /// rate: with few labeled images a small rate can't be told from none.
     pub fn smallest_rate(&self) -> f64 {
         1.0 / (self.novelty.len() as f64 + 1.0)
+    }
+
+    /// How novelty follows from the signs.
+    pub fn rule(&self) -> NoveltyRule {
+        let factors = [0, 1, 2].map(|sign| WEIGHTS[sign] / spread(self.scales[sign].1));
+        let offset = -factors.iter().zip(&self.scales).map(|(factor, (mean, _))| factor * mean).sum::<f64>();
+        NoveltyRule { factors, offset }
+    }
+
+    /// The similarity to the labeled images.
+    pub fn similarity(&self) -> &Similarity {
+        &self.similarity
+    }
+
+    /// What logits are divided by before they become probabilities.
+    pub fn temperature(&self) -> f64 {
+        self.temperature
+    }
+
+    /// The novelty of the held-out images, ascending: an image's familiarity is 1 more than the number of those that are
+    /// at least as novel, over 1 more than their number.
+    pub fn held_out_novelty(&self) -> &[f64] {
+        &self.novelty
+    }
+
+    /// 1 − the probability of the right class of the held-out images, ascending: a class's p-value is 1 more than the
+    /// number of those that are at least 1 − its probability, over 1 more than their number.
+    pub fn held_out_misfit(&self) -> &[f64] {
+        &self.misfit
     }
 
     /// Novelty scores of images with `features (m, d)` and `logits (m, ways)`: higher for more foreign images.
@@ -113,7 +154,13 @@ fn signs([distance, direction]: [f64; 2], probabilities: &[f64]) -> [f64; 3] {
 
 fn combined(signs: &[f64; 3], scales: &[(f64, f64); 3]) -> f64 {
     let parts = signs.iter().zip(scales).zip(WEIGHTS);
-    parts.map(|((sign, (mean, deviation)), weight)| weight * (sign - mean) / deviation.max(1e-9)).sum()
+    parts.map(|((sign, (mean, deviation)), weight)| weight * (sign - mean) / spread(*deviation)).sum()
+}
+
+/// A standard deviation to divide by: at least what tells images apart in spite of f32's rounding. If all held-out images
+/// have a probability of nearly 1, their differences are noise.
+fn spread(deviation: f64) -> f64 {
+    deviation.max(1e-3)
 }
 
 /// `(1 + the number of scores that are at least `score`) / (n + 1)`, of ascending scores.

@@ -9,11 +9,11 @@ mod held_out;
 mod matched_places;
 mod similarity;
 
-pub use assessor::Assessor;
+pub use assessor::{Assessor, NoveltyRule};
 pub use class_activation::class_activation;
 pub use held_out::{HeldOut, Rows, features};
 pub use matched_places::matched_places;
-pub use similarity::Similarity;
+pub use similarity::{Directions, Similarity};
 
 use crate::{LearnError, Result};
 use candle_core::{Device, Tensor};

@@ -33,6 +33,15 @@ enum Measure {
     },
 }
 
+/// What cosines to labeled images are taken of.
+#[derive(Debug, Clone, Copy)]
+pub struct Directions<'a> {
+    /// The features of the labeled images, `(n, d)`, rows of unit length.
+    pub unit: &'a Tensor,
+    /// Their mean, `(1, d)`.
+    pub mean: &'a Tensor,
+}
+
 /// Images per comparison by dense matching, which bounds memory.
 const MATCHED_AT_ONCE: usize = 40;
 
@@ -55,6 +64,14 @@ impl Similarity {
             }
         };
         Ok(Self { measure })
+    }
+
+    /// What cosines are taken of; `None` for dense matching, which has none.
+    pub fn directions(&self) -> Option<Directions<'_>> {
+        match &self.measure {
+            Measure::Cosine { unit, mean, .. } => Some(Directions { unit, mean }),
+            Measure::Matching { .. } => None,
+        }
     }
 
     /// The similarity of each of `queries (m, d)` to each labeled image, `(m, n)`: at most 1, higher for more similar.

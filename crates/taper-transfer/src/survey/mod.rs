@@ -15,11 +15,7 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Hash, Inputs};
-use taper_learn::{
-    Method, Observer, RunDirectory,
-    evaluation::{Confusion, Labeled},
-    training::Deadline,
-};
+use taper_learn::{Method, Observer, RunDirectory, evaluation::Labeled, training::Deadline};
 use taper_ops::{permutation, rng};
 
 /// Images classified at once.
@@ -180,7 +176,10 @@ impl ProblemSurvey<'_> {
         let all: Vec<usize> = problem.training().images.iter().chain(&validation.images).copied().collect();
         let inputs: Arc<dyn Inputs> = Arc::new(problem.features(&all, observer)?);
         for &labels in &options.labels {
-            let Some(training) = labeled(problem.training(), labels, problem.seed()) else {
+            // there is a single draw of all images
+            let draws = if labels == LabelCount::All { 1 } else { options.draws as u64 };
+            let drawn = (0..draws).map(|draw| labeled(problem.training(), labels, problem.seed().wrapping_add(draw)));
+            let Some(drawn) = drawn.collect::<Option<Vec<Labeled>>>() else {
                 observer
                     .note(format!("{}: skipped, because a class has fewer than {labels} training images", name.data))?;
                 continue;
@@ -194,14 +193,18 @@ impl ProblemSurvey<'_> {
             };
             for head in &options.heads {
                 cells.fill(place(head), observer, || {
-                    score(&Candidate::head(head, heads, problem, slice::from_ref(&inputs)), &training, problem)
+                    let candidate = Candidate::head(head, heads, problem, slice::from_ref(&inputs));
+                    drawn.iter().map(|training| score(&candidate, training, problem)).collect()
                 })?;
             }
             for &from in &options.fine_tune {
                 let tuning = FineTuning::new(from, problem)?;
                 cells.fill(place(&tuning.name()), observer, || {
-                    let images: Vec<usize> = training.images.iter().chain(&validation.images).copied().collect();
-                    score(&tuning.candidate(problem, &images)?, &training, problem)
+                    let one = |training: &Labeled| {
+                        let images: Vec<usize> = training.images.iter().chain(&validation.images).copied().collect();
+                        score(&tuning.candidate(problem, &images)?, training, problem)
+                    };
+                    drawn.iter().map(one).collect()
                 })?;
             }
         }
@@ -279,8 +282,8 @@ fn score(candidate: &Candidate, training: &Labeled, problem: &Problem) -> Result
         predicted.extend(logits.argmax(1)?.to_vec1::<u32>()?);
     }
     let predict_seconds = (start.elapsed().as_secs_f64() - train_seconds) / validation.images.len() as f64;
-    let confusion = Confusion::new(&validation.labels, &predicted, validation.ways)?;
-    Ok(CellScore { confusion, train_seconds, predict_seconds })
+    let right = predicted.iter().zip(&validation.labels).filter(|(predicted, label)| predicted == label).count();
+    Ok(CellScore { right, of: predicted.len(), train_seconds, predict_seconds })
 }
 
 #[cfg(test)]
@@ -294,6 +297,7 @@ mod tests {
     fn options() -> SurveyOptions {
         SurveyOptions {
             labels: vec![LabelCount::Of(1), LabelCount::All],
+            draws: 1,
             heads: vec!["ridge".into(), "nearest-mean".into()],
             fine_tune: Vec::new(),
         }

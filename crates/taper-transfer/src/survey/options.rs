@@ -10,6 +10,8 @@ use std::str::FromStr;
 pub struct SurveyOptions {
     /// Labeled images per class.
     pub labels: Vec<LabelCount>,
+    /// How many draws of that many labels are scored, each with the same validation images.
+    pub draws: usize,
     /// Heads on frozen features, by name.
     pub heads: Vec<String>,
     /// What to fine-tune or train in addition to heads.
@@ -24,6 +26,7 @@ impl Default for SurveyOptions {
     fn default() -> Self {
         Self {
             labels: vec![LabelCount::Of(1), LabelCount::Of(5), LabelCount::Of(20), LabelCount::All],
+            draws: 1,
             heads: DEFAULT_HEADS.map(String::from).to_vec(),
             fine_tune: Vec::new(),
         }

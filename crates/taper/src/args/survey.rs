@@ -23,6 +23,9 @@ pub(crate) struct Survey {
     /// Labeled images per class, comma-separated
     #[arg(long, action = ArgAction::Set, value_delimiter = ',', default_values_t = SurveyOptions::default().labels)]
     pub(crate) labels: Vec<LabelCount>,
+    /// Draws of that many labels; accuracies are means over them
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub(crate) draws: u64,
     /// Heads on frozen features, comma-separated
     #[arg(long, action = ArgAction::Set, value_delimiter = ',', default_values_t = SurveyOptions::default().heads)]
     pub(crate) heads: Vec<String>,
@@ -64,6 +67,11 @@ impl Survey {
 
     /// What is scored.
     pub(crate) fn survey(&self) -> SurveyOptions {
-        SurveyOptions { labels: self.labels.clone(), heads: self.heads.clone(), fine_tune: self.fine_tune.clone() }
+        SurveyOptions {
+            labels: self.labels.clone(),
+            draws: self.draws as usize,
+            heads: self.heads.clone(),
+            fine_tune: self.fine_tune.clone(),
+        }
     }
 }

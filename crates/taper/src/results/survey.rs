@@ -44,6 +44,6 @@ fn print(cells: &[Cell], output: &Output) {
 /// A cell's entry in the result.
 fn entry(cell: &Cell) -> Value {
     json!({"name": cell.method, "kind": "transfer", "data": cell.data, "network": cell.network,
-        "labels": cell.labels, "accuracy": cell.accuracy, "ci95": [cell.low, cell.high],
+        "labels": cell.labels, "draws": cell.draws, "accuracy": cell.accuracy, "ci95": [cell.low, cell.high],
         "train_seconds": cell.train_seconds, "adapt_seconds": 0.0, "predict_seconds": cell.predict_seconds})
 }
