@@ -90,7 +90,7 @@ pub(crate) struct Mutate {
   cargo xtask peers --python venv/bin/python --scripts ../shared/peers
   cargo xtask peers --python venv/bin/python --scripts ../shared/peers --only maml-1-step --rounds 5 --json")]
 pub(crate) struct Peers {
-    /// A Python with torch and torchvision
+    /// A Python with torch, torchvision, timm, onnx, onnxruntime, openvino and pillow, or what the chosen works need
     #[arg(long)]
     pub(crate) python: PathBuf,
     /// The folder of the PyTorch programs (torch_maml.py and its siblings)
@@ -121,6 +121,9 @@ pub(crate) struct PeersWork {
     pub(crate) seconds: f64,
     #[arg(long, default_value_t = 2)]
     pub(crate) threads: usize,
+    /// What the work reads
+    #[arg(long, value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
 }
 
 /// Fetch pretrained weights from the Hugging Face hub by the names in crates/taper-models/catalog/weights.toml

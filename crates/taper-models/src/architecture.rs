@@ -1,8 +1,8 @@
 //! Architectures by name.
 
 use crate::{
-    Adapter, Backbone, Conv4, EfficientNetLite0, ModelError, ResNet, ResNet12, ResNetDepth, Result, SmallCnn,
-    StrokeNet, VisionTransformer, VisionTransformerKind,
+    Adapter, Backbone, Conv4, ConvNextTiny, EfficientNetLite0, ModelError, ResNet, ResNet12, ResNetDepth, Result,
+    SmallCnn, StrokeNet, VisionTransformer, VisionTransformerKind,
 };
 #[cfg(feature = "vision-networks")]
 use crate::{VisionNetwork, VisionNetworkKind};
@@ -29,7 +29,9 @@ pub enum Architecture {
     EfficientNetLite0,
     /// `dinov2-small`, `dinov2-base`, `vit-base`, `clip-vit-b32`.
     VisionTransformer(VisionTransformerKind),
-    /// `convnext-tiny` and others: from candle-transformers, never trained.
+    /// `convnext-tiny`: never trained.
+    ConvNextTiny,
+    /// `efficientnet-b0`, `mobilenetv4-small`: from candle-transformers, never trained.
     #[cfg(feature = "vision-networks")]
     VisionNetwork(VisionNetworkKind),
 }
@@ -50,6 +52,7 @@ impl Architecture {
             Self::ResNet(depth) => Arc::new(ResNet::new(depth, input)?),
             Self::EfficientNetLite0 => Arc::new(EfficientNetLite0::new(input)?),
             Self::VisionTransformer(kind) => Arc::new(VisionTransformer::new(kind, input)?),
+            Self::ConvNextTiny => Arc::new(ConvNextTiny::new(input)?),
             #[cfg(feature = "vision-networks")]
             Self::VisionNetwork(kind) => Arc::new(VisionNetwork::new(kind, input)?),
         })
@@ -64,7 +67,7 @@ impl Architecture {
             Self::StrokeNet(_) => 35,
             Self::ResNet12 => 84,
             Self::ResNet(depth) if depth.is_cifar() => 32,
-            Self::ResNet(_) | Self::EfficientNetLite0 => 224,
+            Self::ResNet(_) | Self::EfficientNetLite0 | Self::ConvNextTiny => 224,
             Self::VisionTransformer(kind) => kind.default_side(),
             #[cfg(feature = "vision-networks")]
             Self::VisionNetwork(kind) => kind.default_side(),
@@ -82,6 +85,7 @@ impl fmt::Display for Architecture {
             Self::ResNet12 => write!(f, "resnet12"),
             Self::ResNet(depth) => write!(f, "{}", depth.name()),
             Self::EfficientNetLite0 => write!(f, "efficientnet-lite0"),
+            Self::ConvNextTiny => write!(f, "convnext-tiny"),
             Self::VisionTransformer(kind) => write!(f, "{}", kind.name()),
             #[cfg(feature = "vision-networks")]
             Self::VisionNetwork(kind) => write!(f, "{}", kind.name()),
@@ -101,6 +105,9 @@ impl FromStr for Architecture {
         }
         if name == "efficientnet-lite0" {
             return Ok(Self::EfficientNetLite0);
+        }
+        if name == "convnext-tiny" {
+            return Ok(Self::ConvNextTiny);
         }
         if let Some(depth) = ResNetDepth::ALL.into_iter().find(|depth| depth.name() == name) {
             return Ok(Self::ResNet(depth));
@@ -124,7 +131,7 @@ impl FromStr for Architecture {
             (None, None) => Err(ModelError::Invalid(format!(
                 "unknown architecture `{name}`: use small-cnn, conv4-64 (or another width), stroke-net-96 (or another \
                  width), resnet12, 18, 34, 50, 101 or 152, cifar-resnet20, 32, 44 or 56, efficientnet-lite0, {}, \
-                 for vectors adapter-64 (or another number){}",
+                 for vectors adapter-64 (or another number), or (never trained) convnext-tiny{}",
                 VisionTransformerKind::ALL.map(VisionTransformerKind::name).join(", "),
                 vision_networks()
             ))),
@@ -132,10 +139,10 @@ impl FromStr for Architecture {
     }
 }
 
-/// The names of frozen networks, as the end of a list.
+/// The names of candle's networks, as the end of a list.
 #[cfg(feature = "vision-networks")]
 fn vision_networks() -> String {
-    format!(", or (never trained) {}", VisionNetworkKind::ALL.map(VisionNetworkKind::name).join(", "))
+    VisionNetworkKind::ALL.map(|kind| format!(", {}", kind.name())).concat()
 }
 
 /// There are none without the feature `vision-networks`.

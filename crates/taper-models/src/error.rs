@@ -72,4 +72,11 @@ impl ModelError {
         let takes = format!("images of at least {least}x{least}");
         Self::ImageSize { network: network.into(), takes, side: least, given }
     }
+
+    /// For a network that serves only frozen.
+    pub(crate) fn never_trained(network: &str) -> Self {
+        Self::Invalid(format!(
+            "{network} can't be trained: freeze the backbone, or use resnet18, efficientnet-lite0 or dinov2-small"
+        ))
+    }
 }

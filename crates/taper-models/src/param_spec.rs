@@ -66,6 +66,11 @@ impl ParamSpec {
         ]
     }
 
+    /// Layer norm of rows of `d` values: weight 1, bias 0.
+    pub(crate) fn layer_norm(name: &str, d: usize) -> [Self; 2] {
+        [Self::weight(name, &[d], Start::Ones), Self::param(format!("{name}.bias"), &[d], Start::Zeros)]
+    }
+
     /// The initial tensor, f32; random values depend only on the seed and its name.
     pub(crate) fn draw(&self, seed: u64) -> Result<Tensor> {
         let rng = &mut rng(seed, &self.name, 0);

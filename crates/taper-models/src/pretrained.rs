@@ -161,7 +161,7 @@ fn candidates(weights: &BTreeMap<String, Tensor>) -> Vec<Architecture> {
     let conv4 = width.filter(|&width| width > 0 && width <= 4096).map(Architecture::Conv4);
     let resnets = ResNetDepth::ALL.map(Architecture::ResNet);
     let transformers = crate::VisionTransformerKind::ALL.map(Architecture::VisionTransformer);
-    let others = [Architecture::SmallCnn, Architecture::EfficientNetLite0];
+    let others = [Architecture::SmallCnn, Architecture::EfficientNetLite0, Architecture::ConvNextTiny];
     let all = conv4.into_iter().chain(others).chain(resnets).chain(transformers);
     #[cfg_attr(not(feature = "vision-networks"), allow(unused_mut))]
     let mut all: Vec<Architecture> = all.collect();

@@ -7,14 +7,12 @@ use candle_core::{DType, Device, Module, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 use candle_transformers::models::efficientnet::{EfficientNet, MBConvConfig};
-use candle_transformers::models::{convnext, mobilenetv4};
+use candle_transformers::models::mobilenetv4;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Which network of candle-transformers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VisionNetworkKind {
-    /// `convnext-tiny` (Liu et al. 2022), timm's keys.
-    ConvNextTiny,
     /// `efficientnet-b0` (Tan and Le 2019), torchvision's keys.
     EfficientNetB0,
     /// `mobilenetv4-small` (Qin et al. 2024), timm's keys.
@@ -28,12 +26,11 @@ type Forward = Box<dyn Fn(&Tensor) -> candle_core::Result<Tensor>>;
 
 impl VisionNetworkKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [ConvNextTiny, EfficientNetB0, MobileNetV4Small];
+    pub const ALL: [Self; 2] = [EfficientNetB0, MobileNetV4Small];
 
     /// The name, as it is written and parsed.
     pub fn name(self) -> &'static str {
         match self {
-            ConvNextTiny => "convnext-tiny",
             EfficientNetB0 => "efficientnet-b0",
             MobileNetV4Small => "mobilenetv4-small",
         }
@@ -46,14 +43,12 @@ impl VisionNetworkKind {
 
     fn width(self) -> usize {
         match self {
-            ConvNextTiny => 768,
             EfficientNetB0 | MobileNetV4Small => 1280,
         }
     }
 
     fn head_name(self) -> &'static str {
         match self {
-            ConvNextTiny => "head.fc",
             EfficientNetB0 => "classifier.1",
             MobileNetV4Small => "classifier",
         }
@@ -62,7 +57,6 @@ impl VisionNetworkKind {
     /// candle's network, with its head for this many classes.
     fn build(self, vb: VarBuilder, classes: usize) -> candle_core::Result<Forward> {
         Ok(match self {
-            ConvNextTiny => module(convnext::convnext(&convnext::Config::tiny(), classes, vb)?),
             EfficientNetB0 => module(EfficientNet::new(vb, MBConvConfig::b0(), classes)?),
             MobileNetV4Small => module(mobilenetv4::mobilenetv4(&mobilenetv4::Config::small(), classes, vb)?),
         })
@@ -136,10 +130,7 @@ impl Backbone for VisionNetwork {
 
     fn features(&self, params: &Params, buffers: &Buffers, inputs: &Tensor, mode: &mut Mode) -> Result<Features> {
         if mode.norm == Norm::Batch {
-            return Err(ModelError::Invalid(format!(
-                "{} can't be trained: freeze the backbone, or use resnet18, efficientnet-lite0 or dinov2-small",
-                self.kind.name()
-            )));
+            return Err(ModelError::never_trained(self.kind.name()));
         }
         let published = Published { network: *self, params: params.clone(), buffers: buffers.clone() };
         let builder = VarBuilder::from_backend(Box::new(published), inputs.dtype(), Device::Cpu);
@@ -273,11 +264,6 @@ mod tests {
     }
 
     #[test]
-    fn features_of_convnext_tiny_equal_candles() {
-        assert_candles(ConvNextTiny, 96, 9);
-    }
-
-    #[test]
     fn features_of_efficientnet_b0_equal_candles() {
         assert_candles(EfficientNetB0, 96, 9);
     }
@@ -296,7 +282,7 @@ mod tests {
         let error = frozen.features(&state.params, &state.buffers, &images, &mut mode).unwrap_err().to_string();
         assert!(error.contains("can't be trained"), "{error}");
         for (kind, input) in
-            [(EfficientNetB0, (3, 31, 31)), (MobileNetV4Small, (3, 224, 210)), (ConvNextTiny, (1, 64, 64))]
+            [(EfficientNetB0, (3, 31, 31)), (MobileNetV4Small, (3, 224, 210)), (MobileNetV4Small, (1, 64, 64))]
         {
             let error = VisionNetwork::new(kind, input).unwrap_err();
             assert!(matches!(error, ModelError::ImageSize { side: 224, .. }), "{error}");

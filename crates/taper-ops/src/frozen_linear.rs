@@ -105,8 +105,9 @@ impl FrozenLinear {
         self.run(x, Some(residual), None)
     }
 
-    /// `x + second(gelu(self(x)))` of each row of `x (…, d)`, for a layer with a norm and a `second` without: a
-    /// transformer's perceptron, whose hidden rows never exist as a whole. A row's bits do not depend on the others.
+    /// `residual + second(gelu(self(x)))` of each row of `x (…, d)` and `residual (…, d)`, for a layer with a norm and a
+    /// `second` without: a transformer's perceptron, whose hidden rows never exist as a whole. A row's bits do not depend on
+    /// the others.
     ///
     /// # Errors
     /// Returns an error if the layers or shapes do not fit, or if the type is not f32.
@@ -118,11 +119,12 @@ impl FrozenLinear {
     /// let norm = FoldedNorm { weight: &ones(&[2])?, bias: &ones(&[2])?, eps: 1e-6 };
     /// let first = FrozenLinear::new(&ones(&[8, 2])?, None, Some(norm))?;
     /// let second = FrozenLinear::new(&ones(&[2, 8])?, None, None)?;
-    /// let y = first.perceptron(&second, Gelu::Quick, &ones(&[5, 2])?)?;
+    /// let x = ones(&[5, 2])?;
+    /// let y = first.perceptron(&second, Gelu::Quick, &x, &x)?;
     /// assert_eq!(y.dims(), [5, 2]);
     /// # Ok::<(), candle_core::Error>(())
     /// ```
-    pub fn perceptron(&self, second: &Self, form: Gelu, x: &Tensor) -> Result<Tensor> {
+    pub fn perceptron(&self, second: &Self, form: Gelu, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
         let (Some(eps), None) = (self.eps, second.eps) else {
             bail!("{NAME}: a perceptron has a norm before its first layer, and none before its second");
         };
@@ -135,15 +137,17 @@ impl FrozenLinear {
                 second.outputs
             );
         }
+        self.output(x.dims())?;
         if x.dtype() != DType::F32 {
             bail!("{NAME}: takes f32, not {:?}", x.dtype());
         }
+        check_residual(residual, x.dims())?;
         match (&self.layer, &second.layer) {
             (Layer::Packed(first), Layer::Packed(second)) => {
-                self.output(x.dims())?;
-                x.contiguous()?.apply_op1_no_bwd(&Perceptron { first, second, eps: eps as f32, form })
+                let run = Perceptron { first, second, eps: eps as f32, form };
+                x.contiguous()?.apply_op2_no_bwd(&residual.contiguous()?, &run)
             }
-            _ => second.forward_add(&self.forward_gelu(x, form)?, x),
+            _ => second.forward_add(&self.forward_gelu(x, form)?, residual),
         }
     }
 
@@ -152,10 +156,8 @@ impl FrozenLinear {
         if x.dtype() != DType::F32 {
             bail!("{NAME}: takes f32, not {:?}", x.dtype());
         }
-        if let Some(residual) = residual
-            && (residual.dims() != shape.dims() || residual.dtype() != DType::F32)
-        {
-            bail!("{NAME}: residual {:?} {:?} does not fit outputs {shape:?}", residual.dtype(), residual.dims());
+        if let Some(residual) = residual {
+            check_residual(residual, shape.dims())?;
         }
         match &self.layer {
             Layer::Packed(layer) => {
@@ -188,6 +190,14 @@ impl FrozenLinear {
             _ => bail!("{NAME}: takes rows of {} values, not {x:?}", self.inputs),
         }
     }
+}
+
+/// Fails unless a residual has the shape of the outputs.
+fn check_residual(residual: &Tensor, outputs: &[usize]) -> Result<()> {
+    if residual.dims() != outputs || residual.dtype() != DType::F32 {
+        bail!("{NAME}: residual {:?} {:?} does not fit outputs {outputs:?}", residual.dtype(), residual.dims());
+    }
+    Ok(())
 }
 
 struct Run<'a> {
@@ -237,14 +247,15 @@ struct Perceptron<'a> {
     form: Gelu,
 }
 
-impl CustomOp1 for Perceptron<'_> {
+impl CustomOp2 for Perceptron<'_> {
     fn name(&self) -> &'static str {
         NAME
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let y = self.first.perceptron(self.second, values::<f32>(x, layout, NAME)?, self.eps, self.form);
-        Ok(stored::<f32>(y, layout.shape().clone()))
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, r: &CpuStorage, lr: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (rows, residual) = (values::<f32>(x, lx, NAME)?, values::<f32>(r, lr, NAME)?);
+        let y = self.first.perceptron(self.second, rows, residual, self.eps, self.form);
+        Ok(stored::<f32>(y, lx.shape().clone()))
     }
 }
 
@@ -321,25 +332,27 @@ mod tests {
 
     #[test]
     fn a_perceptron_has_the_bits_of_its_two_layers_on_any_number_of_threads() {
-        let [x, w, v, b] = [random("x", (3, 67, 40)), random("w", (130, 40)), random("v", (40, 130)), random("b", 40)];
-        let [x, w, v, b] = [x, w, v, b].map(|t| narrow(&t));
+        let [x, r] = ["x", "r"].map(|name| narrow(&random(name, (3, 67, 40))));
+        let [w, v, b] = [random("w", (130, 40)), random("v", (40, 130)), random("b", 40)].map(|t| narrow(&t));
         let norm = FoldedNorm { weight: &b, bias: &b, eps: 1e-5 };
         let first = FrozenLinear::new(&w, None, Some(norm)).unwrap();
         let second = FrozenLinear::new(&v, Some(&b), None).unwrap();
         for form in [Gelu::Exact, Gelu::Quick] {
-            let apart = second.forward_add(&first.forward_gelu(&x, form).unwrap(), &x).unwrap();
+            let apart = second.forward_add(&first.forward_gelu(&x, form).unwrap(), &r).unwrap();
             for threads in [1, 2, 3, 8] {
-                let together = in_pool(threads, || first.perceptron(&second, form, &x)).unwrap().unwrap();
+                let together = in_pool(threads, || first.perceptron(&second, form, &x, &r)).unwrap().unwrap();
                 assert!(list(&together) == list(&apart), "{threads} threads");
             }
-            let around = first.perceptron(&second, form, &surrounded(&x)).unwrap();
+            let around = first.perceptron(&second, form, &surrounded(&x), &surrounded(&r)).unwrap();
             assert!(list(&around) == list(&apart));
         }
-        let error = first.perceptron(&first, Gelu::Exact, &x).unwrap_err().to_string();
+        let error = first.perceptron(&first, Gelu::Exact, &x, &x).unwrap_err().to_string();
         assert!(error.contains("none before its second"), "{error}");
         let third = FrozenLinear::new(&narrow(&random("u", (40, 131))), None, None).unwrap();
-        let error = first.perceptron(&third, Gelu::Exact, &x).unwrap_err().to_string();
+        let error = first.perceptron(&third, Gelu::Exact, &x, &x).unwrap_err().to_string();
         assert!(error.contains("40 to 130") && error.contains("131 to 40"), "{error}");
+        let error = first.perceptron(&second, Gelu::Exact, &x, &w).unwrap_err().to_string();
+        assert!(error.contains("residual") && error.contains("[130, 40]"), "{error}");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use crate::composed;
 use crate::convolution::{Convolution, conv2d};
 use crate::element::{elements, stored, values};
-use crate::kernels::inverted_residual::{Block, Images, Side};
+use crate::kernels::depthwise_panels::{Images, Side};
+use crate::kernels::inverted_residual::Block;
 use crate::kernels::pointwise::Pointwise;
 use crate::kernels::simd::InstructionSet;
 use candle_core::backend::BackendStorage;

@@ -22,7 +22,7 @@ const BATCH: usize = 16;
 
 /// The version of the code that computes features: decoders, transforms, networks and their kernels.
 /// Increase it when a change affects a feature's bits, so that older features are not reused.
-const COMPUTATION: u32 = 3;
+const COMPUTATION: u32 = 4;
 
 impl Features {
     /// The features of the images `indices` of `view`, whose transform must not be random. Features

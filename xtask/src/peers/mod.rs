@@ -1,5 +1,6 @@
 //! Taper compared with PyTorch and ONNX Runtime: the same work, on the same machine, alternately.
 
+mod material;
 mod torch;
 mod work;
 
@@ -8,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::process::Command;
+use tempfile::TempDir;
 pub(crate) use work::Work;
 
 /// The result of one run of one program.
@@ -42,6 +44,9 @@ struct Row {
 pub(crate) fn run(asked: &Peers) -> Result<()> {
     let program = crate::program::release("xtask")?;
     let works = if asked.only.is_empty() { clap::ValueEnum::value_variants().to_vec() } else { asked.only.clone() };
+    if works.contains(&Work::ColdStart) {
+        crate::program::release("taper")?;
+    }
     let rows = works.into_iter().map(|work| compare(asked, &program, work)).collect::<Result<Vec<_>>>()?;
     println!(
         "{:<28}{:>22}{:>18}  {:<26}{:>6}{:>20}",
@@ -78,13 +83,18 @@ fn json(rows: &[Row]) -> Value {
 
 fn compare(asked: &Peers, program: &Path, work: Work) -> Result<Row> {
     let variants = torch::variants(work);
+    let folder = work.reads_files().then(tempfile::tempdir).transpose()?;
+    let folder = folder.as_ref().map(TempDir::path);
+    if let Some(folder) = folder {
+        material::write(work, folder)?;
+    }
     let mut ours: Option<Outcome> = None;
     let mut theirs: Vec<Option<Outcome>> = vec![None; variants.len()];
     let better = |best: Option<Outcome>, new: Outcome| Some(best.map_or(new, |best| best.best(new)));
     for _ in 0..asked.rounds {
-        ours = better(ours, child(asked, program, work)?);
+        ours = better(ours, child(asked, program, work, folder)?);
         for (variant, best) in variants.iter().zip(&mut theirs) {
-            *best = better(*best, variant.run(&asked.python, &asked.scripts, asked.threads, asked.seconds)?);
+            *best = better(*best, variant.run(asked, folder)?);
         }
     }
     let fastest = variants.iter().zip(theirs).filter_map(|(variant, best)| Some((variant.name, best?)));
@@ -96,10 +106,11 @@ fn compare(asked: &Peers, program: &Path, work: Work) -> Result<Row> {
 }
 
 /// Taper's part, in a separate process so that its memory can be measured.
-fn child(asked: &Peers, program: &Path, work: Work) -> Result<Outcome> {
+fn child(asked: &Peers, program: &Path, work: Work, folder: Option<&Path>) -> Result<Outcome> {
     let output = Command::new(program)
         .args(["peers-work", &work.name(), "--seconds", &asked.seconds.to_string()])
         .args(["--threads", &asked.threads.to_string()])
+        .args(folder.iter().flat_map(|folder| [Path::new("--folder"), folder]))
         .output()
         .with_context(|| format!("{} does not start", program.display()))?;
     let words = String::from_utf8_lossy(&output.stdout);
@@ -115,8 +126,10 @@ fn child(asked: &Peers, program: &Path, work: Work) -> Result<Outcome> {
 
 /// Taper's part of one work: one line of JSON.
 pub(crate) fn run_work(asked: &PeersWork) -> Result<()> {
-    let rate = taper_ops::in_pool(asked.threads, || asked.work.rate(asked.seconds))??;
-    println!("{}", json!({ "rate": rate, "peak_rss_mb": peak_memory() }));
+    let rate = taper_ops::in_pool(asked.threads, || asked.work.rate(asked.seconds, asked.folder.as_deref()))??;
+    // a cold start's memory is that of other processes
+    let memory = if asked.work == Work::ColdStart { None } else { peak_memory() };
+    println!("{}", json!({ "rate": rate, "peak_rss_mb": memory }));
     Ok(())
 }
 

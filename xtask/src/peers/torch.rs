@@ -3,6 +3,7 @@
 
 use super::Outcome;
 use super::work::Work;
+use crate::args::Peers;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::Path;
@@ -49,15 +50,20 @@ pub(crate) fn variants(work: Work) -> Vec<Variant> {
         let common = [&["--batch", "16", "--size", "224", "--classes", "10"][..], own].concat();
         several("torch_transfer.py", "images_per_s", &common, more)
     };
-    let transformer = |name: &'static str| {
-        let ways: [(&str, &[&str]); 3] = [
-            ("PyTorch", &["--only", "eager"]),
-            ("ONNX Runtime", &["--only", "ort"]),
-            ("OpenVINO", &["--only", "openvino"]),
-        ];
-        several("features.py", "images_per_second", &[name, "--side", "224", "--batch", "16"], &ways)
+    let features = |name: &'static str, ways: &[(&'static str, &[&'static str])]| {
+        several("features.py", "images_per_second", &[name, "--side", "224", "--batch", "16"], ways)
     };
-    let folded: [(&str, &[&str]); 2] = [("plain", &[]), ("channels-last, folded", &[CHANNELS_LAST, "--fuse"])];
+    let eager: (&str, &[&str]) = ("PyTorch", &["--only", "eager"]);
+    let by_channel: (&str, &[&str]) = ("PyTorch, channels-last", &["--only", "channels-last"]);
+    let onnx_runtime: (&str, &[&str]) = ("ONNX Runtime", &["--only", "ort"]);
+    let openvino: (&str, &[&str]) = ("OpenVINO", &["--only", "openvino"]);
+    let resnet = |name: &'static str| {
+        let folded: [(&str, &[&str]); 2] =
+            [("PyTorch", &[]), ("PyTorch, channels-last, folded", &[CHANNELS_LAST, "--fuse"])];
+        let mut variants: Vec<Variant> = transfer(&["--arch", name, "--mode", "features"], &folded);
+        variants.extend(features(name, &[onnx_runtime, openvino]));
+        variants
+    };
     match work {
         Work::Maml1Step => maml(&["--steps", "1"]),
         Work::Maml5Steps => maml(&["--steps", "5"]),
@@ -66,16 +72,21 @@ pub(crate) fn variants(work: Work) -> Vec<Variant> {
             let common = ["--ways", "20", "--shots", "5", "--queries", "15"];
             several("torch_protonet.py", "episodes_per_s", &common, &layouts)
         }
-        Work::Resnet18Features => transfer(&["--arch", "resnet18", "--mode", "features"], &folded),
-        Work::Resnet50Features => transfer(&["--arch", "resnet50", "--mode", "features"], &folded),
-        Work::EfficientnetLite0Features => {
-            let common = ["tf_efficientnet_lite0", "--side", "224", "--batch", "16"];
-            let ways: [(&str, &[&str]); 2] =
-                [("PyTorch, channels-last", &["--only", "channels-last"]), ("ONNX Runtime", &["--only", "ort"])];
-            several("features.py", "images_per_second", &common, &ways)
+        Work::Resnet18Features => resnet("resnet18"),
+        Work::Resnet50Features => resnet("resnet50"),
+        Work::EfficientnetLite0Features => features("tf_efficientnet_lite0", &[by_channel, onnx_runtime, openvino]),
+        Work::Dinov2SmallFeatures => features("vit_small_patch14_dinov2", &[eager, onnx_runtime, openvino]),
+        Work::ClipVitB32Features => features("vit_base_patch32_clip_224", &[eager, onnx_runtime, openvino]),
+        Work::ConvnextTinyFeatures => features("convnext_tiny", &[eager, by_channel, onnx_runtime, openvino]),
+        Work::EfficientnetLite0FineTune => {
+            let common = ["tf_efficientnet_lite0", "--side", "224", "--batch", "32", "--classes", "10"];
+            several("fine_tune.py", "images_per_second", &common, &layouts)
         }
-        Work::Dinov2SmallFeatures => transformer("vit_small_patch14_dinov2"),
-        Work::ClipVitB32Features => transformer("vit_base_patch32_clip_224"),
+        Work::FolderFeatures => {
+            let common = ["tf_efficientnet_lite0", "--batch", "16"];
+            several("folder_features.py", "images_per_second", &common, &[("ONNX Runtime, Pillow", &[])])
+        }
+        Work::ColdStart => several("cold_start.py", "starts_per_second", &[], &[("PyTorch", &[])]),
         Work::Dinov2SmallNorms => {
             let common = ["vit_small_patch14_dinov2", "--side", "224", "--batch", "16", "--classes", "10"];
             several("norms.py", "images_per_second", &common, &[("PyTorch", &[])])
@@ -88,14 +99,16 @@ pub(crate) fn variants(work: Work) -> Vec<Variant> {
 }
 
 impl Variant {
-    /// Runs it on `threads` threads for `seconds`.
-    pub(crate) fn run(&self, python: &Path, scripts: &Path, threads: usize, seconds: f64) -> Result<Outcome> {
+    /// Runs it on `threads` threads for `seconds`; one that reads files finds them in `folder`.
+    pub(crate) fn run(&self, asked: &Peers, folder: Option<&Path>) -> Result<Outcome> {
+        let Peers { python, scripts, threads, seconds, .. } = asked;
         let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/peers").join(self.program);
         let program = if own.exists() { own } else { scripts.join(self.program) };
         let output = Command::new(python)
             .arg(&program)
             .env("PYTHONPATH", scripts)
             .args(&self.arguments)
+            .args(folder)
             .args(["--threads", &threads.to_string(), "--seconds", &seconds.to_string()])
             .output()
             .with_context(|| format!("{} does not start: give another --python", python.display()))?;

@@ -1,17 +1,21 @@
 //! The works that both programs do, and how Taper does them: with the objectives, networks and
 //! training loop that every user gets.
 
-use anyhow::Result;
+use super::material;
+use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
-use taper_data::{Batch, Episode};
+use taper_data::{Batch, Episode, View};
 use taper_learn::{
     Context, Event, Flow, Observer, Plan, Progress, TaskNorm, TypedMethod, fit,
     training::{Objective, Optimizer, Supervised, Targeted, Trainable},
 };
 use taper_meta::{FirstOrderMaml, Maml, ProtoNet};
-use taper_models::{Architecture, Frozen, Head, Network, Norm};
+use taper_models::{Architecture, Frozen, Head, Network, Norm, catalog::Preprocessing};
 use taper_ops::{rng, uniform};
+use taper_transfer::Features;
 
 /// A piece of work with all sizes fixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -47,9 +51,18 @@ pub(crate) enum Work {
     /// Training of DINOv2-small's layer norms and a head, batches of 16 images of 224x224
     #[value(name = "dinov2-small-norms")]
     Dinov2SmallNorms,
+    /// Features of a frozen ConvNeXt-tiny, batches of 16 images of 224x224
+    ConvnextTinyFeatures,
+    /// Training of the whole EfficientNet-Lite0, batches of 32 images of 224x224
+    #[value(name = "efficientnet-lite0-fine-tune")]
+    EfficientnetLite0FineTune,
     /// Training of a CIFAR ResNet-20, batches of 128
     #[value(name = "cifar-resnet20-train")]
     CifarResnet20Train,
+    /// Features of a folder of JPEGs of 512x384 by a frozen EfficientNet-Lite0, from files to features
+    FolderFeatures,
+    /// From the start of a process to its answer about one image, by a small classifier
+    ColdStart,
 }
 
 const INNER_LR: f64 = 0.4;
@@ -65,12 +78,20 @@ impl Work {
         match self {
             Self::Maml1Step | Self::Maml5Steps | Self::MamlFirstOrder => "steps/s",
             Self::Protonet => "episodes/s",
+            Self::ColdStart => "starts/s",
             _ => "images/s",
         }
     }
 
-    /// Taper's rate: the median over calls that take `seconds` in total, after one warm-up call.
-    pub(crate) fn rate(self, seconds: f64) -> Result<f64> {
+    /// Whether it reads files that [`material`] writes.
+    pub(crate) fn reads_files(self) -> bool {
+        matches!(self, Self::FolderFeatures | Self::ColdStart)
+    }
+
+    /// Taper's rate: the median over calls that take `seconds` in total, after one warm-up call. A work that reads files
+    /// finds them in `folder`.
+    pub(crate) fn rate(self, seconds: f64, folder: Option<&Path>) -> Result<f64> {
+        let folder = || folder.context("this work reads files: give their --folder");
         match self {
             Self::Maml1Step => maml(1, true, seconds),
             Self::Maml5Steps => maml(5, true, seconds),
@@ -81,6 +102,9 @@ impl Work {
             Self::EfficientnetLite0Features => features("efficientnet-lite0", seconds),
             Self::Dinov2SmallFeatures => features("dinov2-small", seconds),
             Self::ClipVitB32Features => features("clip-vit-b32", seconds),
+            Self::ConvnextTinyFeatures => features("convnext-tiny", seconds),
+            Self::FolderFeatures => folder_features(folder()?, seconds),
+            Self::ColdStart => cold_start(folder()?, seconds),
             Self::Dinov2SmallNorms => {
                 let network = network("dinov2-small", (3, 224, 224), Head::Linear { outputs: 10 })?;
                 let layers = network.backbone().norms();
@@ -97,6 +121,11 @@ impl Work {
                 let head = Head::Mlp { hidden: 1024, outputs: 10 };
                 let network = network("resnet18", (3, 224, 224), head)?;
                 supervised(&network, Trainable::All, (16, 224), Optimizer::adam(), seconds)
+            }
+            Self::EfficientnetLite0FineTune => {
+                let head = Head::Mlp { hidden: 1024, outputs: 10 };
+                let network = network("efficientnet-lite0", (3, 224, 224), head)?;
+                supervised(&network, Trainable::All, (32, 224), Optimizer::adam(), seconds)
             }
             Self::CifarResnet20Train => {
                 let sgd = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 1e-4 };
@@ -188,6 +217,40 @@ fn features(name: &str, seconds: f64) -> Result<f64> {
         frozen.features(&inputs)?;
         if watch.lap() {
             return Ok(IMAGES as f64 * watch.rate());
+        }
+    }
+}
+
+/// Images per second from a folder of images to their features, as `taper features` makes them without a cache.
+fn folder_features(folder: &Path, seconds: f64) -> Result<f64> {
+    let architecture = "efficientnet-lite0".parse::<Architecture>()?;
+    let mut watch = Stopwatch::new(seconds);
+    loop {
+        // a view keeps transformed images: each lap opens the folder anew
+        let view =
+            View::new(taper_data::open(folder)?, Preprocessing::default_for(architecture).steps(None)?.parse()?)?;
+        let network = Network::new(architecture.backbone(view.shape())?, Head::Identity);
+        let images: Vec<usize> = (0..view.dataset().labels().len()).collect();
+        Features::compute(&view, &images, &network, &network.init(0)?, None, |_, _| Ok(()))?;
+        if watch.lap() {
+            return Ok(images.len() as f64 * watch.rate());
+        }
+    }
+}
+
+/// Starts per second of `taper predict`, which is beside this program.
+fn cold_start(folder: &Path, seconds: f64) -> Result<f64> {
+    let [classifier, image] = material::cold_start(folder);
+    let program = std::env::current_exe()?.with_file_name("taper").with_extension(std::env::consts::EXE_EXTENSION);
+    let mut watch = Stopwatch::new(seconds);
+    loop {
+        let output = Command::new(&program).arg("predict").args([&classifier, &image]).output();
+        let output = output.with_context(|| format!("{} does not start", program.display()))?;
+        if !output.status.success() {
+            bail!("taper predict failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        if watch.lap() {
+            return Ok(watch.rate());
         }
     }
 }

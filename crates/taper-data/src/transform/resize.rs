@@ -110,7 +110,13 @@ fn reach(taps: &[Taps]) -> Range<usize> {
 
 /// The nearest of the 256 levels from 0 to 1.
 fn eight_bits(value: f32) -> f32 {
-    (value.clamp(0.0, 1.0) * 255.0).round() / 255.0
+    // `round`, which is a call on machines that have no instruction for it: adding this number leaves no places for
+    // fractions, and rounds halves to even numbers
+    const NO_FRACTIONS: f32 = (1 << 23) as f32;
+    let level = value.clamp(0.0, 1.0) * 255.0;
+    let nearest = (level + NO_FRACTIONS) - NO_FRACTIONS;
+    let up = if level - nearest == 0.5 { 1.0 } else { 0.0 };
+    (nearest + up) / 255.0
 }
 
 /// The taps of `targets`, of `to` pixels made of `from`.
@@ -196,6 +202,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn levels_are_rounded_halves_away_from_zero() {
+        for half in 0..=510 {
+            let at = half as f32 / 2.0 / 255.0;
+            for value in [at.next_down(), at, at.next_up()] {
+                assert_eq!(eight_bits(value), (value.clamp(0.0, 1.0) * 255.0).round() / 255.0, "{value}");
+            }
+        }
+        assert_eq!([eight_bits(-3.0), eight_bits(7.0)], [0.0, 1.0]);
     }
 
     #[test]

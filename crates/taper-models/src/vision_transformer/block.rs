@@ -2,7 +2,7 @@
 
 use super::kind::{Sizes, VisionTransformerKind};
 use super::names::{AttentionNames, BlockNames};
-use super::pass::{Layer, Pass};
+use crate::token_layers::{Layer, TokenPass};
 use crate::trace::{LinearRows, Operation};
 use crate::{ParamSpec, Result, Start};
 use candle_core::Tensor;
@@ -41,13 +41,13 @@ impl Block {
         let (d, hidden) = (self.sizes.width, EXPANSION * self.sizes.width);
         let linear = |part: &str, shape: [usize; 2]| ParamSpec::torch_default(&self.under(part), &shape);
         let [before, after] = self.norms();
-        let mut specs = norm_specs(&before, d).to_vec();
+        let mut specs = ParamSpec::layer_norm(&before, d).to_vec();
         match attention {
             AttentionNames::Together(part) => specs.extend(linear(part, [3 * d, d])),
             AttentionNames::Apart(parts) => specs.extend(parts.iter().flat_map(|part| linear(part, [d, d]))),
         }
         specs.extend(linear(output, [d, d]));
-        specs.extend(norm_specs(&after, d));
+        specs.extend(ParamSpec::layer_norm(&after, d));
         specs.extend(linear(perceptron[0], [hidden, d]));
         specs.extend(linear(perceptron[1], [d, hidden]));
         let scale = |part: &str| ParamSpec::param(self.under(part), &[d], Start::Ones);
@@ -56,18 +56,18 @@ impl Block {
     }
 
     /// The block of tokens `x (n, t, 1, d)`.
-    pub(super) fn forward(&self, pass: &Pass, x: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward(&self, pass: &TokenPass, x: &Tensor) -> Result<Tensor> {
         self.run(pass, x, x)
     }
 
     /// The block of tokens `x (n, t, 1, d)`, of which only the first, the class token, is computed: `(n, 1, 1, d)`.
-    pub(super) fn forward_class(&self, pass: &Pass, x: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward_class(&self, pass: &TokenPass, x: &Tensor) -> Result<Tensor> {
         let class = pass.record(Operation::ClassToken, &[x], x.narrow(1, 0, 1)?.contiguous()?)?;
         self.run(pass, &class, x)
     }
 
     /// The block of the tokens `x (n, m, 1, d)`, which attend to `all (n, t, 1, d)`.
-    fn run(&self, pass: &Pass, x: &Tensor, all: &Tensor) -> Result<Tensor> {
+    fn run(&self, pass: &TokenPass, x: &Tensor, all: &Tensor) -> Result<Tensor> {
         let BlockNames { output, perceptron, scales, .. } = self.names;
         let [before, after] = self.norms();
         let scale = |place: usize| scales.map(|parts| self.under(parts[place]));
@@ -77,11 +77,11 @@ impl Block {
         let mixed = pass.record(Operation::Attention { heads, width }, &[&q, &kv], attention(&q, &kv, heads)?)?;
         let x = pass.add_linear(&self.under(output), scale(0).as_deref(), &mixed, x)?;
         let [first, second] = perceptron.map(|part| self.under(part));
-        pass.add_perceptron([&first, &second], &after, scale(1).as_deref(), self.sizes.gelu, &x)
+        pass.add_perceptron([&first, &second], &after, scale(1).as_deref(), self.sizes.gelu, [&x, &x])
     }
 
     /// The layer of the queries.
-    fn queries(&self, pass: &Pass) -> Result<Layer> {
+    fn queries(&self, pass: &TokenPass) -> Result<Layer> {
         match self.names.attention {
             AttentionNames::Together(part) => outputs(pass.layer(&self.under(part))?, 0, self.sizes.width),
             AttentionNames::Apart([queries, ..]) => pass.layer(&self.under(queries)),
@@ -89,7 +89,7 @@ impl Block {
     }
 
     /// The layer of the keys and then the values.
-    fn keys_values(&self, pass: &Pass) -> Result<Layer> {
+    fn keys_values(&self, pass: &TokenPass) -> Result<Layer> {
         let d = self.sizes.width;
         match self.names.attention {
             AttentionNames::Together(part) => outputs(pass.layer(&self.under(part))?, d, 2 * d),
@@ -114,9 +114,4 @@ fn outputs(layer: Layer, first: usize, count: usize) -> Result<Layer> {
         bias: bias.map(|bias| bias.narrow(0, first, count)).transpose()?,
         rows: LinearRows { rows: first..first + count, ..rows },
     })
-}
-
-/// A layer norm's weight and bias.
-pub(super) fn norm_specs(name: &str, d: usize) -> [ParamSpec; 2] {
-    [ParamSpec::weight(name, &[d], Start::Ones), ParamSpec::param(format!("{name}.bias"), &[d], Start::Zeros)]
 }

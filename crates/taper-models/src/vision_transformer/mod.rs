@@ -3,17 +3,16 @@
 mod block;
 mod kind;
 mod names;
-mod pass;
 
+use crate::token_layers::TokenPass;
 use crate::trace::Operation;
 use crate::upper::check;
 use crate::{
     Backbone, BatchStatistics, Buffers, Features, Mode, ModelError, ParamSpec, Params, Result, Start, position,
 };
-use block::{Block, norm_specs};
+use block::Block;
 use candle_core::Tensor;
 pub use kind::VisionTransformerKind;
-use pass::Pass;
 
 /// A vision transformer for images of one size, with the names and shapes of the published weights. Features are the
 /// class token after the last norm, and CLIP's projection of it.
@@ -55,12 +54,12 @@ impl VisionTransformer {
         Block::all(self.kind)
     }
 
-    fn pass<'a>(&self, params: &'a Params, mode: &Mode) -> Pass<'a> {
-        Pass::new(params, mode, self.kind.sizes().eps)
+    fn pass<'a>(&self, params: &'a Params, mode: &Mode) -> TokenPass<'a> {
+        TokenPass::new(params, mode, self.kind.sizes().eps)
     }
 
     /// The tokens `(n, t, 1, d)` that enter the first block.
-    fn embed(&self, pass: &Pass, images: &Tensor) -> Result<Tensor> {
+    fn embed(&self, pass: &TokenPass, images: &Tensor) -> Result<Tensor> {
         let (names, sizes) = (self.kind.names(), self.kind.sizes());
         match *images.dims() {
             [_, 3, height, width] if (height, width) == (self.side, self.side) => {}
@@ -83,7 +82,7 @@ impl VisionTransformer {
     }
 
     /// The features for the tokens `x` that enter the first of `blocks`.
-    fn rise(&self, pass: &Pass, x: Tensor, blocks: impl Iterator<Item = Block>) -> Result<Tensor> {
+    fn rise(&self, pass: &TokenPass, x: Tensor, blocks: impl Iterator<Item = Block>) -> Result<Tensor> {
         let names = self.kind.names();
         let mut blocks = blocks.peekable();
         let mut x = x;
@@ -145,9 +144,9 @@ impl Backbone for VisionTransformer {
         let [weight, bias] = ParamSpec::torch_default(names.patches, &[d, 3, sizes.patch, sizes.patch]);
         specs.push(weight);
         specs.extend((!clip).then_some(bias));
-        specs.extend(names.first_norm.iter().flat_map(|norm| norm_specs(norm, d)));
+        specs.extend(names.first_norm.iter().flat_map(|norm| ParamSpec::layer_norm(norm, d)));
         specs.extend(self.blocks().flat_map(|block| block.param_specs()));
-        specs.extend(norm_specs(names.last_norm, d));
+        specs.extend(ParamSpec::layer_norm(names.last_norm, d));
         let projection = |name: &&str| ParamSpec::weight(name, &[self.width(), d], start);
         specs.extend(names.projection.iter().map(projection));
         specs

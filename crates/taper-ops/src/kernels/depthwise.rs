@@ -1,5 +1,5 @@
-//! Depthwise convolution and its gradients: a row of the kernel's weights
-//! `(taps, c)` times a row of pixels.
+//! Depthwise convolution and its gradients: a row of the kernel's weights `(taps, c)` times a row of pixels. Square
+//! kernels are faster by panels of channels ([`super::depthwise_panels`]).
 
 use super::direct::Walk;
 use super::simd::{InstructionSet, vectorized};
@@ -19,7 +19,8 @@ vectorized! {
         }
     }
 
-    /// Adds bias and residual, if there are any, and applies the activation: values below 0 become 0, those above `most` `most`.
+    /// Adds the bias and the residual, if there are any, and applies the activation: values below 0 become 0, those above
+    /// `most` `most`.
     fn finish_rows<T: Element>(y: &mut [T], bias: Option<&[T]>, residual: Option<&[T]>, most: Option<T>) {
         if let Some(bias) = bias {
             for y in y.chunks_exact_mut(bias.len()) {
@@ -78,14 +79,18 @@ pub(crate) fn run(set: InstructionSet, walk: &Walk, source: &[f32], weights: &[f
             );
         });
         let residual = finish.residual.map(|residual| &residual[index * row..(index + 1) * row]);
-        let most = match finish.activation {
-            Activation::Identity => None,
-            Activation::Relu => Some(f32::INFINITY),
-            Activation::Relu6 => Some(6.0),
-        };
-        finish_rows(set, y, finish.bias, residual, most);
+        finish_rows(set, y, finish.bias, residual, most(finish.activation));
     });
     y
+}
+
+/// The largest value that an activation leaves; `None` for the identity.
+pub(crate) fn most(activation: Activation) -> Option<f32> {
+    match activation {
+        Activation::Identity => None,
+        Activation::Relu => Some(f32::INFINITY),
+        Activation::Relu6 => Some(6.0),
+    }
 }
 
 /// Weight gradient `(taps, c)` of a forward walk, for gradients `(images, rows, columns, c)`.

@@ -216,6 +216,7 @@ macro_rules! compiled {
                         (3, 2) => sized::<3, 2>(job),
                         (5, 1) => sized::<5, 1>(job),
                         (5, 2) => sized::<5, 2>(job),
+                        (7, 1) => sized::<7, 1>(job),
                         _ => sized::<0, 0>(job),
                     }
                 }

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use super::buffer::written;
+use super::depthwise_panels::{Images, Panel, needed, taps};
 use super::depthwise_strip::{OUTSIDE, Strip};
 use super::pointwise::Pointwise;
 use super::simd::InstructionSet;
@@ -24,7 +25,9 @@ const BAND_PIXELS: usize = 112;
 /// The weights of a block.
 pub(crate) struct Block {
     expand: Option<Pointwise>,
-    depthwise: Vec<Depthwise>,
+    depthwise: Vec<Panel>,
+    /// Of the depthwise convolution, in whole vectors.
+    bias: Vec<f32>,
     project: Pointwise,
     /// Inputs, and expanded channels.
     inputs: usize,
@@ -33,54 +36,6 @@ pub(crate) struct Block {
     pub(crate) stride: usize,
     residual: bool,
     set: InstructionSet,
-}
-
-/// The depthwise weights of a panel of channels.
-struct Depthwise {
-    channels: Range<usize>,
-    /// Their number in whole vectors.
-    columns: usize,
-    /// `(taps, columns)`, and `columns`.
-    weights: Vec<f32>,
-    bias: Vec<f32>,
-}
-
-impl Depthwise {
-    /// The panels of `weight (channels, taps)`.
-    fn panels(set: InstructionSet, weight: &[f32], bias: &[f32]) -> Vec<Self> {
-        let (all, block) = (bias.len(), tile::block(set));
-        let taps = weight.len() / all;
-        let panel = |first: usize| {
-            let channels = first..all.min(first + block);
-            let columns = tile::padded(set, channels.len());
-            let mut weights = vec![0.0; taps * columns];
-            for (place, channel) in channels.clone().enumerate() {
-                for tap in 0..taps {
-                    weights[tap * columns + place] = weight[channel * taps + tap];
-                }
-            }
-            let mut padded = bias[channels.clone()].to_vec();
-            padded.resize(columns, 0.0);
-            Self { channels, columns, weights, bias: padded }
-        };
-        (0..all).step_by(block).map(panel).collect()
-    }
-}
-
-/// One axis of the images: `source` cells become `output`, and `before` zeros lie before the first.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Side {
-    pub(crate) source: usize,
-    pub(crate) output: usize,
-    pub(crate) before: usize,
-}
-
-/// Images `(images, rows, columns, inputs)`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Images {
-    pub(crate) count: usize,
-    pub(crate) rows: Side,
-    pub(crate) columns: Side,
 }
 
 /// Output rows of one image that one thread computes.
@@ -103,8 +58,10 @@ impl Block {
         assert!(expanded > 0 && kernel > 0 && stride > 0 && depthwise.len() == expanded * kernel * kernel);
         assert!(expand.as_ref().is_none_or(|expand| expand.weights.outputs == expanded));
         assert!(project.weights.inputs == expanded);
-        let depthwise = Depthwise::panels(set, depthwise, bias);
-        Self { expand, depthwise, project, inputs, expanded, kernel, stride, residual, set }
+        let depthwise = Panel::all(set, depthwise, expanded, tile::block(set));
+        let mut bias = bias.to_vec();
+        bias.resize(tile::padded(set, expanded), 0.0);
+        Self { expand, depthwise, bias, project, inputs, expanded, kernel, stride, residual, set }
     }
 
     /// Channels of the input.
@@ -166,15 +123,10 @@ impl Block {
         let mut made = 0;
         for first in here.clone().step_by(band) {
             let band = first..here.end.min(first + band);
-            let needed = (band.start * s).saturating_sub(rows.before)
-                ..((band.end - 1) * s + k).saturating_sub(rows.before).min(rows.source);
+            let needed = needed(&band, rows, k, s);
             let new = made.max(needed.start)..needed.end;
             made = made.max(needed.end);
-            let taps: Vec<Option<usize>> = band
-                .clone()
-                .flat_map(|row| (0..k).map(move |tap| (row * s + tap).checked_sub(rows.before)))
-                .map(|row| row.filter(|&row| row < rows.source))
-                .collect();
+            let taps = taps(band.clone(), rows, k, s);
             for panel in &self.depthwise {
                 let place = panel.channels.start * slots * width;
                 let expanded = &mut expanded[place..place + slots * width * panel.columns];
@@ -184,7 +136,7 @@ impl Block {
                     source: expanded,
                     rows: &taps.iter().map(start).collect::<Vec<_>>(),
                     weights: &panel.weights,
-                    bias: Some(&panel.bias),
+                    bias: Some(&self.bias[panel.channels.start..]),
                     columns: panel.columns,
                     channels: panel.columns,
                     kernel: k,
@@ -200,7 +152,7 @@ impl Block {
     }
 
     /// Fills the ring with a panel's expanded rows `new`.
-    fn expand(&self, ring: &Ring, x: &[f32], new: Range<usize>, panel: &Depthwise, expanded: &mut [f32]) {
+    fn expand(&self, ring: &Ring, x: &[f32], new: Range<usize>, panel: &Panel, expanded: &mut [f32]) {
         let inputs = self.inputs;
         let values = &x[new.start.min(new.end) * ring.columns * inputs..new.end * ring.columns * inputs];
         let offsets = new.flat_map(|row| {
@@ -295,6 +247,7 @@ fn parts(images: usize, rows: usize) -> Vec<Part> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::depthwise_panels::Side;
     use super::*;
     use crate::test_support::{near, numbers};
 

@@ -10,6 +10,8 @@ pub(crate) mod attention;
 pub(crate) mod buffer;
 pub(crate) mod channels;
 pub(crate) mod depthwise;
+pub(crate) mod depthwise_gradient;
+pub(crate) mod depthwise_panels;
 pub(crate) mod depthwise_strip;
 pub(crate) mod direct;
 pub(crate) mod inverted_residual;

@@ -70,11 +70,12 @@ impl Pointwise {
         x.len() / inputs
     }
 
-    /// `x + second(gelu(self(x̂)))` for rows `x (n, d)`, x̂ being normalized with `eps`: the hidden rows never exist as a
-    /// whole. A row's bits are those of the two products.
-    pub(crate) fn perceptron(&self, second: &Self, x: &[f32], eps: f32, form: Gelu) -> Vec<f32> {
+    /// `residual + second(gelu(self(x̂)))` for rows `x (n, d)`, x̂ being normalized with `eps`: the hidden rows never exist as
+    /// a whole. A row's bits are those of the two products.
+    pub(crate) fn perceptron(&self, second: &Self, x: &[f32], residual: &[f32], eps: f32, form: Gelu) -> Vec<f32> {
         let Packed { inputs, outputs: hidden, .. } = self.weights;
         let rows = self.rows(x);
+        assert!(residual.len() == x.len(), "a residual of wrong size");
         assert!(
             (second.weights.inputs, second.weights.outputs) == (hidden, inputs),
             "layers that do not fit each other"
@@ -82,7 +83,7 @@ impl Pointwise {
         let rows_a_chunk = rows_a_chunk(rows);
         let operations = 4usize.saturating_mul(x.len()).saturating_mul(hidden);
         let before = Around { normalized: Some(eps), gelu: Some(form), ..Around::default() };
-        let after = Around { residual: Some(x), ..Around::default() };
+        let after = Around { residual: Some(residual), ..Around::default() };
         // SAFETY: chunks cover the rows, and each writes all of its own; so does the first layer its hidden rows.
         unsafe {
             written(x.len(), |y| {

@@ -1,4 +1,4 @@
-//! The layers of a transformer by their keys, with final weights packed, or with gradients.
+//! The layers of transformers, and of networks like them, by their keys: with final weights packed, or with gradients.
 
 use crate::trace::{LinearRows, Operation, Trace, record};
 use crate::{Mode, PackedWeights, Params, Result};
@@ -10,7 +10,7 @@ use taper_ops::{
 };
 
 /// Where a pass takes its parameters from.
-pub(super) struct Pass<'a> {
+pub(crate) struct TokenPass<'a> {
     params: &'a Params,
     packed: Option<Arc<PackedWeights>>,
     trace: Option<Arc<Trace>>,
@@ -18,26 +18,26 @@ pub(super) struct Pass<'a> {
 }
 
 /// A linear layer.
-pub(super) struct Layer {
+pub(crate) struct Layer {
     /// `(o, d)`.
-    pub(super) weight: Tensor,
+    pub(crate) weight: Tensor,
     /// `(o)`, if there is one.
-    pub(super) bias: Option<Tensor>,
+    pub(crate) bias: Option<Tensor>,
     /// Where they are from.
-    pub(super) rows: LinearRows,
+    pub(crate) rows: LinearRows,
 }
 
-impl<'a> Pass<'a> {
-    pub(super) fn new(params: &'a Params, mode: &Mode, eps: f64) -> Self {
+impl<'a> TokenPass<'a> {
+    pub(crate) fn new(params: &'a Params, mode: &Mode, eps: f64) -> Self {
         Self { params, packed: mode.packed.clone(), trace: mode.trace.clone(), eps }
     }
 
     /// `output` of an operation, recorded if the pass is traced.
-    pub(super) fn record(&self, operation: Operation, inputs: &[&Tensor], output: Tensor) -> Result<Tensor> {
+    pub(crate) fn record(&self, operation: Operation, inputs: &[&Tensor], output: Tensor) -> Result<Tensor> {
         record(&self.trace, operation, inputs, output)
     }
 
-    pub(super) fn get(&self, name: &str) -> Result<&'a Tensor> {
+    pub(crate) fn get(&self, name: &str) -> Result<&'a Tensor> {
         self.params.get(name)
     }
 
@@ -47,27 +47,27 @@ impl<'a> Pass<'a> {
     }
 
     /// The linear layer of that name.
-    pub(super) fn layer(&self, name: &str) -> Result<Layer> {
+    pub(crate) fn layer(&self, name: &str) -> Result<Layer> {
         let (weight, bias) = self.weight_bias(name)?;
         let rows = LinearRows { names: vec![name.to_string()], rows: 0..weight.dim(0)?, bias: true };
         Ok(Layer { weight, bias: Some(bias), rows })
     }
 
     /// The linear layer of that name, which has no bias.
-    pub(super) fn layer_without_bias(&self, name: &str) -> Result<Layer> {
+    pub(crate) fn layer_without_bias(&self, name: &str) -> Result<Layer> {
         let weight = self.get(&format!("{name}.weight"))?.clone();
         let rows = LinearRows { names: vec![name.to_string()], rows: 0..weight.dim(0)?, bias: false };
         Ok(Layer { weight, bias: None, rows })
     }
 
-    pub(super) fn norm(&self, name: &str, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn norm(&self, name: &str, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = self.weight_bias(name)?;
         let y = layer_norm(x, &weight, &bias, self.eps)?;
         self.record(Operation::LayerNorm { name: name.to_string(), eps: self.eps }, &[x], y)
     }
 
     /// A linear layer of rows `x (n, t, 1, d)` after the norm `norm`. `key` names its packed weights.
-    pub(super) fn linear_of_norm(
+    pub(crate) fn linear_of_norm(
         &self,
         key: &str,
         layer: impl FnOnce() -> Result<Layer>,
@@ -117,7 +117,7 @@ impl<'a> Pass<'a> {
     }
 
     /// `residual` plus a linear layer of `x (n, t, 1, d)`, times LayerScale's factors `scale (o)` if there are any.
-    pub(super) fn add_linear(&self, name: &str, scale: Option<&str>, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+    pub(crate) fn add_linear(&self, name: &str, scale: Option<&str>, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
         if let Some(packed) = &self.packed {
             return Ok(self.packed_scaled(packed, name, scale)?.forward_add(x, residual)?);
         }
@@ -129,52 +129,53 @@ impl<'a> Pass<'a> {
         self.record(Operation::Add, &[residual, &y], weighted_sum(1.0, residual, 1.0, &y)?)
     }
 
-    /// `x` plus a perceptron of two linear layers with GELU between them, after the norm `norm`; its result is multiplied
-    /// by LayerScale's factors `scale` if there are any.
-    pub(super) fn add_perceptron(
+    /// `residual` plus a perceptron of two linear layers of `x (n, t, 1, d)` with GELU between them, after the norm `norm`;
+    /// the perceptron's result is multiplied by LayerScale's factors `scale` if there are any.
+    pub(crate) fn add_perceptron(
         &self,
         [first, second]: [&str; 2],
         norm: &str,
         scale: Option<&str>,
         form: Gelu,
-        x: &Tensor,
+        [x, residual]: [&Tensor; 2],
     ) -> Result<Tensor> {
         let layer = || self.layer(first);
         match &self.packed {
             Some(packed) => {
                 let before = self.packed_of_norm(packed, first, layer, norm)?;
-                Ok(before.perceptron(self.packed_scaled(packed, second, scale)?.as_ref(), form, x)?)
+                Ok(before.perceptron(self.packed_scaled(packed, second, scale)?.as_ref(), form, x, residual)?)
             }
             None => {
                 let before = self.linear_of_norm(first, layer, norm, x)?;
                 let hidden = self.record(Operation::Gelu(form), &[&before], gelu(&before, form)?)?;
-                self.add_linear(second, scale, &hidden, x)
+                self.add_linear(second, scale, &hidden, residual)
             }
         }
     }
 
     /// The convolution `name` of images `(n, c, h, w)` by patches of a side: `(n, places, 1, d)`.
-    pub(super) fn patches(&self, name: &str, side: usize, images: &Tensor) -> Result<Tensor> {
-        let x = channels_last(images)?;
+    pub(crate) fn patches(&self, name: &str, side: usize, images: &Tensor) -> Result<Tensor> {
         let how = Convolution { stride: side, ..Convolution::default() };
+        let y = self.convolution(name, how, &channels_last(images)?)?;
+        let (n, h, w, d) = y.dims4()?;
+        let bias = self.get(&format!("{name}.bias")).is_ok();
+        let operation = Operation::Patches { name: name.to_string(), bias };
+        self.record(operation, &[images], y.reshape((n, h * w, 1, d))?)
+    }
+
+    /// The convolution `name` of activations `x (n, h, w, c)`, with its bias if there is one; not recorded.
+    pub(crate) fn convolution(&self, name: &str, how: Convolution, x: &Tensor) -> Result<Tensor> {
         let weight = self.get(&format!("{name}.weight"))?;
         let bias = self.get(&format!("{name}.bias")).ok();
-        let y = match &self.packed {
-            Some(packed) => {
-                let convolution = packed.convolution(name, || {
-                    let none = || Tensor::zeros(weight.dim(0)?, weight.dtype(), weight.device());
-                    let bias = bias.cloned().map_or_else(none, Ok)?;
-                    Ok(FrozenConvolution::new(&x, weight, &bias, how)?)
-                })?;
-                convolution.forward(&x, None, Activation::Identity)?
-            }
-            None => {
-                let y = conv2d(&x, weight, how)?;
-                bias.map_or_else(|| Ok(y.clone()), |bias| add_per_channel(&y, bias))?
-            }
+        let Some(packed) = &self.packed else {
+            let y = conv2d(x, weight, how)?;
+            return bias.map_or_else(|| Ok(y.clone()), |bias| Ok(add_per_channel(&y, bias)?));
         };
-        let (n, h, w, d) = y.dims4()?;
-        let operation = Operation::Patches { name: name.to_string(), bias: bias.is_some() };
-        self.record(operation, &[images], y.reshape((n, h * w, 1, d))?)
+        let convolution = packed.convolution(name, || {
+            let none = || Tensor::zeros(weight.dim(0)?, weight.dtype(), weight.device());
+            let bias = bias.cloned().map_or_else(none, Ok)?;
+            Ok(FrozenConvolution::new(x, weight, &bias, how)?)
+        })?;
+        Ok(convolution.forward(x, None, Activation::Identity)?)
     }
 }
