@@ -1,4 +1,4 @@
-//! How far an answer can be trusted, as further outputs: what `taper predict --reject` and `--set` decide by.
+//! How far an answer can be trusted, as further outputs: familiarity, and the p-value of each class.
 
 use crate::graph::{Builder, Value, int};
 use crate::network::Classified;
