@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::run_list::RunList;
 use serde::{Deserialize, Serialize};
-use taper_learn::statistics::{mean_interval, wilson_interval};
+use taper_learn::statistics::{paired_difference, wilson_interval};
 use taper_learn::{Event, Flow, Interval, LearnError, Observer, RunDirectory};
 
 /// The score of one method with one number of labels on one problem.
@@ -129,7 +129,8 @@ fn accuracy(scores: &[CellScore]) -> Interval {
     // the images are the same in every draw, so they count once
     let of_images = wilson_interval((right + draws / 2) / draws, images);
     let shares: Vec<f64> = scores.iter().map(|score| score.right as f64 / score.of.max(1) as f64).collect();
-    let of_draws = if draws > 1 { mean_interval(&shares).margin() } else { 0.0 };
+    // of differences from the mean, since an interval of accuracies ends at 0 and 1
+    let of_draws = if draws > 1 { paired_difference(&shares, &vec![pooled.mean; draws]).margin() } else { 0.0 };
     let around = |margin: f64| margin.hypot(of_draws);
     let mean = pooled.mean;
     let low = (mean - around(of_images.mean - of_images.low)).max(0.0);
