@@ -52,23 +52,17 @@ pub fn timm(model: &Model, facts: &CardFacts) -> Result<Files> {
 pub fn transformers(model: &Model, facts: &CardFacts) -> Result<Files> {
     let foreign = |problem: String| ExportError::Foreign { program: "transformers", problem };
     let name = model.network.backbone().name();
-    let config = config_of(&name).ok_or_else(|| foreign(format!("it has no {name} with these tensors")))?;
+    let mut config = config_of(&name).ok_or_else(|| foreign(format!("it has no {name} with these tensors")))?;
     let preprocessing = model.published_preprocessing().map_err(foreign)?;
     let labels: BTreeMap<String, &String> =
         model.labels.iter().enumerate().map(|(k, label)| (k.to_string(), label)).collect();
     let ids: BTreeMap<&String, usize> = model.labels.iter().enumerate().map(|(k, label)| (label, k)).collect();
-    let about = json!({
-        "num_channels": 3,
-        "image_size": preprocessing.size[0],
-        "id2label": labels,
-        "label2id": ids,
-        "problem_type": "single_label_classification",
-        "torch_dtype": "float32",
-    });
-    let config = match (config, about) {
-        (Value::Object(config), Value::Object(about)) => Value::Object(config.into_iter().chain(about).collect()),
-        (config, _) => config,
-    };
+    config["num_channels"] = 3.into();
+    config["image_size"] = preprocessing.size[0].into();
+    config["id2label"] = json!(labels);
+    config["label2id"] = json!(ids);
+    config["problem_type"] = "single_label_classification".into();
+    config["torch_dtype"] = "float32".into();
     let rename = if name == "vit-base" { of_vit } else { of_resnet };
     Ok(vec![
         ("config.json", pretty(&config)?),
@@ -203,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_torchvision_become_those_of_resnet() {
+    fn names_of_torchvision_become_those_of_transformers() {
         let pairs = [
             ("conv1.weight", "resnet.embedder.embedder.convolution.weight"),
             ("bn1.running_mean", "resnet.embedder.embedder.normalization.running_mean"),

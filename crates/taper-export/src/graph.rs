@@ -183,6 +183,14 @@ impl Builder {
         self.node(operator, &[x, &dimensions], vec![int("keepdims", i64::from(keep))])
     }
 
+    /// Rows `(n, d)` of length 1; shorter ones than 1e-12 are divided by that.
+    pub(crate) fn unit_length(&mut self, x: &str) -> Value {
+        let length = self.reduce("ReduceL2", x, &[1], true);
+        let least = self.float(1e-12);
+        let length = self.node("Max", &[&length, &least], vec![]);
+        self.node("Div", &[x, &length], vec![])
+    }
+
     /// Mirrored along dimensions.
     pub(crate) fn flip(&mut self, x: &str, dimensions: &[i64]) -> Value {
         let all = |value: i64| vec![value; dimensions.len()];

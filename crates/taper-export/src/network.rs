@@ -31,11 +31,7 @@ pub(crate) fn network(builder: &mut Builder, network: &Network, state: &State, i
         let inputs: Vec<&str> = inputs.iter().map(|&input| values[input].0.as_str()).collect();
         let made = match operation {
             Operation::GlobalAveragePool if of_tokens => builder.reduce("ReduceMean", inputs[0], &[1], false),
-            Operation::Matching => {
-                let made = match_support(builder, network, state, inputs[0])?;
-                matched.insert(made).logits.clone()
-            }
-            _ => step(builder, network, state, &operation, &inputs)?,
+            _ => step(builder, (network, state), &operation, &inputs, &mut matched)?,
         };
         values.push((made, makes_tokens(&operation, of_tokens)));
     }
@@ -51,7 +47,13 @@ fn makes_tokens(operation: &Operation, of_tokens: bool) -> bool {
     }
 }
 
-fn step(builder: &mut Builder, network: &Network, state: &State, what: &Operation, inputs: &[&str]) -> Result<Value> {
+fn step(
+    builder: &mut Builder,
+    (network, state): (&Network, &State),
+    what: &Operation,
+    inputs: &[&str],
+    matched: &mut Option<Matched>,
+) -> Result<Value> {
     let x = inputs[0];
     Ok(match what {
         Operation::Convolution { name, how, shift, then } => {
@@ -104,10 +106,7 @@ fn step(builder: &mut Builder, network: &Network, state: &State, what: &Operatio
         }
         Operation::Columns(columns) => builder.part(x, columns.start as i64, columns.end as i64, 1),
         Operation::Length(length) => {
-            let norm = builder.reduce("ReduceL2", x, &[1], true);
-            let (least, length) = (builder.float(1e-12), builder.float(*length as f32));
-            let norm = builder.node("Max", &[&norm, &least], vec![]);
-            let unit = builder.node("Div", &[x, &norm], vec![]);
+            let (unit, length) = (builder.unit_length(x), builder.float(*length as f32));
             builder.node("Mul", &[&unit, &length], vec![])
         }
         Operation::Relu => builder.node("Relu", &[x], vec![]),
@@ -135,7 +134,11 @@ fn step(builder: &mut Builder, network: &Network, state: &State, what: &Operatio
             let by_pixel = builder.transpose(x, &[0, 2, 3, 1]);
             builder.node("Flatten", &[&by_pixel], vec![])
         }
-        Operation::Matching => match_support(builder, network, state, x)?.logits,
+        Operation::Matching => {
+            let backbone = network.backbone();
+            let made = matching(builder, &state.params, backbone.head_name(), backbone.layout(), x)?;
+            matched.insert(made).logits.clone()
+        }
         Operation::Patches { name, bias } => transformer::patches(builder, state, name, *bias, x)?,
         Operation::Tokens { class, positions } => transformer::tokens(builder, state, [class, positions], x)?,
         Operation::ClassToken => builder.part(x, 0, 1, 1),
@@ -149,11 +152,6 @@ fn step(builder: &mut Builder, network: &Network, state: &State, what: &Operatio
         Operation::Attention { heads, width } => transformer::attention(builder, *heads, *width, [x, inputs[1]]),
         Operation::Published(name) => return Err(ExportError::Network { network: name.clone() }),
     })
-}
-
-fn match_support(builder: &mut Builder, network: &Network, state: &State, features: &str) -> Result<Matched> {
-    let backbone = network.backbone();
-    matching(builder, &state.params, backbone.head_name(), backbone.layout(), features)
 }
 
 /// A convolution's weight and bias, with the norm folded in.

@@ -41,8 +41,8 @@ const IR_VERSION: i64 = 8;
 /// Its input is `images`, 8-bit pixels `(n, height, width, channels)` of any size, the same for the images of a batch;
 /// or, with [`OnnxOptions::bare`], `inputs`, transformed images `(n, channels, height, width)`. Outputs are `logits` and
 /// `probabilities`, `(n, classes)`, and if the model keeps scores of labeled images that were held out, `familiarity`, `(n)`,
-/// and `p_values`, `(n, classes)`: what [`taper_learn::support::Assessor`] computes. The class names, the transform and where the model comes from are in the
-/// metadata.
+/// and `p_values`, `(n, classes)`: what [`taper_learn::support::Assessor`] computes. The class names, the transform and
+/// where the model comes from are in the metadata.
 ///
 /// # Errors
 /// Returns an error if the model is a learner without classes, its network can't be described, or it takes no images

@@ -78,7 +78,7 @@ fn foreignness(builder: &mut Builder, assessor: &Assessor, features: &str) -> Re
     let lengths = builder.floats(&lengths, &[1, lengths.len()]);
     let (zero, two) = (builder.float(0.0), builder.float(2.0));
 
-    let unit = unit_length(builder, features);
+    let unit = builder.unit_length(features);
     let cosines = builder.node("MatMul", &[&unit, &known], vec![]);
     let nearest = builder.reduce("ReduceMax", &cosines, &[1], true);
     let twice = builder.node("Mul", &[&nearest, &two], vec![]);
@@ -87,21 +87,13 @@ fn foreignness(builder: &mut Builder, assessor: &Assessor, features: &str) -> Re
     let distance = builder.node("Sqrt", &[&square], vec![]);
 
     let about_mean = builder.node("Sub", &[&unit, &mean], vec![]);
-    let about_mean = unit_length(builder, &about_mean);
+    let about_mean = builder.unit_length(&about_mean);
     let whole = builder.node("MatMul", &[&about_mean, &known], vec![]);
     let of_mean = builder.node("MatMul", &[&about_mean, &column], vec![]);
     let products = builder.node("Sub", &[&whole, &of_mean], vec![]);
     let cosines = builder.node("Div", &[&products, &lengths], vec![]);
     let nearest = builder.reduce("ReduceMax", &cosines, &[1], true);
     Ok([distance, builder.node("Neg", &[&nearest], vec![])])
-}
-
-/// Rows of unit length.
-fn unit_length(builder: &mut Builder, x: &str) -> Value {
-    let length = builder.reduce("ReduceL2", x, &[1], true);
-    let least = builder.float(1e-12);
-    let length = builder.node("Max", &[&length, &least], vec![]);
-    builder.node("Div", &[x, &length], vec![])
 }
 
 /// The share of `scores`, the value itself counted among them, that are at least each value along the last dimension of

@@ -158,28 +158,17 @@ impl Backbone for ConvNextTiny {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_support::{features, images, largest, noisy_state};
     use crate::{Frozen, State};
     use candle_core::{DType, Device};
     use std::sync::Arc;
-    use taper_ops::{in_pool, rng, uniform};
+    use taper_ops::in_pool;
 
     /// A network for square images, and numbers that keep activations alive.
     fn network(side: usize) -> (ConvNextTiny, State) {
         let network = ConvNextTiny::new((3, side, side)).unwrap();
-        let mut state = State::default();
-        for spec in network.param_specs() {
-            let noise = uniform(&mut rng(1, &spec.name, 0), spec.shape.clone(), -0.1, 0.1).unwrap();
-            state.insert(&spec, (spec.draw(0).unwrap() + noise).unwrap());
-        }
+        let state = noisy_state(&network);
         (network, state)
-    }
-
-    fn images(count: usize, side: usize) -> Tensor {
-        uniform(&mut rng(2, "images", 0), (count, 3, side, side), -1.0, 1.0).unwrap()
-    }
-
-    fn features(network: &ConvNextTiny, state: &State, images: &Tensor) -> Tensor {
-        network.features(&state.params, &state.buffers, images, &mut Mode::evaluate()).unwrap().features
     }
 
     #[cfg(feature = "vision-networks")]
@@ -196,7 +185,6 @@ mod tests {
             let images = images(2, side);
             let theirs = norm.forward(&body.forward(&images).unwrap()).unwrap();
             let frozen = Frozen::new(Arc::new(network), state.clone()).features(&images).unwrap();
-            let largest = |t: &Tensor| t.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
             for (way, ours) in [("with gradients", features(&network, &state, &images)), ("frozen", frozen)] {
                 assert_eq!(ours.dims(), [2, FEATURES]);
                 let error = largest(&(ours - &theirs).unwrap()) / largest(&theirs);

@@ -98,6 +98,7 @@ impl fmt::Debug for PackedWeights {
 mod tests {
     use super::*;
     use crate::Architecture;
+    use crate::test_support::largest;
     use taper_ops::{rng, uniform};
 
     #[test]
@@ -117,7 +118,6 @@ mod tests {
                 let inputs = uniform(&mut rng(3, "images", images as u64), (images, 3, side, side), -1.0, 1.0).unwrap();
                 let right = backbone.features(&state.params, &state.buffers, &inputs, &mut Mode::evaluate()).unwrap();
                 let ours = frozen.features(&inputs).unwrap();
-                let largest = |t: &Tensor| t.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
                 let error = largest(&(ours - &right.features).unwrap()) / largest(&right.features);
                 assert!(error < 1e-5, "{name}: relative error {error}");
             }

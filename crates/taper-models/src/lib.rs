@@ -30,6 +30,8 @@ mod stage_features;
 mod stage_means;
 mod stroke_net;
 mod symmetry_ensemble;
+#[cfg(test)]
+mod test_support;
 mod token_layers;
 mod trace;
 mod upper;

@@ -320,6 +320,7 @@ impl Backbone for ResNet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_support::largest;
     use crate::{Head, Network, State};
     use candle_core::{DType, Device};
     #[cfg(feature = "vision-networks")]
@@ -359,7 +360,6 @@ mod tests {
             let all = all.map(|(name, tensor)| (name.to_string(), tensor.clone())).collect();
             let other = build(10, VarBuilder::from_tensors(all, DType::F32, &Device::Cpu)).unwrap();
             let other = candle_core::Module::forward(&other, &images).unwrap();
-            let largest = |t: &Tensor| t.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
             let error = largest(&(ours - &other).unwrap()) / largest(&other);
             assert!(error < 1e-5, "{}: relative error {error}", depth.name());
         }

@@ -228,6 +228,7 @@ fn handing_through(shape: &Shape, dtype: DType, device: &Device) -> candle_core:
 mod tests {
     use super::*;
     use crate::State;
+    use crate::test_support::largest;
     use std::collections::HashMap;
     use taper_ops::{rng, uniform};
 
@@ -258,7 +259,6 @@ mod tests {
         let builder = VarBuilder::from_tensors(all, DType::F32, &Device::Cpu);
         let theirs = kind.build(builder, classes).unwrap()(&images).unwrap();
         let ours = ours.matmul(&seen.t().unwrap()).unwrap();
-        let largest = |t: &Tensor| t.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
         let error = largest(&(ours - &theirs).unwrap()) / largest(&theirs);
         assert!(largest(&theirs) > 1e-3 && error < 1e-5, "{}: relative error {error}", kind.name());
     }

@@ -88,8 +88,8 @@ pub(crate) fn variants(work: Work) -> Vec<Variant> {
         }
         Work::ColdStart => several("cold_start.py", "starts_per_second", &[], &[("PyTorch", &[])]),
         Work::Dinov2SmallNorms => {
-            let common = ["vit_small_patch14_dinov2", "--side", "224", "--batch", "16", "--classes", "10"];
-            several("norms.py", "images_per_second", &common, &[("PyTorch", &[])])
+            let common = ["vit_small_patch14_dinov2", "--side", "224", "--batch", "16", "--classes", "10", "--norms"];
+            several("fine_tune.py", "images_per_second", &common, &[("PyTorch", &[])])
         }
         Work::Resnet18FineTune => transfer(&["--arch", "resnet18", "--mode", "finetune"], &layouts),
         Work::CifarResnet20Train => {

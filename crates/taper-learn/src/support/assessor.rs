@@ -19,8 +19,7 @@ const WEIGHTS: [f64; 3] = [2.0, 2.0, 1.0];
 pub struct Assessor {
     similarity: Similarity,
     temperature: f64,
-    /// Mean and standard deviation of each sign over held-out images.
-    scales: [(f64, f64); 3],
+    rule: NoveltyRule,
     /// Novelty of the held-out images, ascending.
     novelty: Vec<f64>,
     /// 1 − the probability of the right class of the held-out images, ascending (Sadinle, Lei and Wasserman 2019).
@@ -39,6 +38,28 @@ pub struct NoveltyRule {
     pub offset: f64,
 }
 
+impl NoveltyRule {
+    /// Weighs the signs in their standard deviations over held-out images, about their means.
+    fn of(signs: &[[f64; 3]]) -> Self {
+        /// At least what tells images apart in spite of f32's rounding: if all held-out images have a probability of nearly
+        /// 1, their differences are noise.
+        const LEAST: f64 = 1e-3;
+        let n = signs.len() as f64;
+        let (mut factors, mut offset) = ([0.0; 3], 0.0);
+        for sign in 0..3 {
+            let mean = signs.iter().map(|signs| signs[sign]).sum::<f64>() / n;
+            let variance = signs.iter().map(|signs| (signs[sign] - mean).powi(2)).sum::<f64>() / n;
+            factors[sign] = WEIGHTS[sign] / variance.sqrt().max(LEAST);
+            offset -= factors[sign] * mean;
+        }
+        Self { factors, offset }
+    }
+
+    fn novelty(&self, signs: &[f64; 3]) -> f64 {
+        signs.iter().zip(self.factors).map(|(sign, factor)| factor * sign).sum::<f64>() + self.offset
+    }
+}
+
 impl Assessor {
     /// For a classifier with what it kept of its labeled images.
     ///
@@ -51,19 +72,14 @@ impl Assessor {
         let probabilities = held_out.probabilities();
         let signs: Vec<[f64; 3]> =
             held_out.foreignness.iter().zip(&probabilities).map(|(foreign, row)| signs(*foreign, row)).collect();
-        let scales = [0, 1, 2].map(|sign| {
-            let n = signs.len() as f64;
-            let mean = signs.iter().map(|signs| signs[sign]).sum::<f64>() / n;
-            let variance = signs.iter().map(|signs| (signs[sign] - mean).powi(2)).sum::<f64>() / n;
-            (mean, variance.sqrt())
-        });
-        let mut novelty: Vec<f64> = signs.iter().map(|signs| combined(signs, &scales)).collect();
+        let rule = NoveltyRule::of(&signs);
+        let mut novelty: Vec<f64> = signs.iter().map(|signs| rule.novelty(signs)).collect();
         let mut misfit: Vec<f64> =
             held_out.labels.iter().zip(&probabilities).map(|(&label, row)| 1.0 - row[label as usize]).collect();
         novelty.sort_by(f64::total_cmp);
         misfit.sort_by(f64::total_cmp);
         let similarity = Similarity::new(network, state, &support.features)?;
-        Ok(Self { similarity, temperature: held_out.temperature(), scales, novelty, misfit })
+        Ok(Self { similarity, temperature: held_out.temperature(), rule, novelty, misfit })
     }
 
     /// The number of held-out images that scores are ranked among.
@@ -79,9 +95,7 @@ impl Assessor {
 
     /// How novelty follows from the signs.
     pub fn rule(&self) -> NoveltyRule {
-        let factors = [0, 1, 2].map(|sign| WEIGHTS[sign] / spread(self.scales[sign].1));
-        let offset = -factors.iter().zip(&self.scales).map(|(factor, (mean, _))| factor * mean).sum::<f64>();
-        NoveltyRule { factors, offset }
+        self.rule
     }
 
     /// The similarity to the labeled images.
@@ -113,7 +127,7 @@ impl Assessor {
     pub fn novelty(&self, features: &Tensor, logits: &Tensor) -> Result<Vec<f64>> {
         let foreign = self.similarity.foreignness(features)?;
         let rows = self.probabilities(logits)?;
-        Ok(foreign.into_iter().zip(rows).map(|(foreign, row)| combined(&signs(foreign, &row), &self.scales)).collect())
+        Ok(foreign.into_iter().zip(rows).map(|(foreign, row)| self.rule.novelty(&signs(foreign, &row))).collect())
     }
 
     /// The share of known images that would be at least as novel as each of these, from above 0 to 1. Refusing images
@@ -150,17 +164,6 @@ impl Assessor {
 
 fn signs([distance, direction]: [f64; 2], probabilities: &[f64]) -> [f64; 3] {
     [distance, direction, -probabilities.iter().copied().fold(0.0, f64::max)]
-}
-
-fn combined(signs: &[f64; 3], scales: &[(f64, f64); 3]) -> f64 {
-    let parts = signs.iter().zip(scales).zip(WEIGHTS);
-    parts.map(|((sign, (mean, deviation)), weight)| weight * (sign - mean) / spread(*deviation)).sum()
-}
-
-/// A standard deviation to divide by: at least what tells images apart in spite of f32's rounding. If all held-out images
-/// have a probability of nearly 1, their differences are noise.
-fn spread(deviation: f64) -> f64 {
-    deviation.max(1e-3)
 }
 
 /// `(1 + the number of scores that are at least `score`) / (n + 1)`, of ascending scores.

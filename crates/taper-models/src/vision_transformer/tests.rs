@@ -1,4 +1,5 @@
 use super::*;
+use crate::test_support::{features, images, largest, noisy_state};
 use crate::{Frozen, Leaves, State, Upper};
 use VisionTransformerKind::*;
 use candle_core::{DType, Device};
@@ -8,24 +9,8 @@ use taper_ops::{in_pool, rng, uniform};
 /// A network, and numbers that keep activations alive: no zero tokens.
 fn network(kind: VisionTransformerKind, side: usize) -> (VisionTransformer, State) {
     let network = VisionTransformer::new(kind, (3, side, side)).unwrap();
-    let mut state = State::default();
-    for spec in network.param_specs() {
-        let noise = uniform(&mut rng(1, &spec.name, 0), spec.shape.clone(), -0.1, 0.1).unwrap();
-        state.insert(&spec, (spec.draw(0).unwrap() + noise).unwrap());
-    }
+    let state = noisy_state(&network);
     (network, state)
-}
-
-fn images(count: usize, side: usize) -> Tensor {
-    uniform(&mut rng(2, "images", 0), (count, 3, side, side), -1.0, 1.0).unwrap()
-}
-
-fn features(network: &VisionTransformer, state: &State, images: &Tensor) -> Tensor {
-    network.features(&state.params, &state.buffers, images, &mut Mode::evaluate()).unwrap().features
-}
-
-fn largest(t: &Tensor) -> f32 {
-    t.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap()
 }
 
 #[cfg(feature = "vision-networks")]
