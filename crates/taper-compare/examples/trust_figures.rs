@@ -440,6 +440,7 @@ fn adding(data: &Data, cache: &FeatureCache) -> Fallible<()> {
                 classes: Vec::new(),
                 settings: SettingValues::new(),
                 norm: TaskNorm::Stored.to_string(),
+                revised: false,
             },
             provenance: Provenance::default(),
             support: None,

@@ -53,6 +53,7 @@ pub fn adapt(model: &Model, support: &Arc<dyn Dataset>, views: usize, seed: u64)
         classes: labels.clone(),
         settings: SettingValues::new(),
         norm: TaskNorm::Stored.to_string(),
+        revised: false,
     };
     let trained_on = vec![UsedData::of_images(support.as_ref(), &images)?];
     let provenance = model.provenance.clone().and(Provenance { trained_on, ..Provenance::default() });

@@ -122,6 +122,7 @@ fn meta_model(trained: &MetaTrained, frozen: &Frozen) -> Model {
         classes: Vec::new(),
         settings: trained.configured.settings().clone(),
         norm: context.norm.to_string(),
+        revised: false,
     };
     Model {
         network: frozen.network.with_head(context.network.head()),
@@ -161,6 +162,7 @@ fn head(
         classes: Vec::new(),
         settings: configured.settings().clone(),
         norm: configured.context().norm.to_string(),
+        revised: false,
     };
     let model = Model {
         network: frozen.network.clone(),

@@ -92,6 +92,7 @@ impl<'a> TrainingRun<'a> {
                 classes: seen,
                 settings: configured.settings().clone(),
                 norm: configured.context().norm.to_string(),
+                revised: false,
             },
         };
         Ok(Contender {

@@ -66,6 +66,7 @@ const IR_VERSION: i64 = 8;
 ///         classes: Vec::new(),
 ///         settings: SettingValues::new(),
 ///         norm: "stored".into(),
+///         revised: false,
 ///     },
 ///     provenance: Provenance::default(),
 ///     support: None,

@@ -31,6 +31,7 @@ fn model(name: &str, input: (usize, usize, usize), head: Head) -> Model {
         classes: labels.clone(),
         settings: SettingValues::new(),
         norm: "stored".into(),
+        revised: false,
     };
     let transform = format!("resize({}x{})", input.2, input.1);
     Model { network, state, labels, transform, origin, provenance: Provenance::default(), support: None }

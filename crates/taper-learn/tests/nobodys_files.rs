@@ -61,6 +61,7 @@ fn model(version: usize) -> Model {
         classes: vec![],
         settings: taper_learn::methods::SettingValues::new(),
         norm: "stored".into(),
+        revised: false,
     };
     let labels = ["a", "b"].map(String::from).to_vec();
     Model {

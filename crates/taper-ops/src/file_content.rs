@@ -27,9 +27,6 @@ const LARGE: usize = 1 << 30;
 #[derive(Debug)]
 pub struct FileContent(Vec<u8>);
 
-/// The former name of [`FileContent`].
-pub type MappedFile = FileContent;
-
 impl FileContent {
     /// Reads `file` from its beginning, wherever its cursor is.
     ///

@@ -38,7 +38,7 @@ pub use attention::attention;
 pub use batch_norm::batch_norm_by_batch;
 pub use conv_norm::conv_norm;
 pub use convolution::{Convolution, conv2d, linear};
-pub use file_content::{FileContent, MappedFile};
+pub use file_content::FileContent;
 pub use frozen::{FrozenConvolution, fold_batch_norm};
 pub use frozen_linear::{FoldedNorm, FrozenLinear};
 pub use gelu::gelu;

@@ -187,6 +187,7 @@ fn photograph_learner(weights: &Path) -> std::result::Result<Model, Box<dyn std:
         classes: Vec::new(),
         settings: SettingValues::new(),
         norm: TaskNorm::Stored.to_string(),
+        revised: false,
     };
     let provenance = Provenance::unrecorded(&origin);
     Ok(Model {

@@ -36,17 +36,8 @@ impl Toy {
 
     /// The problem of these images with weights from `weights_seed`, prepared as published.
     pub(crate) fn problem(self, weights_seed: u64) -> Problem {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("weights.safetensors");
-        let architecture: taper_models::Architecture = "cifar-resnet20".parse().unwrap();
-        let network = Network::new(architecture.backbone((3, 16, 16)).unwrap(), taper_models::Head::Identity);
-        let state = network.init(weights_seed).unwrap();
-        taper_models::write_weights(&file, &state).unwrap();
-        let steps = "color resize-short(18) center-crop(16) normalize(mean=0.5,0.5,0.5,std=0.25,0.25,0.25)";
-        let said = serde_json::json!({"transform": steps}).to_string();
-        std::fs::write(folder.path().join("preprocessor_config.json"), said).unwrap();
-        let pretrained = Pretrained::read(&file, &WeightHints::default()).unwrap();
-        Problem::new(Arc::new(self), Some(&pretrained), &ProblemOptions::default(), &mut NoopObserver).unwrap()
+        let options = ProblemOptions::default();
+        Problem::new(Arc::new(self), Some(&pretrained(weights_seed)), &options, &mut NoopObserver).unwrap()
     }
 
     fn pixels(&self, index: usize) -> Vec<u8> {
@@ -62,6 +53,22 @@ impl Toy {
         }
         pixels
     }
+}
+
+/// How the images of [`pretrained`] are prepared.
+pub(crate) const STEPS: &str = "color resize-short(18) center-crop(16) normalize(mean=0.5,0.5,0.5,std=0.25,0.25,0.25)";
+
+/// A network with weights from a seed, as published: its images are prepared by [`STEPS`].
+pub(crate) fn pretrained(weights_seed: u64) -> Pretrained {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("weights.safetensors");
+    let architecture: taper_models::Architecture = "cifar-resnet20".parse().unwrap();
+    let network = Network::new(architecture.backbone((3, 16, 16)).unwrap(), taper_models::Head::Identity);
+    let state = network.init(weights_seed).unwrap();
+    taper_models::write_weights(&file, &state).unwrap();
+    let said = serde_json::json!({"transform": STEPS}).to_string();
+    std::fs::write(folder.path().join("preprocessor_config.json"), said).unwrap();
+    Pretrained::read(&file, &WeightHints::default()).unwrap()
 }
 
 impl Dataset for Toy {

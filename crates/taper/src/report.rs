@@ -3,13 +3,13 @@
 use crate::args::{RunOptions, UsageError};
 use crate::config;
 use crate::output::Output;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt;
 use std::path::Path;
 use taper_compare::CompareError;
-use taper_learn::{Evaluation, LearnError, RunDirectory, runs::Existing};
+use taper_learn::{Evaluation, LearnError, Model, RunDirectory, runs::Existing};
 use taper_transfer::TransferError;
 
 /// The run's directory: a new one, an earlier one to resume, or none. Of processes that share a job only rank 0 has one.
@@ -31,6 +31,10 @@ pub(crate) fn run_directory<T: Serialize>(
                 let path = path.display();
                 return Err(UsageError(format!("--resume {path} uses its own options: remove the others")).into());
             }
+            if is_revised(path) {
+                let problem = "its classifier was changed by `taper adapt`, and resuming the run would undo that";
+                bail!("{}: {problem}: train anew with another --out", path.display());
+            }
             Ok(Some(run))
         }
         (None, Some(path)) => Ok(Some(RunDirectory::create(path, &config, existing(run.force))?)),
@@ -39,6 +43,11 @@ pub(crate) fn run_directory<T: Serialize>(
         }
         (None, None) => Ok(None),
     }
+}
+
+/// Whether the classifier of a run was changed since, so that the run's figures are not the classifier's.
+pub(crate) fn is_revised(run: &Path) -> bool {
+    Model::load(run).is_ok_and(|model| model.origin.revised)
 }
 
 /// Fails if a part of a job would be kept nowhere.

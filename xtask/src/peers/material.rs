@@ -80,6 +80,7 @@ fn small_classifier(path: &Path) -> Result<()> {
         classes: Vec::new(),
         settings: SettingValues::new(),
         norm: "stored".into(),
+        revised: false,
     };
     let model = Model {
         state: network.init(0)?,

@@ -37,6 +37,7 @@ impl PreparedTraining<'_> {
             classes: self.recorded().flat_map(named).collect(),
             settings: self.settings.clone(),
             norm,
+            revised: false,
         }
     }
 

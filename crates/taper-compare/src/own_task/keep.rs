@@ -85,6 +85,7 @@ pub(super) fn trained_on_all(
             classes: labels,
             settings: SettingValues::new(),
             norm: TaskNorm::Stored.to_string(),
+            revised: false,
         },
         provenance: Provenance { trained_on: weights.into_iter().collect(), ..Provenance::default() }
             .and(before)

@@ -100,6 +100,7 @@ impl Model {
     ///         classes: Vec::new(),
     ///         settings: SettingValues::new(),
     ///         norm: "stored".into(),
+    ///         revised: false,
     ///     },
     ///     provenance: Provenance::default(),
     ///     support: None,
@@ -354,6 +355,7 @@ mod tests {
             classes: vec![],
             settings: SettingValues::new(),
             norm: "stored".into(),
+            revised: false,
         };
         let labels = ["a", "b", "c"].map(String::from).to_vec();
         let model = Model {

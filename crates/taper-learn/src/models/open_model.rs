@@ -62,6 +62,7 @@ impl Model {
             classes: labels.clone(),
             settings: SettingValues::new(),
             norm: TaskNorm::Stored.to_string(),
+            revised: false,
         };
         let provenance = Provenance::unrecorded(&origin);
         Ok(Self { network, state, labels, transform: transform.to_string(), origin, provenance, support: None })

@@ -17,4 +17,7 @@ pub struct Origin {
     pub settings: SettingValues,
     /// Whose statistics normalize a task: `support`, `batch` or `stored`.
     pub norm: String,
+    /// Whether images or classes were added, removed or renamed since: figures from when it was made are not its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub revised: bool,
 }

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
-use taper_ops::MappedFile;
+use taper_ops::FileContent;
 
 /// What is wrong with a file and what to do, as the end of a sentence that begins with its path.
 type Read<T> = std::result::Result<T, String>;
@@ -62,7 +62,7 @@ pub fn read_stored_weights(path: &Path) -> Result<BTreeMap<String, Tensor>> {
 }
 
 /// Maps a file, after its first bytes showed that it may hold weights.
-fn open(path: &Path) -> Read<(MappedFile, recognize::Kind)> {
+fn open(path: &Path) -> Read<(FileContent, recognize::Kind)> {
     let unreadable = |error: std::io::Error| format!("cannot be read ({error}): check the path");
     // a pipe would never end, so only files are opened
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
@@ -72,5 +72,5 @@ fn open(path: &Path) -> Read<(MappedFile, recognize::Kind)> {
     let mut start = Vec::new();
     (&file).take(recognize::START_BYTES as u64).read_to_end(&mut start).map_err(unreadable)?;
     let kind = recognize::kind(&start)?;
-    Ok((MappedFile::new(&file).map_err(unreadable)?, kind))
+    Ok((FileContent::new(&file).map_err(unreadable)?, kind))
 }

@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use taper_ops::MappedFile;
+use taper_ops::FileContent;
 
 /// The contents of a file.
 pub(super) fn read(bytes: &[u8]) -> Read<Contents> {
@@ -109,7 +109,7 @@ pub(super) fn read_shards(index: &Path, text: &[u8]) -> Read<Contents> {
 }
 
 /// The tensors of shards that torch.save wrote.
-fn pickles(maps: &[(&String, MappedFile, recognize::Kind)]) -> Read<Contents> {
+fn pickles(maps: &[(&String, FileContent, recognize::Kind)]) -> Read<Contents> {
     let mut all: BTreeMap<String, Tensor> = BTreeMap::new();
     let mut whole = Contents::default();
     for (shard, map, kind) in maps {

@@ -210,6 +210,7 @@ impl Problem {
                 classes: labels,
                 settings: taper_learn::methods::SettingValues::new(),
                 norm: TaskNorm::Stored.to_string(),
+                revised: false,
             },
             provenance: Provenance { trained_on: pretraining.chain([training]).collect(), ..provenance },
             support,

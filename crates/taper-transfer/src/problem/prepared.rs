@@ -9,28 +9,22 @@ use taper_models::catalog::Pretrained;
 use taper_models::{Architecture, HeadPolicy, Network, State};
 
 /// The transform that the publisher of the weights states, for images `side` pixels wide or as published; `None` if
-/// nothing is stated, or for drawings, which are prepared as drawings are.
+/// nothing is stated.
 ///
 /// # Errors
 /// Returns an error if the network does not take images of that size.
-pub(crate) fn published_transform(
-    pretrained: &Pretrained,
-    look: Look,
-    side: Option<usize>,
-) -> Result<Option<Transform>> {
-    match pretrained.preparation.as_ref().filter(|_| look.channels == 3) {
-        Some(preparation) => Ok(preparation.steps(side)?.map(|steps| steps.parse()).transpose()?),
-        None => Ok(None),
-    }
+pub(crate) fn published_transform(pretrained: &Pretrained, side: Option<usize>) -> Result<Option<Transform>> {
+    let steps = pretrained.preparation.as_ref().map(|preparation| preparation.steps(side)).transpose()?;
+    Ok(steps.flatten().map(|steps| steps.parse()).transpose()?)
 }
 
-/// How images that look like this reach a pretrained network, `side` pixels wide or as wide as it wants: photographs as in
-/// its training if that is known, other images as they usually are.
+/// How images that look like this reach a pretrained network, `side` pixels wide or as wide as it wants: as in its
+/// training if that is known, otherwise as such images usually are.
 ///
 /// # Errors
 /// Returns an error if the network does not take images of this size.
 pub fn input_transform(pretrained: &Pretrained, look: Look, side: Option<usize>) -> Result<Transform> {
-    match published_transform(pretrained, look, side)? {
+    match published_transform(pretrained, side)? {
         Some(published) => Ok(published),
         None => Ok(default_transform(pretrained.architecture, look, pretrained.channels(), side)?),
     }
@@ -42,7 +36,7 @@ pub(crate) struct Prepared {
     pub(crate) network: Network,
     pub(crate) state: State,
     pub(crate) architecture: Architecture,
-    /// Whether the images are photographs, prepared as the publisher of the weights states.
+    /// Whether the images are prepared as the publisher of the weights states.
     pub(crate) published_preprocessing: bool,
 }
 
@@ -68,7 +62,7 @@ impl Prepared {
         let look = Look::of(dataset.as_ref())?;
         let channels = pretrained.map_or(look.channels, Pretrained::channels);
         let published = match pretrained.filter(|_| options.transform.is_none()) {
-            Some(pretrained) => published_transform(pretrained, look, options.image_size)?,
+            Some(pretrained) => published_transform(pretrained, options.image_size)?,
             None => None,
         };
         let published_preprocessing = published.is_some();
@@ -84,5 +78,25 @@ impl Prepared {
             None => network.init(seed)?,
         };
         Ok(Self { view, network, state, architecture, published_preprocessing })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toy::{STEPS, pretrained};
+    use taper_data::{Glyphs, GlyphsSize};
+
+    #[test]
+    fn gray_images_are_prepared_as_published_too() {
+        let size = GlyphsSize { alphabets: 1, characters: 2, drawings: 2 };
+        let drawings: Arc<dyn Dataset> = Arc::new(Glyphs::new(0, size).unwrap());
+        let look = Look::of(drawings.as_ref()).unwrap();
+        assert_eq!(look.channels, 1);
+        let pretrained = pretrained(0);
+        assert_eq!(input_transform(&pretrained, look, None).unwrap(), STEPS.parse().unwrap());
+        let prepared = Prepared::new(drawings, Some(&pretrained), &ProblemOptions::default()).unwrap();
+        assert_eq!(prepared.view.transform(), &STEPS.parse().unwrap());
+        assert!(prepared.published_preprocessing);
     }
 }

@@ -123,6 +123,11 @@ fn print(revised: &Revised, options: &Adapt, place: &Path, output: &Output) {
         model.labels.len(),
         place.display()
     ));
+    if right.is_none() && model.support.is_some() {
+        output.note(
+            "a class has a single labeled image, so none can be held out: --reject and --set need two of each class",
+        );
+    }
     if let Some(right) = right {
         let interval = wilson_interval(right.right, right.of);
         output.line(format!(

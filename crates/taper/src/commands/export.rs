@@ -2,7 +2,7 @@
 
 use crate::args::{Export, Format, UsageError};
 use crate::output::Output;
-use crate::report::{RESULT, result_json, with};
+use crate::report::{RESULT, is_revised, result_json, with};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::fs;
@@ -79,7 +79,8 @@ fn folder(options: &Export, files: &Files) -> Result<usize> {
     Ok(files.iter().map(|(_, content)| content.len()).sum())
 }
 
-/// What the run around a model says about it; nothing for a model without one.
+/// What the run around a model says about it; nothing for a model without one. Figures of a classifier that was changed
+/// since are not its own.
 fn facts(model: &Path) -> CardFacts {
     let runs = [Some(model), model.parent()].into_iter().flatten().filter(|path| RunRecord::is_run(path));
     let Some((path, run)) = runs.filter_map(|path| Some((path, RunRecord::open(path).ok()?))).next() else {
@@ -89,11 +90,12 @@ fn facts(model: &Path) -> CardFacts {
     let options: Option<toml::Table> = run.config().parse().ok();
     let weights = options.as_ref().and_then(|options| options.get("weights")?.as_str());
     let known = weights.and_then(|path| KnownWeights::of_file(Path::new(path)).ok().flatten());
-    CardFacts {
-        figures: result.as_ref().map(CardFacts::figures_of).unwrap_or_default(),
-        recipe: options.map(without_folders),
-        license: known.and_then(|known| known.license),
+    let mut figures = result.as_ref().map(CardFacts::figures_of).unwrap_or_default();
+    if is_revised(path) {
+        let before = |figure| format!("Before its classes or labeled images were changed: {figure}");
+        figures = figures.into_iter().map(before).collect();
     }
+    CardFacts { figures, recipe: options.map(without_folders), license: known.and_then(|known| known.license) }
 }
 
 /// Options as TOML, of paths only the last part: a card is for others.

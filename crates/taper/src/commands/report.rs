@@ -4,19 +4,24 @@ use crate::args::Report as Options;
 use crate::output::Output;
 use crate::page::{self, PAGE, VALUE};
 use crate::replaceable::head_of_file;
-use crate::report::result_json;
+use crate::report::{is_revised, result_json};
 use crate::results::PART_FILE;
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::Path;
 use std::time::Instant;
 use taper_learn::runs::{RunRecord, write_atomically};
 use taper_learn::{LearnError, RunDirectory};
-use taper_report::{GENERATOR, Report};
+use taper_report::{Fact, GENERATOR, Report};
 
 pub(crate) fn run(options: &Options, output: &Output) -> Result<()> {
     let start = Instant::now();
     let record = RunRecord::open(&options.run)?;
-    let html = taper_report::page(&report(&record)?)?;
+    let mut report = report(&record)?;
+    if is_revised(&options.run) {
+        let since = "by `taper adapt`: the figures are those of the classifier as it was trained";
+        report.facts.insert(0, Fact::new("Classes or labeled images were changed since", since));
+    }
+    let html = taper_report::page(&report)?;
     let path = match &options.out {
         Some(path) => {
             check_target(path)?;

@@ -23,10 +23,20 @@ use taper_transfer::{
 /// to train; otherwise trains with the options.
 pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
     let start = Instant::now();
-    let dataset = dataset(options, output)?;
-    let weights = weights(options, dataset.as_ref(), output)?;
     let hints = WeightHints { architecture: options.backbone, classes: None };
-    let pretrained = weights.as_ref().map(|path| Pretrained::read(path.path(), &hints)).transpose()?;
+    let read = |weights: &InputPath| Pretrained::read(weights.path(), &hints);
+    let named = options.weights.as_ref().map(data::weights).transpose();
+    // weights take as long to read as a few hundred images to compare
+    let (dataset, pretrained) = rayon::join(
+        || data::labeled(options.data.as_ref().map(InputPath::path), &options.labels),
+        || named.as_ref().ok().and_then(Option::as_ref).map(read).transpose(),
+    );
+    let dataset = large_enough(dataset?, options, output)?;
+    let (mut weights, mut pretrained) = (named?, pretrained?);
+    if weights.is_none() && wants_default_weights(options, dataset.as_ref())? {
+        weights = data::default_weights("training from scratch", output)?;
+        pretrained = weights.as_ref().map(read).transpose()?;
+    }
     let mut reporter = output.reporter();
     let problem = Problem::new(dataset, pretrained.as_ref(), &options.problem(), &mut reporter)?
         .with_cache(data::feature_cache(options.cache.as_deref()));
@@ -69,8 +79,7 @@ pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
 }
 
 /// The data set, without its small classes if --min-images asks for it.
-fn dataset(options: &Train, output: &Output) -> Result<Arc<dyn Dataset>> {
-    let whole = data::labeled(options.data.as_ref().map(InputPath::path), &options.labels)?;
+fn large_enough(whole: Arc<dyn Dataset>, options: &Train, output: &Output) -> Result<Arc<dyn Dataset>> {
     let dataset: Arc<dyn Dataset> = match options.min_images {
         Some(min_images) => Arc::new(LargeClasses::new(whole, min_images)),
         None => whole,
@@ -83,17 +92,11 @@ fn dataset(options: &Train, output: &Output) -> Result<Arc<dyn Dataset>> {
     Ok(dataset)
 }
 
-/// The weights to start from: as given, or the default ones if these are photographs and no option says where
-/// to start or how to train.
-fn weights(options: &Train, dataset: &dyn Dataset, output: &Output) -> Result<Option<InputPath>> {
-    if options.weights.is_some() {
-        return options.weights.as_ref().map(data::weights).transpose();
-    }
+/// Whether these are photographs, and no option says where to start or how to train.
+fn wants_default_weights(options: &Train, dataset: &dyn Dataset) -> Result<bool> {
     let is_silent = options.backbone.is_none() && options.says_nothing() && options.data.is_some();
-    if !is_silent || options.run.resume.is_some() || dataset.vector(0).is_some() || Look::of(dataset)?.channels != 3 {
-        return Ok(None);
-    }
-    data::default_weights("training from scratch", output)
+    let can_tell = is_silent && options.run.resume.is_none() && dataset.vector(0).is_none();
+    Ok(can_tell && Look::of(dataset)?.channels == 3)
 }
 
 /// Prints what a search tried, and which candidate it kept.

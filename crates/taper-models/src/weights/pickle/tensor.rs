@@ -138,8 +138,13 @@ impl Strided<'_> {
         }
         let dtype = self.storage.element.dtype.ok_or("has an element type that is not supported")?;
         let gathered = self.gather(bytes, count);
-        Tensor::from_raw_buffer(&gathered, dtype, &self.sizes, &Device::Cpu)
-            .map_err(|error| format!("cannot be made: {error}"))
+        let sizes = self.sizes.as_slice();
+        let made = match dtype {
+            // copied once: candle copies twice where the bytes don't lie as numbers do
+            DType::F32 => Tensor::from_vec(numbers(&gathered), sizes, &Device::Cpu),
+            _ => Tensor::from_raw_buffer(&gathered, dtype, sizes, &Device::Cpu),
+        };
+        made.map_err(|error| format!("cannot be made: {error}"))
     }
 
     /// The bytes of the elements in row-major order.
@@ -175,4 +180,10 @@ impl Strided<'_> {
             fits
         })
     }
+}
+
+/// Little-endian numbers of four bytes.
+fn numbers(bytes: &[u8]) -> Vec<f32> {
+    let (numbers, _) = bytes.as_chunks::<4>();
+    numbers.iter().map(|&number| f32::from_le_bytes(number)).collect()
 }
