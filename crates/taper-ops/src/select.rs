@@ -106,6 +106,64 @@ impl Select {
         })
     }
 
+    /// `(x − mean) · scale + G · g_scale + v · v_scale + shift`.
+    pub(crate) fn mix_three<T: Element>(
+        &self,
+        (x, scale): channels::Weighted<T>,
+        mean: &[f64],
+        (g, g_scale): channels::Weighted<T>,
+        (v, v_scale): channels::Weighted<T>,
+        shift: &[f64],
+    ) -> Result<Vec<T>> {
+        let set = InstructionSet::best();
+        let mix = |g: &[T]| channels::mix_three(set, (x, scale), mean, (g, g_scale), (v, v_scale), shift);
+        Ok(match self {
+            Self::All => mix(g),
+            Self::Positive(mask) => mix(&masked(g.to_vec(), mask)?),
+            Self::Pooled { indices, .. } => {
+                let indices = pool_indices(indices)?;
+                pool::mix_three(set, (x, scale), mean, (g, g_scale), (v, v_scale), indices, shift)?
+            }
+        })
+    }
+
+    /// `(x − mean) · scale + shift` at the selected values.
+    pub(crate) fn normalize_selected<T: Element>(
+        &self,
+        x: &[T],
+        mean: &[f64],
+        scale: &[f64],
+        shift: &[T],
+    ) -> Result<Vec<T>> {
+        let set = InstructionSet::best();
+        Ok(match self {
+            Self::All => channels::normalize(set, x, mean, scale, shift),
+            Self::Positive(mask) => masked(channels::normalize(set, x, mean, scale, shift), mask)?,
+            Self::Pooled { indices, .. } => {
+                pool::normalize_chosen(set, (x, scale), mean, pool_indices(indices)?, shift)?
+            }
+        })
+    }
+
+    /// `(x − mean) · scale + v · v_scale + shift` at the selected values.
+    pub(crate) fn mix_selected<T: Element>(
+        &self,
+        (x, scale): channels::Weighted<T>,
+        mean: &[f64],
+        (v, v_scale): channels::Weighted<T>,
+        shift: &[f64],
+    ) -> Result<Vec<T>> {
+        let set = InstructionSet::best();
+        let mix = || channels::mix_two(set, (x, scale), mean, (v, v_scale), shift);
+        Ok(match self {
+            Self::All => mix(),
+            Self::Positive(mask) => masked(mix(), mask)?,
+            Self::Pooled { indices, .. } => {
+                pool::mix_chosen(set, (x, scale), mean, (v, v_scale), pool_indices(indices)?, shift)?
+            }
+        })
+    }
+
     /// G: `g` at the selected values, zeros elsewhere.
     pub(crate) fn spread(&self, g: &Tensor) -> Result<Tensor> {
         match self {
@@ -131,6 +189,18 @@ fn made(mask: &Mask) -> Result<&[u8]> {
     }
 }
 
+/// Zeros for values that were not selected.
+fn masked<T: Element>(mut values: Vec<T>, mask: &Mask) -> Result<Vec<T>> {
+    let mask = made(mask)?;
+    if values.len() != mask.len() {
+        bail!("relu: {} values do not fit {} selections", values.len(), mask.len());
+    }
+    for (value, &through) in values.iter_mut().zip(mask) {
+        *value = if through != 0 { *value } else { T::ZERO };
+    }
+    Ok(values)
+}
+
 /// Zeros for values that were not selected; it is its own transpose.
 struct Masked(Mask);
 
@@ -150,10 +220,5 @@ impl CustomOp1 for Masked {
 
 fn masked_kernel<T: Element>(v: &CpuStorage, layout: &Layout, op: &Masked) -> Result<(CpuStorage, Shape)> {
     let v = values::<T>(v, layout, op.name())?;
-    let mask = made(&op.0)?;
-    if v.len() != mask.len() {
-        bail!("{}: {:?} does not fit {} selections", op.name(), layout.dims(), mask.len());
-    }
-    let y = v.iter().zip(mask).map(|(&v, &through)| if through != 0 { v } else { T::ZERO }).collect();
-    Ok(stored::<T>(y, layout.shape().clone()))
+    Ok(stored::<T>(masked(v.to_vec(), &op.0)?, layout.shape().clone()))
 }

@@ -1,6 +1,7 @@
 //! The first derivatives of batch norm: with respect to x, and to weight and bias.
 
-use super::second::{Projected, SecondGradient};
+use super::second::{Pairs, projected, second_gradient};
+use super::selected::{GradientSelected, NormalizeSelected};
 use super::shell::{Shell, Ternary, check};
 use super::{Known, Normalize};
 use crate::element::{Element, by_type, stored, values};
@@ -14,7 +15,13 @@ use std::sync::{Arc, OnceLock};
 /// Σ g and Σ g · (x − mean) of one (x, g), computed once by whichever operation needs it first.
 pub(super) type Moments = Arc<OnceLock<Vec<f64>>>;
 
-fn moments<T: Element>(shared: &Moments, select: &Select, x: &[T], known: &Known, g: &[T]) -> Result<Vec<f64>> {
+pub(super) fn moments<T: Element>(
+    shared: &Moments,
+    select: &Select,
+    x: &[T],
+    known: &Known,
+    g: &[T],
+) -> Result<Vec<f64>> {
     if let Some(sums) = shared.get() {
         return Ok(sums.clone());
     }
@@ -94,7 +101,10 @@ impl CustomOp2 for Sums {
         let (plain, weighted) = (u.get(0)?, u.get(1)?);
         let dx = derivatives(x, g, &weighted, &self.0, &self.1, (x.track_op(), false))?.x;
         let dg = match g.track_op() {
-            true => Some(self.1.gather(&normalized(x, &weighted, &plain, &self.0)?)?),
+            true => {
+                let op = NormalizeSelected(self.0.clone(), self.1.clone());
+                Some(x.apply3(&weighted.contiguous()?, &plain.contiguous()?, Shell(op))?)
+            }
             false => None,
         };
         Ok((dx, dg))
@@ -109,30 +119,52 @@ impl Ternary for Gradient {
 
     fn forward<T: Element>(&self, [x, g, w]: [&[T]; 3], [sx, sg, _]: [&Shape; 3]) -> Result<(Vec<T>, Shape)> {
         check(Self::NAME, &self.1.shape(sx), sg)?;
-        let w: Vec<f64> = w.iter().map(|value| value.to_f64()).collect();
-        let (known, c) = (&self.0, w.len());
-        let (m, sums) = ((x.len() / c) as f64, moments(&self.2, &self.1, x, known, g)?);
-        let (mut by_x, mut by_g, mut shift) = (w.clone(), w.clone(), w);
-        for k in 0..c {
-            let (inverse, s, t) = (known.inverse[k], sums[k], sums[c + k]);
-            by_g[k] *= inverse;
-            by_x[k] = -by_g[k] * inverse * inverse * t / m;
-            shift[k] = -by_g[k] * s / m;
-        }
+        let known = &self.0;
+        let Factors { x: by_x, g: by_g, shift } =
+            Factors::of(known, w, x.len() / w.len(), &moments(&self.2, &self.1, x, known, g)?);
         let dx = self.1.mix((x, &by_x), &known.mean, (g, &by_g), &shift)?;
         Ok((dx, sx.clone()))
     }
 
     fn backward(&self, [x, g, weight]: [&Tensor; 3], v: &Tensor) -> Result<[Option<Tensor>; 3]> {
         let (known, select, v) = (&self.0, &self.1, v.contiguous()?);
-        let spread = select.spread(g)?;
-        let dx = if x.track_op() {
-            Some(x.apply3(&spread, &multiply_per_channel(&v, weight)?, Shell(SecondGradient(known.clone())))?)
-        } else {
-            None
+        let pairs = Pairs::of(x, g, &v, (known, select), &self.2)?;
+        // symmetric and linear in g and v: the weight goes to g, which may be smaller
+        let dx = match x.track_op() {
+            true => {
+                let weighted = multiply_per_channel(g, weight)?;
+                Some(second_gradient(x, &weighted, &v, (known, select), pairs.times(weight)?)?)
+            }
+            false => None,
         };
-        let dg = if g.track_op() { Some(select.gather(&gradient(x, &v, weight, known)?)?) } else { None };
-        let dw = if weight.track_op() { Some(x.apply3(&spread, &v, Shell(Projected(known.clone())))?) } else { None };
+        let dg = match g.track_op() {
+            true => {
+                Some(x.apply3(&v, weight, Shell(GradientSelected(known.clone(), select.clone(), pairs.moments())))?)
+            }
+            false => None,
+        };
+        let dw = match weight.track_op() {
+            true => Some(projected(x, g, &v, (known, select), pairs)?),
+            false => None,
+        };
         Ok([dx, dg, dw])
+    }
+}
+
+/// What a gradient `w/σ · P g` takes of x, of g, and of 1, by channel.
+pub(super) struct Factors {
+    pub(super) x: Vec<f64>,
+    pub(super) g: Vec<f64>,
+    pub(super) shift: Vec<f64>,
+}
+
+impl Factors {
+    /// The factors for `rows` rows of x, whose moments are `sums`.
+    pub(super) fn of<T: Element>(known: &Known, weight: &[T], rows: usize, sums: &[f64]) -> Self {
+        let (c, m) = (weight.len(), rows as f64);
+        let g: Vec<f64> = weight.iter().zip(&known.inverse).map(|(w, inverse)| w.to_f64() * inverse).collect();
+        let x = (0..c).map(|k| -g[k] * known.inverse[k] * known.inverse[k] * sums[c + k] / m).collect();
+        let shift = (0..c).map(|k| -g[k] * sums[k] / m).collect();
+        Self { x, g, shift }
     }
 }

@@ -7,10 +7,12 @@
 //! - the gradient of `⟨v, 1/σ · P g⟩` with respect to x is
 //!   `−1/(m σ²) · (x̂ ⟨v, P g⟩ + ⟨g, x̂⟩ P v + ⟨v, x̂⟩ P g)` (`second::SecondGradient`).
 //!
-//! All statistics are functions of x here.
+//! Where a selection follows the norm ([`Select`]), g has the size of what was selected, and its gradients are computed there
+//! only (`selected`). All statistics are functions of x here.
 
 mod first;
 mod second;
+mod selected;
 mod shell;
 
 pub(crate) use first::{Derivatives, derivatives};
@@ -132,7 +134,7 @@ impl Ternary for Normalize {
 #[cfg(test)]
 mod tests {
     use super::first::{Moments, Sums, gradient};
-    use super::second::{Projected, SecondGradient};
+    use super::second::{Pairs, projected, second_gradient};
     use super::*;
     use crate::batch_norm;
     use crate::test_support::{check_derivatives, check_gradients, near, random};
@@ -178,8 +180,13 @@ mod tests {
         check_derivatives(&inputs, |v| {
             v[0].apply2(&v[1], Sums(known(&v[0]), Select::All, Moments::default()))?.powf(2.0)
         });
-        check_derivatives(&inputs, |v| v[0].apply3(&v[1], &v[2], Shell(Projected(known(&v[0]))))?.powf(2.0));
-        check_derivatives(&inputs, |v| v[0].apply3(&v[1], &v[2], Shell(SecondGradient(known(&v[0]))))?.powf(2.0));
+        let pairs = |v: &[Tensor]| Pairs::of(&v[0], &v[1], &v[2], (&known(&v[0]), &Select::All), &Moments::default());
+        check_derivatives(&inputs, |v| {
+            projected(&v[0], &v[1], &v[2], (&known(&v[0]), &Select::All), pairs(v)?)?.powf(2.0)
+        });
+        check_derivatives(&inputs, |v| {
+            second_gradient(&v[0], &v[1], &v[2], (&known(&v[0]), &Select::All), pairs(v)?)?.powf(2.0)
+        });
     }
 
     #[test]

@@ -1,18 +1,21 @@
 //! The second derivatives of batch norm, and their derivatives.
 
 use super::Known;
-use super::first::{gradient, normalized};
+use super::first::{Moments, gradient, moments, normalized};
 use super::shell::{Shell, Ternary, check};
-use crate::element::Element;
+use crate::element::{Element, by_type, values};
 use crate::kernels::channels;
 use crate::kernels::simd::InstructionSet;
 use crate::multiply_per_channel;
 use crate::norm::{channel_dot, statistics};
+use crate::select::Select;
 use crate::tape::Apply;
-use candle_core::{Result, Shape, Tensor};
-use std::sync::Arc;
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, bail};
+use std::sync::{Arc, OnceLock};
 
-/// The five sums of (x, g, v): Σg, ⟨g, x̂⟩, Σv, ⟨v, x̂⟩ and ⟨v, P g⟩, for one channel.
+/// The five sums of (x, G, v): ΣG, ⟨G, x̂⟩, Σv, ⟨v, x̂⟩ and ⟨v, P G⟩, for one channel, where G is g at the selected values.
+#[derive(Clone, Copy)]
 struct Pair {
     s: f64,
     t: f64,
@@ -21,60 +24,142 @@ struct Pair {
     projected: f64,
 }
 
-fn pairs<T: Element>(x: &[T], g: &[T], v: &[T], known: &Known) -> Vec<Pair> {
-    let c = known.mean.len();
-    let m = (x.len() / c) as f64;
-    let sums = channels::pair_moments(InstructionSet::best(), x, &known.mean, g, v, known.step);
-    let pair = |k: usize| {
-        let at = |i: usize| sums[i * c + k];
-        let (s, t, sv, tv) = (at(0), at(1) * known.inverse[k], at(2), at(3) * known.inverse[k]);
-        Pair { s, t, sv, tv, projected: at(4) - (s * sv + t * tv) / m }
-    };
-    (0..c).map(pair).collect()
+/// These sums for each channel, computed once for all operations on (x, g, v).
+#[derive(Clone)]
+pub(super) struct Pairs {
+    pairs: Arc<Vec<Pair>>,
+    /// Σ v and Σ v · (x − mean).
+    moments: Vec<f64>,
 }
 
-/// `(c)`: 1/σ · ⟨v, P g⟩, symmetric in g and v.
-pub(super) struct Projected(pub(super) Arc<Known>);
+fn pairs_of<T: Element>(
+    [x, g, v]: [(&CpuStorage, &Layout); 3],
+    (known, select): (&Known, &Select),
+    shared: &Moments,
+) -> Result<Pairs> {
+    let values = |(storage, layout)| values::<T>(storage, layout, SecondGradient::NAME);
+    let (x, g, v) = (values(x)?, values(g)?, values(v)?);
+    let (c, set) = (known.mean.len(), InstructionSet::best());
+    let m = (x.len() / c) as f64;
+    let of_g = moments(shared, select, x, known, g)?;
+    let of_v = channels::moments(set, x, &known.mean, v, known.step);
+    let products = select.moments(v, &vec![0.0; c], g, known.step)?;
+    let pair = |k: usize| {
+        let (s, t) = (of_g[k], of_g[c + k] * known.inverse[k]);
+        let (sv, tv) = (of_v[k], of_v[c + k] * known.inverse[k]);
+        Pair { s, t, sv, tv, projected: products[c + k] - (s * sv + t * tv) / m }
+    };
+    Ok(Pairs { pairs: Arc::new((0..c).map(pair).collect()), moments: of_v })
+}
+
+impl Pairs {
+    /// The sums of `x`, `g` at the selected values, and `v`; `shared` holds those of x and g once they are known.
+    ///
+    /// Fails if the shapes do not fit.
+    pub(super) fn of(
+        x: &Tensor,
+        g: &Tensor,
+        v: &Tensor,
+        (known, select): (&Known, &Select),
+        shared: &Moments,
+    ) -> Result<Self> {
+        let name = SecondGradient::NAME;
+        check(name, &select.shape(x.shape()), g.shape())?;
+        check(name, x.shape(), v.shape())?;
+        let ((x, lx), (g, lg), (v, lv)) = (x.storage_and_layout(), g.storage_and_layout(), v.storage_and_layout());
+        let (Storage::Cpu(x), Storage::Cpu(g), Storage::Cpu(v)) = (&*x, &*g, &*v) else {
+            bail!("{name}: runs on the CPU: move all inputs there")
+        };
+        by_type!(x, name, pairs_of([(x, lx), (g, lg), (v, lv)], (known, select), shared))
+    }
+
+    /// The sums with `weight (c)` times g.
+    pub(super) fn times(&self, weight: &Tensor) -> Result<Self> {
+        let weight = weight.detach().to_dtype(DType::F64)?.to_vec1::<f64>()?;
+        let scaled =
+            |(pair, w): (&Pair, f64)| Pair { s: pair.s * w, t: pair.t * w, projected: pair.projected * w, ..*pair };
+        Ok(Self { pairs: Arc::new(self.pairs.iter().zip(weight).map(scaled).collect()), moments: self.moments.clone() })
+    }
+
+    /// The moments of (x, v).
+    pub(super) fn moments(&self) -> Moments {
+        Arc::new(OnceLock::from(self.moments.clone()))
+    }
+}
+
+/// `(c)`: 1/σ · ⟨v, P G⟩, where G is g at the selected values.
+pub(super) fn projected(
+    x: &Tensor,
+    g: &Tensor,
+    v: &Tensor,
+    (known, select): (&Arc<Known>, &Select),
+    pairs: Pairs,
+) -> Result<Tensor> {
+    x.apply3(g, v, Shell(Projected { known: known.clone(), select: select.clone(), pairs }))
+}
+
+/// −1/(m σ²) · (x̂ ⟨v, P G⟩ + ⟨G, x̂⟩ P v + ⟨v, x̂⟩ P G), where G is g at the selected values.
+pub(super) fn second_gradient(
+    x: &Tensor,
+    g: &Tensor,
+    v: &Tensor,
+    (known, select): (&Arc<Known>, &Select),
+    pairs: Pairs,
+) -> Result<Tensor> {
+    x.apply3(g, v, Shell(SecondGradient { known: known.clone(), select: select.clone(), pairs }))
+}
+
+/// [`second_gradient`] of all values.
+fn second_of_all(x: &Tensor, g: &Tensor, v: &Tensor, known: &Arc<Known>) -> Result<Tensor> {
+    let pairs = Pairs::of(x, g, v, (known, &Select::All), &Moments::default())?;
+    second_gradient(x, g, v, (known, &Select::All), pairs)
+}
+
+/// [`projected`]; with all values selected it is symmetric in g and v.
+struct Projected {
+    known: Arc<Known>,
+    select: Select,
+    pairs: Pairs,
+}
 
 impl Ternary for Projected {
     const NAME: &'static str = "batch-norm-projected";
 
-    fn forward<T: Element>(&self, [x, g, v]: [&[T]; 3], [sx, sg, sv]: [&Shape; 3]) -> Result<(Vec<T>, Shape)> {
-        check(Self::NAME, sx, sg)?;
-        check(Self::NAME, sx, sv)?;
-        let known = &self.0;
-        let pairs = pairs(x, g, v, known);
-        let sums: Vec<T> = pairs.iter().zip(&known.inverse).map(|(p, i)| T::of(p.projected * i)).collect();
-        Ok((sums, known.mean.len().into()))
+    fn forward<T: Element>(&self, _: [&[T]; 3], _: [&Shape; 3]) -> Result<(Vec<T>, Shape)> {
+        let known = &self.known;
+        let sums = self.pairs.pairs.iter().zip(&known.inverse).map(|(p, i)| T::of(p.projected * i));
+        Ok((sums.collect(), known.mean.len().into()))
     }
 
     fn backward(&self, [x, g, v]: [&Tensor; 3], u: &Tensor) -> Result<[Option<Tensor>; 3]> {
-        let known = &self.0;
-        let dx = x.apply3(g, &multiply_per_channel(v, u)?, Shell(SecondGradient(known.clone())))?;
-        Ok([Some(dx), Some(gradient(x, v, u, known)?), Some(gradient(x, g, u, known)?)])
+        let (known, g) = (&self.known, self.select.spread(g)?);
+        let dx = second_of_all(x, &g, &multiply_per_channel(v, u)?, known)?;
+        let dg = self.select.gather(&gradient(x, v, u, known)?)?;
+        Ok([Some(dx), Some(dg), Some(gradient(x, &g, u, known)?)])
     }
 }
 
-/// −1/(m σ²) · (x̂ ⟨v, P g⟩ + ⟨g, x̂⟩ P v + ⟨v, x̂⟩ P g), symmetric in g and v.
-pub(super) struct SecondGradient(pub(super) Arc<Known>);
+/// [`second_gradient`]; with all values selected it is symmetric in g and v.
+struct SecondGradient {
+    known: Arc<Known>,
+    select: Select,
+    pairs: Pairs,
+}
 
 impl Ternary for SecondGradient {
     const NAME: &'static str = "batch-norm-second-gradient";
 
-    fn forward<T: Element>(&self, [x, g, v]: [&[T]; 3], [sx, sg, sv]: [&Shape; 3]) -> Result<(Vec<T>, Shape)> {
-        check(Self::NAME, sx, sg)?;
-        check(Self::NAME, sx, sv)?;
-        let (known, c) = (&self.0, self.0.mean.len());
+    fn forward<T: Element>(&self, [x, g, v]: [&[T]; 3], [sx, ..]: [&Shape; 3]) -> Result<(Vec<T>, Shape)> {
+        let (known, c) = (&self.known, self.known.mean.len());
         let m = (x.len() / c) as f64;
         let (mut by_x, mut by_g, mut by_v, mut shift) = (vec![0.0; c], vec![0.0; c], vec![0.0; c], vec![0.0; c]);
-        for (k, Pair { s, t, sv, tv, projected }) in pairs(x, g, v, known).into_iter().enumerate() {
+        for (k, &Pair { s, t, sv, tv, projected }) in self.pairs.pairs.iter().enumerate() {
             let factor = -known.inverse[k] * known.inverse[k] / m;
             by_x[k] = factor * known.inverse[k] * (projected - 2.0 * t * tv / m);
             (by_g[k], by_v[k]) = (factor * tv, factor * t);
             shift[k] = -factor * (t * sv + tv * s) / m;
         }
-        let set = InstructionSet::best();
-        let dx = channels::mix_three(set, (x, &by_x), &known.mean, (g, &by_g), (v, &by_v), &shift);
+        let dx = self.select.mix_three((x, &by_x), &known.mean, (g, &by_g), (v, &by_v), &shift)?;
         Ok((dx, sx.clone()))
     }
 
@@ -82,11 +167,12 @@ impl Ternary for SecondGradient {
     /// α = ⟨v, D⟩, β = ⟨g, x̂⟩, γ = ⟨v, x̂⟩, each an operation whose gradient is known; u is propagated
     /// back through it.
     fn backward(&self, [x, g, v]: [&Tensor; 3], u: &Tensor) -> Result<[Option<Tensor>; 3]> {
-        let (known, u, m) = (&self.0, u.contiguous()?, (x.elem_count() / self.0.mean.len()) as f64);
+        let (known, u, m) = (&self.known, u.contiguous()?, (x.elem_count() / self.known.mean.len()) as f64);
+        let g = &self.select.spread(g)?;
         let ones = Tensor::ones(known.mean.len(), x.dtype(), x.device())?;
         let by = multiply_per_channel;
         let dot = |a: &Tensor, b: &Tensor| channel_dot(a, b, known.step);
-        let second = |g: &Tensor, v: &Tensor| x.apply3(g, v, Shell(SecondGradient(known.clone())));
+        let second = |g: &Tensor, v: &Tensor| second_of_all(x, g, v, known);
 
         let hat = normalized(x, &ones, &ones.zeros_like()?, known)?;
         let (d_g, d_v) = (gradient(x, g, &ones, known)?, gradient(x, v, &ones, known)?);
@@ -107,6 +193,6 @@ impl Ternary for SecondGradient {
         let dx = (dx + by(&hat, &to_inverse)?)?;
         let dg = (by(&hat, &to_beta)? + gradient(x, &to_d_g, &ones, known)?)?;
         let dv = ((by(&d_g, &to_alpha)? + by(&hat, &to_gamma)?)? + gradient(x, &to_d_v, &ones, known)?)?;
-        Ok([Some(dx), Some(dg), Some(dv)])
+        Ok([Some(dx), Some(self.select.gather(&dg)?), Some(dv)])
     }
 }

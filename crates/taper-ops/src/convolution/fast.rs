@@ -257,18 +257,13 @@ fn merged<'a>(g: &Geometry, x: &'a [f32]) -> (Walk, Cow<'a, [f32]>) {
 fn unpack(set: InstructionSet, sums: &[f32], g: &Geometry) -> Vec<f32> {
     let (inputs, outputs, taps) = (g.group_inputs(), g.group_outputs(), g.taps());
     let size = taps * inputs * outputs;
+    // the sums of one output become its weights: taps side by side
+    let rows: Vec<usize> = (0..inputs).flat_map(|i| (0..taps).map(move |tap| (tap * inputs + i) * outputs)).collect();
     // SAFETY: each weight is the sum of one tap, one input and one output.
     unsafe {
         written(sums.len(), |weight: &mut [MaybeUninit<f32>]| {
             for (sums, weight) in sums.chunks_exact(size).zip(weight.chunks_exact_mut(size)) {
-                if taps == 1 {
-                    transpose(set, (sums, outputs), (inputs, outputs), weight, |o| o * inputs);
-                    continue;
-                }
-                for i in 0..inputs {
-                    let sums = &sums[i * outputs..];
-                    transpose(set, (sums, inputs * outputs), (taps, outputs), weight, |o| (o * inputs + i) * taps);
-                }
+                transpose(set, (sums, &rows), outputs, weight, |o| o * inputs * taps);
             }
         })
     }

@@ -206,26 +206,6 @@ vectorized! {
             }
         }
     }
-
-    /// Σ g, Σ g · (x − mean), Σ v, Σ v · (x − mean), Σ g · v.
-    fn sum_pair_moments<T: Element>(x: &[T], mean: &[T], g: &[T], v: &[T], sums: &mut [T]) {
-        let c = mean.len();
-        assert!(x.len() == g.len() && x.len() == v.len() && sums.len() == 5 * c, "rows of wrong length");
-        let (s, rest) = sums.split_at_mut(c);
-        let (t, rest) = rest.split_at_mut(c);
-        let (sv, rest) = rest.split_at_mut(c);
-        let (tv, gv) = rest.split_at_mut(c);
-        for ((x, g), v) in x.chunks_exact(c).zip(g.chunks_exact(c)).zip(v.chunks_exact(c)) {
-            for k in 0..c {
-                let off = x[k] - mean[k];
-                s[k] += g[k];
-                t[k] += g[k] * off;
-                sv[k] += v[k];
-                tv[k] += v[k] * off;
-                gv[k] += g[k] * v[k];
-            }
-        }
-    }
 }
 
 type Pair<'a, T> = (&'a [T], &'a [T]);
@@ -354,23 +334,6 @@ pub(crate) fn moments<T: Element>(set: InstructionSet, x: &[T], mean: &[f64], g:
     })
 }
 
-/// Σ g, Σ g · (x − mean), Σ v, Σ v · (x − mean) and Σ g · v, by channel, one after the other.
-pub(crate) fn pair_moments<T: Element>(
-    set: InstructionSet,
-    x: &[T],
-    mean: &[f64],
-    g: &[T],
-    v: &[T],
-    step: RowsPerChunk,
-) -> Vec<f64> {
-    let c = mean.len();
-    let mean = narrow(mean);
-    sum_chunks(x.len() / c, c, 5 * c, step, |rows, sums| {
-        let here = rows.start * c..rows.end * c;
-        sum_pair_moments(set, &x[here.clone()], &mean, &g[here.clone()], &v[here], sums);
-    })
-}
-
 /// Mean and biased variance by channel: each chunk's sum and squares about its own mean, with the
 /// chunks merged (Chan, Golub and LeVeque 1983, equation 2.1).
 pub(crate) fn mean_variance<T: Element>(
@@ -430,7 +393,8 @@ mod tests {
                 let spread = column.iter().map(|x| (x - right) * (x - right)).sum::<f64>() / rows as f64;
                 prop_assert!((right - mean[k]).abs() < 1e-12 && (spread - variance[k]).abs() < 1e-12);
             }
-            let right = pair_moments(InstructionSet::Portable, &wx, &mean, &wg, &wv, BY);
+            let right = moments(InstructionSet::Portable, &wx, &mean, &wg, BY);
+            let right_dot = dot(InstructionSet::Portable, &wg, &wv, c, BY);
             let mixed = mix_three(InstructionSet::Portable, (&wx, &scale), &mean, (&wg, &mean), (&wv, &scale), &scale);
             for (i, &ours) in mixed.iter().enumerate() {
                 let k = i % c;
@@ -445,9 +409,8 @@ mod tests {
                 near_sums(&m, &mean, &sizes(&mean, 1), 2e-6);
                 near_sums(&s, &variance, &sizes(&variance, 1), 2e-6);
                 sums(&sum(set, &g, c, BY), &right[..c]);
-                sums(&dot(set, &g, &v, c, BY), &right[4 * c..]);
-                sums(&moments(set, &x, &mean, &g, BY), &right[..2 * c]);
-                sums(&pair_moments(set, &x, &mean, &g, &v, BY), &right);
+                sums(&dot(set, &g, &v, c, BY), &right_dot);
+                sums(&moments(set, &x, &mean, &g, BY), &right);
                 near(&mix_three(set, (&x, &scale), &mean, (&g, &mean), (&v, &scale), &scale), &mixed, 1e-5);
                 let two = mix_two(InstructionSet::Portable, (&wx, &scale), &mean, (&wg, &mean), &scale);
                 near(&mix_two(set, (&x, &scale), &mean, (&g, &mean), &scale), &two, 1e-5);

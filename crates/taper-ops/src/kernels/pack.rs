@@ -136,13 +136,20 @@ fn fill(
     (channels, columns): (usize, usize),
     strides: Strides,
 ) {
+    let starts: Vec<usize> = (0..channels).map(|channel| channel * strides.output).collect();
     if strides.input == taps {
         let row = |weight: usize| (weight % taps * inputs + weight / taps) * columns;
-        transpose(set, (from, strides.output), (channels, inputs * taps), panel, row);
+        transpose(set, (from, &starts), inputs * taps, panel, row);
     } else {
         for i in 0..inputs {
             let from = &from[i * strides.input..];
-            transpose(set, (from, strides.output), (channels, taps), panel, |tap| (tap * inputs + i) * columns);
+            if (taps, strides.output) == (1, 1) {
+                for (to, &value) in panel[i * columns..][..channels].iter_mut().zip(from) {
+                    to.write(value);
+                }
+                continue;
+            }
+            transpose(set, (from, &starts), taps, panel, |tap| (tap * inputs + i) * columns);
         }
     }
     for row in panel.chunks_exact_mut(columns) {

@@ -1,7 +1,7 @@
 //! Max pooling of channels-last images, of their values or of values normalized on the way.
 
 use super::buffer::{Unwritten, in_parts};
-use super::channels::{self, RowsPerChunk, Weighted, normalize_rows};
+use super::channels::{self, RowsPerChunk, Weighted, mix_two_rows, normalize_rows};
 use super::simd::{InstructionSet, vectorized};
 use crate::element::Element;
 use crate::pooling::Window;
@@ -84,6 +84,22 @@ impl Images {
     }
 }
 
+/// The cells of windows one after the other, window by window.
+#[inline(always)]
+fn by_window(cells: &[Cell]) -> impl Iterator<Item = &[Cell]> {
+    cells.chunk_by(|_, next| !next.first)
+}
+
+/// The four cells of a window in one pass, the most frequent case: their rows of `c` values, and their indices
+/// without the channel.
+#[inline(always)]
+fn four<'a, T>(window: &[Cell], begin: usize, x: &'a [T], c: usize) -> Option<([&'a [T]; 4], [u32; 4])> {
+    let &[p, q, r, s] = window else { return None };
+    let row = |cell: Cell| &x[cell.from..cell.from + c];
+    let index = |cell: Cell| (begin + cell.from) as u32;
+    Some(([row(p), row(q), row(r), row(s)], [index(p), index(q), index(r), index(s)]))
+}
+
 vectorized! {
     /// The largest value under each window of one image and where it lies, the image's values
     /// counted from `begin` on; NaN counts as larger than any number.
@@ -92,14 +108,31 @@ vectorized! {
     ) {
         let c = scale.len();
         let (mean, shift) = (&mean[..c], &shift[..c]);
-        for &Cell { to, from, first } in cells {
-            let (x, y, indices) = (&x[from..from + c], &mut y[to..to + c], &mut indices[to..to + c]);
-            let index = (begin + from) as u32;
-            for k in 0..c {
-                let value = (x[k] - mean[k]) * scale[k] + shift[k];
-                let largest = first | (value > y[k]) | value.is_not_a_number();
-                y[k] = if largest { value } else { y[k] };
-                indices[k] = if largest { index + k as u32 } else { indices[k] };
+        for window in by_window(cells) {
+            let to = window[0].to;
+            let (y, indices) = (&mut y[to..to + c], &mut indices[to..to + c]);
+            if let Some((rows, at)) = four(window, begin, x, c) {
+                for k in 0..c {
+                    let (mut largest, mut place) = ((rows[0][k] - mean[k]) * scale[k] + shift[k], at[0]);
+                    for cell in 1..4 {
+                        let value = (rows[cell][k] - mean[k]) * scale[k] + shift[k];
+                        let larger = (value > largest) | value.is_not_a_number();
+                        largest = if larger { value } else { largest };
+                        place = if larger { at[cell] } else { place };
+                    }
+                    y[k] = largest;
+                    indices[k] = place + k as u32;
+                }
+                continue;
+            }
+            for &Cell { from, first, .. } in window {
+                let (x, index) = (&x[from..from + c], (begin + from) as u32);
+                for k in 0..c {
+                    let value = (x[k] - mean[k]) * scale[k] + shift[k];
+                    let largest = first | (value > y[k]) | value.is_not_a_number();
+                    y[k] = if largest { value } else { y[k] };
+                    indices[k] = if largest { index + k as u32 } else { indices[k] };
+                }
             }
         }
     }
@@ -121,13 +154,63 @@ vectorized! {
         let c = mean.len();
         let (plain, centered) = sums.split_at_mut(c);
         let centered = &mut centered[..c];
+        for window in by_window(cells) {
+            let to = window[0].to;
+            let (g, indices) = (&g[to..to + c], &indices[to..to + c]);
+            if let Some((rows, at)) = four(window, begin, x, c) {
+                for k in 0..c {
+                    let (mut sum, mut product) = (T::ZERO, T::ZERO);
+                    for cell in 0..4 {
+                        let g = if indices[k] == at[cell] + k as u32 { g[k] } else { T::ZERO };
+                        sum += g;
+                        product += g * (rows[cell][k] - mean[k]);
+                    }
+                    plain[k] += sum;
+                    centered[k] += product;
+                }
+                continue;
+            }
+            for &Cell { from, .. } in window {
+                let (x, index) = (&x[from..from + c], (begin + from) as u32);
+                for k in 0..c {
+                    let g = if indices[k] == index + k as u32 { g[k] } else { T::ZERO };
+                    plain[k] += g;
+                    centered[k] += g * (x[k] - mean[k]);
+                }
+            }
+        }
+    }
+
+    /// `(x − mean) · scale + shift` at the largest cells of one image, its values counted from `begin` on.
+    fn take_normalized<T: Element>(
+        cells: &[Cell], begin: usize, x: &[T], mean: &[T], scale: &[T], shift: &[T], indices: &[u32], y: &mut [T],
+    ) {
+        let c = scale.len();
+        let (mean, shift) = (&mean[..c], &shift[..c]);
         for &Cell { to, from, .. } in cells {
-            let (x, g, indices) = (&x[from..from + c], &g[to..to + c], &indices[to..to + c]);
+            let (x, y, indices) = (&x[from..from + c], &mut y[to..to + c], &indices[to..to + c]);
             let index = (begin + from) as u32;
             for k in 0..c {
-                let g = if indices[k] == index + k as u32 { g[k] } else { T::ZERO };
-                plain[k] += g;
-                centered[k] += g * (x[k] - mean[k]);
+                let value = (x[k] - mean[k]) * scale[k] + shift[k];
+                y[k] = if indices[k] == index + k as u32 { value } else { y[k] };
+            }
+        }
+    }
+
+    /// `(x − mean) · scale + v · v_scale + shift` at the largest cells of one image.
+    fn take_mixed<T: Element>(
+        cells: &[Cell], begin: usize, x: &[T], mean: &[T], scale: &[T], v: &[T], v_scale: &[T], shift: &[T],
+        indices: &[u32], y: &mut [T],
+    ) {
+        let c = scale.len();
+        let (mean, v_scale, shift) = (&mean[..c], &v_scale[..c], &shift[..c]);
+        for &Cell { to, from, .. } in cells {
+            let (x, v) = (&x[from..from + c], &v[from..from + c]);
+            let (y, indices) = (&mut y[to..to + c], &indices[to..to + c]);
+            let index = (begin + from) as u32;
+            for k in 0..c {
+                let value = (x[k] - mean[k]) * scale[k] + v[k] * v_scale[k] + shift[k];
+                y[k] = if indices[k] == index + k as u32 { value } else { y[k] };
             }
         }
     }
@@ -200,6 +283,20 @@ pub(crate) fn moments<T: Element>(
     }))
 }
 
+/// Adds `G · scale` to the values from `begin` on, which are those of one image.
+fn add_chosen_to<T: Element>(
+    set: InstructionSet,
+    begin: usize,
+    y: &mut [T],
+    (images, indices): (&Images, &[u32]),
+    g: &[T],
+    scale: &[T],
+) {
+    let image = begin / images.inputs;
+    let here = image * images.outputs..(image + 1) * images.outputs;
+    add_chosen(set, &images.cells, begin, y, &g[here.clone()], &indices[here], scale);
+}
+
 /// `(x − mean) · scale + G · g_scale + shift`.
 pub(crate) fn mix<T: Element>(
     set: InstructionSet,
@@ -209,14 +306,155 @@ pub(crate) fn mix<T: Element>(
     indices: &Indices,
     shift: &[f64],
 ) -> Result<Vec<T>> {
-    let (images, indices) = (&indices.images, indices.among(x.len())?);
+    let chosen = (&indices.images, indices.among(x.len())?);
     let rows = [mean, scale, g_scale, shift].map(channels::narrow::<T>);
     let [mean, scale, g_scale, shift] = &rows;
-    let change = |begin: usize, y: &mut [T]| {
-        let image = begin / images.inputs;
-        let here = image * images.outputs..(image + 1) * images.outputs;
-        add_chosen(set, &images.cells, begin, y, &g[here.clone()], &indices[here], g_scale);
-    };
+    let change = |begin: usize, y: &mut [T]| add_chosen_to(set, begin, y, chosen, g, g_scale);
     let fill = |at: usize, y: Unwritten<'_, T>| normalize_rows(set, &x[at..at + y.len()], mean, scale, shift, y);
-    Ok(in_parts(x.len(), images.inputs, fill, change))
+    Ok(in_parts(x.len(), chosen.0.inputs, fill, change))
+}
+
+/// `(x − mean) · scale + G · g_scale + v · v_scale + shift`.
+pub(crate) fn mix_three<T: Element>(
+    set: InstructionSet,
+    (x, scale): Weighted<T>,
+    mean: &[f64],
+    (g, g_scale): Weighted<T>,
+    (v, v_scale): Weighted<T>,
+    indices: &Indices,
+    shift: &[f64],
+) -> Result<Vec<T>> {
+    let chosen = (&indices.images, indices.among(x.len())?);
+    let rows = [mean, scale, g_scale, v_scale, shift].map(channels::narrow::<T>);
+    let [mean, scale, g_scale, v_scale, shift] = &rows;
+    let change = |begin: usize, y: &mut [T]| add_chosen_to(set, begin, y, chosen, g, g_scale);
+    let fill = |at: usize, y: Unwritten<'_, T>| {
+        let here = at..at + y.len();
+        mix_two_rows(set, &x[here.clone()], mean, scale, &v[here], v_scale, shift, y)
+    };
+    Ok(in_parts(x.len(), chosen.0.inputs, fill, change))
+}
+
+/// A value for each window of all images, zeros where nothing was chosen; `take` gets the cells, the place of an
+/// image, its indices and its output.
+fn taken<T: Element>(indices: &Indices, take: impl Fn(&[Cell], usize, &[u32], &mut [T]) + Sync + Send) -> Vec<T> {
+    let images = &indices.images;
+    let mut y = vec![T::ZERO; indices.indices.len()];
+    for_each_chunk(&mut y, images.outputs, indices.inputs * 4, |image, y| {
+        let own = &indices.indices[image * images.outputs..(image + 1) * images.outputs];
+        take(&images.cells, image * images.inputs, own, y);
+    });
+    y
+}
+
+/// `(x − mean) · scale + shift` at the largest cells.
+pub(crate) fn normalize_chosen<T: Element>(
+    set: InstructionSet,
+    (x, scale): Weighted<T>,
+    mean: &[f64],
+    indices: &Indices,
+    shift: &[T],
+) -> Result<Vec<T>> {
+    let inputs = indices.images.inputs;
+    indices.among(x.len())?;
+    let [mean, scale] = [mean, scale].map(channels::narrow::<T>);
+    Ok(taken(indices, |cells, begin, own, y| {
+        take_normalized(set, cells, begin, &x[begin..begin + inputs], &mean, &scale, shift, own, y);
+    }))
+}
+
+/// `(x − mean) · scale + v · v_scale + shift` at the largest cells.
+pub(crate) fn mix_chosen<T: Element>(
+    set: InstructionSet,
+    (x, scale): Weighted<T>,
+    mean: &[f64],
+    (v, v_scale): Weighted<T>,
+    indices: &Indices,
+    shift: &[f64],
+) -> Result<Vec<T>> {
+    let inputs = indices.images.inputs;
+    indices.among(x.len())?;
+    let rows = [mean, scale, v_scale, shift].map(channels::narrow::<T>);
+    let [mean, scale, v_scale, shift] = &rows;
+    Ok(taken(indices, |cells, begin, own, y| {
+        let (x, v) = (&x[begin..begin + inputs], &v[begin..begin + inputs]);
+        take_mixed(set, cells, begin, x, mean, scale, v, v_scale, shift, own, y);
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{near, near_sums, numbers};
+    use proptest::prelude::*;
+
+    fn wide(values: &[f32]) -> Vec<f64> {
+        values.iter().map(|&value| f64::from(value)).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn every_instruction_set_agrees_with_sums_over_all_cells_in_f64(
+            n in 1usize..4, h in 3usize..9, w in 3usize..9, c in 1usize..70, kernel in 1usize..4, stride in 1usize..4
+        ) {
+            let window = Window { kernel, stride, padding: kernel / 2 };
+            let (x, v) = (numbers("x", n * h * w * c), numbers("v", n * h * w * c));
+            let [mean, scale, other, shift] = ["mean", "scale", "other", "shift"].map(|name| wide(&numbers(name, c)));
+            let portable = InstructionSet::Portable;
+            let narrow_shift = channels::narrow::<f32>(&shift);
+            let centered = Centered { mean: &mean, scale: &scale, shift: &narrow_shift };
+            let (y, indices) = max(portable, &x, (n, h, w, c), window, Some(centered)).unwrap();
+            let g = numbers("g", y.len());
+
+            // G over all cells, and each formula there in f64
+            let (wx, wv, wg) = (wide(&x), wide(&v), wide(&g));
+            let mut spread = vec![0.0; x.len()];
+            for (&index, g) in indices.among(x.len()).unwrap().iter().zip(&wg) {
+                if index != NOTHING {
+                    spread[index as usize] += g;
+                }
+            }
+            let at = |i: usize| ((wx[i] - mean[i % c]) * scale[i % c], wv[i] * other[i % c], shift[i % c]);
+            let chosen = |value: &dyn Fn(usize) -> f64| -> Vec<f64> {
+                let value = |&index: &u32| if index == NOTHING { 0.0 } else { value(index as usize) };
+                indices.among(x.len()).unwrap().iter().map(value).collect()
+            };
+            let normalized = chosen(&|i| at(i).0 + at(i).2);
+            let mixed = chosen(&|i| at(i).0 + at(i).1 + at(i).2);
+            let mixed_all: Vec<f64> =
+                (0..x.len()).map(|i| at(i).0 + spread[i] * shift[i % c] + at(i).1 + at(i).2).collect();
+            let mut sums = vec![0.0; 2 * c];
+            for (i, g) in spread.iter().enumerate() {
+                sums[i % c] += g;
+                sums[c + i % c] += g * (wx[i] - mean[i % c]);
+            }
+            near(&y, &normalized, 1e-5);
+            for set in InstructionSet::here() {
+                let (same, again) = max(set, &x, (n, h, w, c), window, Some(centered)).unwrap();
+                near(&same, &normalized, 1e-5);
+                prop_assert_eq!(same.len(), again.among(x.len()).unwrap().len());
+                let ours = normalize_chosen(set, (&x, &scale), &mean, &indices, &narrow_shift).unwrap();
+                near(&ours, &normalized, 1e-5);
+                let ours = mix_chosen(set, (&x, &scale), &mean, (&v, &other), &indices, &shift).unwrap();
+                near(&ours, &mixed, 1e-5);
+                let ours = mix_three(set, (&x, &scale), &mean, (&g, &shift), (&v, &other), &indices, &shift).unwrap();
+                near(&ours, &mixed_all, 1e-5);
+                let ours = moments(set, &x, &mean, &g, &indices).unwrap();
+                near_sums(&ours, &sums, &vec![g.len() as f64 / c as f64 / 4.0; 2 * c], 2e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn indices_into_other_images_are_an_error() {
+        let x = [1.0f32, 4.0, 2.0, 3.0];
+        let (_, indices) = max(InstructionSet::Portable, &x, (1, 2, 2, 1), Window::tiled(2), None).unwrap();
+        let (other, one) = ([1.0f32; 9], [1.0]);
+        for set in InstructionSet::here() {
+            assert!(normalize_chosen(set, (&other, &one), &one, &indices, &[0.0]).is_err());
+            assert!(mix_chosen(set, (&other, &one), &one, (&other, &one), &indices, &one).is_err());
+            assert!(mix_three(set, (&other, &one), &one, (&x[..1], &one), (&other, &one), &indices, &one).is_err());
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Transposition: what weights need on their way into panels and back.
 
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop, reason = "blocks are indexed in two directions, as on paper")]
 
 use super::simd::InstructionSet;
 use std::mem::MaybeUninit;
@@ -8,48 +9,43 @@ use std::mem::MaybeUninit;
 /// Rows and columns that are transposed at a time.
 const SIDE: usize = 16;
 
-/// `to[at(column) + row] = from[row · stride + column]` for `rows` rows and `columns` columns.
+/// `to[at(column) + row] = from[rows[row] + column]` for all rows, which begin at the given places, and `columns` columns.
 pub(crate) fn transpose(
     set: InstructionSet,
-    (from, stride): (&[f32], usize),
-    (rows, columns): (usize, usize),
+    (from, rows): (&[f32], &[usize]),
+    columns: usize,
     to: &mut [MaybeUninit<f32>],
     at: impl Fn(usize) -> usize,
 ) {
-    if rows == 0 || columns == 0 {
+    let Some(&last) = rows.iter().max() else { return };
+    if columns == 0 {
         return;
     }
-    assert!((rows - 1) * stride + columns <= from.len(), "rows outside of what is transposed");
+    assert!(last.checked_add(columns).is_some_and(|end| end <= from.len()), "rows outside of what is transposed");
     assert!(set.is_available(), "instructions that this machine lacks");
-    if (stride, columns) == (1, 1) {
-        for (to, &value) in to[at(0)..][..rows].iter_mut().zip(from) {
-            to.write(value);
-        }
-        return;
-    }
     for column in (0..columns).step_by(SIDE) {
         let wide = SIDE.min(columns - column);
         let mut places = [0; SIDE];
         for (k, place) in places.iter_mut().enumerate().take(wide) {
             *place = at(column + k);
-            assert!(*place + rows <= to.len(), "columns outside of where they go");
+            assert!(*place + rows.len() <= to.len(), "columns outside of where they go");
         }
-        for row in (0..rows).step_by(SIDE) {
-            let high = SIDE.min(rows - row);
+        for (index, starts) in rows.chunks(SIDE).enumerate() {
+            let row = index * SIDE;
             #[cfg(target_arch = "x86_64")]
             if set == InstructionSet::Avx512 {
                 // SAFETY: the machine has the instructions; the rows lie in `from` and the columns
                 // in `to`, as checked above.
                 unsafe {
-                    let from = from.as_ptr().add(row * stride + column);
-                    avx512::block(from, stride, (high, wide), to.as_mut_ptr().cast::<f32>().add(row), &places);
+                    let from = from.as_ptr().add(column);
+                    avx512::block((from, starts), wide, to.as_mut_ptr().cast::<f32>().add(row), &places);
                 }
                 continue;
             }
             for k in 0..wide {
-                let to = &mut to[places[k] + row..][..high];
-                for (row, to) in (row..).zip(to) {
-                    to.write(from[row * stride + column + k]);
+                let to = &mut to[places[k] + row..][..starts.len()];
+                for (start, to) in starts.iter().zip(to) {
+                    to.write(from[start + column + k]);
                 }
             }
         }
@@ -67,24 +63,30 @@ mod avx512 {
     }
 
     /// # Safety
-    /// `high` rows of `wide` values lie `stride` apart, and there is room for `high` values at each
-    /// of the first `wide` places from `to` on; both are at most 16.
+    /// `wide` values lie at each of the starts from `from` on, and there is room for as many values as there are
+    /// starts at each of the first `wide` places from `to` on; both numbers are from 1 to 16.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     pub(super) unsafe fn block(
-        from: *const f32,
-        stride: usize,
-        (high, wide): (usize, usize),
+        (from, starts): (*const f32, &[usize]),
+        wide: usize,
         to: *mut f32,
         places: &[usize; SIDE],
     ) {
+        let high = starts.len();
         let mut rows = [_mm512_setzero_ps(); SIDE];
-        for (row, values) in rows.iter_mut().enumerate().take(high) {
-            // SAFETY: the caller's promise; lanes that are masked out touch no memory.
-            *values = unsafe { _mm512_maskz_loadu_ps(first(wide), from.add(row * stride)) };
+        // loops of fixed length stay in registers
+        for row in 0..SIDE {
+            if row < high {
+                // SAFETY: the caller's promise; lanes that are masked out touch no memory.
+                rows[row] = unsafe { _mm512_maskz_loadu_ps(first(wide), from.add(*starts.get_unchecked(row))) };
+            }
         }
-        for (values, &place) in transposed(rows).iter().zip(places).take(wide) {
-            // SAFETY: the caller's promise; lanes that are masked out touch no memory.
-            unsafe { _mm512_mask_storeu_ps(to.add(place), first(high), *values) };
+        let columns = transposed(rows);
+        for column in 0..SIDE {
+            if column < wide {
+                // SAFETY: the caller's promise; lanes that are masked out touch no memory.
+                unsafe { _mm512_mask_storeu_ps(to.add(places[column]), first(high), columns[column]) };
+            }
         }
     }
 
@@ -128,15 +130,17 @@ mod tests {
         #[test]
         fn every_column_becomes_a_row(rows in 0usize..40, columns in 0usize..40, beside in 0usize..3, apart in 0usize..3) {
             let (stride, pitch) = (columns + beside, rows + apart);
+            // from the last to the first
+            let starts: Vec<usize> = (0..rows).rev().map(|row| row * stride).collect();
             let from: Vec<f32> = (0..rows * stride + columns).map(|value| value as f32).collect();
             for set in InstructionSet::here() {
                 let mut to = vec![MaybeUninit::new(-1.0); columns * pitch + rows];
-                transpose(set, (&from, stride), (rows, columns), &mut to, |column| column * pitch);
+                transpose(set, (&from, &starts), columns, &mut to, |column| column * pitch);
                 for (place, value) in to.iter().enumerate() {
                     // SAFETY: all were made with values.
                     let value = unsafe { value.assume_init() };
                     let (column, row) = (place.checked_div(pitch).unwrap_or(0), place % pitch.max(1));
-                    let right = if column < columns && row < rows { from[row * stride + column] } else { -1.0 };
+                    let right = if column < columns && row < rows { from[starts[row] + column] } else { -1.0 };
                     prop_assert_eq!(value, right, "{:?}: column {} row {}", set, column, row);
                 }
             }

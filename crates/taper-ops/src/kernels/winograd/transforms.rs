@@ -35,33 +35,51 @@ pub(super) use with_lanes;
 /// A macro, because closures are not compiled for the instructions of the function that they are in.
 macro_rules! each_vector {
     (
+        one [$from:ident, $to:ident], $line:expr,
+        |$i:ident, $j:ident| $at:expr,
+        |$value:ident, $first:ident, $count:ident| $put:expr
+    ) => {
+        let mut columns = [[L::splat(0.0); $to]; $from];
+        for $j in 0..$from {
+            let mut column = [L::splat(0.0); $from];
+            for $i in 0..$from {
+                column[$i] = load($at.add($first), $count);
+            }
+            columns[$j] = $line(column);
+        }
+        for $i in 0..$to {
+            let mut row = [L::splat(0.0); $from];
+            for j in 0..$from {
+                row[j] = columns[j][$i];
+            }
+            let row = $line(row);
+            for $j in 0..$to {
+                let $value = row[$j];
+                $put;
+            }
+        }
+    };
+    (
         $size:expr, [$from:ident, $to:ident], $line:expr,
         |$i:ident, $j:ident| $at:expr,
         |$value:ident, $first:ident, $count:ident| $put:expr
     ) => {
         let mut $first = 0;
-        while $first < $size {
-            let $count = L::WIDTH.min($size - $first);
-            let mut columns = [[L::splat(0.0); $to]; $from];
-            for $j in 0..$from {
-                let mut column = [L::splat(0.0); $from];
-                for $i in 0..$from {
-                    column[$i] = load($at.add($first), $count);
-                }
-                columns[$j] = $line(column);
-            }
-            for $i in 0..$to {
-                let mut row = [L::splat(0.0); $from];
-                for j in 0..$from {
-                    row[j] = columns[j][$i];
-                }
-                let row = $line(row);
-                for $j in 0..$to {
-                    let $value = row[$j];
-                    $put;
-                }
-            }
+        // a whole vector's count is a constant, so that its loads and stores have no branches
+        while $first + L::WIDTH <= $size {
+            let $count = L::WIDTH;
+            each_vector!(
+                one [$from, $to], $line,
+                |$i, $j| $at, |$value, $first, $count| $put
+            );
             $first += L::WIDTH;
+        }
+        if $first < $size {
+            let $count = $size - $first;
+            each_vector!(
+                one [$from, $to], $line,
+                |$i, $j| $at, |$value, $first, $count| $put
+            );
         }
     };
 }
