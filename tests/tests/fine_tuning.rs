@@ -46,6 +46,7 @@ fn a_fine_tuned_network_saved_and_loaded_gives_the_same_logits() {
         classes: Vec::new(),
         settings: SettingValues::new(),
         norm: TaskNorm::Stored.to_string(),
+        revised: false,
     };
     let labels = ["a", "b"].map(String::from).to_vec();
     let folder = tempfile::tempdir().unwrap();

@@ -170,7 +170,38 @@ fn shards_are_read_together_and_never_from_elsewhere() {
     assert_eq!(index("two.safetensors").unwrap().len(), state.params.len() + state.buffers.len());
     assert!(index("../two.safetensors").unwrap_err().contains("outside its folder"));
     assert!(index("one.safetensors").unwrap_err().contains("which its shards lack"));
-    assert!(index("three.safetensors").unwrap_err().contains("three.safetensors"));
+    assert!(index("three.safetensors").unwrap_err().contains("`three.safetensors` that is not beside it"));
+}
+
+#[test]
+fn a_shard_of_torch_save_may_list_tensors_of_unsupported_types() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(checkpoint("typed.pth"), folder.path().join("one.bin")).unwrap();
+    let index = |last: &str| {
+        let names = ["conv1.weight", "bn1.bias", "scale", "phase", last];
+        let map: BTreeMap<_, _> = names.into_iter().map(|name| (name, "one.bin")).collect();
+        let text = serde_json::json!({ "weight_map": map }).to_string();
+        std::fs::write(folder.path().join("pytorch_model.bin.index.json"), text).unwrap();
+        WeightFile::read(folder.path())
+    };
+    let read = index("bn1.weight").unwrap();
+    let said = read.report().notes().join("; ");
+    assert!(said.contains("left out 2 tensors of an unsupported element type: `scale`, `phase`"), "{said}");
+    assert!(read.tensors().contains_key("layers.2.bias") && !read.tensors().contains_key("scale"));
+    assert!(index("other").unwrap_err().to_string().contains("lists `other`, which its shards lack"));
+}
+
+#[test]
+fn a_name_that_ends_like_the_pickles_does_not_hide_it() {
+    let file = std::fs::File::open(golden("tiny.pth")).unwrap();
+    let mut original = zip::ZipArchive::new(file).unwrap();
+    let mut more = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    more.start_file("tiny/code/metadata.pkl", zip::write::SimpleFileOptions::default()).unwrap();
+    for entry in 0..original.len() {
+        more.raw_copy_file(original.by_index_raw(entry).unwrap()).unwrap();
+    }
+    let read = read_bytes(&more.finish().unwrap().into_inner()).unwrap();
+    assert_eq!(read.len(), read_weights(&golden("tiny.pth")).unwrap().len());
 }
 
 #[test]
@@ -453,7 +484,7 @@ fn files_that_hold_no_weights_are_errors_that_say_what_to_give() {
     }
     let folder = tempfile::tempdir().unwrap();
     assert!(read_weights(folder.path()).unwrap_err().to_string().contains("folder without"));
-    assert!(read_weights(&folder.path().join("none.pth")).unwrap_err().to_string().contains("cannot be read"));
+    assert!(read_weights(&folder.path().join("none.pth")).unwrap_err().to_string().contains("no such file"));
 }
 
 /// Bombs by views, empty lists, memo entries, declared sizes: each stays within the stated bounds.

@@ -1,6 +1,7 @@
 //! JSON results, run directories, and how a command ends.
 
 use crate::args::{RunOptions, UsageError};
+use crate::cluster::data_fingerprint;
 use crate::config;
 use crate::output::Output;
 use anyhow::{Result, bail};
@@ -9,14 +10,23 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::path::Path;
 use taper_compare::CompareError;
-use taper_learn::{Evaluation, LearnError, Model, RunDirectory, runs::Existing};
+use taper_data::Dataset;
+use taper_learn::{
+    Evaluation, LearnError, Model, RunDirectory,
+    runs::{Existing, write_atomically},
+};
 use taper_transfer::TransferError;
 
-/// The run's directory: a new one, an earlier one to resume, or none. Of processes that share a job only rank 0 has one.
+/// The file of a run with the fingerprint of its data.
+const DATA: &str = "data.txt";
+
+/// The directory of a run on these data: a new one, an earlier one to resume, or none. Of processes that share a job only
+/// rank 0 has one.
 pub(crate) fn run_directory<T: Serialize>(
     command: &str,
     options: &T,
     run: &RunOptions,
+    data: &[&dyn Dataset],
     output: &Output,
 ) -> Result<Option<RunDirectory>> {
     if !output.ranks().writes() {
@@ -35,14 +45,37 @@ pub(crate) fn run_directory<T: Serialize>(
                 let problem = "its classifier was changed by `taper adapt`, and resuming the run would undo that";
                 bail!("{}: {problem}: train anew with another --out", path.display());
             }
+            check_data(&run, data)?;
             Ok(Some(run))
         }
-        (None, Some(path)) => Ok(Some(RunDirectory::create(path, &config, existing(run.force))?)),
+        (None, Some(path)) => {
+            let run = RunDirectory::create(path, &config, existing(run.force))?;
+            write_atomically(&run.file(DATA)?, fingerprints(data)?.as_bytes())?;
+            Ok(Some(run))
+        }
         (None, None) if run.tensorboard => {
             Err(UsageError("--tensorboard writes event files into a run: add --out".into()).into())
         }
         (None, None) => Ok(None),
     }
+}
+
+/// Fails if a run began with other images or labels than these: what it has learned and scored would not be theirs. Earlier
+/// versions wrote no fingerprint.
+fn check_data(run: &RunDirectory, data: &[&dyn Dataset]) -> Result<()> {
+    match std::fs::read_to_string(run.file(DATA)?) {
+        Ok(before) if before != fingerprints(data)? => {
+            let problem =
+                "its images or labels have changed since it began: put them back, or begin anew with another --out";
+            bail!("{}: {problem}", run.path().display())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One line for each data set.
+fn fingerprints(data: &[&dyn Dataset]) -> Result<String> {
+    data.iter().map(|dataset| Ok(data_fingerprint(*dataset)? + "\n")).collect()
 }
 
 /// Whether the classifier of a run was changed since, so that the run's figures are not the classifier's.

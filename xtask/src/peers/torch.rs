@@ -114,7 +114,10 @@ impl Variant {
             .with_context(|| format!("{} does not start: give another --python", python.display()))?;
         if !output.status.success() {
             let words = String::from_utf8_lossy(&output.stderr);
-            bail!("{} failed: {}", program.display(), words.lines().last().unwrap_or("without a word"));
+            match words.lines().last() {
+                Some(last) => bail!("{} failed: {last}", program.display()),
+                None => bail!("{} failed and printed nothing", program.display()),
+            }
         }
         let words = String::from_utf8_lossy(&output.stdout);
         let line = words.lines().last().unwrap_or_default();

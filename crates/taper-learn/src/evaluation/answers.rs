@@ -49,8 +49,8 @@ pub struct ReliabilityBin {
 /// Images whose features are kept, at most.
 const FEATURES_KEPT: usize = 400;
 
-/// Images per forward pass.
-const BATCH: usize = 64;
+/// Images per forward pass: a pass through four views of large photographs takes about 90 MB each.
+const BATCH: usize = 8;
 
 impl Answers {
     /// What `network` answers about the images `images` of `inputs`, which have these labels.

@@ -2,7 +2,7 @@
 //! was not trained on it.
 
 use crate::{Adapt, LearnError, Result};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
@@ -89,7 +89,9 @@ const BATCH: usize = 64;
 /// Returns an error if the logits are not `(n, ways)`.
 pub fn hits_of(logits: &Tensor, labels: &[u32]) -> Result<Vec<bool>> {
     let given = logits.argmax(1)?.to_vec1::<u32>()?;
-    Ok(given.iter().zip(labels).map(|(given, label)| given == label).collect())
+    // a row with NaN, as of training that diverged, has no largest logit
+    let sums = logits.to_dtype(DType::F64)?.sum(1)?.to_vec1::<f64>()?;
+    Ok(given.iter().zip(labels).zip(sums).map(|((given, label), sum)| given == label && !sum.is_nan()).collect())
 }
 
 /// Correct predictions among all.
@@ -128,6 +130,12 @@ mod tests {
             let values: Vec<f32> = indices.iter().map(|&index| self.0[index]).collect();
             Ok(Tensor::from_vec(values, (indices.len(), 1), &Device::Cpu)?)
         }
+    }
+
+    #[test]
+    fn a_row_of_nan_is_no_answer() {
+        let logits = Tensor::new(&[[f32::NAN, f32::NAN], [2.0, 1.0], [1.0, 2.0]], &Device::Cpu).unwrap();
+        assert_eq!(hits_of(&logits, &[0, 0, 0]).unwrap(), [false, true, false]);
     }
 
     #[test]

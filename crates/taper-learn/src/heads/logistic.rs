@@ -88,7 +88,7 @@ impl LogisticRegression {
         let thin = Decomposition::new(rows)?;
         let c = match self.penalty {
             Penalty::Fixed(c) => c,
-            Penalty::CrossValidated => choose(&thin.scores, &labels, ways, seed, self.until)?,
+            Penalty::CrossValidated => choose(&thin.scores, (&labels, support.views), ways, seed, self.until)?,
         };
         fitted(&thin, labels, ways, c, self.until)
     }
@@ -110,10 +110,12 @@ fn fitted(thin: &Decomposition, labels: Vec<u32>, ways: usize, c: f64, until: De
     thin.head(&weight, bias)
 }
 
-/// The strength with the least cross-validated log loss; of equal ones the strongest penalty.
-fn choose(scores: &Matrix, labels: &[u32], ways: usize, seed: u64, until: Deadline) -> Result<f64> {
-    let Some(folds) = default_folds(labels, ways) else { return Ok(DEFAULT_C) };
-    let fold_of = stratified_folds(labels, folds, seed)?;
+/// The strength with the least cross-validated log loss; of equal ones the strongest penalty. The views of an image, one
+/// block of rows after the other, are in one fold: they would tell about each other.
+fn choose(scores: &Matrix, (labels, views): (&[u32], usize), ways: usize, seed: u64, until: Deadline) -> Result<f64> {
+    let of_images = &labels[..labels.len() / views];
+    let Some(folds) = default_folds(of_images, ways) else { return Ok(DEFAULT_C) };
+    let fold_of = stratified_folds(of_images, folds, seed)?.repeat(views);
     let numbers: Vec<usize> = (0..folds).collect();
     let losses = map_in_order(&numbers, |_, &fold| -> Result<Vec<f64>> {
         let part = |inside: bool| {
@@ -286,7 +288,20 @@ mod tests {
         let scores = Matrix::from_fn(60, 8, |i, j| (((i * 7 + j * 13 + i * j) % 11) as f64 - 5.0) / 10.0);
         let clean: Vec<u32> = (0..60).map(|i| u32::from(scores.row(i)[0] > 0.0)).collect();
         let noisy: Vec<u32> = (0..60).map(|i| (i * i / 3 % 2) as u32).collect();
-        let chosen = |labels: &[u32]| choose(&scores, labels, 2, 0, Deadline::default()).unwrap();
+        let chosen = |labels: &[u32]| choose(&scores, (labels, 1), 2, 0, Deadline::default()).unwrap();
         assert!(chosen(&noisy) < chosen(&clean));
+    }
+
+    #[test]
+    fn views_of_an_image_do_not_tell_about_each_other() {
+        // as many numbers as images, which say nothing about the labels
+        let scores =
+            Matrix::from_fn(300, 60, |i, j| ((i % 60 * 7919 + j * 104_729 + i % 60 * j * 31) % 97) as f64 / 97.0);
+        let noisy: Vec<u32> = (0..300).map(|i| (i % 60 * 7907 % 101 % 2) as u32).collect();
+        let first: Vec<usize> = (0..60).collect();
+        let once = choose(&scores.select(&first), (&noisy[..60], 1), 2, 0, Deadline::default()).unwrap();
+        let chosen = |views| choose(&scores, (&noisy, views), 2, 0, Deadline::default()).unwrap();
+        assert_eq!(chosen(5), once);
+        assert!(chosen(1) > once);
     }
 }

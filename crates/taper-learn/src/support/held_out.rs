@@ -25,7 +25,7 @@ pub struct HeldOut {
 }
 
 /// Images per forward pass.
-const BATCH: usize = 64;
+const BATCH: usize = 8;
 
 impl HeldOut {
     /// One pass over `folds` folds of the labeled images: each is classified by what `learner` makes of all other folds,

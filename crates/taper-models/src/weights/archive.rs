@@ -162,7 +162,7 @@ impl<'a> Archive<'a> {
 
 /// The bytes of the directory, and the number of its entries.
 fn directory(bytes: &[u8]) -> Read<(&[u8], u64)> {
-    let none = || "is a zip archive that is cut off at its end: download it again".to_string();
+    let none = || "is a zip archive that is cut off at its end: get or save it again".to_string();
     // a comment of at most 65,535 bytes may follow the end record
     let first = bytes.len().saturating_sub(END_LENGTH + usize::from(u16::MAX));
     let last = bytes.len().checked_sub(END_LENGTH).ok_or_else(none)?;

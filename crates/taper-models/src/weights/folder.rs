@@ -27,7 +27,7 @@ pub(super) fn resolve(path: &Path) -> Read<PathBuf> {
     if let Some(known) = NAMES.iter().map(|name| folder.join(name)).find(|file| file.is_file()) {
         return Ok(known);
     }
-    let listed = std::fs::read_dir(&folder).map_err(|error| format!("cannot be read ({error}): check the path"))?;
+    let listed = std::fs::read_dir(&folder).map_err(|error| format!("can't be read ({error}): check the path"))?;
     let mut files: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).filter(|file| file.is_file()).collect();
     files.sort();
     files.truncate(OPENED);

@@ -63,7 +63,10 @@ pub fn read_stored_weights(path: &Path) -> Result<BTreeMap<String, Tensor>> {
 
 /// Maps a file, after its first bytes showed that it may hold weights.
 fn open(path: &Path) -> Read<(FileContent, recognize::Kind)> {
-    let unreadable = |error: std::io::Error| format!("cannot be read ({error}): check the path");
+    let unreadable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file: check the path".to_string(),
+        _ => format!("can't be read ({error}): check the path"),
+    };
     // a pipe would never end, so only files are opened
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err("is not a file: give a weight file".into());

@@ -17,8 +17,8 @@ pub(super) fn read(bytes: &[u8]) -> Read<Contents> {
 
 /// The parsed header, which the file must match to the byte.
 fn parse(bytes: &[u8]) -> Read<SafeTensors<'_>> {
-    let cut = |needed: u64| format!("is cut off: it has {} of {needed} bytes: download it again", bytes.len());
-    let (length, rest) = bytes.split_first_chunk::<8>().ok_or("is cut off: download it again")?;
+    let cut = |needed: u64| format!("is cut off: it has {} of {needed} bytes: get or save it again", bytes.len());
+    let (length, rest) = bytes.split_first_chunk::<8>().ok_or("is cut off: get or save it again")?;
     let length = u64::from_le_bytes(*length);
     if length > limits::SAFETENSORS_HEADER_BYTES {
         return Err(format!("is broken (it claims a header of {length} bytes): download it again"));
@@ -89,7 +89,11 @@ pub(super) fn read_shards(index: &Path, text: &[u8]) -> Read<Contents> {
             return Err(format!("names a shard `{}` outside its folder: download it again", shard.escape_debug()));
         }
         let named = |problem| format!("names a shard `{shard}` that {problem}");
-        let (map, kind) = open(&index.with_file_name(shard)).map_err(named)?;
+        let file = index.with_file_name(shard);
+        if !file.exists() {
+            return Err(named("is not beside it: download it too".to_string()));
+        }
+        let (map, kind) = open(&file).map_err(named)?;
         maps.push((shard, map, kind));
     }
     let contents = match maps.iter().all(|(.., kind)| *kind == recognize::Kind::Safetensors) {
@@ -119,10 +123,15 @@ fn pickles(maps: &[(&String, FileContent, recognize::Kind)]) -> Read<Contents> {
             _ => return Err(format!("names a shard `{shard}` of another kind than the rest: download them again")),
         };
         let read = read.map_err(|problem| format!("names a shard `{shard}` that {problem}"))?;
+        whole.names.extend(read.names);
+        whole.report.not_tensors.extend(read.report.not_tensors);
+        whole.report.unsupported.extend(read.report.unsupported);
         whole.report.foreign.extend(read.report.foreign);
         all.extend(read.tensors);
     }
-    whole.names = all.keys().cloned().collect();
+    let foreign = &mut whole.report.foreign;
+    foreign.sort();
+    foreign.dedup();
     let names: Vec<(&str, &[usize])> = all.iter().map(|(name, tensor)| (name.as_str(), tensor.dims())).collect();
     let network = branches::network(&names);
     let originals: Vec<String> = all.keys().cloned().collect();

@@ -212,6 +212,11 @@ impl<'a> CandidateBuilder<'a> {
         Ok(computed)
     }
 
+    /// Of these images, those whose features of stages were not computed yet, as given.
+    pub(crate) fn missing_features(&self, images: &[usize]) -> Result<usize> {
+        self.means_problem(Version::default())?.missing_features(images)
+    }
+
     /// The problem with the images in that version, and a network that makes means of stages.
     fn means_problem(&self, version: Version) -> Result<Problem> {
         let problem = self.versions.problem_of(version)?;

@@ -41,6 +41,13 @@ mod digits {
 }
 
 impl CandidateScore {
+    /// About how many seconds it takes to make a classifier of this head: it learns from all images, and for its
+    /// calibration from the other folds of each and from halves.
+    pub(crate) fn seconds_to_close(&self) -> f64 {
+        let times = 1 + self.folds_per_repetition + 2;
+        self.seconds * times as f64 / self.folds.len().max(1) as f64
+    }
+
     /// These folds of a candidate that has been scored since `start`: whether the images of each were classified
     /// correctly.
     pub(crate) fn new(name: &str, hits: Vec<Vec<bool>>, folds_per_repetition: usize, start: Instant) -> Self {

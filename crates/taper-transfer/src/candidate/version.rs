@@ -125,11 +125,11 @@ fn whole(problem: &Problem, published: &Transform) -> Result<Option<Transform>> 
     Ok(Some(Transform::new(kept.collect())?))
 }
 
-/// Height and width of the data set's whole images with this shorter side; of a square if their proportions differ.
+/// Height and width of the whole training images with this shorter side; of a square if their proportions differ.
 fn whole_size(problem: &Problem, side: usize, filter: Filter) -> Result<(usize, usize)> {
     let dataset = problem.dataset();
     let resized = Transform::new(vec![Step::ResizeShort { side, filter }])?;
-    let mut sizes = (0..dataset.labels().len()).map(|image| -> Result<(usize, usize)> {
+    let mut sizes = problem.training().images.iter().map(|&image| -> Result<(usize, usize)> {
         let (_, height, width) = resized.shape(dataset.size(image)?)?;
         Ok((height, width))
     });

@@ -198,7 +198,7 @@ impl Problem {
     ) -> Result<Model> {
         let (dataset, labels) = (self.dataset(), self.class_names());
         let pretraining = self.weights.iter().map(|name| UsedData::unrecorded(name, &[]));
-        let training = self.used(&self.training().images)?;
+        let training = self.learned_from()?;
         Ok(Model {
             network,
             state,
@@ -215,6 +215,11 @@ impl Problem {
             provenance: Provenance { trained_on: pretraining.chain([training]).collect(), ..provenance },
             support,
         })
+    }
+
+    /// A record of the training images, with the copies of their pictures.
+    pub(crate) fn learned_from(&self) -> Result<UsedData> {
+        self.used(&[&self.training().images[..], &self.parts.copies].concat())
     }
 
     /// A record of images of the data set.

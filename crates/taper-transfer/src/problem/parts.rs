@@ -6,18 +6,21 @@ use taper_data::{Dataset, Part, duplicates, images_by_class, images_of_part, one
 use taper_learn::{Observer, evaluation::Labeled};
 use taper_ops::{permutation, rng};
 
-/// Training, validation and test images, each in one part only.
+/// Training, validation and test images, each in one part only, and one of each picture.
 #[derive(Debug, Clone)]
 pub(super) struct Parts {
     pub(super) training: Labeled,
+    /// Further images of the training part that show one of its pictures.
+    pub(super) copies: Vec<usize>,
     pub(super) validation: Labeled,
     pub(super) test: Labeled,
 }
 
 impl Parts {
     /// The parts that the data set has; without a validation part, a `share` of each class to validate
-    /// on. An image whose picture is scored or trained on before (the same file, or a resized, re-encoded
-    /// or mirrored copy) is reported and not scored again, and neither is a picture with several labels.
+    /// on. Of the images of a picture (the same file, or a resized, re-encoded or mirrored copy) the first is used: one in
+    /// another part, or on another fold of the training part, would tell about it. A picture with several labels is used
+    /// nowhere. Both are reported.
     pub(super) fn new(dataset: &dyn Dataset, share: f64, seed: u64, observer: &mut dyn Observer) -> Result<Self> {
         let pictures = Pictures::of(dataset)?;
         pictures.check(dataset)?;
@@ -33,13 +36,14 @@ impl Parts {
         if training.is_empty() {
             return Err(TransferError::NothingToTrainOn { dataset: dataset.name().to_string() });
         }
-        check_classes(dataset, &training, observer)?;
         pictures.report_conflicts(dataset, observer)?;
         let mut known = BTreeMap::new();
-        known.extend(training.iter().map(|&image| (pictures.originals[image], image)));
-        let mut scored = |images, part| scored_once(dataset, &pictures, &mut known, images, part, observer);
-        let validation = scored(validation, "validation")?;
-        let test = scored(test, "test")?;
+        let mut once = |images, part| used_once(dataset, &pictures, &mut known, images, part, observer);
+        let trained = once(training.clone(), "training")?;
+        let validation = once(validation, "validation")?;
+        let test = once(test, "test")?;
+        check_classes(dataset, &trained, observer)?;
+        let copies = training.into_iter().filter(|image| trained.binary_search(image).is_err()).collect();
         if validation.is_empty() {
             return Err(TransferError::OnlyCopies { dataset: dataset.name().to_string() });
         }
@@ -48,7 +52,7 @@ impl Parts {
             images,
             ways: dataset.classes().len(),
         };
-        Ok(Self { training: labeled(training), validation: labeled(validation), test: labeled(test) })
+        Ok(Self { training: labeled(trained), copies, validation: labeled(validation), test: labeled(test) })
     }
 }
 
@@ -109,7 +113,7 @@ impl Pictures {
         let count = self.conflicts.len();
         if count > 0 {
             observer.note(format!(
-                "{count} picture(s) with more than one class, which are never scored; correct or remove them: {}",
+                "{count} picture(s) with more than one class, which are left out; correct or remove them: {}",
                 first(self.conflicts.values().map(names), count)
             ))?;
         }
@@ -193,9 +197,9 @@ fn check_classes(dataset: &dyn Dataset, training: &[usize], observer: &mut dyn O
     Ok(())
 }
 
-/// The images of a part whose picture has one label and is in no earlier part, once each; `known` has an
+/// The images of a part whose picture has one label and is in no earlier part, the first of each; `known` has an
 /// image of each picture of the earlier parts, by its original, and gets these.
-fn scored_once(
+fn used_once(
     dataset: &dyn Dataset,
     pictures: &Pictures,
     known: &mut BTreeMap<usize, usize>,
@@ -219,13 +223,14 @@ fn scored_once(
         }
     }
     let of = if part == "test" { "training or validation" } else { "training" };
+    let excluded = if part == "training" { "left out" } else { "excluded from the score" };
     for (copies, of) in [(earlier, of), (again, &format!("other {part}"))] {
         if !copies.is_empty() {
             let name = |&(image, twin): &(usize, usize)| {
                 format!("{} = {}", one_line(&dataset.image_name(image)), one_line(&dataset.image_name(twin)))
             };
             observer.note(format!(
-                "{} {part} image(s) are also {of} images and are excluded from the score: {}",
+                "{} {part} image(s) are also {of} images and are {excluded}: {}",
                 copies.len(),
                 first(copies.iter().map(name), copies.len())
             ))?;
@@ -307,15 +312,17 @@ mod tests {
         let others = [("b/2 copy.png", 2), ("b/3.png", 3), ("b/3 copy.png", 3)];
         let (parts, notes, data) = parts_of(&[&pictures[..], &others].concat(), 0.5);
         let parts = parts.unwrap();
-        assert_eq!((parts.training.images.len(), parts.validation.images.len()), (4, 2), "{notes:?}");
+        assert_eq!((parts.training.images.len(), parts.validation.images.len()), (2, 2), "{notes:?}");
+        assert_eq!(parts.copies.len(), 2);
         let picture = |image: &usize| data.content_hash(*image).unwrap();
         let trained: BTreeSet<_> = parts.training.images.iter().map(picture).collect();
         assert!(parts.validation.images.iter().all(|image| !trained.contains(&picture(image))));
         assert!(notes.iter().any(|note| note.contains("2 validation image(s) are also other validation")), "{notes:?}");
+        assert!(notes.iter().any(|note| note.contains("2 training image(s) are also other training")), "{notes:?}");
     }
 
     #[test]
-    fn pictures_with_two_classes_are_told_and_never_scored() {
+    fn pictures_with_two_classes_are_told_and_left_out() {
         let (parts, notes, data) = parts_of(
             &[("train/a/0.png", 0), ("train/a/1.png", 1), ("train/b/1 too.png", 1), ("train/b/2.png", 2)]
                 .into_iter()
@@ -323,9 +330,12 @@ mod tests {
                 .collect::<Vec<_>>(),
             0.2,
         );
-        let validation = parts.unwrap().validation.images;
+        let parts = parts.unwrap();
+        let trained = parts.training.images.iter().map(|&image| data.image_name(image)).collect::<Vec<_>>();
+        assert_eq!(trained, ["train/a/0.png", "train/b/2.png"]);
+        let validation = parts.validation.images;
         assert_eq!(validation.iter().map(|&image| data.image_name(image)).collect::<Vec<_>>(), ["val/b/4.png"]);
-        let told = "2 picture(s) with more than one class, which are never scored; correct or remove them: \
+        let told = "2 picture(s) with more than one class, which are left out; correct or remove them: \
                     train/a/1.png = train/b/1 too.png, val/a/3.png = val/b/3 too.png";
         assert!(notes.iter().any(|note| note == told), "{notes:?}");
     }

@@ -16,17 +16,20 @@ pub struct Expectation {
     /// With the labels there are, and its 95% interval. It accounts for the choice among candidates and, for heads, for
     /// folds, which learn from fewer images.
     pub accuracy: Interval,
-    /// With twice as many labels; `None` if that can't be told: for fine-tuning, or with two images of a class.
+    /// With twice as many labels; `None` if that can't be told: for fine-tuning, with two images of a class, or in a budget
+    /// that was spent.
     pub with_twice_the_labels: Option<Interval>,
 }
 
 impl Expectation {
-    /// That of a scored candidate, which was chosen on these folds of the training images.
+    /// That of a scored candidate, which was chosen on these folds of the training images. If learning from halves of
+    /// them, which tells what more labels bring, does not end in time, the accuracy is that on folds.
     pub(super) fn new(
         search: &Search,
         (spec, candidate): (&CandidateSpec, &Candidate),
         training: &Labeled,
         folding: Folding,
+        until: Deadline,
     ) -> Result<Option<Self>> {
         let Some(score) = search.score_of(spec) else { return Ok(None) };
         // perhaps not all folds were scored
@@ -38,11 +41,19 @@ impl Expectation {
             return Ok(Some(Self { accuracy: interval([on_folds; 3], images), with_twice_the_labels: None }));
         }
         let halves = Folding { folds: 2, ..folding };
-        if folding.folds == 2 {
+        let on_halves = match folding.folds {
             // two folds already leave out half of the images
+            2 => None,
+            _ => match candidate.score(&score.name, training, halves, until) {
+                Ok(on_halves) => Some(share(&on_halves)),
+                Err(error) if error.is_out_of_time() => None,
+                Err(error) => return Err(error),
+            },
+        };
+        let Some(on_halves) = on_halves else {
             return Ok(Some(Self { accuracy: interval([on_folds; 3], images), with_twice_the_labels: None }));
-        }
-        let gain = share(score) - share(&candidate.score(&score.name, training, halves, Deadline::default())?);
+        };
+        let gain = share(score) - on_halves;
         // the part of the error that more images reduce falls with their number: a + b / n
         let at = |part: f64| {
             let gained = gain.max(0.0) * (1.0 / kept - 1.0 / part) / (2.0 - 1.0 / kept);

@@ -49,7 +49,8 @@ const MOST_STAGES: usize = 3;
 /// them and scores it on the validation images, which no choice depends on.
 ///
 /// With a run directory, every score is kept in `tried.json` as soon as it is known, and a search that was
-/// stopped or killed resumes there, with the same result as an unbroken one; the classifier is saved as `model/`.
+/// stopped or killed resumes there, with the same result as an unbroken one if both have the time for the same candidates;
+/// the classifier is saved as `model/`.
 ///
 /// # Errors
 /// Returns [`TransferError::BudgetTooShort`] if the budget does not cover the features,
@@ -69,6 +70,7 @@ pub fn search(
     }
     let training = problem.training();
     let folds = default_folds(&training.labels, training.ways);
+    let mut first = None;
     let (spec, candidate) = match folds {
         None => {
             let variant = match options.plain {
@@ -89,15 +91,23 @@ pub fn search(
                 // what is saved here is a bonus: the search resumes without it
                 save_best(&mut search, &mut builder, run, &mut NoopObserver).ok();
             }
-            tried?;
+            first = tried?;
             search.take_best(&mut builder, observer)?
         }
     };
     let fitting = Instant::now();
-    let made = Made::new(&builder, &spec, &candidate, search.temperature(&spec))?;
+    let made = match first {
+        Some((made_of, made)) if made_of == spec => made,
+        _ => Made::new(&builder, &spec, &candidate, search.temperature(&spec))?,
+    };
     let train_seconds = fitting.elapsed().as_secs_f64();
+    if let Some(run) = run {
+        // kept even if the report is interrupted
+        made.model(!search.is_empty())?.save(&run.model_path())?;
+    }
+    let until = search.deadline(builder.estimate_report_time(spec.variant));
     let expected = match folds {
-        Some(folds) => Expectation::new(&search, (&spec, &candidate), training, folding(problem, folds))?,
+        Some(folds) => Expectation::new(&search, (&spec, &candidate), training, folding(problem, folds), until)?,
         None => None,
     };
     let Made { problem, network, state, .. } = &made;
@@ -143,21 +153,23 @@ fn favorite(plain: bool, variant: InputVariant) -> CandidateSpec {
     }
 }
 
-/// Heads, then fine-tuning. With a run, a first classifier is saved as soon as one is scored.
+/// Heads, then fine-tuning. With a run, a first classifier is saved as soon as one is scored, and returned.
 fn try_all(
     search: &mut Search,
     builder: &mut CandidateBuilder,
     (folds, plain): (usize, bool),
     run: Option<&RunDirectory>,
     observer: &mut dyn Observer,
-) -> Result<()> {
+) -> Result<Option<(CandidateSpec, Made)>> {
     let first = favorite(plain, InputVariant::default());
     try_head(search, builder, &first, folds, observer)?;
-    if let Some(run) = run.filter(|run| !run.model_path().exists()) {
-        save_best(search, builder, run, observer)?;
-    }
+    let made = match run.filter(|run| !run.model_path().exists()) {
+        Some(run) => save_best(search, builder, run, observer)?,
+        None => None,
+    };
     try_heads(search, builder, (folds, plain), observer)?;
-    try_fine_tuning(search, builder, folds, observer)
+    try_fine_tuning(search, builder, folds, observer)?;
+    Ok(made)
 }
 
 /// Saves the best head so far as the run's classifier. A later one replaces it.
@@ -166,13 +178,14 @@ fn save_best(
     builder: &mut CandidateBuilder,
     run: &RunDirectory,
     observer: &mut dyn Observer,
-) -> Result<()> {
-    let Some(spec) = search.best_head() else { return Ok(()) };
+) -> Result<Option<(CandidateSpec, Made)>> {
+    let Some(spec) = search.best_head() else { return Ok(None) };
     let candidate = builder.build(&spec, observer)?;
-    Made::new(builder, &spec, &candidate, None)?.model(true)?.save(&run.model_path())?;
+    let made = Made::new(builder, &spec, &candidate, None)?;
+    made.model(true)?.save(&run.model_path())?;
     let accuracy = search.accuracy(&spec).map_or(f64::NAN, |accuracy| 100.0 * accuracy.mean);
     observer.note(format!("saved {spec} so far: {accuracy:.0}% correct in cross-validation"))?;
-    Ok(())
+    Ok(Some((spec, made)))
 }
 
 /// A classifier trained on all training images.
@@ -212,9 +225,10 @@ impl Made {
     }
 
     /// The classifier, as it is saved; `chosen` says whether it was chosen on folds of the training images.
-    fn model(self, chosen: bool) -> Result<Model> {
+    fn model(&self, chosen: bool) -> Result<Model> {
         let Self { problem, network, state, kept } = self;
-        let chosen_on = if chosen { vec![problem.used(&problem.training().images)?] } else { Vec::new() };
+        let (network, state, kept) = (network.clone(), state.clone(), kept.clone());
+        let chosen_on = if chosen { vec![problem.learned_from()?] } else { Vec::new() };
         problem.model(network, state, Provenance { chosen_on, ..Provenance::default() }, Some(kept))
     }
 }
@@ -228,7 +242,7 @@ pub(crate) fn fine_tuned_support(problem: &Problem, network: &Network, state: &S
 
 /// Fails if the budget does not even cover the features.
 fn check_budget(options: &SearchOptions, problem: &Problem, builder: &CandidateBuilder) -> Result<()> {
-    let missing = problem.missing_features(&problem.training().images)?;
+    let missing = builder.missing_features(&problem.training().images)?;
     let images = missing + problem.validation().images.len() + problem.test().images.len();
     let needed = builder.estimate_feature_time(&CandidateSpec::staged(STAGED_HEAD, InputVariant::default()))?
         + builder.estimate_report_time(InputVariant::default());
@@ -404,6 +418,13 @@ mod tests {
             assert_eq!(scores(&run)[..told.len()], told, "{name}: nothing is scored twice");
         }
         assert!(all[all.len() - 1]["name"].as_str().unwrap().starts_with("fine-tune from"));
+    }
+
+    #[test]
+    fn a_budget_of_any_length_is_one() {
+        let problem = Toy::new(&[4, 4]).problem(0);
+        let options = SearchOptions { budget: 1e30, plain: true };
+        assert!(search(&problem, &options, None, &mut NoopObserver).unwrap().expected.is_some());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The state of a search: scores, candidates that were skipped, and the time left.
 
-use super::TriedCandidate;
+use super::{TriedCandidate, seconds_text};
 use crate::candidate::{Candidate, CandidateBuilder, CandidateScore, Folding};
 use crate::run_list::RunList;
 use crate::{Approach, CandidateSpec, Result, TransferError, Views};
@@ -14,12 +14,16 @@ pub(super) const SCORES: &str = "tried.json";
 /// The file of a run with the name of the candidate that a finished search kept.
 pub(super) const KEPT: &str = "kept.json";
 
+/// The longest budget in seconds, a year.
+const LONGEST: f64 = 365.0 * 24.0 * 3600.0;
+
 /// A candidate with its score.
 type Scored<'a> = (&'a CandidateSpec, &'a CandidateScore);
 
 /// The state of a search.
 pub(super) struct Search {
-    end: Instant,
+    /// When the budget ends; `None` if an earlier session finished the search.
+    end: Option<Instant>,
     /// All scores of this session and earlier ones.
     scores: RunList<CandidateScore>,
     /// Candidates that this session has reached, each with a score.
@@ -36,9 +40,8 @@ impl Search {
         let before: f64 = scores.iter().map(|score| score.seconds).sum();
         // resuming a finished search tries nothing more
         let is_finished = run.is_some_and(|run| run.path().join(KEPT).exists());
-        let seconds = if is_finished { before } else { seconds };
-        let left = Duration::try_from_secs_f64((seconds - before).max(0.0));
-        let end = left.ok().and_then(|left| start.checked_add(left)).unwrap_or(start);
+        let left = Duration::from_secs_f64((seconds - before).max(0.0).min(LONGEST));
+        let end = if is_finished { None } else { Some(start + left) };
         Ok(Self { end, scores, tried: Vec::new(), skipped: Vec::new(), best: None })
     }
 
@@ -49,7 +52,19 @@ impl Search {
 
     /// Seconds of the budget that are left.
     pub(super) fn seconds_left(&self) -> f64 {
-        self.end.saturating_duration_since(Instant::now()).as_secs_f64()
+        self.end.map_or(0.0, |end| end.saturating_duration_since(Instant::now()).as_secs_f64())
+    }
+
+    /// When to stop so that `reserve` seconds of the budget are left; never if an earlier session finished the search.
+    pub(super) fn deadline(&self, reserve: f64) -> Deadline {
+        let left = Duration::from_secs_f64((self.seconds_left() - reserve).max(0.0));
+        self.end.map_or(Deadline::default(), |_| Deadline::at(Instant::now() + left))
+    }
+
+    /// About how many seconds it takes to make a classifier of the best head so far.
+    fn seconds_to_close(&self) -> f64 {
+        let best = self.best().ok().filter(|best| !matches!(best.approach, Approach::FineTune(_)));
+        best.and_then(|best| Some(self.score_of(&best)?.seconds_to_close())).unwrap_or(0.0)
     }
 
     /// The candidate's score, of this session or an earlier one.
@@ -100,9 +115,10 @@ impl Search {
             return Ok(());
         }
         let name = spec.to_string();
-        let until = Deadline::at(self.end - Duration::from_secs_f64(reserve.min(self.seconds_left())));
+        let is_head = !matches!(spec.approach, Approach::FineTune(_));
         let scored = builder.build(spec, observer).and_then(|candidate| {
             let training = builder.problem(spec.variant).training();
+            let until = self.deadline(reserve + self.seconds_to_close());
             let rival = self.best().ok().filter(|_| matches!(spec.approach, Approach::FineTune(_)));
             let score = match rival.and_then(|rival| self.score_of(&rival)) {
                 Some(rival) => candidate.race(&name, training, folding, rival, until)?,
@@ -118,6 +134,11 @@ impl Search {
             }
             Err(error) => return Err(error),
         };
+        let closing = score.seconds_to_close();
+        if is_head && closing > self.seconds_left() - reserve {
+            self.skip(spec, format!("making a classifier of it takes about {}", seconds_text(closing)));
+            return Ok(());
+        }
         let record =
             json!({"event": "tried", "name": name, "accuracy": score.interval().mean, "seconds": score.seconds});
         self.scores.push(score)?;
@@ -159,9 +180,8 @@ impl Search {
     }
 
     /// By how many predictions `candidate` may be worse than `other` on folds and still be kept; `None` if it must be
-    /// better. A head on stages in
-    /// several views was better than other heads on all data sets and numbers of labels that it was tried on, so it is
-    /// kept unless others are better by more than a standard error.
+    /// better. A head on stages in several views was better than other heads on all data sets and numbers of labels that
+    /// it was tried on, so it is kept unless others are better by more than a standard error.
     pub(super) fn handicap(candidate: Scored, other: Scored) -> Option<f64> {
         let in_views =
             |spec: &CandidateSpec| matches!(spec.approach, Approach::Staged(_)) && spec.variant.views != Views::One;

@@ -44,7 +44,7 @@ pub(crate) fn run(options: &MetaTrain, output: &Output) -> Result<()> {
         error => anyhow::Error::from(error),
     })?;
     let written = MetaTrain { weights, ..options.clone() };
-    let run = run_directory("meta-train", &written, &options.run, output)?;
+    let run = run_directory("meta-train", &written, &options.run, &[found.dataset.as_ref()], output)?;
     let trained = prepared
         .train(run.as_ref(), &mut output.recorder(run.as_ref(), options.run.tensorboard))
         .map_err(|error| stopped_or_failed(error, run.as_ref()))?;

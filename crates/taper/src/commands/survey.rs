@@ -11,7 +11,7 @@ use crate::results::{Facts, Part, show_survey};
 use anyhow::Result;
 use std::time::Instant;
 use taper_compare::METHODS;
-use taper_data::Look;
+use taper_data::{Dataset, Look};
 use taper_models::catalog::{Pretrained, WeightHints};
 use taper_transfer::{Problem, TransferError, check_survey, survey_part};
 
@@ -30,7 +30,8 @@ pub(crate) fn run(options: &Survey, output: &Output) -> Result<()> {
         let rows = surveyed.heads.len() + surveyed.fine_tune.len();
         shard.check(problems.len() * surveyed.labels.len() * rows, "cells")?;
     }
-    let run = run_directory("survey", options, &options.run, output)?;
+    let data: Vec<&dyn Dataset> = problems.iter().take(1).map(|problem| problem.dataset().as_ref()).collect();
+    let run = run_directory("survey", options, &options.run, &data, output)?;
     let mine = |cell| options.shard.is_none_or(|shard| shard.owns(cell));
     let cells = survey_part(&problems, &surveyed, METHODS, &mine, run.as_ref(), &mut output.reporter())
         .map_err(|error| stopped_or_failed(error, run.as_ref()))?;

@@ -42,6 +42,12 @@ pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
         .with_cache(data::feature_cache(options.cache.as_deref()));
     let has_features = pretrained.is_some() || problem.dataset().vector(0).is_some();
     let searches = options.search || (has_features && options.says_nothing());
+    if problem.dataset().held_out().is_empty() {
+        let (kept, aside) = (problem.training().images.len(), problem.validation().images.len());
+        output.note(format!(
+            "learning from {kept} images; {aside} others are set aside to score the result (--validation)"
+        ));
+    }
     // nothing is written before everything is checked
     if searches {
         options.searching()?;
@@ -58,7 +64,7 @@ pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
     }
     // a resumed run does what this one does, whatever the hub's cache holds by then
     let written = Train { search: searches, weights, ..options.clone() };
-    let run = run_directory("train", &written, &options.run, output)?;
+    let run = run_directory("train", &written, &options.run, &[problem.dataset().as_ref()], output)?;
     let kept = run.as_ref();
     let mut reporter = output.recorder(kept, options.run.tensorboard);
     let fitted = if searches {

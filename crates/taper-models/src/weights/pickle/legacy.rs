@@ -60,7 +60,7 @@ fn split<'a, 'k>(
     keys: &Pickle<'k>,
     types: &HashMap<&str, (ElementType, usize)>,
 ) -> Read<HashMap<&'k str, &'a [u8]>> {
-    let cut = || "is cut off before its last tensor: download it again".to_string();
+    let cut = || "is cut off before its last tensor: get or save it again".to_string();
     let mut storages = HashMap::new();
     for &key in keys.list(keys.root).ok_or("has no list of storages: download it again")? {
         let key = keys.text(key).ok_or("has a storage without a key: download it again")?;

@@ -63,7 +63,8 @@ fn contents<'a, 'p>(
     let mut budget = Budget(length.saturating_mul(limits::TENSOR_BYTES_PER_FILE_BYTE) + limits::SMALL_FILE_BYTES);
     // names of the same view of the same storage share their memory here too
     let mut made: HashMap<View, Tensor> = HashMap::new();
-    let mut contents = Contents::default();
+    let names = found.tensors.iter().map(|(name, _)| name).chain(&found.not_tensors).cloned().collect();
+    let mut contents = Contents { names, ..Contents::default() };
     for (index, name) in network.kept {
         let (original, strided) = &found.tensors[index];
         let named = |problem| format!("tensor `{original}` {problem}");

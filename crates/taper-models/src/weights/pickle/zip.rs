@@ -9,9 +9,7 @@ use crate::weights::contents::Contents;
 /// The contents of a zip archive that torch.save wrote.
 pub(in crate::weights) fn read(bytes: &[u8], clean: Clean) -> Read<Contents> {
     let archive = Archive::new(bytes)?;
-    let root = archive.names().find_map(|name| name.strip_suffix("data.pkl"));
-    let root = root.filter(|root| root.is_empty() || root.ends_with('/'));
-    let root = root.ok_or_else(|| stranger(&archive))?;
+    let root = root(&archive).ok_or_else(|| stranger(&archive))?;
     let entry = |name: &str| archive.entry(&format!("{root}{name}"));
     if let Some(order) = entry("byteorder")
         && *archive.read(order, 16)? != *b"little"
@@ -46,6 +44,11 @@ fn stranger(archive: &Archive) -> String {
 
 /// Whether a zip archive is one that torch.save wrote.
 pub(in crate::weights) fn is_checkpoint(bytes: &[u8]) -> bool {
-    let entry = |name: &str| name == "data.pkl" || name.ends_with("/data.pkl");
-    Archive::new(bytes).is_ok_and(|archive| archive.names().any(entry))
+    Archive::new(bytes).is_ok_and(|archive| root(&archive).is_some())
+}
+
+/// What the names of torch.save's entries begin with, such as `archive/`; `None` for an archive of something else.
+fn root<'a>(archive: &Archive<'a>) -> Option<&'a str> {
+    let is_root = |root: &&str| root.is_empty() || root.ends_with('/');
+    archive.names().find_map(|name| name.strip_suffix("data.pkl").filter(is_root))
 }

@@ -31,7 +31,8 @@ pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output)
     let meta_data = options.meta_data.as_ref().map(|meta| data::dataset(Some(meta.path()))).transpose()?;
     // a resumed run does what this one does, whatever the hub's cache holds by then
     let written = Compare { weights, ..options.clone() };
-    let run = run_directory("compare", &written, &options.run, output)?;
+    let data: Vec<&dyn Dataset> = [&dataset].into_iter().chain(&meta_data).map(AsRef::as_ref).collect();
+    let run = run_directory("compare", &written, &options.run, &data, output)?;
     let learners = options.learner.iter().map(learner).collect::<Result<_>>()?;
     let compared = OwnTaskData { dataset, pretrained: pretrained.as_ref(), meta_data, learners };
     let mut reporter = output.recorder(run.as_ref(), options.run.tensorboard);

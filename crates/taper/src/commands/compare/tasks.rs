@@ -39,7 +39,8 @@ pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output)
         needs_out(&options.run)?;
         shard.check(comparison.units(pretrained.is_some()), "groups of methods")?;
     }
-    let run = run_directory("compare", options, &options.run, output)?;
+    let data = [compared.dataset.as_ref(), compared.meta_data.as_ref()];
+    let run = run_directory("compare", options, &options.run, &data, output)?;
     let mine = |unit| options.shard.is_none_or(|shard| shard.owns(unit));
     let mut reporter = output.recorder(run.as_ref(), options.run.tensorboard);
     let scores =
