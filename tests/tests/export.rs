@@ -98,3 +98,28 @@ fn what_can_t_be_exported_says_why_in_one_line() {
     assert_eq!((timm.code, timm.stderr.trim()), (Some(1), expected));
     assert!(!at.path().join("a.onnx").exists() && !at.path().join("b").exists());
 }
+
+#[test]
+#[cfg(unix)]
+fn force_replaces_exports_and_nothing_else() {
+    let at = resnet();
+    let refused = |line: &str, problem: &str| {
+        let run = taper(at.path(), line);
+        assert!(run.code != Some(0) && run.stderr.contains(problem), "{line}: {run:?}");
+    };
+    let pipe = at.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    refused("export classifier --out pipe --force", "not a regular file");
+    assert!(!pipe.metadata().unwrap().is_file());
+    for own in ["classifier/model/config.json", "classifier/model"] {
+        let format = if own.ends_with("json") { "onnx" } else { "timm" };
+        refused(&format!("export classifier --format {format} --out {own} --force"), "belongs to the model");
+    }
+    taper_ok(at.path(), "predict classifier data/c03/05.png");
+    fs::create_dir(at.path().join("mine")).unwrap();
+    fs::write(at.path().join("mine/README.md"), "# Important").unwrap();
+    refused("export classifier --format timm --out mine --force", "were not exported by Taper");
+    assert_eq!(fs::read_to_string(at.path().join("mine/README.md")).unwrap(), "# Important");
+    taper_ok(at.path(), "export classifier --format timm --out theirs");
+    taper_ok(at.path(), "export classifier --format timm --out theirs --force");
+}

@@ -115,7 +115,7 @@ fn files_left_out_of_a_folder_are_named_beside_the_table() {
     let told = |text: &str| run.stderr.lines().filter(|line| line.contains(text)).count();
     assert_eq!(run.stdout.lines().count(), 2 + 3, "{run:?}");
     assert_eq!(told("skipped: mine/c03/link.png: is a link to nothing"), 1, "{run:?}");
-    assert_eq!((told("is a video"), told("skipped: 2 more file(s)")), (4, 1), "{run:?}");
+    assert_eq!((told("is a video"), told("skipped: 2 more files")), (4, 1), "{run:?}");
     let result = taper_ok(at.path(), "predict classifier mine/c03 --json").result();
     assert_eq!((&result["images"], &result["skipped"]), (&3.into(), &7.into()));
 }

@@ -64,7 +64,7 @@ fn a_classifier_s_report_has_pictures_and_names_of_classes_never_become_markup()
     // nor is a classifier changed that a run may replace
     let held = taper_learn::RunDirectory::open(&at.path().join("run")).unwrap();
     let refused = taper(at.path(), "adapt run --rename c01=other");
-    assert!(refused.code == Some(1) && refused.stderr.contains("another process writes to this run"), "{refused:?}");
+    assert!(refused.code == Some(1) && refused.stderr.contains("may replace this classifier"), "{refused:?}");
     drop(held);
     // an evaluation of the classifier shows its answers too
     taper_ok(at.path(), "evaluate run data --trained-images --out scored");

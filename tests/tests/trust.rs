@@ -49,7 +49,7 @@ fn foreign_drawings_are_refused_and_known_ones_are_answered() {
     let run = taper_ok(at.path(), "predict classifier data/c05 data/c06 --reject 5%");
     assert!(run.stdout.contains("none of these") && run.stdout.contains("familiarity"), "{}", run.stdout);
     let note = taper_ok(at.path(), "predict classifier data/c05 data/c06").stderr;
-    assert!(note.contains("look unlike the labeled ones") && note.contains("--reject"), "{note}");
+    assert!(note.contains("look less familiar than") && note.contains("--reject"), "{note}");
 }
 
 #[test]
@@ -71,11 +71,15 @@ fn sets_grow_with_the_share_that_is_asked_for_and_keep_the_likeliest_classes() {
 #[test]
 fn what_few_labels_cannot_promise_is_an_error_that_says_so() {
     let at = adapted(3, 2);
-    for (option, limit) in [("--reject 5%", "none below 14.3%"), ("--set 95%", "none above 85.7%")] {
+    let asked = [
+        ("--reject 5%", "no rate below 14.29%", "--reject 14.3%"),
+        ("--set 95%", "no share above 85.71%", "--set 85.7%"),
+    ];
+    for (option, limit, advice) in asked {
         let run = taper(at.path(), &format!("predict classifier data/c00 {option}"));
-        assert!(run.code == Some(2) && run.stderr.contains(limit), "{run:?}");
+        assert!(run.code == Some(2) && run.stderr.contains(&format!("{limit}: use {advice}")), "{run:?}");
+        taper_ok(at.path(), &format!("predict classifier data/c00 {advice}"));
     }
-    taper_ok(at.path(), "predict classifier data/c00 --reject 15%");
     (0..3).for_each(|class| copy(at.path(), "single", class, 0..1));
     taper_ok(at.path(), "adapt single --out one-each");
     let run = taper(at.path(), "predict one-each data/c00 --reject 20%");
@@ -106,6 +110,12 @@ fn a_classifier_with_classes_added_is_that_of_all_images_at_once() {
     }
     let run = taper(at.path(), "adapt grown more --add");
     assert!(run.code == Some(1) && run.stderr.contains("has all 6 images already"), "{run:?}");
+    let wrong = at.path().join("wrong/c00");
+    fs::create_dir_all(&wrong).unwrap();
+    fs::copy(at.path().join("data/c01/03.png"), wrong.join("03.png")).unwrap();
+    let run = taper(at.path(), "adapt grown wrong --add");
+    assert!(run.code == Some(1) && run.stderr.contains("is labeled `c00` here"), "{run:?}");
+    assert!(run.stderr.contains("is labeled `c01` already: correct one of them"), "{run:?}");
 }
 
 #[test]
@@ -129,7 +139,7 @@ fn classes_are_removed_and_renamed_in_place_or_not_at_all() {
         ("--remove c01", "there is no class `c01`: the classes are c00, heart, c03"),
         ("--rename c01=x", "there is no class `c01`"),
         ("--rename c00=heart", "there is a class `heart` already"),
-        ("--remove c00 --remove heart", "1 class would be left"),
+        ("--remove c00 --remove heart", "one class would be left"),
     ] {
         let run = taper(at.path(), &format!("adapt classifier {line}"));
         assert!(run.code == Some(1) && run.stderr.contains(problem), "{run:?}");
@@ -187,4 +197,8 @@ fn a_trained_network_refuses_by_its_validation_images_and_loses_classes_but_gets
     taper_ok(at.path(), "adapt run --remove c02 --out smaller");
     let smaller = predictions(&at, "smaller data/c02 --set 80%");
     assert!(smaller.iter().all(|event| event["classes"].as_array().unwrap().len() == 3), "{smaller:?}");
+    let run = taper(at.path(), "predict smaller data/c02 --reject 10%");
+    assert!(run.code == Some(2) && run.stderr.contains("train anew"), "{run:?}");
+    let run = taper_ok(at.path(), "export smaller --out smaller.onnx");
+    assert!(run.stderr.contains("no output `familiarity`"), "{run:?}");
 }

@@ -3,9 +3,9 @@
 use crate::head_on_features::learner_on_features;
 use crate::{CompareError, Result};
 use candle_core::{Device, Tensor};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use taper_data::{Dataset, Hash, Inputs, View};
+use taper_data::{Dataset, Hash, Inputs, View, one_line};
 use taper_learn::{
     LearnError, Model,
     evaluation::{Labeled, Right},
@@ -89,7 +89,9 @@ pub fn revise(model: &Model, revision: &Revision, cache: Option<&FeatureCache>, 
         None if is_plain => None,
         None => {
             return Err(invalid(
-                "it keeps no labeled images, because an earlier version of Taper made it: make it again".into(),
+                "it keeps no labeled images (a comparison fine-tuned it, an earlier version of Taper made it, or it comes from \
+                 elsewhere), so it can't learn further ones or forget classes: train a classifier on all images"
+                    .into(),
             ));
         }
     };
@@ -106,7 +108,8 @@ pub fn revise(model: &Model, revision: &Revision, cache: Option<&FeatureCache>, 
         None => New::default(),
     };
     if labels.len() < 2 {
-        return Err(invalid(format!("{} class would be left, but a classifier needs two: keep more", labels.len())));
+        let left = if labels.is_empty() { "no class" } else { "one class" };
+        return Err(invalid(format!("{left} would be left, but a classifier needs two: keep more")));
     }
     let start = std::time::Instant::now();
     let support = match (kept, new.features.take()) {
@@ -179,21 +182,31 @@ impl New {
         labels: &mut Vec<String>,
         cache: Option<&FeatureCache>,
     ) -> Result<Self> {
-        let mut there: BTreeSet<Hash> =
-            kept.iter().flat_map(|kept| kept.images.iter().map(|image| image.content)).collect();
+        let labeled = kept.iter().flat_map(|kept| kept.images.iter().zip(&kept.labels));
+        let mut there: BTreeMap<Hash, u32> = labeled.map(|(image, &label)| (image.content, label)).collect();
         let (mut new, mut indices) = (Self::default(), Vec::new());
         for (index, &label) in dataset.labels().iter().enumerate() {
             let (name, content) = (dataset.image_name(index), dataset.content_hash(index)?);
-            if !there.insert(content) {
+            let class = dataset.classes()[label as usize].full_name();
+            let known = labels.iter().position(|label| *label == class);
+            if let Some(&before) = there.get(&content) {
+                let before = &labels[before as usize];
+                if *before != class {
+                    return Err(CompareError::Invalid(format!(
+                        "{}: is labeled `{class}` here, but the same picture is labeled `{before}` already: correct one of \
+                         them",
+                        one_line(&name)
+                    )));
+                }
                 new.already_there.push(name);
                 continue;
             }
-            let class = dataset.classes()[label as usize].full_name();
-            let place = labels.iter().position(|label| *label == class).unwrap_or_else(|| {
+            let place = known.unwrap_or_else(|| {
                 labels.push(class.clone());
                 new.classes.push(class);
                 labels.len() - 1
             });
+            there.insert(content, place as u32);
             indices.push(index);
             new.labels.push(place as u32);
             new.images.push(SupportImage { name, content });

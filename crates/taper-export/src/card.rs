@@ -4,6 +4,18 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use taper_learn::Model;
 
+/// The card's name in an exported folder.
+pub const CARD: &str = "README.md";
+
+/// The tag of models that Taper exported.
+const TAG: &str = "- taper\n";
+
+/// Whether a text is the card of a model that Taper exported.
+pub fn is_card(text: &str) -> bool {
+    let front = text.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n"));
+    front.is_some_and(|(front, _)| format!("{front}\n").contains(TAG))
+}
+
 /// What is known about a classifier besides the model itself.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CardFacts {
@@ -22,7 +34,7 @@ pub(crate) fn card(model: &Model, facts: &CardFacts, library: &str, code: &str) 
     let license = facts.license.as_ref().map(|license| format!("license: {}\n", quoted(license))).unwrap_or_default();
     let mut text = format!(
         "---\nlibrary_name: {library}\npipeline_tag: image-classification\ntags:\n- image-classification\n- {library}\n\
-         - taper\n{license}---\n\n# {} classes of images\n\n{}\n\n## Classes\n\n",
+         {TAG}{license}---\n\n# {} classes of images\n\n{}\n\n## Classes\n\n",
         model.labels.len(),
         crate::metadata::sentence(model)
     );

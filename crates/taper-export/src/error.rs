@@ -40,9 +40,16 @@ pub enum ExportError {
         /// What the network takes.
         expected: (usize, usize, usize),
     },
-    /// Weights that are infinite or not numbers have no levels.
-    #[error("a weight is infinite or not a number, which 8 bits can't hold: train the classifier again")]
-    NotFinite,
+    /// Weights that are too large for so few bits, infinite, or not numbers.
+    #[error(
+        "the weight `{weight}` has a value that {bits} bits can't hold: export with 32 bits, or train the classifier again"
+    )]
+    NotFinite {
+        /// The weight's name.
+        weight: String,
+        /// Bits of a value.
+        bits: u8,
+    },
     /// The other program has no such model.
     #[error("{program} can't load this classifier ({problem}): export it as ONNX")]
     Foreign {

@@ -1,6 +1,6 @@
 //! Folders that timm and transformers load, in the layout of the Hugging Face hub.
 
-use crate::card::{CardFacts, card};
+use crate::card::{CARD, CardFacts, card};
 use crate::{ExportError, Result};
 use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ pub fn timm(model: &Model, facts: &CardFacts) -> Result<Files> {
     Ok(vec![
         ("config.json", pretty(&config)?),
         ("model.safetensors", weights(model, |name| Some(name.to_string()))?),
-        ("README.md", card(model, facts, "timm", TIMM_CODE).into_bytes()),
+        (CARD, card(model, facts, "timm", TIMM_CODE).into_bytes()),
     ])
 }
 
@@ -68,7 +68,7 @@ pub fn transformers(model: &Model, facts: &CardFacts) -> Result<Files> {
         ("config.json", pretty(&config)?),
         ("preprocessor_config.json", pretty(&processor(&preprocessing))?),
         ("model.safetensors", weights(model, rename)?),
-        ("README.md", card(model, facts, "transformers", TRANSFORMERS_CODE).into_bytes()),
+        (CARD, card(model, facts, "transformers", TRANSFORMERS_CODE).into_bytes()),
     ])
 }
 

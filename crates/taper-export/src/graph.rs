@@ -5,7 +5,7 @@ use crate::proto::{
     ValueKind,
 };
 use crate::quantized::Quantized;
-use crate::{Precision, Result};
+use crate::{ExportError, Precision, Result};
 use candle_core::{DType, Tensor};
 use safetensors::View as _;
 use std::collections::HashMap;
@@ -69,14 +69,13 @@ impl Builder {
         self.nodes.push(Node { input, output, name, op_type: operator.into(), attribute });
     }
 
-    /// Parameters, stored as weights are; they are computed with in f32. Of 8-bit weights, vectors, which are small, keep
-    /// 32 bits.
+    /// Parameters, stored as weights are; they are computed with in f32. Vectors, which are small, always keep 32 bits.
     pub(crate) fn weight(&mut self, name: &str, tensor: &Tensor) -> Result<Value> {
         if let Some(known) = self.weights.get(name) {
             return Ok(known.clone());
         }
         let precision = match self.precision {
-            Precision::Int8 if tensor.rank() < 2 => Precision::Single,
+            Precision::Half | Precision::Int8 if tensor.rank() < 2 => Precision::Single,
             precision => precision,
         };
         let mut stored = |tensor: &Tensor, data_type: ElementKind, raw_data: Vec<u8>| {
@@ -90,13 +89,18 @@ impl Builder {
                 name.to_string()
             }
             Precision::Int8 => {
-                let Quantized { levels, scales } = Quantized::new(tensor)?;
+                let Quantized { levels, scales } = Quantized::new(name, tensor)?;
                 stored(tensor, ElementKind::I8, levels.into_iter().map(|level| level as u8).collect());
                 let scales = self.floats(&scales, &[scales.len()]);
                 self.node("DequantizeLinear", &[name, &scales], vec![int("axis", 0)])
             }
             Precision::Half => {
                 let tensor = tensor.to_dtype(DType::F16)?.contiguous()?;
+                // the largest 16-bit number is 65504
+                let sum = tensor.to_dtype(DType::F32)?.abs()?.sum_all()?.to_scalar::<f32>()?;
+                if !sum.is_finite() {
+                    return Err(ExportError::NotFinite { weight: name.to_string(), bits: 16 });
+                }
                 stored(&tensor, ElementKind::F16, tensor.data().into_owned());
                 self.node("Cast", &[name], vec![int("to", ElementKind::F32 as i64)])
             }

@@ -15,7 +15,7 @@ mod quantized;
 mod transformer;
 mod trust;
 
-pub use card::CardFacts;
+pub use card::{CARD, CardFacts, is_card};
 pub use error::{ExportError, Result};
 pub use folder::{Files, timm, transformers};
 pub use onnx::{OnnxOptions, Precision, onnx};

@@ -106,13 +106,17 @@ pub(crate) fn message(model: &Model, options: OnnxOptions) -> Result<proto::Mode
     let output = |name: &str, doc| declared(name, ElementKind::F32, &[Any("batch"), Known(classes)], doc);
     let mut outputs = vec![
         output("probabilities", "The probability of each class, in the order of the metadata's `labels`."),
-        output("logits", "Their logarithms, up to a constant."),
+        output("logits", "Unnormalized log-probabilities."),
     ];
-    if let Some(assessor) = assessor(model)? {
+    // 8-bit weights move features away from those of the held-out images, which the shares are counted among
+    let assessor = if options.precision == Precision::Int8 { None } else { assessor(model)? };
+    if let Some(assessor) = assessor {
         trust(&mut builder, model, &assessor, &made)?;
         let doc = "The share of known images that look at least as foreign: refuse an image whose share is at most r, and \
                    about the share r of known images is refused.";
-        outputs.push(declared(FAMILIARITY, ElementKind::F32, &[Any("batch")], doc));
+        if assessor.tells_foreign() {
+            outputs.push(declared(FAMILIARITY, ElementKind::F32, &[Any("batch")], doc));
+        }
         let doc = "The share of known images whose right class fits at most as well as this class fits the image: the \
                    classes above 1 - c hold the right one for the share c of known images.";
         outputs.push(output(P_VALUES, doc));

@@ -16,11 +16,11 @@ impl Quantized {
     ///
     /// # Errors
     /// Returns an error if a weight is infinite or not a number.
-    pub(crate) fn new(tensor: &Tensor) -> Result<Self> {
+    pub(crate) fn new(name: &str, tensor: &Tensor) -> Result<Self> {
         const LARGEST: f32 = 127.0;
         let channels = tensor.to_dtype(DType::F32)?.flatten_from(1)?.to_vec2::<f32>()?;
         if !channels.iter().flatten().all(|weight| weight.is_finite()) {
-            return Err(ExportError::NotFinite);
+            return Err(ExportError::NotFinite { weight: name.to_string(), bits: 8 });
         }
         let scale = |weights: &Vec<f32>| {
             let largest = weights.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
@@ -41,7 +41,8 @@ mod tests {
     #[test]
     fn each_channel_has_a_scale_of_its_own_and_errors_below_half_of_it() {
         let weights = [[0.5f32, -1.27, 0.004], [0.0, 0.0, 0.0], [1e-3, 2e-3, -1e-3]];
-        let Quantized { levels, scales } = Quantized::new(&Tensor::new(&weights, &Device::Cpu).unwrap()).unwrap();
+        let Quantized { levels, scales } =
+            Quantized::new("weight", &Tensor::new(&weights, &Device::Cpu).unwrap()).unwrap();
         assert_eq!(levels[..6], [50, -127, 0, 0, 0, 0]);
         for (row, (weights, scale)) in weights.iter().zip(&scales).enumerate() {
             for (place, weight) in weights.iter().enumerate() {

@@ -12,7 +12,7 @@ pub(crate) const FAMILIARITY: &str = "familiarity";
 /// The output that is the p-value of each class, `(n, classes)`.
 pub(crate) const P_VALUES: &str = "p_values";
 
-/// What tells foreign images, if the model keeps what that takes.
+/// What tells foreign images from known ones, if the model keeps what that takes.
 ///
 /// # Errors
 /// Returns an error if what it keeps does not fit its network.
@@ -25,7 +25,7 @@ pub(crate) fn assessor(model: &Model) -> Result<Option<Assessor>> {
     }
 }
 
-/// Adds both outputs.
+/// Adds both outputs, or the p-values alone if the assessor does not tell foreign images.
 ///
 /// # Errors
 /// Returns an error if the labeled images' features can't be written.
@@ -33,7 +33,25 @@ pub(crate) fn trust(builder: &mut Builder, model: &Model, assessor: &Assessor, m
     let temperature = builder.float(assessor.temperature() as f32);
     let cooled = builder.node("Div", &[&made.logits, &temperature], vec![]);
     let probabilities = builder.node("Softmax", &[&cooled], vec![int("axis", -1)]);
+    if assessor.tells_foreign() {
+        familiarity(builder, model, assessor, (made, &probabilities))?;
+    }
 
+    let one = builder.float(1.0);
+    let misfit = builder.node("Sub", &[&one, &probabilities], vec![]);
+    let last = builder.ints(&[2]);
+    let misfit = builder.node("Unsqueeze", &[&misfit, &last], vec![]);
+    let ranked = share_at_least(builder, assessor.held_out_misfit(), &misfit);
+    builder.named_node("Identity", &[&ranked], P_VALUES, vec![]);
+    Ok(())
+}
+
+fn familiarity(
+    builder: &mut Builder,
+    model: &Model,
+    assessor: &Assessor,
+    (made, probabilities): (&Classified, &str),
+) -> Result<()> {
     let [distance, direction] = match &made.matched {
         Some(matched) => {
             let nearest = matched.nearest(builder, model.network.backbone().layout());
@@ -42,7 +60,7 @@ pub(crate) fn trust(builder: &mut Builder, model: &Model, assessor: &Assessor, m
         }
         None => foreignness(builder, assessor, &made.features)?,
     };
-    let highest = builder.reduce("ReduceMax", &probabilities, &[1], true);
+    let highest = builder.reduce("ReduceMax", probabilities, &[1], true);
     let doubt = builder.node("Neg", &[&highest], vec![]);
     let NoveltyRule { factors, offset } = assessor.rule();
     let mut novelty = builder.float(offset as f32);
@@ -53,13 +71,6 @@ pub(crate) fn trust(builder: &mut Builder, model: &Model, assessor: &Assessor, m
     }
     let ranked = share_at_least(builder, assessor.held_out_novelty(), &novelty);
     builder.named_node("Identity", &[&ranked], FAMILIARITY, vec![]);
-
-    let one = builder.float(1.0);
-    let misfit = builder.node("Sub", &[&one, &probabilities], vec![]);
-    let last = builder.ints(&[2]);
-    let misfit = builder.node("Unsqueeze", &[&misfit, &last], vec![]);
-    let ranked = share_at_least(builder, assessor.held_out_misfit(), &misfit);
-    builder.named_node("Identity", &[&ranked], P_VALUES, vec![]);
     Ok(())
 }
 
@@ -97,9 +108,11 @@ fn foreignness(builder: &mut Builder, assessor: &Assessor, features: &str) -> Re
 }
 
 /// The share of `scores`, the value itself counted among them, that are at least each value along the last dimension of
-/// `x`, which has the size 1 and goes.
+/// `x`, which has the size 1 and goes. It is smaller by a hair, so that rounding to 32 bits leaves a share of exactly 5%
+/// at most 0.05.
 fn share_at_least(builder: &mut Builder, scores: &[f64], x: &str) -> Value {
-    let count = scores.len() as f32 + 1.0;
+    const HAIR: f32 = 1.0 + 1e-6;
+    let count = (scores.len() as f32 + 1.0) * HAIR;
     let scores: Vec<f32> = scores.iter().map(|&score| score as f32).collect();
     let scores = builder.floats(&scores, &[scores.len()]);
     let reached = builder.node("GreaterOrEqual", &[&scores, x], vec![]);

@@ -3,6 +3,7 @@
 use crate::args::{InputPath, LabelOptions, UsageError};
 use crate::cluster::data_fingerprint;
 use crate::output::Output;
+use crate::table::counted;
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub(crate) fn labeled(path: Option<&Path>, labels: &LabelOptions) -> Result<Arc<
     match (path, &labels.labels_from) {
         (_, None) => dataset(path),
         (Some(path), Some(table)) => with_classes(open_with_labels(path, table.path(), &labels.columns())?, path),
-        (None, Some(_)) => Err(UsageError("--labels-from needs the folder of the images: give DATA".into()).into()),
+        (None, Some(_)) => Err(UsageError("--labels-from needs the folder of the images: give it too".into()).into()),
     }
 }
 
@@ -73,9 +74,9 @@ pub(crate) fn describe(dataset: &dyn Dataset, output: &Output) -> Result<()> {
     let skipped = dataset.skipped();
     if let Some((path, reason)) = skipped.first() {
         output.note(format!(
-            "{}: {} file(s) skipped, such as {path} ({reason}); `taper inspect` lists them",
+            "{}: {} skipped, such as {path} ({reason}); `taper inspect` lists them",
             dataset.name(),
-            skipped.len()
+            counted(skipped.len(), "file")
         ));
     }
     let first = dataset.size(0)?;
@@ -97,7 +98,10 @@ pub(crate) fn weights(given: &InputPath) -> Result<InputPath> {
     let Ok(known) = KnownWeights::named(name) else { return Ok(given.clone()) };
     match hub_cache().and_then(|hub| known.in_hub_cache(&hub)) {
         Some(file) => Ok(InputPath::new(file)),
-        None => bail!("{name}: is not fetched yet: `cargo xtask fetch-weights {name}` gets it"),
+        None => bail!(
+            "{name} has not been fetched: run `cargo xtask fetch-weights {name}` in Taper's source folder, or give a file: \
+             --weights FILE.pth"
+        ),
     }
 }
 
@@ -110,7 +114,7 @@ pub(crate) fn default_weights(meanwhile: &str, output: &Output) -> Result<Option
         Some(file) => format!("no --weights given: using {} from the hub's cache", file.display()),
         None => format!(
             "no --weights given: {meanwhile}; on few photographs pretrained weights do better \
-             (`cargo xtask fetch-weights {}` fetches some)",
+             (`cargo xtask fetch-weights {}` in Taper's source folder fetches some, or give a file: --weights FILE.pth)",
             default.name
         ),
     });

@@ -3,7 +3,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the one place where the program prints")]
 
-use crate::table::fitted;
+use crate::table::{fitted, fitted_with_paths, wrapped_at_words};
 use crate::tensorboard::EventFiles;
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
@@ -25,6 +25,8 @@ pub(crate) struct Output {
     json: bool,
     /// Whether notes go to a terminal.
     terminal: bool,
+    /// Columns of that terminal.
+    note_width: Option<usize>,
     ranks: Arc<dyn Ranks>,
     /// Columns of the terminal that results go to; `None` if they go elsewhere.
     width: Option<usize>,
@@ -33,13 +35,16 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(json: bool, ranks: Arc<dyn Ranks>) -> Self {
-        let stdout = std::io::stdout();
+        let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
+        let columns = |size: Option<(terminal_size::Width, _)>| size.map(|(columns, _)| usize::from(columns.0));
         let width = stdout.is_terminal().then(|| terminal_size::terminal_size_of(&stdout)).flatten();
+        let note_width = stderr.is_terminal().then(|| terminal_size::terminal_size_of(&stderr)).flatten();
         Self {
             json,
-            terminal: ranks.writes() && std::io::stderr().is_terminal(),
+            terminal: ranks.writes() && stderr.is_terminal(),
+            note_width: columns(note_width),
             ranks,
-            width: width.map(|(columns, _)| usize::from(columns.0)),
+            width: columns(width),
             colors: stdout.is_terminal() && wants_colors(),
         }
     }
@@ -57,6 +62,11 @@ impl Output {
     /// A table for people, which fits the terminal if there is one.
     pub(crate) fn table(&self, header: &[&str], rows: &[Vec<String>]) {
         self.line(fitted(header, rows, self.width));
+    }
+
+    /// Likewise, a table that never lacks its first `kept` columns and whose columns `paths` may be shortened.
+    pub(crate) fn table_with_paths(&self, header: &[&str], rows: &[Vec<String>], kept: usize, paths: &[usize]) {
+        self.line(fitted_with_paths(header, rows, kept, paths, self.width));
     }
 
     /// A line in bold, on a terminal.
@@ -86,7 +96,11 @@ impl Output {
     /// A message for people, separate from the results.
     pub(crate) fn note(&self, text: impl fmt::Display) {
         if self.ranks.writes() {
-            write(std::io::stderr(), printable(&text.to_string()));
+            let text = printable(&text.to_string());
+            match self.note_width {
+                Some(width) => write(std::io::stderr(), wrapped_at_words(&text, width)),
+                None => write(std::io::stderr(), text),
+            }
         }
     }
 

@@ -8,23 +8,88 @@ use taper_learn::Interval;
 /// The table in at most `width` columns of a terminal: the last columns are left out as far as needed, but never the
 /// first three, whose cells are wrapped instead. A line below names what is left out. Without a width the table is whole.
 pub(crate) fn fitted(header: &[&str], rows: &[Vec<String>], width: Option<usize>) -> String {
-    const KEPT: usize = 3;
+    fitted_with_paths(header, rows, 3, &[], width)
+}
+
+/// Likewise for a table that never lacks its first `kept` columns: the cells of the columns `paths` are shortened at the
+/// front before any is wrapped.
+pub(crate) fn fitted_with_paths(
+    header: &[&str],
+    rows: &[Vec<String>],
+    kept: usize,
+    paths: &[usize],
+    width: Option<usize>,
+) -> String {
     let Some(width) = width else { return table(header, rows) };
     let mut shown = header.len();
     let part = |shown: usize| -> Vec<Vec<String>> {
         rows.iter().map(|row| row.iter().take(shown).cloned().collect()).collect()
     };
-    while shown > KEPT && width_of(&header[..shown], &part(shown)) > width {
+    while shown > kept && width_of(&widths(&header[..shown], &part(shown))) > width {
         shown -= 1;
     }
-    let rows = part(shown);
-    let text = match width_of(&header[..shown], &rows) > width {
-        true => wrapped(&header[..shown], &rows, width),
-        false => table(&header[..shown], &rows),
+    let (left, left_out) = header.split_at(shown);
+    let mut rows = part(shown);
+    let limits = shortened(widths(left, &rows), paths, width);
+    for row in &mut rows {
+        paths.iter().filter(|&&place| place < shown).for_each(|&place| row[place] = end_of(&row[place], limits[place]));
+    }
+    let text = match width_of(&widths(left, &rows)) > width {
+        true => wrapped(left, &rows, width),
+        false => table(left, &rows),
     };
-    match header[shown..].join(", ") {
-        left_out if left_out.is_empty() => text,
-        left_out => format!("{text}\n(a wider terminal, or a file, also shows: {left_out})"),
+    let left_out: Vec<&str> = left_out.iter().copied().filter(|name| !name.is_empty()).collect();
+    match left_out.is_empty() {
+        true => text,
+        false => format!("{text}\n(not shown in this width: {})", left_out.join(", ")),
+    }
+}
+
+/// Column widths with which the table is no wider than `width`, if shorter `paths` are enough for that.
+fn shortened(mut widths: Vec<usize>, paths: &[usize], width: usize) -> Vec<usize> {
+    /// What still tells paths apart.
+    const LEAST: usize = 16;
+    while width_of(&widths) > width {
+        let longest = paths.iter().copied().filter(|&place| place < widths.len()).max_by_key(|&place| widths[place]);
+        match longest.filter(|&place| widths[place] > LEAST) {
+            Some(place) => widths[place] -= 1,
+            None => break,
+        }
+    }
+    widths
+}
+
+/// The end of a path, which tells it from others, in at most so many letters.
+fn end_of(path: &str, most: usize) -> String {
+    let path = one_line(path);
+    let more = path.chars().count().saturating_sub(most);
+    if more == 0 { path.into_owned() } else { format!("…{}", path.chars().skip(more + 1).collect::<String>()) }
+}
+
+/// The text with line breaks between words, so that lines have at most `width` letters where words allow it.
+pub(crate) fn wrapped_at_words(text: &str, width: usize) -> String {
+    let wrap = |line: &str| {
+        let (mut lines, mut length) = (String::new(), 0);
+        for (place, word) in line.split(' ').enumerate() {
+            let letters = word.chars().count();
+            let fits = length + 1 + letters <= width;
+            if place > 0 {
+                lines.push(if fits { ' ' } else { '\n' });
+            }
+            length = if place > 0 && fits { length + 1 + letters } else { letters };
+            lines += word;
+        }
+        lines
+    };
+    text.split('\n').map(wrap).collect::<Vec<_>>().join("\n")
+}
+
+/// `1 image`, `2 images`.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ if noun.ends_with('s') => format!("{count} {noun}es"),
+        _ => format!("{count} {noun}s"),
     }
 }
 
@@ -39,11 +104,14 @@ fn filled(header: &[&str], rows: &[Vec<String>]) -> Table {
     table
 }
 
-/// The width of the whole table.
-fn width_of(header: &[&str], rows: &[Vec<String>]) -> usize {
-    let table = filled(header, rows);
-    let widths = table.column_max_content_widths();
-    widths.iter().map(|&width| usize::from(width)).sum::<usize>() + 2 * widths.len().saturating_sub(1)
+/// The width of each column.
+fn widths(header: &[&str], rows: &[Vec<String>]) -> Vec<usize> {
+    filled(header, rows).column_max_content_widths().into_iter().map(usize::from).collect()
+}
+
+/// The width of a whole table of such columns.
+fn width_of(widths: &[usize]) -> usize {
+    widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1)
 }
 
 /// The table with its cells in several lines where needed.
@@ -132,12 +200,37 @@ mod tests {
         assert_eq!(all, table(&header, &rows));
         assert_eq!(fitted(&header, &rows, Some(200)), all);
         let narrow = fitted(&header, &rows, Some(40));
-        assert!(narrow.ends_with("also shows: trained on)") && narrow.contains("12.0 s"), "{narrow}");
+        assert!(narrow.ends_with("(not shown in this width: trained on)") && narrow.contains("12.0 s"), "{narrow}");
         for width in [12, 20, 30] {
             let lines = fitted(&header, &rows, Some(width));
             let table = lines.lines().filter(|line| !line.starts_with('('));
             assert!(table.clone().all(|line| line.chars().count() <= width), "{width}\n{lines}");
         }
+        let unnamed = fitted(&["method", "kind", "accuracy %", "", "trained on"], &rows, Some(30));
+        assert!(unnamed.ends_with("(not shown in this width: trained on)"), "{unnamed}");
+    }
+
+    #[test]
+    fn paths_are_shortened_at_the_front_before_cells_are_wrapped() {
+        let rows = [vec!["a/long/way/to/the/photographs/1.jpg".into(), "glass".into(), "metal 5.0%".into()]];
+        let text = fitted_with_paths(&["image", "class", "next best"], &rows, 2, &[0], Some(30));
+        assert!(text.lines().take(3).all(|line| line.chars().count() <= 30), "{text}");
+        assert!(text.contains('…') && text.contains("glass") && text.ends_with("width: next best)"), "{text}");
+        let narrow = fitted_with_paths(&["image", "class"], &rows, 2, &[0], Some(12));
+        assert!(narrow.lines().all(|line| line.chars().count() <= 12), "{narrow}");
+    }
+
+    #[test]
+    fn lines_break_between_words_and_long_words_stay_whole() {
+        assert_eq!(wrapped_at_words("one two three\nfour", 7), "one two\nthree\nfour");
+        assert_eq!(wrapped_at_words("a long/path/to/an/image is", 8), "a\nlong/path/to/an/image\nis");
+        assert_eq!(wrapped_at_words("  x  y ", 80), "  x  y ");
+    }
+
+    #[test]
+    fn counts_have_plurals() {
+        let counts = [counted(1, "image"), counted(0, "file"), counted(21, "image"), counted(6, "class")];
+        assert_eq!(counts, ["1 image", "0 files", "21 images", "6 classes"]);
     }
 
     #[test]

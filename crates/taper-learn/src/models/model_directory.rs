@@ -6,7 +6,7 @@
 use crate::{
     LearnError, Result,
     methods::network_part,
-    models::Origin,
+    models::{CLASSIFIER, Origin},
     provenance::Provenance,
     runs::{Existing, RunRecord, readable, write_directory},
     support::Support,
@@ -14,8 +14,9 @@ use crate::{
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 use taper_models::{Head, Network, State, named_backbone};
@@ -49,6 +50,32 @@ struct Config {
     label2id: BTreeMap<String, usize>,
     #[serde(rename = "trained")]
     origin: Origin,
+}
+
+impl Config {
+    /// Fails if it is not a model of Taper, or if a classifier's classes are not those of its outputs.
+    fn check(&self) -> std::result::Result<(), String> {
+        if self.model_type != MODEL_TYPE {
+            return Err(format!("is of a `{}` model, not of Taper: give a model that Taper saved", self.model_type));
+        }
+        // a learner's names are those of the classes that it was trained with
+        if self.origin.method != CLASSIFIER || self.head.outputs == 0 {
+            return Ok(());
+        }
+        let (names, outputs) = (self.id2label.len(), self.head.outputs);
+        let numbered = self.id2label.keys().copied().eq(0..names);
+        if !numbered || names != outputs {
+            return Err(format!(
+                "names {names} classes for {outputs} outputs in `id2label`: number them from 0 to {}, or save the model again",
+                outputs.saturating_sub(1)
+            ));
+        }
+        let different: BTreeSet<&String> = self.id2label.values().collect();
+        match different.len() == names {
+            true => Ok(()),
+            false => Err("has one name for several classes in `id2label`: give each its own".into()),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -239,7 +266,7 @@ impl Model {
             tensors.into_iter().partition(|(name, _)| name.ends_with("running_mean") || name.ends_with("running_var"));
         let state = State { params: params.into_iter().collect(), buffers: buffers.into_iter().collect() };
         network.check(&network_part(&state))?;
-        let labels = config.id2label.into_values().collect();
+        let labels: Vec<String> = config.id2label.into_values().collect();
         let provenance = Provenance::unrecorded(&config.origin);
         let transform = preprocessor.transform;
         Ok(Self { network, state, labels, transform, origin: config.origin, provenance, support: None })
@@ -259,10 +286,10 @@ impl Model {
                 readable(&inner, &MODEL_FILES).or_else(|| readable(path, &MODEL_FILES))
             };
             let folder = found.as_deref().unwrap_or(path);
-            let words = Words::read(folder);
+            let words = Words::read(folder)?;
             let weights = fs::read(folder.join(WEIGHTS));
             // if the configuration is the same before and after, the weights in between belong to it
-            if Words::read(folder) == words {
+            if Words::read(folder)? == words {
                 return words.into_model(folder, weights);
             }
             std::thread::sleep(PAUSE);
@@ -286,7 +313,7 @@ fn is_model(folder: &Path) -> bool {
     kind.is_some_and(|kind| kind.model_type == MODEL_TYPE)
 }
 
-/// The content of a model directory without the weights; `None` for a file that can't be read.
+/// The content of a model directory without the weights; `None` for a file that is not there.
 #[derive(PartialEq)]
 struct Words {
     config: Option<Vec<u8>>,
@@ -296,10 +323,19 @@ struct Words {
 }
 
 impl Words {
-    fn read(folder: &Path) -> Self {
-        let [config, preprocessor, provenance, support] =
-            [CONFIG, PREPROCESSOR, PROVENANCE, SUPPORT].map(|name| fs::read(folder.join(name)).ok());
-        Self { config, preprocessor, provenance, support }
+    /// Fails if a file is there but can't be read: what it says would be lost when the model is saved again.
+    fn read(folder: &Path) -> Result<Self> {
+        let read = |name: &str| match fs::read(folder.join(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(source) => Err(LearnError::File { path: folder.join(name), source }),
+        };
+        Ok(Self {
+            config: read(CONFIG)?,
+            preprocessor: read(PREPROCESSOR)?,
+            provenance: read(PROVENANCE)?,
+            support: read(SUPPORT)?,
+        })
     }
 
     fn into_model(self, folder: &Path, weights: std::io::Result<Vec<u8>>) -> Result<Model> {
@@ -317,6 +353,7 @@ impl Words {
             serde_json::from_slice(&there(CONFIG, self.config)?).map_err(|error| broken(CONFIG, error.to_string()))?;
         let preprocessor: Preprocessor = serde_json::from_slice(&there(PREPROCESSOR, self.preprocessor)?)
             .map_err(|error| broken(PREPROCESSOR, error.to_string()))?;
+        config.check().map_err(|problem| LearnError::Run { path: folder.join(CONFIG), problem })?;
         let weights = weights.map_err(|source| LearnError::File { path: folder.join(WEIGHTS), source })?;
         let tensors = candle_core::safetensors::load_buffer(&weights, &Device::Cpu)
             .map_err(|error| broken(WEIGHTS, error.to_string()))?;
@@ -328,6 +365,10 @@ impl Words {
         let support =
             self.support.as_deref().map(|bytes| Support::from_bytes(bytes, model.features_in_head())).transpose();
         let support = support.map_err(|error| broken(SUPPORT, error))?.flatten();
+        let classes = model.labels.len();
+        if support.iter().flat_map(|support| &support.labels).any(|&label| label as usize >= classes) {
+            return Err(broken(SUPPORT, format!("it has images of more than {classes} classes")));
+        }
         Ok(Model { provenance, support, ..model })
     }
 }
@@ -343,9 +384,8 @@ mod tests {
     use crate::methods::SettingValues;
     use taper_models::Architecture;
 
-    #[test]
-    fn a_model_saved_and_loaded_gives_the_same_logits() {
-        let folder = tempfile::tempdir().unwrap();
+    /// A classifier of three classes.
+    fn classifier() -> Model {
         let backbone = "conv4-8".parse::<Architecture>().unwrap().backbone((1, 16, 16)).unwrap();
         let network = Network::new(backbone, Head::Linear { outputs: 3 });
         let state = network.init(1).unwrap();
@@ -358,7 +398,7 @@ mod tests {
             revised: false,
         };
         let labels = ["a", "b", "c"].map(String::from).to_vec();
-        let model = Model {
+        Model {
             network,
             state,
             labels,
@@ -366,7 +406,13 @@ mod tests {
             provenance: Provenance::unrecorded(&origin),
             origin,
             support: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_model_saved_and_loaded_gives_the_same_logits() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = classifier();
         model.save(&folder.path().join("model")).unwrap();
         model.save(&folder.path().join("model")).unwrap();
         let back = Model::load(folder.path()).unwrap();
@@ -384,5 +430,51 @@ mod tests {
         assert!(apart(&model, &unpacked) < 1e-2 && unpacked.origin == model.origin);
         assert!(Model::unpack(&packed[..packed.len() / 2]).is_err());
         assert!(Model::load(&folder.path().join("nothing")).unwrap_err().to_string().contains("is missing"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_taken_for_a_missing_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        classifier().save(&path).unwrap();
+        for name in [SUPPORT, PROVENANCE, CONFIG] {
+            let aside = folder.path().join("aside");
+            let there = path.join(name);
+            let had = there.exists();
+            if had {
+                fs::rename(&there, &aside).unwrap();
+            }
+            // a directory in a file's place can't be read, whoever asks
+            fs::create_dir(&there).unwrap();
+            let error = Model::load(&path).unwrap_err();
+            assert!(matches!(&error, LearnError::File { path, .. } if path.ends_with(name)), "{error}");
+            fs::remove_dir(&there).unwrap();
+            if had {
+                fs::rename(&aside, &there).unwrap();
+            }
+        }
+        Model::load(&path).unwrap();
+    }
+
+    #[test]
+    fn classes_that_do_not_fit_the_outputs_are_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        classifier().save(&path).unwrap();
+        let config = path.join(CONFIG);
+        let whole: serde_json::Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+        let damages: [(&str, fn(&mut serde_json::Value)); 4] = [
+            ("names 2 classes for 3 outputs", |config| _ = config["id2label"].as_object_mut().unwrap().remove("1")),
+            ("names 4 classes for 3 outputs", |config| config["id2label"]["3"] = "d".into()),
+            ("one name for several classes", |config| config["id2label"]["2"] = "a".into()),
+            ("`taper9`", |config| config["model_type"] = "taper9".into()),
+        ];
+        for (problem, damage) in damages {
+            let mut config_now = whole.clone();
+            damage(&mut config_now);
+            fs::write(&config, config_now.to_string()).unwrap();
+            let error = Model::load(&path).unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+        }
     }
 }

@@ -84,13 +84,19 @@ impl Assessor {
 
     /// The number of held-out images that scores are ranked among.
     pub fn held_out(&self) -> usize {
-        self.novelty.len()
+        self.misfit.len()
+    }
+
+    /// Whether it tells foreign images from known ones: not after a class was removed without learning anew. Without it,
+    /// every image counts as known.
+    pub fn tells_foreign(&self) -> bool {
+        !self.novelty.is_empty()
     }
 
     /// The smallest share of known images that can be refused, or of right classes that can be missed, at a promised
     /// rate: with few labeled images a small rate can't be told from none.
     pub fn smallest_rate(&self) -> f64 {
-        1.0 / (self.novelty.len() as f64 + 1.0)
+        1.0 / (self.misfit.len() as f64 + 1.0)
     }
 
     /// How novelty follows from the signs.

@@ -58,8 +58,10 @@ impl Support {
                 let ways = held_out.logits.first().map_or(0, Vec::len);
                 tensors.push(("held_out.logits", Tensor::from_vec(logits, (m, ways), &Device::Cpu)?));
                 tensors.push(("held_out.labels", Tensor::from_slice(&held_out.labels, m, &Device::Cpu)?));
-                let foreignness = held_out.foreignness.concat();
-                tensors.push(("held_out.foreignness", Tensor::from_vec(foreignness, (m, 2), &Device::Cpu)?));
+                if held_out.tells_foreign() {
+                    let foreignness = held_out.foreignness.concat();
+                    tensors.push(("held_out.foreignness", Tensor::from_vec(foreignness, (m, 2), &Device::Cpu)?));
+                }
             }
         }
         safetensors::serialize(tensors, Some(metadata)).map_err(|error| invalid(error.to_string()))
@@ -86,7 +88,7 @@ impl Support {
         if features.dims2().map_err(text)?.0 != n || labels.len() != n || content.len() != n {
             return Err(format!("it names {n} images and has features, labels or contents of another number"));
         }
-        let hash = |bytes: Vec<u8>| bytes.try_into().map(Hash).map_err(|_| "a content hash has not 32 bytes");
+        let hash = |bytes: Vec<u8>| bytes.try_into().map(Hash).map_err(|_| "a content hash does not have 32 bytes");
         let images =
             images.into_iter().zip(content).map(|(name, content)| Ok(SupportImage { name, content: hash(content)? }));
         let images = images.collect::<std::result::Result<Vec<_>, String>>()?;
@@ -96,13 +98,17 @@ impl Support {
                 let logits: Vec<Vec<f64>> =
                     tensor("held_out.logits")?.to_dtype(DType::F64).and_then(|rows| rows.to_vec2()).map_err(text)?;
                 let labels: Vec<u32> = tensor("held_out.labels")?.to_vec1().map_err(text)?;
-                let foreignness: Vec<Vec<f64>> = tensor("held_out.foreignness")?.to_vec2().map_err(text)?;
-                let pair = |row: Vec<f64>| row.try_into().map_err(|_| "foreignness has not two signs");
+                let foreignness: Vec<Vec<f64>> = match tensors.get("held_out.foreignness") {
+                    Some(signs) => signs.to_vec2().map_err(text)?,
+                    None => Vec::new(),
+                };
+                let pair = |row: Vec<f64>| row.try_into().map_err(|_| "foreignness does not have two signs");
                 let foreignness =
                     foreignness.into_iter().map(pair).collect::<std::result::Result<Vec<[f64; 2]>, _>>()?;
                 let ways = logits.first().map_or(0, Vec::len);
                 let wrong = labels.iter().any(|&label| label as usize >= ways);
-                if logits.len() != labels.len() || foreignness.len() != labels.len() || wrong {
+                let fits = foreignness.is_empty() || foreignness.len() == labels.len();
+                if logits.len() != labels.len() || !fits || wrong {
                     return Err("its held-out images don't fit each other".into());
                 }
                 Some(HeldOut::from_parts(logits, labels, foreignness, temperature))

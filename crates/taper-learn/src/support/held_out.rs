@@ -174,7 +174,7 @@ impl HeldOut {
         Ok(Tensor::new(rows, &Device::Cpu)?)
     }
 
-    /// What the classifier's logits have to be divided by for probabilities that are as often right as they say.
+    /// What the classifier's logits have to be divided by for answers given 80% to be right 80% of the time.
     pub fn temperature(&self) -> f64 {
         self.temperature
     }
@@ -206,11 +206,19 @@ impl HeldOut {
         for (row, label) in self.labels.iter().enumerate() {
             if let Some(Some(label)) = renumbered.get(*label as usize) {
                 all.labels.push(*label);
-                all.foreignness.push(self.foreignness[row]);
                 all.logits.push(kept.iter().map(|&class| self.logits[row][class]).collect());
             }
         }
+        // compared with the images of removed classes too, they say nothing about the others alone
+        if kept.len() == renumbered.len() {
+            all.foreignness.clone_from(&self.foreignness);
+        }
         all
+    }
+
+    /// Whether they tell how foreign images look: not after a class was removed without learning anew.
+    pub fn tells_foreign(&self) -> bool {
+        self.foreignness.len() == self.labels.len()
     }
 }
 

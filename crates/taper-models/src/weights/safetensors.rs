@@ -26,13 +26,21 @@ fn parse(bytes: &[u8]) -> Read<SafeTensors<'_>> {
     if length > rest.len() as u64 {
         return Err(cut(length + 8));
     }
-    if let Ok((header, metadata)) = SafeTensors::read_metadata(bytes) {
-        let needed = (header as u64 + 8).saturating_add(metadata.data_len() as u64);
-        if (bytes.len() as u64) < needed {
-            return Err(cut(needed));
-        }
+    let broken = |error| match data_length(&rest[..length as usize]).map(|data| data.saturating_add(length + 8)) {
+        Some(needed) if needed > bytes.len() as u64 => cut(needed),
+        _ => format!("is broken ({error}): download it again"),
+    };
+    SafeTensors::deserialize(bytes).map_err(broken)
+}
+
+/// The length of the tensors that a header describes; `None` if it can't be read.
+fn data_length(header: &[u8]) -> Option<u64> {
+    #[derive(serde::Deserialize)]
+    struct Entry {
+        data_offsets: Option<(u64, u64)>,
     }
-    SafeTensors::deserialize(bytes).map_err(|error| format!("is broken ({error}): download it again"))
+    let entries: BTreeMap<String, Entry> = serde_json::from_slice(header).ok()?;
+    entries.values().filter_map(|entry| Some(entry.data_offsets?.1)).max()
 }
 
 /// The network's tensors of several files.
@@ -149,4 +157,21 @@ fn pickles(maps: &[(&String, FileContent, recognize::Kind)]) -> Read<Contents> {
 /// Whether a text is an index of shards.
 pub(super) fn is_index(text: &[u8]) -> bool {
     text.len() as u64 <= limits::INDEX_BYTES && serde_json::from_slice::<Index>(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_cut_off_anywhere_says_so_and_one_that_is_too_long_is_broken() {
+        let header = br#"{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}"#;
+        let whole = [&(header.len() as u64).to_le_bytes(), &header[..], &[0; 12]].concat();
+        assert_eq!(parse(&whole).unwrap().len(), 1);
+        for length in 0..whole.len() {
+            let problem = parse(&whole[..length]).unwrap_err();
+            assert!(problem.starts_with("is cut off") && problem.ends_with("get or save it again"), "{problem}");
+        }
+        assert!(parse(&[&whole[..], &[0]].concat()).unwrap_err().starts_with("is broken"));
+    }
 }

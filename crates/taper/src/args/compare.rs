@@ -75,7 +75,7 @@ pub(crate) struct OwnTaskOptions {
     /// Labels per class, such as 1,5,20,all [default: 1,2,5,10,20,all, as far as DATA goes]
     #[arg(long, value_delimiter = ',')]
     pub(crate) labels: Vec<LabelCount>,
-    /// Time for everything: 90s, 5m, 1h [default: 50s for 100 images, in proportion up to 5m]
+    /// Time for everything: 90s, 5m, 1h [default: 50s for 100 images, those of --meta-data included, in proportion up to 5m]
     #[arg(long)]
     #[serde(with = "taper_learn::text::option", skip_serializing_if = "Option::is_none")]
     pub(crate) budget: Option<Seconds>,

@@ -16,7 +16,7 @@ pub(crate) struct Predict {
     /// Write a CSV to standard output: image, class, probability, and the probability of every class
     #[arg(long, conflicts_with = "json")]
     pub(crate) csv: bool,
-    /// Answer "none of these" for images unlike the labeled ones, refusing at most this share of known images, such as 5%
+    /// Answer "none of these" for images unlike the labeled ones, refusing about this share of known images, such as 5%
     #[arg(long, value_name = "RATE", value_parser = percentage)]
     pub(crate) reject: Option<f64>,
     /// Also list the classes that an image may belong to, the right one among them for this share of known images, such

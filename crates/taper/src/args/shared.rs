@@ -141,11 +141,11 @@ pub(crate) struct ImageOptions {
 #[derive(Args, Clone, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct LabelOptions {
-    /// Table of labels (CSV or TSV) of the images in DATA [default: one that lies beside them]
+    /// Table of labels (CSV or TSV) of the images [default: one that lies beside them]
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) labels_from: Option<InputPath>,
-    /// Column of the table with the files [default: the one whose values are images of DATA]
+    /// Column of the table with the files [default: the one whose values are the images]
     #[arg(long, value_name = "NAME", requires = "labels_from")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) file_column: Option<String>,

@@ -8,6 +8,8 @@ use serde::Serialize;
 use taper_transfer::{FineTuneFrom, LabelCount, ProblemOptions, SurveyOptions};
 
 #[derive(Args, Clone, Serialize)]
+// a survey has no steps that TensorBoard could show
+#[command(mut_arg("tensorboard", |option| option.hide(true)))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Survey {
     /// Data sets, comma-separated

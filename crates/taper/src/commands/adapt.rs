@@ -6,15 +6,16 @@ use crate::data;
 use crate::hints::with_hint;
 use crate::output::Output;
 use crate::report::{existing, result_json, with};
-use crate::table::duration;
-use anyhow::{Context, Result, bail};
+use crate::table::{counted, duration};
+use anyhow::{Context, Result, anyhow};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use taper_compare::{BUILT_IN_NAME, Revised, Revision, adapt, revise};
 use taper_data::{one_line, open};
 use taper_learn::{
-    Model,
+    LearnError, Model, RunDirectory,
     runs::{Existing, RunRecord},
     statistics::wilson_interval,
 };
@@ -69,10 +70,7 @@ fn revise_classifier(options: &Adapt, output: &Output) -> Result<()> {
         return Err(UsageError("--views does nothing with --add, --remove and --rename: remove it".into()).into());
     }
     let place = options.out.clone().unwrap_or_else(|| directory_of(classifier));
-    if options.out.is_none() && RunRecord::open(classifier).is_ok_and(|run| run.is_in_use() == Some(true)) {
-        let problem = "another process writes to this run and may replace its classifier";
-        bail!("{}: {problem}: wait for it, or give --out", classifier.display());
-    }
+    let _held = run_around(&place).map(RunDirectory::open).transpose().map_err(|error| in_words(error, &place))?;
     check_target(&place, if options.out.is_some() { existing(options.force) } else { Existing::Replace })?;
     let model = Model::load(classifier)?;
     let add = images.map(|path| open(path)).transpose()?;
@@ -95,6 +93,20 @@ fn revise_classifier(options: &Adapt, output: &Output) -> Result<()> {
     Ok(())
 }
 
+/// The run that a model directory belongs to. While it is held, no other process changes its classifier.
+fn run_around(place: &Path) -> Option<&Path> {
+    place.parent().filter(|run| RunRecord::is_run(run))
+}
+
+fn in_words(error: LearnError, place: &Path) -> anyhow::Error {
+    match error {
+        LearnError::InUse { holder, .. } => {
+            anyhow!("{}: {holder} may replace this classifier: wait for it, or give another --out", place.display())
+        }
+        other => other.into(),
+    }
+}
+
 /// The model directory at a path, which may be that of a run.
 fn directory_of(path: &Path) -> PathBuf {
     if path.join("config.json").exists() { path.to_path_buf() } else { path.join("model") }
@@ -104,17 +116,23 @@ fn print(revised: &Revised, options: &Adapt, place: &Path, output: &Output) {
     let Revised { model, added, new_classes, already_there, right, seconds } = revised;
     if let Some(example) = already_there.first() {
         let count = already_there.len();
-        output.note(format!("{count} image(s) left out, such as {}: the classifier has them", one_line(example)));
+        let images = counted(count, "image");
+        output.note(format!("{images} left out, such as {}: the classifier has them already", one_line(example)));
     }
     let mut done = Vec::new();
-    if !options.remove.is_empty() {
-        done.push(format!("removed {} class(es)", options.remove.len()));
+    let removed: BTreeSet<&String> = options.remove.iter().collect();
+    if !removed.is_empty() {
+        done.push(format!("removed {}", counted(removed.len(), "class")));
     }
     if !options.rename.is_empty() {
-        done.push(format!("renamed {}", options.rename.len()));
+        done.push(format!("renamed {}", counted(options.rename.len(), "class")));
     }
     if options.add {
-        done.push(format!("added {added} images, {} new class(es)", new_classes.len()));
+        let new = match new_classes.len() {
+            0 => String::new(),
+            count => format!(" and {}", counted(count, "new class")),
+        };
+        done.push(format!("added {}{new}", counted(*added, "image")));
     }
     output.line(format!(
         "{} in {}: saved the classifier of {} classes to {}",
@@ -123,15 +141,22 @@ fn print(revised: &Revised, options: &Adapt, place: &Path, output: &Output) {
         model.labels.len(),
         place.display()
     ));
-    if right.is_none() && model.support.is_some() {
-        output.note(
+    let renames_only = removed.is_empty() && !options.add;
+    match model.support.as_ref().map(|support| support.held_out.as_ref()) {
+        Some(None) => output.note(
             "a class has a single labeled image, so none can be held out: --reject and --set need two of each class",
-        );
+        ),
+        Some(Some(held_out)) if !held_out.tells_foreign() => output.note(
+            "--reject is not possible any more: the network had learned the classes that are removed, and only training \
+             anew can tell how foreign images look beside the others",
+        ),
+        _ => {}
     }
-    if let Some(right) = right {
+    if let Some(right) = right.filter(|_| !renames_only) {
         let interval = wilson_interval(right.right, right.of);
         output.line(format!(
-            "expect about {:.1}% ({:.1} to {:.1}) of new images to be classified correctly, as {} labeled images were while held out",
+            "expect about {:.1}% of new images to be classified correctly (95% CI {:.1} to {:.1}), measured on {} labeled \
+             images, each held out in turn",
             100.0 * interval.mean,
             100.0 * interval.low,
             100.0 * interval.high,

@@ -4,6 +4,7 @@ use crate::args::Inspect;
 use crate::data;
 use crate::output::Output;
 use crate::report::{result_json, with};
+use crate::table::counted;
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use serde_json::{Value, json};
@@ -59,15 +60,19 @@ const FILES_SHOWN: usize = 100;
 fn describe_data(dataset: &dyn Dataset, output: &Output) -> Result<Value> {
     let found = inspect(dataset)?;
     let name = one_line(dataset.name());
-    let items = if dataset.vector(0).is_some() { "vectors" } else { "images" };
-    output.line(format!("{name}: {} {items} of {} classes", found.images, found.classes.len()));
+    let item = if dataset.vector(0).is_some() { "vector" } else { "image" };
+    output.line(format!("{name}: {} of {}", counted(found.images, item), counted(found.classes.len(), "class")));
     if let Some(layout) = &found.layout {
         output.line(format!("read as {layout}"));
     }
     found.why.iter().for_each(|why| output.line(format!("  {why}")));
     let parts: Vec<String> = found.parts.iter().map(|(part, images)| format!("{} {images}", part.name())).collect();
     if !dataset.held_out().is_empty() {
-        output.line(format!("parts: {}; {} images are held out", parts.join(", "), dataset.held_out().len()));
+        let held_out = match dataset.held_out().len() {
+            1 => "1 image is held out".to_string(),
+            images => format!("{images} images are held out"),
+        };
+        output.line(format!("parts: {}; {held_out}", parts.join(", ")));
     }
     describe_classes(&found, output);
     let size = |size: &SizeCount| {
@@ -185,13 +190,11 @@ const TENSORS: [&str; 4] = ["name", "shape", "elements", ""];
 fn describe_model(model: &Model, output: &Output) -> Result<Value> {
     let backbone = model.network.backbone();
     let (c, h, w) = backbone.input();
-    output.line(format!(
-        "{}, {} by {}, trained on {}",
-        backbone.name(),
-        if model.labels.is_empty() { "learner" } else { "classifier" },
-        model.origin.method,
-        model.origin.on
-    ));
+    let what = match model.labels.len() {
+        0 => format!("learner by {}", model.origin.method),
+        classes => format!("classifier of {}", counted(classes, "class")),
+    };
+    output.line(format!("a {what} on {}; {}", backbone.name(), learned_from(&model.origin.on)));
     output.line(format!(
         "images: {} -> {c} x {h} x {w}; features: {}; norm: {}",
         model.transform,
@@ -212,6 +215,15 @@ fn describe_model(model: &Model, output: &Output) -> Result<Value> {
     Ok(json!({"what": "model", "architecture": backbone.name(),
         "method": model.origin.method, "on": model.origin.on, "classes": model.labels, "settings": model.origin.settings,
         "norm": model.origin.norm, "parameters": model.state.params.count()}))
+}
+
+/// Where a model comes from: its training data, of some models with the number of images, which follows in parentheses.
+fn learned_from(on: &str) -> String {
+    let images = on.strip_suffix(" images)").and_then(|on| on.rsplit_once(" ("));
+    match images.and_then(|(name, images)| Some((name, images.parse().ok()?))) {
+        Some((name, images)) => format!("learned from {} of {}", counted(images, "image"), one_line(name)),
+        None => format!("learned from {}", one_line(on)),
+    }
 }
 
 fn describe_weights(path: &Path, output: &Output) -> Result<Value> {

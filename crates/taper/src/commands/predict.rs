@@ -3,11 +3,11 @@
 use crate::args::{Predict, UsageError};
 use crate::builtin::built_in_learner;
 use crate::data;
-use crate::explanation::{Explainer, Explanation};
+use crate::explanation::{Explainer, Explanation, NO_LABELED_IMAGES, Neighbor, NotWritten};
 use crate::hints::causes;
 use crate::output::Output;
 use crate::report::{result_json, with};
-use crate::table::table;
+use crate::table::counted;
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use serde::Serialize;
@@ -48,12 +48,16 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
     let Images { files, mut skipped } = images(&options.images)?;
     let explainer = options.explain.as_deref().map(|folder| Explainer::new(&model, folder));
     let mut explainer = explainer.transpose().with_context(about)?;
+    if explainer.is_some() && model.support.is_none() {
+        output.note(format!("{}: keeps no labeled images, so none are named: only heat maps are written", about()));
+    }
     let transform: Transform = model.transform.parse()?;
     for Skipped { path, reason } in skipped.iter().take(LEFT_OUT_SHOWN) {
         output.note(format!("skipped: {path}: {reason}"));
     }
     if let Some(more @ 1..) = skipped.len().checked_sub(LEFT_OUT_SHOWN) {
-        output.note(format!("skipped: {more} more file(s) that are not images: --json lists them all"));
+        let files = if more == 1 { "file that is not an image" } else { "files that are not images" };
+        output.note(format!("skipped: {more} more {files}: --json lists them all"));
     }
     let several = files.len() + skipped.len() > 1;
     let mut answers = Vec::new();
@@ -65,7 +69,7 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
                 output.event(&answer.event(&model.labels));
                 answers.push(answer);
             }
-            Err(error) if several => {
+            Err(error) if several && !error.is::<NotWritten>() => {
                 output.note(format!("skipped: {}", causes(&error)));
                 skipped.push(Skipped { path: path_text(file), reason: reason(&error) });
             }
@@ -73,11 +77,11 @@ pub(crate) fn run(options: &Predict, output: &Output) -> Result<()> {
         }
     }
     if answers.is_empty() {
-        bail!("none of the {} images could be read: see the messages above", skipped.len());
+        bail!("none of {} could be read: see the messages above", counted(skipped.len(), "image"));
     }
     match options.csv {
         true => output.text(csv_text(&records(&answers, &model.labels, options))?),
-        false => output.line(shown(&answers, &model.labels, options)),
+        false => show(&answers, &model.labels, options, output),
     }
     if let Some(assessor) = &assessor {
         note_unlike(&answers, assessor, options, output);
@@ -94,30 +98,41 @@ fn assessor(model: &Model, options: &Predict) -> Result<Option<Assessor>> {
     let is_asked = asked.iter().any(|(_, rate)| rate.is_some());
     let made = match &model.support {
         Some(support) => Assessor::new(&model.network, &model.state, support).map_err(anyhow::Error::from),
-        None => Err(anyhow::anyhow!(
-            "it keeps no labeled images, so it can't say when it is wrong: make it again with this version of Taper"
-        )),
+        None => Err(anyhow::anyhow!(NO_LABELED_IMAGES)),
     };
     let assessor = match made {
         Ok(assessor) => assessor,
         Err(error) if is_asked => return Err(error),
         Err(_) => return Ok(None),
     };
+    if options.reject.is_some() && !assessor.tells_foreign() {
+        let problem =
+            "--reject is not possible after a class was removed from a network that had learned it: train anew";
+        return Err(UsageError(problem.into()).into());
+    }
     let smallest = assessor.smallest_rate();
     for (option, rate) in asked {
-        if let Some(rate) = rate.filter(|rate| *rate < smallest - 1e-9) {
-            let (rate, least) = (100.0 * rate, 100.0 * smallest);
-            let limit = if option == "--set" { 100.0 - least } else { least };
-            let which = if option == "--set" { "above" } else { "below" };
-            return Err(UsageError(format!(
-                "{option}: an error rate of {rate:.1}% can't be promised by {} labeled images: give none {which} \
-                 {limit:.1}%, or label more",
-                assessor.held_out()
-            ))
-            .into());
+        if rate.is_some_and(|rate| rate < smallest - 1e-9) {
+            return Err(UsageError(out_of_reach(option, smallest, assessor.held_out())).into());
         }
     }
     Ok(Some(assessor))
+}
+
+/// What to give instead of a share that so many labeled images can't promise, rounded to the safe side.
+fn out_of_reach(option: &str, smallest: f64, images: usize) -> String {
+    let images = counted(images, "labeled image");
+    let rounded = |percent: f64, steps: f64, up: bool| match up {
+        // what is exact is not rounded to the next step
+        true => (percent * steps - 1e-6).ceil() / steps,
+        false => (percent * steps + 1e-6).floor() / steps,
+    };
+    let (which, percent, up) = match option {
+        "--set" => ("share above", 100.0 * (1.0 - smallest), false),
+        _ => ("rate below", 100.0 * smallest, true),
+    };
+    let (limit, advice) = (rounded(percent, 100.0, up), rounded(percent, 10.0, up));
+    format!("{images} allow no {which} {limit}%: use {option} {advice}%, or label more images")
 }
 
 /// What the network makes of an image.
@@ -173,7 +188,8 @@ impl Answer {
     ) -> Result<Self> {
         let probabilities: Vec<f32> = log_softmax(&logits)?.exp()?.get(0)?.to_vec1()?;
         let class = likeliest(&probabilities).with_context(|| format!("{} has no classes", model.origin.on))?;
-        let familiarity = assessor.map(|assessor| assessor.familiarity(&features, &logits)).transpose()?;
+        let telling = assessor.filter(|assessor| assessor.tells_foreign());
+        let familiarity = telling.map(|assessor| assessor.familiarity(&features, &logits)).transpose()?;
         let familiarity = familiarity.and_then(|all| all.first().copied());
         let rejected = options.reject.and_then(|rate| familiarity.map(|share| share <= rate + 1e-9));
         let set = match (assessor, options.set) {
@@ -220,46 +236,65 @@ impl Answer {
     }
 }
 
-/// The answers as a table, and what each image resembles below it.
-fn shown(answers: &[Answer], labels: &[String], options: &Predict) -> String {
-    let mut header = vec!["image", "class", "probability", "next best"];
+/// Shows the answers as a table, and what each image resembles below it.
+fn show(answers: &[Answer], labels: &[String], options: &Predict, output: &Output) {
+    let mut header = vec!["image", "class", "probability"];
     header.extend(options.reject.map(|_| "familiarity"));
     header.extend(options.set.map(|_| "set"));
-    let percent = |share: f32| format!("{:.1}%", share * 100.0);
+    let kept = header.len();
+    // of an image that is refused, the likeliest class is one of them
+    header.push(if options.reject.is_some() { "nearest classes" } else { "next best" });
     let row = |answer: &Answer| {
         let ranked = answer.ranked(labels);
-        // of an image that is refused, the likeliest class is one of the next best
         let first = usize::from(answer.class(labels).is_some());
         let others = ranked.iter().skip(first).take(OTHERS_SHOWN);
         let others: Vec<String> = others.map(|(name, p)| format!("{} {}", one_line(name), percent(*p))).collect();
         let class = answer.class(labels).map_or(NONE.into(), |class| one_line(class).into_owned());
         let probability = if first == 1 { percent(ranked[0].1) } else { String::new() };
-        let mut row = vec![answer.image.clone(), class, probability, others.join(", ")];
+        let mut row = vec![answer.image.clone(), class, probability];
         row.extend(options.reject.map(|_| answer.familiarity.map_or(String::new(), |share| percent(share as f32))));
         let set = answer.set(labels).map(|set| set.iter().map(|name| one_line(name)).collect::<Vec<_>>().join(", "));
         row.extend(set.map(|set| if set.is_empty() { "(none)".into() } else { set }));
+        row.push(others.join(", "));
         row
     };
-    let mut text = table(&header, &answers.iter().map(row).collect::<Vec<_>>());
-    let rows: Vec<Vec<String>> = answers
-        .iter()
-        .filter_map(|answer| Some((answer, answer.explanation.as_ref()?)))
-        .flat_map(|(answer, why)| {
-            why.nearest.iter().enumerate().map(move |(rank, nearest)| {
-                let (image, map) = match rank {
-                    0 => (answer.image.clone(), why.heat_map.clone().unwrap_or_default()),
-                    _ => (String::new(), String::new()),
-                };
-                let (path, class) = (one_line(&nearest.image).into_owned(), one_line(&nearest.class).into_owned());
-                vec![image, path, class, format!("{:.2}", nearest.similarity), map]
-            })
-        })
-        .collect();
+    output.table_with_paths(&header, &answers.iter().map(row).collect::<Vec<_>>(), kept, &[0]);
+    show_explanations(answers, output);
+}
+
+fn percent(share: f32) -> String {
+    format!("{:.1}%", share * 100.0)
+}
+
+/// Shows what each image resembles, and where its heat map is.
+fn show_explanations(answers: &[Answer], output: &Output) {
+    let explained: Vec<(&Answer, &Explanation)> =
+        answers.iter().filter_map(|answer| Some((answer, answer.explanation.as_ref()?))).collect();
+    let heat_map = |why: &Explanation| why.heat_map.clone().unwrap_or_default();
+    let resembled = |&(answer, why): &(&Answer, &Explanation)| {
+        let row = |(rank, nearest): (usize, &Neighbor)| {
+            let (image, map) = match rank {
+                0 => (answer.image.clone(), heat_map(why)),
+                _ => (String::new(), String::new()),
+            };
+            let (path, class) = (one_line(&nearest.image).into_owned(), one_line(&nearest.class).into_owned());
+            vec![image, path, class, format!("{:.2}", nearest.similarity), map]
+        };
+        why.nearest.iter().enumerate().map(row).collect::<Vec<_>>()
+    };
+    let rows: Vec<Vec<String>> = explained.iter().flat_map(resembled).collect();
     if !rows.is_empty() {
-        text += "\n\n";
-        text += &table(&["image", "most similar labeled images", "class", "similarity", "heat map"], &rows);
+        output.line("");
+        let header = ["image", "most similar labeled images", "class", "similarity", "heat map"];
+        output.table_with_paths(&header, &rows, header.len(), &[0, 1, 4]);
+    } else if !explained.is_empty() {
+        output.line("");
+        let rows: Vec<_> = explained.iter().map(|(answer, why)| vec![answer.image.clone(), heat_map(why)]).collect();
+        output.table_with_paths(&["image", "heat map"], &rows, 2, &[0, 1]);
     }
-    text
+    if explained.iter().any(|(_, why)| why.heat_map.is_some()) {
+        output.line("\nheat maps: yellow speaks most for the likeliest class, gray least or against it");
+    }
 }
 
 /// The answers for a CSV.
@@ -292,13 +327,15 @@ fn note_unlike(answers: &[Answer], assessor: &Assessor, options: &Predict, outpu
     let is_unlike = |answer: &&Answer| answer.familiarity.is_some_and(|share| share <= rate + 1e-9);
     let unlike: Vec<&Answer> = answers.iter().filter(is_unlike).collect();
     if let Some(first) = unlike.first() {
+        let (looks, such_as, they) = if unlike.len() == 1 { ("looks", "", "it") } else { ("look", "such as ", "they") };
         output.note(format!(
-            "{} of {} image(s) look unlike the labeled ones, as at most {:.1}% of known images do, such as {}: \
-             --reject answers `{NONE}` for them",
+            "{} of {} {looks} less familiar than {}% of the labeled ones ({such_as}{}); with --reject {}% {they} would be \
+             answered \"{NONE}\"",
             unlike.len(),
-            answers.len(),
-            100.0 * rate,
-            one_line(&first.image)
+            counted(answers.len(), "image"),
+            (1000.0 * (1.0 - rate) + 1e-6).floor() / 10.0,
+            one_line(&first.image),
+            100.0 * MOST
         ));
     }
 }
@@ -405,6 +442,28 @@ mod tests {
     fn csv_quotes_names_with_commas_quotes_and_line_breaks() {
         let records = [vec!["a,b".to_string(), "say \"x\"".into()], vec!["new\nline".into(), "0.5".into()]];
         assert_eq!(csv_text(&records).unwrap(), "\"a,b\",\"say \"\"x\"\"\"\n\"new\nline\",0.5");
+    }
+
+    #[test]
+    fn the_share_that_is_advised_can_be_promised() {
+        assert_eq!(
+            out_of_reach("--reject", 1.0 / 97.0, 96),
+            "96 labeled images allow no rate below 1.04%: use --reject 1.1%, or label more images"
+        );
+        assert!(out_of_reach("--set", 1.0 / 97.0, 96).contains("no share above 98.96%: use --set 98.9%"));
+        assert!(out_of_reach("--reject", 0.05, 19).contains("below 5%: use --reject 5%"));
+        for images in 1..3000 {
+            let smallest = 1.0 / (images as f64 + 1.0);
+            for (option, of) in [("--reject", 0.0), ("--set", 1.0)] {
+                let text = out_of_reach(option, smallest, images);
+                for (before, after) in [(option, ","), (" below", ":"), (" above", ":")] {
+                    let Some((_, rest)) = text.split_once(&format!("{before} ")) else { continue };
+                    let percent = rest.split(after).next().unwrap().trim_end_matches('%');
+                    let share = percent.parse::<f64>().unwrap() / 100.0;
+                    assert!(f64::abs(of - share) >= smallest - 1e-9, "{text}");
+                }
+            }
+        }
     }
 
     #[test]

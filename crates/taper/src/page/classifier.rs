@@ -95,14 +95,8 @@ impl Answered<'_> {
             images: places.len(),
             pictures: places.iter().take(PICTURES_OF_PAIR).filter_map(|place| self.picture(*place, pictures)).collect(),
         };
-        let title = match pairs.first() {
-            Some(((class, predicted), _)) => {
-                format!("Most often confused: {} taken for {}", self.name(*class), self.name(*predicted))
-            }
-            None => "No image is classified wrongly".into(),
-        };
         Ok(Section {
-            title,
+            title: self.most_confused(pairs),
             text: format!(
                 "{right} of {} {} are classified correctly {}.",
                 self.answers.images.len(),
@@ -115,6 +109,24 @@ impl Answered<'_> {
                 pairs: pairs.iter().map(pair).collect(),
             }),
         })
+    }
+
+    /// The pair of classes that is confused most often, or that no single one is.
+    fn most_confused(&self, pairs: &[((u32, u32), Vec<usize>)]) -> String {
+        let most = pairs.first().map_or(0, |(_, places)| places.len());
+        let tied: Vec<String> = pairs
+            .iter()
+            .take_while(|(_, places)| places.len() == most)
+            .map(|((class, predicted), _)| format!("{} taken for {}", self.name(*class), self.name(*predicted)))
+            .collect();
+        match (tied.as_slice(), most) {
+            ([], _) => "No image is classified wrongly".into(),
+            ([pair], 1) => format!("One image is classified wrongly: {pair}"),
+            ([pair], _) => format!("Most often confused: {pair}"),
+            (_, 1) => "No pair of classes is confused more than once".into(),
+            ([one, other], _) => format!("Most often confused, {most} times each: {one}, {other}"),
+            ([one, other, ..], _) => format!("Most often confused, {most} times each: {one}, {other} and others"),
+        }
     }
 
     fn calibration(&self) -> Option<Section> {
@@ -134,7 +146,7 @@ impl Answered<'_> {
             true if over > 0.0 => "Probabilities are too high",
             true => "Probabilities are too low",
             false if answered < FEW => "How often probabilities are right",
-            false => "Probabilities are about as often right as they say",
+            false => "Probabilities match how often answers are right",
         };
         (!bins.is_empty()).then(|| Section {
             title: title.into(),

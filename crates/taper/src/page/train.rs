@@ -2,7 +2,7 @@
 
 use super::classifier::Answered;
 use super::{interval, not_read, share};
-use crate::table::{duration, in_words};
+use crate::table::{counted, duration, in_words};
 use anyhow::Result;
 use taper_data::one_line;
 use taper_report::{Accuracies, AccuracyRow, Fact, Figure, Report, Section, Table};
@@ -28,7 +28,11 @@ pub(crate) fn train(fitted: &Fitted, problem: &Problem) -> Result<Report> {
     sections.push(by_class(&fitted.report, "validation"));
     sections.extend(fitted.test.iter().map(|test| by_class(test, "test")));
     let weights = problem.weights().map(|weights| format!("{}: the pretrained weights.", one_line(weights)));
-    let training = format!("{name}: {} images of {} classes.", problem.training().images.len(), classes.len());
+    let images = counted(problem.training().images.len(), "image");
+    let training = format!("{name}: {images} of {}.", counted(classes.len(), "class"));
+    // a search computes features and tries candidates before
+    let time =
+        if fitted.candidates.is_empty() { "Time of training" } else { "Time of the last fit, without the search" };
     let skipped = fitted.candidates.iter().filter_map(|tried| Some(Fact::new(&*tried.name, tried.skipped.clone()?)));
     let also = fitted.test.is_some().then(|| Fact::new("Accuracy on validation images", share(fitted.report.accuracy)));
     let expected = fitted.expected.iter().flat_map(|expected| {
@@ -42,7 +46,7 @@ pub(crate) fn train(fitted: &Fitted, problem: &Problem) -> Result<Report> {
         Fact::new("Macro-F1", share(scored.macro_f1)),
         Fact::new("Method", &*fitted.name),
         Fact::new("Images learned from", problem.training().images.len().to_string()),
-        Fact::new("Time of training", duration(fitted.train_seconds)),
+        Fact::new(time, duration(fitted.train_seconds)),
     ];
     Ok(Report {
         title: format!("A classifier of {} classes of {name}", classes.len()),
@@ -59,23 +63,35 @@ pub(crate) fn train(fitted: &Fitted, problem: &Problem) -> Result<Report> {
 fn verdict(fitted: &Fitted, scored: &ValidationReport, part: &str) -> String {
     let percent = |share: f64| format!("{:.1}", share * 100.0);
     let taper_learn::Interval { mean, low, high } = scored.accuracy;
-    let weakest = scored.classes.iter().filter(|class| class.images > 0).min_by(|a, b| a.recall.total_cmp(&b.recall));
-    let weakest = weakest.map_or(String::new(), |class| {
-        format!(
-            " The hardest class is {}: {}% of its {} images.",
-            one_line(&class.name),
-            percent(class.recall),
-            class.images
-        )
-    });
     format!(
-        "{} classifies {}% of {} {part} images correctly (95% CI {} to {}).{weakest}",
+        "{} classifies {}% of {} {part} images correctly (95% CI {} to {}).{}",
         fitted.name,
         percent(mean),
         scored.images,
         percent(low),
-        percent(high)
+        percent(high),
+        hardest(&scored.classes)
     )
+}
+
+/// The class with the lowest recall as a sentence, or the classes that tie.
+fn hardest(classes: &[ClassReport]) -> String {
+    /// Of classes that tie, so many are named.
+    const NAMED: usize = 3;
+    let scored: Vec<&ClassReport> = classes.iter().filter(|class| class.images > 0).collect();
+    let lowest = scored.iter().map(|class| class.recall).fold(f64::INFINITY, f64::min);
+    let tied: Vec<&ClassReport> = scored.iter().copied().filter(|class| class.recall <= lowest).collect();
+    let percent = format!("{:.1}%", lowest * 100.0);
+    let names: Vec<_> = tied.iter().take(NAMED).map(|class| one_line(&class.name)).collect();
+    match tied.as_slice() {
+        [] => String::new(),
+        [class] => format!(" The hardest class is {}: {percent} of its {}.", names[0], counted(class.images, "image")),
+        _ if tied.len() == scored.len() => format!(" All classes tie at {percent}."),
+        _ => {
+            let others = if tied.len() > NAMED { ", …" } else { "" };
+            format!(" {} classes tie as the hardest, at {percent}: {}{others}.", tied.len(), names.join(", "))
+        }
+    }
 }
 
 /// The candidates of a search; `None` if nothing was searched.
@@ -85,7 +101,7 @@ fn candidates(fitted: &Fitted) -> Option<Section> {
             name: tried.name.clone(),
             kind: None,
             accuracy: interval(tried.accuracy?),
-            note: duration(tried.seconds),
+            note: format!("tried in {}", duration(tried.seconds)),
             marked: tried.name == fitted.name,
         })
     };
