@@ -118,7 +118,9 @@ impl Search {
         let is_head = !matches!(spec.approach, Approach::FineTune(_));
         let scored = builder.build(spec, observer).and_then(|candidate| {
             let training = builder.problem(spec.variant).training();
-            let until = self.deadline(reserve + self.seconds_to_close());
+            // half of the time is kept for simpler heads if the first takes too long
+            let others = if self.scores.is_empty() { 0.5 * self.seconds_left() } else { 0.0 };
+            let until = self.deadline(reserve + self.seconds_to_close() + others);
             let rival = self.best().ok().filter(|_| matches!(spec.approach, Approach::FineTune(_)));
             let score = match rival.and_then(|rival| self.score_of(&rival)) {
                 Some(rival) => candidate.race(&name, training, folding, rival, until)?,
