@@ -94,7 +94,7 @@ fn what_can_t_be_exported_says_why_in_one_line() {
     taper_ok(at.path(), "adapt learner data --out classifier");
     let timm = taper(at.path(), "export classifier --format timm --out b");
     let expected = "error: classifier: timm can't load this classifier (it has no conv4-8): export it as ONNX (use --format \
-                    onnx, or keep a classifier of train --plain)";
+                    onnx)";
     assert_eq!((timm.code, timm.stderr.trim()), (Some(1), expected));
     assert!(!at.path().join("a.onnx").exists() && !at.path().join("b").exists());
 }

@@ -47,7 +47,11 @@ fn of_export(error: &ExportError) -> Option<String> {
     match error {
         ExportError::Learner { .. } => Some("use `taper adapt`".into()),
         ExportError::Vectors { .. } | ExportError::Transform { .. } => Some("use --bare".into()),
-        ExportError::Foreign { .. } => Some("use --format onnx, or keep a classifier of train --plain".into()),
+        // a head on stages or several views, which no other program has
+        ExportError::Foreign { problem, .. } if problem.contains("staged") => {
+            Some("use --format onnx, or keep a classifier of train --plain".into())
+        }
+        ExportError::Foreign { .. } => Some("use --format onnx".into()),
         ExportError::Learn(error) => of_learning(error),
         _ => None,
     }

@@ -463,7 +463,8 @@ mod tests {
         classifier().save(&path).unwrap();
         let config = path.join(CONFIG);
         let whole: serde_json::Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
-        let damages: [(&str, fn(&mut serde_json::Value)); 4] = [
+        type Damage = fn(&mut serde_json::Value);
+        let damages: [(&str, Damage); 4] = [
             ("names 2 classes for 3 outputs", |config| _ = config["id2label"].as_object_mut().unwrap().remove("1")),
             ("names 4 classes for 3 outputs", |config| config["id2label"]["3"] = "d".into()),
             ("one name for several classes", |config| config["id2label"]["2"] = "a".into()),

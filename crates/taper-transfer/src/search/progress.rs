@@ -40,7 +40,7 @@ impl Search {
         let before: f64 = scores.iter().map(|score| score.seconds).sum();
         // resuming a finished search tries nothing more
         let is_finished = run.is_some_and(|run| run.path().join(KEPT).exists());
-        let left = Duration::from_secs_f64((seconds - before).max(0.0).min(LONGEST));
+        let left = Duration::try_from_secs_f64((seconds - before).clamp(0.0, LONGEST)).unwrap_or_default();
         let end = if is_finished { None } else { Some(start + left) };
         Ok(Self { end, scores, tried: Vec::new(), skipped: Vec::new(), best: None })
     }
