@@ -15,7 +15,7 @@ use taper_learn::{
     support::{HeldOut, Rows, Similarity, Support, features},
 };
 use taper_models::{Network, State};
-use taper_transfer::{LabeledSupport, cooled};
+use taper_transfer::{LabeledSupport, calibrated_by};
 
 /// Adapts a learner to the classes of `support`, with `views` views of each image (itself and copies
 /// by the random steps of the model's transform), and returns the classifier.
@@ -59,12 +59,9 @@ pub fn adapt(model: &Model, support: &Arc<dyn Dataset>, views: usize, seed: u64)
     let provenance = model.provenance.clone().and(Provenance { trained_on, ..Provenance::default() });
     let mut kept = kept(method.as_ref(), model, &copies, &view, &network, &state, seed)?;
     let mut state = state;
-    // dense matching has no last layer to divide
-    if network.output_layer().is_some()
-        && let Some(held_out) = kept.held_out.take()
-    {
-        state = cooled(&network, state, held_out.temperature())?;
-        kept.held_out = Some(held_out.cooled());
+    if let Some(held_out) = kept.held_out.take() {
+        let (held_out, calibrated) = calibrated_by(&network, state, held_out)?;
+        (kept.held_out, state) = (Some(held_out), calibrated);
     }
     Ok(Model { network, state, labels, transform: model.transform.clone(), origin, provenance, support: Some(kept) })
 }

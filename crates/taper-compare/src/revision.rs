@@ -188,7 +188,6 @@ impl New {
         for (index, &label) in dataset.labels().iter().enumerate() {
             let (name, content) = (dataset.image_name(index), dataset.content_hash(index)?);
             let class = dataset.classes()[label as usize].full_name();
-            let known = labels.iter().position(|label| *label == class);
             if let Some(&before) = there.get(&content) {
                 let before = &labels[before as usize];
                 if *before != class {
@@ -201,7 +200,7 @@ impl New {
                 new.already_there.push(name);
                 continue;
             }
-            let place = known.unwrap_or_else(|| {
+            let place = labels.iter().position(|label| *label == class).unwrap_or_else(|| {
                 labels.push(class.clone());
                 new.classes.push(class);
                 labels.len() - 1

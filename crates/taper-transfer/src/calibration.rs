@@ -1,19 +1,33 @@
-//! Temperature scaling (Guo et al. 2017, section 4.2): the chosen head's logits are divided by one number, so that its
-//! probabilities are as often right as they say. The number is fitted on folds of the training images; no decision
+//! Temperature scaling (Guo et al. 2017, section 4.2): the chosen head's logits are divided by one number, so that answers
+//! given 80% are right 80% of the time. The number is fitted on folds of the training images; no decision
 //! changes.
 
 use crate::Result;
+use taper_learn::support::HeldOut;
 use taper_models::{Network, State};
 
 /// The state with the logits of the network's head divided by a temperature.
 ///
 /// # Errors
 /// Returns an error if a parameter can't be scaled.
-pub fn cooled(network: &Network, state: State, temperature: f64) -> Result<State> {
+pub(crate) fn cooled(network: &Network, state: State, temperature: f64) -> Result<State> {
     let Some(layer) = network.output_layer() else { return Ok(state) };
     let own = |name: &str| name.strip_prefix(&layer).is_some_and(|rest| rest == ".weight" || rest == ".bias");
     let scaled = state.params.filter(own).map(|tensor| tensor * (1.0 / temperature))?;
     Ok(State { params: state.params.merged(&scaled), buffers: state.buffers })
+}
+
+/// Scores of images that were held out, and the state, with the temperature of the scores taken into both; as they are if
+/// the network has no last layer to divide, as dense matching has none.
+///
+/// # Errors
+/// Returns an error if a parameter can't be scaled.
+pub fn calibrated_by(network: &Network, state: State, held_out: HeldOut) -> Result<(HeldOut, State)> {
+    if network.output_layer().is_none() {
+        return Ok((held_out, state));
+    }
+    let state = cooled(network, state, held_out.temperature())?;
+    Ok((held_out.cooled(), state))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a classifier keeps of its labeled images, made with one pass over folds of them.
 
 use crate::Result;
-use crate::calibration::cooled;
+use crate::calibration::{calibrated_by, cooled};
 use std::sync::Arc;
 use taper_data::{Dataset, Inputs};
 use taper_learn::{
@@ -139,12 +139,8 @@ pub fn calibrated(
     let features = plain.inputs(&labeled.images, None).map_err(taper_learn::LearnError::from)?;
     let similarity = Similarity::new(network, &state, &features)?;
     let held_out = HeldOut::out_of_fold(learner, &learn, plain, labeled, Some(&similarity), folds, seed)?;
-    // dense matching has no last layer to divide
-    if network.output_layer().is_none() {
-        return Ok((Some(held_out), state));
-    }
-    let state = cooled(network, state, held_out.temperature())?;
-    Ok((Some(held_out.cooled()), state))
+    let (held_out, state) = calibrated_by(network, state, held_out)?;
+    Ok((Some(held_out), state))
 }
 
 #[cfg(test)]

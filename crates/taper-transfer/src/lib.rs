@@ -51,7 +51,7 @@ mod training;
 
 pub use activations::Activations;
 pub use balanced_order::balanced_order;
-pub use calibration::cooled;
+pub use calibration::calibrated_by;
 pub use candidate::{Approach, CandidateSpec, CropPolicy, HEADS, InputVariant, Scale, Views, upper_part};
 pub use error::{Result, TransferError};
 pub use extract::{extract, fill_cache};

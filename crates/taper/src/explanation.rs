@@ -4,7 +4,6 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
 use std::collections::BTreeSet;
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use taper_data::{Planes, Step, Transform, path_text, read_image};
@@ -30,16 +29,9 @@ pub(crate) struct Explainer<'a> {
 }
 
 /// A heat map that could not be written, so that none can be.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub(crate) struct NotWritten(String);
-
-impl fmt::Display for NotWritten {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for NotWritten {}
 
 /// What a classifier without labeled images lacks, after its path, and what to do.
 pub(crate) const NO_LABELED_IMAGES: &str = "keeps no labeled images (`taper compare` fine-tuned it, an \

@@ -7,13 +7,12 @@ use crate::output::Output;
 use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::fmt;
 use std::path::Path;
 use taper_compare::CompareError;
 use taper_data::Dataset;
 use taper_learn::{
     Evaluation, LearnError, Model, RunDirectory,
-    runs::{Existing, write_atomically},
+    runs::{Existing, read_if_there, write_atomically},
 };
 use taper_transfer::TransferError;
 
@@ -63,14 +62,14 @@ pub(crate) fn run_directory<T: Serialize>(
 /// Fails if a run began with other images or labels than these: what it has learned and scored would not be theirs. Earlier
 /// versions wrote no fingerprint.
 fn check_data(run: &RunDirectory, data: &[&dyn Dataset]) -> Result<()> {
-    match std::fs::read_to_string(run.file(DATA)?) {
-        Ok(before) if before != fingerprints(data)? => {
-            let problem =
-                "its images or labels have changed since it began: put them back, or begin anew with another --out";
-            bail!("{}: {problem}", run.path().display())
-        }
-        _ => Ok(()),
+    if let Some(before) = read_if_there(&run.file(DATA)?)?
+        && before != fingerprints(data)?.into_bytes()
+    {
+        let problem =
+            "its images or labels have changed since it began: put them back, or begin anew with another --out";
+        bail!("{}: {problem}", run.path().display());
     }
+    Ok(())
 }
 
 /// One line for each data set.
@@ -97,16 +96,9 @@ pub(crate) fn existing(force: bool) -> Existing {
 }
 
 /// The user stopped the run.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub(crate) struct Interrupted(String);
-
-impl fmt::Display for Interrupted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Interrupted {}
 
 /// An error of a library; if the user stopped it, with how to resume.
 pub(crate) fn stopped_or_failed(error: impl Into<anyhow::Error>, run: Option<&RunDirectory>) -> anyhow::Error {

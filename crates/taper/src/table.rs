@@ -45,7 +45,7 @@ pub(crate) fn fitted_with_paths(
     }
 }
 
-/// Column widths with which the table is no wider than `width`, if shorter `paths` are enough for that.
+/// The widths of columns after those of `paths` were made narrower, until the table fits into `width` or they can't be.
 fn shortened(mut widths: Vec<usize>, paths: &[usize], width: usize) -> Vec<usize> {
     /// What still tells paths apart.
     const LEAST: usize = 16;

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn views_of_an_image_do_not_tell_about_each_other() {
+    fn the_penalty_is_not_chosen_on_other_views_of_the_same_images() {
         // as many numbers as images, which say nothing about the labels
         let scores =
             Matrix::from_fn(300, 60, |i, j| ((i % 60 * 7919 + j * 104_729 + i % 60 * j * 31) % 97) as f64 / 97.0);

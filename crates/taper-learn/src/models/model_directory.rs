@@ -8,7 +8,7 @@ use crate::{
     methods::network_part,
     models::{CLASSIFIER, Origin},
     provenance::Provenance,
-    runs::{Existing, RunRecord, readable, write_directory},
+    runs::{Existing, RunRecord, read_if_there, readable, write_directory},
     support::Support,
 };
 use candle_core::{DType, Device, Tensor};
@@ -16,7 +16,6 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 use taper_models::{Head, Network, State, named_backbone};
@@ -266,7 +265,7 @@ impl Model {
             tensors.into_iter().partition(|(name, _)| name.ends_with("running_mean") || name.ends_with("running_var"));
         let state = State { params: params.into_iter().collect(), buffers: buffers.into_iter().collect() };
         network.check(&network_part(&state))?;
-        let labels: Vec<String> = config.id2label.into_values().collect();
+        let labels = config.id2label.into_values().collect();
         let provenance = Provenance::unrecorded(&config.origin);
         let transform = preprocessor.transform;
         Ok(Self { network, state, labels, transform, origin: config.origin, provenance, support: None })
@@ -325,11 +324,7 @@ struct Words {
 impl Words {
     /// Fails if a file is there but can't be read: what it says would be lost when the model is saved again.
     fn read(folder: &Path) -> Result<Self> {
-        let read = |name: &str| match fs::read(folder.join(name)) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-            Err(source) => Err(LearnError::File { path: folder.join(name), source }),
-        };
+        let read = |name: &str| read_if_there(&folder.join(name));
         Ok(Self {
             config: read(CONFIG)?,
             preprocessor: read(PREPROCESSOR)?,

@@ -10,6 +10,6 @@ mod whole_directory;
 
 pub use run_directory::{Existing, RunDirectory, RunRecord};
 pub(crate) use shared_progress::{same_progress, shared_progress};
-pub use storage::write_atomically;
+pub use storage::{read_if_there, write_atomically};
 pub(crate) use whole_directory::readable;
 pub use whole_directory::write_directory;

@@ -6,7 +6,7 @@ use crate::models::MODEL_FILES;
 use crate::runs::checkpoint;
 use crate::runs::run_lock::{LOCK_FILE, RunLock};
 use crate::runs::run_manifest::{CHECKPOINTS, CONFIG, MANIFEST, METRICS, MODEL, Manifest};
-use crate::runs::storage::{name_of, unfinished};
+use crate::runs::storage::{name_of, read_if_there, unfinished};
 use crate::runs::whole_directory::recover;
 use crate::{LearnError, Progress, Result, runs::write_atomically};
 use std::fs::{self, OpenOptions};
@@ -81,11 +81,8 @@ impl RunRecord {
     /// Returns an error if the checkpoint is damaged, or of another configuration.
     pub fn load(&self, stage: &str) -> Result<Option<Progress>> {
         let path = self.path.join(checkpoint_name(stage));
-        match fs::read(&path) {
-            Ok(bytes) => checkpoint::from_bytes(&bytes, &self.config, &path).map(Some),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(LearnError::File { path, source }),
-        }
+        let bytes = read_if_there(&path)?;
+        bytes.map(|bytes| checkpoint::from_bytes(&bytes, &self.config, &path)).transpose()
     }
 }
 

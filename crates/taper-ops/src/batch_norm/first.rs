@@ -1,6 +1,6 @@
 //! The first derivatives of batch norm: with respect to x, and to weight and bias.
 
-use super::second::{Pairs, projected, second_gradient};
+use super::second::{Pairs, Projected, SecondGradient};
 use super::selected::{GradientSelected, NormalizeSelected};
 use super::shell::{Shell, Ternary, check};
 use super::{Known, Normalize};
@@ -133,7 +133,7 @@ impl Ternary for Gradient {
         let dx = match x.track_op() {
             true => {
                 let weighted = multiply_per_channel(g, weight)?;
-                Some(second_gradient(x, &weighted, &v, (known, select), pairs.times(weight)?)?)
+                Some(x.apply3(&weighted, &v, Shell(SecondGradient(pairs.times(weight)?)))?)
             }
             false => None,
         };
@@ -144,7 +144,7 @@ impl Ternary for Gradient {
             false => None,
         };
         let dw = match weight.track_op() {
-            true => Some(projected(x, g, &v, (known, select), pairs)?),
+            true => Some(x.apply3(g, &v, Shell(Projected(pairs)))?),
             false => None,
         };
         Ok([dx, dg, dw])

@@ -134,7 +134,7 @@ impl Ternary for Normalize {
 #[cfg(test)]
 mod tests {
     use super::first::{Moments, Sums, gradient};
-    use super::second::{Pairs, projected, second_gradient};
+    use super::second::{Pairs, Projected, SecondGradient};
     use super::*;
     use crate::batch_norm;
     use crate::test_support::{check_derivatives, check_gradients, near, random};
@@ -181,12 +181,8 @@ mod tests {
             v[0].apply2(&v[1], Sums(known(&v[0]), Select::All, Moments::default()))?.powf(2.0)
         });
         let pairs = |v: &[Tensor]| Pairs::of(&v[0], &v[1], &v[2], (&known(&v[0]), &Select::All), &Moments::default());
-        check_derivatives(&inputs, |v| {
-            projected(&v[0], &v[1], &v[2], (&known(&v[0]), &Select::All), pairs(v)?)?.powf(2.0)
-        });
-        check_derivatives(&inputs, |v| {
-            second_gradient(&v[0], &v[1], &v[2], (&known(&v[0]), &Select::All), pairs(v)?)?.powf(2.0)
-        });
+        check_derivatives(&inputs, |v| v[0].apply3(&v[1], &v[2], Shell(Projected(pairs(v)?)))?.powf(2.0));
+        check_derivatives(&inputs, |v| v[0].apply3(&v[1], &v[2], Shell(SecondGradient(pairs(v)?)))?.powf(2.0));
     }
 
     #[test]

@@ -27,6 +27,8 @@ struct Pair {
 /// These sums for each channel, computed once for all operations on (x, g, v).
 #[derive(Clone)]
 pub(super) struct Pairs {
+    known: Arc<Known>,
+    select: Select,
     pairs: Arc<Vec<Pair>>,
     /// Σ v and Σ v · (x − mean).
     moments: Vec<f64>,
@@ -34,7 +36,7 @@ pub(super) struct Pairs {
 
 fn pairs_of<T: Element>(
     [x, g, v]: [(&CpuStorage, &Layout); 3],
-    (known, select): (&Known, &Select),
+    (known, select): (&Arc<Known>, &Select),
     shared: &Moments,
 ) -> Result<Pairs> {
     let values = |(storage, layout)| values::<T>(storage, layout, SecondGradient::NAME);
@@ -49,7 +51,8 @@ fn pairs_of<T: Element>(
         let (sv, tv) = (of_v[k], of_v[c + k] * known.inverse[k]);
         Pair { s, t, sv, tv, projected: products[c + k] - (s * sv + t * tv) / m }
     };
-    Ok(Pairs { pairs: Arc::new((0..c).map(pair).collect()), moments: of_v })
+    let pairs = Arc::new((0..c).map(pair).collect());
+    Ok(Pairs { known: known.clone(), select: select.clone(), pairs, moments: of_v })
 }
 
 impl Pairs {
@@ -60,7 +63,7 @@ impl Pairs {
         x: &Tensor,
         g: &Tensor,
         v: &Tensor,
-        (known, select): (&Known, &Select),
+        (known, select): (&Arc<Known>, &Select),
         shared: &Moments,
     ) -> Result<Self> {
         let name = SecondGradient::NAME;
@@ -78,7 +81,8 @@ impl Pairs {
         let weight = weight.detach().to_dtype(DType::F64)?.to_vec1::<f64>()?;
         let scaled =
             |(pair, w): (&Pair, f64)| Pair { s: pair.s * w, t: pair.t * w, projected: pair.projected * w, ..*pair };
-        Ok(Self { pairs: Arc::new(self.pairs.iter().zip(weight).map(scaled).collect()), moments: self.moments.clone() })
+        let pairs = self.pairs.iter().zip(weight).map(scaled).collect();
+        Ok(Self { pairs: Arc::new(pairs), ..self.clone() })
     }
 
     /// The moments of (x, v).
@@ -87,79 +91,52 @@ impl Pairs {
     }
 }
 
-/// `(c)`: 1/σ · ⟨v, P G⟩, where G is g at the selected values.
-pub(super) fn projected(
-    x: &Tensor,
-    g: &Tensor,
-    v: &Tensor,
-    (known, select): (&Arc<Known>, &Select),
-    pairs: Pairs,
-) -> Result<Tensor> {
-    x.apply3(g, v, Shell(Projected { known: known.clone(), select: select.clone(), pairs }))
-}
-
-/// −1/(m σ²) · (x̂ ⟨v, P G⟩ + ⟨G, x̂⟩ P v + ⟨v, x̂⟩ P G), where G is g at the selected values.
-pub(super) fn second_gradient(
-    x: &Tensor,
-    g: &Tensor,
-    v: &Tensor,
-    (known, select): (&Arc<Known>, &Select),
-    pairs: Pairs,
-) -> Result<Tensor> {
-    x.apply3(g, v, Shell(SecondGradient { known: known.clone(), select: select.clone(), pairs }))
-}
-
-/// [`second_gradient`] of all values.
+/// [`SecondGradient`] of all values.
 fn second_of_all(x: &Tensor, g: &Tensor, v: &Tensor, known: &Arc<Known>) -> Result<Tensor> {
     let pairs = Pairs::of(x, g, v, (known, &Select::All), &Moments::default())?;
-    second_gradient(x, g, v, (known, &Select::All), pairs)
+    x.apply3(g, v, Shell(SecondGradient(pairs)))
 }
 
-/// [`projected`]; with all values selected it is symmetric in g and v.
-struct Projected {
-    known: Arc<Known>,
-    select: Select,
-    pairs: Pairs,
-}
+/// `(c)`: 1/σ · ⟨v, P G⟩, where G is g at the selected values. With all values selected it is symmetric in g and v.
+pub(super) struct Projected(pub(super) Pairs);
 
 impl Ternary for Projected {
     const NAME: &'static str = "batch-norm-projected";
 
     fn forward<T: Element>(&self, _: [&[T]; 3], _: [&Shape; 3]) -> Result<(Vec<T>, Shape)> {
-        let known = &self.known;
-        let sums = self.pairs.pairs.iter().zip(&known.inverse).map(|(p, i)| T::of(p.projected * i));
+        let Pairs { known, pairs, .. } = &self.0;
+        let sums = pairs.iter().zip(&known.inverse).map(|(p, i)| T::of(p.projected * i));
         Ok((sums.collect(), known.mean.len().into()))
     }
 
     fn backward(&self, [x, g, v]: [&Tensor; 3], u: &Tensor) -> Result<[Option<Tensor>; 3]> {
-        let (known, g) = (&self.known, self.select.spread(g)?);
+        let Pairs { known, select, .. } = &self.0;
+        let g = select.spread(g)?;
         let dx = second_of_all(x, &g, &multiply_per_channel(v, u)?, known)?;
-        let dg = self.select.gather(&gradient(x, v, u, known)?)?;
+        let dg = select.gather(&gradient(x, v, u, known)?)?;
         Ok([Some(dx), Some(dg), Some(gradient(x, &g, u, known)?)])
     }
 }
 
-/// [`second_gradient`]; with all values selected it is symmetric in g and v.
-struct SecondGradient {
-    known: Arc<Known>,
-    select: Select,
-    pairs: Pairs,
-}
+/// −1/(m σ²) · (x̂ ⟨v, P G⟩ + ⟨G, x̂⟩ P v + ⟨v, x̂⟩ P G), where G is g at the selected values. With all values selected it is
+/// symmetric in g and v.
+pub(super) struct SecondGradient(pub(super) Pairs);
 
 impl Ternary for SecondGradient {
     const NAME: &'static str = "batch-norm-second-gradient";
 
     fn forward<T: Element>(&self, [x, g, v]: [&[T]; 3], [sx, ..]: [&Shape; 3]) -> Result<(Vec<T>, Shape)> {
-        let (known, c) = (&self.known, self.known.mean.len());
+        let Pairs { known, select, pairs, .. } = &self.0;
+        let c = known.mean.len();
         let m = (x.len() / c) as f64;
         let (mut by_x, mut by_g, mut by_v, mut shift) = (vec![0.0; c], vec![0.0; c], vec![0.0; c], vec![0.0; c]);
-        for (k, &Pair { s, t, sv, tv, projected }) in self.pairs.pairs.iter().enumerate() {
+        for (k, &Pair { s, t, sv, tv, projected }) in pairs.iter().enumerate() {
             let factor = -known.inverse[k] * known.inverse[k] / m;
             by_x[k] = factor * known.inverse[k] * (projected - 2.0 * t * tv / m);
             (by_g[k], by_v[k]) = (factor * tv, factor * t);
             shift[k] = -factor * (t * sv + tv * s) / m;
         }
-        let dx = self.select.mix_three((x, &by_x), &known.mean, (g, &by_g), (v, &by_v), &shift)?;
+        let dx = select.mix_three((x, &by_x), &known.mean, (g, &by_g), (v, &by_v), &shift)?;
         Ok((dx, sx.clone()))
     }
 
@@ -167,8 +144,9 @@ impl Ternary for SecondGradient {
     /// α = ⟨v, D⟩, β = ⟨g, x̂⟩, γ = ⟨v, x̂⟩, each an operation whose gradient is known; u is propagated
     /// back through it.
     fn backward(&self, [x, g, v]: [&Tensor; 3], u: &Tensor) -> Result<[Option<Tensor>; 3]> {
-        let (known, u, m) = (&self.known, u.contiguous()?, (x.elem_count() / self.known.mean.len()) as f64);
-        let g = &self.select.spread(g)?;
+        let Pairs { known, select, .. } = &self.0;
+        let (u, m) = (u.contiguous()?, (x.elem_count() / known.mean.len()) as f64);
+        let g = &select.spread(g)?;
         let ones = Tensor::ones(known.mean.len(), x.dtype(), x.device())?;
         let by = multiply_per_channel;
         let dot = |a: &Tensor, b: &Tensor| channel_dot(a, b, known.step);
@@ -193,6 +171,6 @@ impl Ternary for SecondGradient {
         let dx = (dx + by(&hat, &to_inverse)?)?;
         let dg = (by(&hat, &to_beta)? + gradient(x, &to_d_g, &ones, known)?)?;
         let dv = ((by(&d_g, &to_alpha)? + by(&hat, &to_gamma)?)? + gradient(x, &to_d_v, &ones, known)?)?;
-        Ok([Some(dx), Some(self.select.gather(&dg)?), Some(dv)])
+        Ok([Some(dx), Some(select.gather(&dg)?), Some(dv)])
     }
 }

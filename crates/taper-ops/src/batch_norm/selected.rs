@@ -46,7 +46,7 @@ impl Ternary for GradientSelected {
 
 #[cfg(test)]
 mod tests {
-    use super::super::second::{Pairs, projected, second_gradient};
+    use super::super::second::{Pairs, Projected, SecondGradient};
     use super::super::shell::Shell;
     use super::*;
     use crate::Window;
@@ -87,12 +87,8 @@ mod tests {
             });
             let inputs = [x.clone(), random("g", select.shape(x.shape())), v.clone()];
             let pairs = |t: &[Tensor]| Pairs::of(&t[0], &t[1], &t[2], (&known(&t[0]), &select), &Moments::default());
-            check_derivatives(&inputs, |t| {
-                projected(&t[0], &t[1], &t[2], (&known(&t[0]), &select), pairs(t)?)?.powf(2.0)
-            });
-            check_derivatives(&inputs, |t| {
-                second_gradient(&t[0], &t[1], &t[2], (&known(&t[0]), &select), pairs(t)?)?.powf(2.0)
-            });
+            check_derivatives(&inputs, |t| t[0].apply3(&t[1], &t[2], Shell(Projected(pairs(t)?)))?.powf(2.0));
+            check_derivatives(&inputs, |t| t[0].apply3(&t[1], &t[2], Shell(SecondGradient(pairs(t)?)))?.powf(2.0));
         }
     }
 

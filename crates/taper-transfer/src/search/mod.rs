@@ -95,15 +95,14 @@ pub fn search(
             search.take_best(&mut builder, observer)?
         }
     };
-    let fitting = Instant::now();
     let made = match first {
         Some((made_of, made)) if made_of == spec => made,
         _ => Made::new(&builder, &spec, &candidate, search.temperature(&spec))?,
     };
-    let train_seconds = fitting.elapsed().as_secs_f64();
+    let model = made.model(!search.is_empty())?;
     if let Some(run) = run {
         // kept even if the report is interrupted
-        made.model(!search.is_empty())?.save(&run.model_path())?;
+        model.save(&run.model_path())?;
     }
     let until = search.deadline(builder.estimate_report_time(spec.variant));
     let expected = match folds {
@@ -117,13 +116,13 @@ pub fn search(
     };
     let report = scored(problem.validation())?;
     let test = if problem.test().images.is_empty() { None } else { Some(scored(problem.test())?) };
-    let model = made.model(!search.is_empty())?;
     if let Some(run) = run {
         let text = serde_json::to_vec(&spec.to_string()).map_err(|error| LearnError::Invalid(error.to_string()))?;
         write_atomically(&run.file(KEPT)?, &text)?;
     }
     let candidates = search.into_tried();
-    Fitted { name: spec.to_string(), model, report, test, expected, candidates, train_seconds }.saved(run)
+    let (name, train_seconds) = (spec.to_string(), made.seconds);
+    Ok(Fitted { name, model, report, test, expected, candidates, train_seconds })
 }
 
 /// The version of the images that shows most of them, of those whose features and report fit into so many seconds.
@@ -194,6 +193,8 @@ struct Made {
     network: Network,
     state: State,
     kept: Support,
+    /// The time that it took.
+    seconds: f64,
 }
 
 impl Made {
@@ -204,6 +205,7 @@ impl Made {
         candidate: &Candidate,
         temperature: Option<f64>,
     ) -> Result<Self> {
+        let start = Instant::now();
         let problem = builder.problem_of(spec)?;
         let (network, state) = candidate.train(&problem)?;
         let (kept, state) = match &spec.approach {
@@ -221,12 +223,12 @@ impl Made {
                 (fine_tuned_support(&problem, &network, &state)?, state)
             }
         };
-        Ok(Self { problem, network, state, kept })
+        Ok(Self { problem, network, state, kept, seconds: start.elapsed().as_secs_f64() })
     }
 
     /// The classifier, as it is saved; `chosen` says whether it was chosen on folds of the training images.
     fn model(&self, chosen: bool) -> Result<Model> {
-        let Self { problem, network, state, kept } = self;
+        let Self { problem, network, state, kept, .. } = self;
         let (network, state, kept) = (network.clone(), state.clone(), kept.clone());
         let chosen_on = if chosen { vec![problem.learned_from()?] } else { Vec::new() };
         problem.model(network, state, Provenance { chosen_on, ..Provenance::default() }, Some(kept))

@@ -43,7 +43,6 @@ pub(crate) use watch::Watch;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
-use std::fmt;
 
 /// Transfer learning and meta-learning for images, on the same tasks, with an honest verdict.
 #[derive(Parser)]
@@ -102,16 +101,9 @@ pub(crate) enum Command {
 }
 
 /// Options that can't be used as given.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub(crate) struct UsageError(pub(crate) String);
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for UsageError {}
 
 /// clap's error in one line; `None` if it shows help instead.
 pub(crate) fn one_line(error: &clap::Error) -> Option<String> {
