@@ -3,12 +3,13 @@
 use anyhow::{Context, Result, bail};
 use std::{path::PathBuf, process::Command};
 
-/// Builds a package's program with `--release`; returns its path.
+/// Builds a package's program with `--release`; returns its path. Its dependencies are those of the whole workspace's build,
+/// so that they need not be built once more.
 ///
 /// Fails if it does not build.
 pub(crate) fn release(package: &str) -> Result<PathBuf> {
     let status = Command::new("cargo")
-        .args(["build", "--release", "--quiet", "--package", package])
+        .args(["build", "--release", "--quiet", "--workspace", "--bin", package])
         .status()
         .context("cargo does not start: install a Rust toolchain")?;
     if !status.success() {

@@ -32,8 +32,8 @@ pub(crate) struct Around<'a> {
 /// stay in the second-level cache.
 const ROWS: usize = 120;
 
-/// Inputs that are summed at a time: the weights of a panel for so many stay in the first-level cache.
-const INPUTS: usize = 128;
+/// Weights of a panel whose products are summed at a time: so many stay in the first-level cache.
+const WEIGHTS: usize = 8192;
 
 impl Pointwise {
     /// Packs `weight (o, i)`.
@@ -107,8 +107,9 @@ impl Pointwise {
         let finish = Finish { bias: Some(&self.bias), residual: around.residual, activation: Activation::Identity };
         for panel in self.weights.panels(0) {
             let channel = panel.channels.start;
-            for start in (0..inputs).step_by(INPUTS) {
-                let end = inputs.min(start + INPUTS);
+            let at_a_time = WEIGHTS / panel.columns;
+            for start in (0..inputs).step_by(at_a_time) {
+                let end = inputs.min(start + at_a_time);
                 let product = Product {
                     rows: &rows,
                     inputs: start..end,
@@ -159,7 +160,9 @@ mod tests {
     /// Errors are relative to the sum of the magnitudes of a sum's terms.
     #[test]
     fn every_instruction_set_agrees_with_the_definition_in_f64() {
-        for (rows, inputs, outputs) in [(1, 1, 1), (5, 7, 3), (13, 64, 64), (130, 200, 70), (7, 259, 130)] {
+        for (rows, inputs, outputs) in
+            [(1, 1, 1), (5, 7, 3), (13, 64, 64), (130, 200, 70), (7, 259, 130), (7, 1100, 21)]
+        {
             let (x, weight) = (numbers("x", rows * inputs), numbers("w", outputs * inputs));
             let (bias, residual) = (numbers("b", outputs), numbers("r", rows * outputs));
             for (normalized, adds, gelu) in

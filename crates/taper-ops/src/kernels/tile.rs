@@ -197,7 +197,6 @@ impl Product<'_> {
             taps: self.taps,
             weights: self.panel.as_ptr(),
             tap_size,
-            columns: self.columns,
             offsets: self.offsets,
             output: output.as_mut_ptr().cast(),
             last: self.channels + width - self.columns,
@@ -238,7 +237,6 @@ struct Job<'a> {
     taps: &'a [usize],
     weights: *const f32,
     tap_size: usize,
-    columns: usize,
     offsets: &'a [usize],
     output: *mut f32,
     last: usize,
@@ -362,6 +360,40 @@ pub(super) unsafe fn activated<L: Lanes>(sum: L, activation: Activation) -> L {
     }
 }
 
+/// Inputs whose products are added in one turn of the loop of a small tile.
+const STEPS: usize = 4;
+
+/// Whether a tile has so few products for an input that the loop around them counts. Its rows' addresses fit the registers.
+const fn small(pixels: usize, vectors: usize) -> bool {
+    pixels <= 8 && pixels * vectors <= 12
+}
+
+/// Adds the products of the rows' values number `input` with `V` vectors of weights.
+///
+/// # Safety
+/// As [`Lanes`] asks; the rows have so many values, and the weights are there.
+#[inline(always)]
+unsafe fn add_products<L: Lanes, const P: usize, const V: usize>(
+    sums: &mut [[L; V]; P],
+    rows: &[*const f32; P],
+    input: usize,
+    weights: *const f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut w = [L::splat(0.0); V];
+        for v in 0..V {
+            w[v] = L::load(weights.add(v * L::WIDTH));
+        }
+        for p in 0..P {
+            let x = L::splat(*rows[p].add(input));
+            for v in 0..V {
+                sums[p][v] = sums[p][v].plus_product(x, w[v]);
+            }
+        }
+    }
+}
+
 /// # Safety
 /// As [`Product::run`] has checked, for the pixels `first..first + P`.
 #[inline(always)]
@@ -374,19 +406,23 @@ unsafe fn product_tile<L: Lanes, const P: usize, const V: usize>(job: &Job, firs
             for p in 0..P {
                 rows[p] = job.source.row(index * job.pixels + first + p).add(job.first_input);
             }
-            let panel = job.weights.add(tap * job.tap_size);
-            for i in 0..job.inputs {
-                let weights = panel.add(i * job.columns);
-                let mut w = [L::splat(0.0); V];
-                for v in 0..V {
-                    w[v] = L::load(weights.add(v * L::WIDTH));
-                }
-                for p in 0..P {
-                    let x = L::splat(*rows[p].add(i));
-                    for v in 0..V {
-                        sums[p][v] = sums[p][v].plus_product(x, w[v]);
+            let mut weights = job.weights.add(tap * job.tap_size);
+            let mut i = 0;
+            if small(P, V) {
+                // the compiler would compute each row's address from the one before, for each input
+                rows = std::hint::black_box(rows);
+                while i + STEPS <= job.inputs {
+                    for step in 0..STEPS {
+                        add_products(&mut sums, &rows, i + step, weights.add(step * V * L::WIDTH));
                     }
+                    weights = weights.add(STEPS * V * L::WIDTH);
+                    i += STEPS;
                 }
+            }
+            while i < job.inputs {
+                add_products(&mut sums, &rows, i, weights);
+                weights = weights.add(V * L::WIDTH);
+                i += 1;
             }
         }
         for p in 0..P {
