@@ -23,6 +23,11 @@ impl Deadline {
             _ => Ok(()),
         }
     }
+
+    /// Whether at least this many seconds are left.
+    pub fn leaves(self, seconds: f64) -> bool {
+        self.0.is_none_or(|moment| moment.saturating_duration_since(Instant::now()).as_secs_f64() >= seconds)
+    }
 }
 
 impl Observer for Deadline {
@@ -40,5 +45,8 @@ mod tests {
     fn a_past_deadline_is_an_error_and_the_default_never_is() {
         assert!(matches!(Deadline::at(Instant::now()).check(), Err(LearnError::OutOfTime)));
         assert!(Deadline::default().check().is_ok());
+        assert!(Deadline::default().leaves(1e300));
+        let later = Deadline::at(Instant::now() + std::time::Duration::from_secs(3600));
+        assert!(later.leaves(3000.0) && !later.leaves(3601.0));
     }
 }

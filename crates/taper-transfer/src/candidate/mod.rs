@@ -10,7 +10,7 @@ mod version;
 pub(crate) use builder::CandidateBuilder;
 pub use heads::HEADS;
 pub(crate) use heads::head_learner;
-pub(crate) use score::CandidateScore;
+pub(crate) use score::{CandidateScore, WITH_FEATURES};
 pub use spec::{Approach, CandidateSpec, CropPolicy, InputVariant, Scale, Views};
 
 use crate::{Activations, FineTune, Problem, Result};
@@ -137,16 +137,17 @@ impl Candidate {
     }
 
     /// The score of a candidate that takes long: fold by fold with all threads, on further folds only while it is better
-    /// than `rival` on the first ones (successive halving, Jamieson and Talwalkar 2016), and until the deadline. Fails
-    /// if it does not complete the first fold.
+    /// than `rival` on the first ones (successive halving, Jamieson and Talwalkar 2016), and while there is time for one more
+    /// and for training on all images, which must end by `end`. Also returns about how many seconds that training takes.
+    /// Fails if the first fold is not completed by `until`.
     pub(crate) fn race(
         &self,
         name: &str,
         training: &Labeled,
         folding: Folding,
         rival: &CandidateScore,
-        until: Deadline,
-    ) -> Result<CandidateScore> {
+        (until, end): (Deadline, Deadline),
+    ) -> Result<(CandidateScore, f64)> {
         let start = Instant::now();
         let Folding { folds, seed, .. } = folding;
         let learner = self.learner(until)?;
@@ -154,6 +155,9 @@ impl Candidate {
         let mut score = CandidateScore::new(name, Vec::new(), folds, start);
         let mut rows = Vec::new();
         for fold in 0..folds {
+            if fold > 0 && !end.leaves(score.seconds_for_one_more()) {
+                break;
+            }
             let scored = until.check().and_then(|()| {
                 held_out_logits(learner.as_ref(), &self.inputs, training, &fold_of, fold..fold + 1, seed)
             });
@@ -172,11 +176,9 @@ impl Candidate {
                 break;
             }
         }
-        Ok(CandidateScore {
-            temperature: Some(fitted_temperature(&rows)),
-            seconds: start.elapsed().as_secs_f64(),
-            ..score
-        })
+        let training_on_all = score.seconds_to_fine_tune();
+        let seconds = start.elapsed().as_secs_f64();
+        Ok((CandidateScore { temperature: Some(fitted_temperature(&rows)), seconds, ..score }, training_on_all))
     }
 
     /// The classifier trained on all training images, as a network for images.
@@ -208,4 +210,24 @@ pub fn upper_part(network: &Network, state: &State, stage: &str) -> Result<(Netw
         buffers: buffers.filter(|name| upper.holds(name)),
     };
     Ok((Network::new(Arc::new(upper), network.head()), state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toy::Toy;
+
+    #[test]
+    fn a_race_ends_when_one_more_fold_and_training_on_all_images_would_take_too_long() {
+        let problem = Toy::new(&[6, 6, 6]).problem(0);
+        let candidate = Candidate::fine_tune_all(&problem);
+        let folding = Folding { folds: 3, repetitions: 1, seed: 0 };
+        let nothing_right = vec![vec![false; 6]; 3];
+        let rival = CandidateScore::new("rival", nothing_right, 3, Instant::now());
+        let folds = |end| {
+            let until = (Deadline::default(), end);
+            candidate.race("tuned", problem.training(), folding, &rival, until).unwrap().0.folds.len()
+        };
+        assert_eq!((folds(Deadline::at(Instant::now())), folds(Deadline::default())), (1, 3));
+    }
 }

@@ -40,12 +40,31 @@ mod digits {
     }
 }
 
+/// The time that a fine-tuned classifier takes, relative to its training: it keeps features of its images.
+pub(crate) const WITH_FEATURES: f64 = 1.2;
+
 impl CandidateScore {
     /// About how many seconds it takes to make a classifier of this head: it learns from all images, and for its
     /// calibration from the other folds of each and from halves.
     pub(crate) fn seconds_to_close(&self) -> f64 {
         let times = 1 + self.folds_per_repetition + 2;
         self.seconds * times as f64 / self.folds.len().max(1) as f64
+    }
+
+    /// About how many seconds it takes to fine-tune on all images, of which a fold leaves some out, and to compute the
+    /// features that the classifier keeps of them, if all of the candidate's time went into these folds.
+    pub(crate) fn seconds_to_fine_tune(&self) -> f64 {
+        WITH_FEATURES * self.seconds_of_a_fold() / (1.0 - 1.0 / self.folds_per_repetition as f64)
+    }
+
+    /// The seconds that must be left for fine-tuning on one more fold and then on all images, with a margin.
+    pub(crate) fn seconds_for_one_more(&self) -> f64 {
+        const MARGIN: f64 = 1.1;
+        MARGIN * (self.seconds_of_a_fold() + self.seconds_to_fine_tune())
+    }
+
+    fn seconds_of_a_fold(&self) -> f64 {
+        self.seconds / self.folds.len().max(1) as f64
     }
 
     /// These folds of a candidate that has been scored since `start`: whether the images of each were classified
@@ -120,6 +139,13 @@ mod tests {
             score(&[filled.clone(), filled].concat())
         };
         assert_eq!(twice(&[15, 17]).lead(&twice(&[12, 18])), (4.0, 4.0));
+    }
+
+    #[test]
+    fn one_more_fold_needs_the_time_of_training_on_all_images_as_well() {
+        let score = CandidateScore { seconds: 20.0, folds_per_repetition: 5, ..score(&[15, 17]) };
+        assert!((score.seconds_to_fine_tune() - 1.2 * 12.5).abs() < 1e-9);
+        assert!((score.seconds_for_one_more() - 1.1 * (10.0 + 15.0)).abs() < 1e-9);
     }
 
     #[test]

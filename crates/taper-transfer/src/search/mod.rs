@@ -12,7 +12,7 @@ pub use options::SearchOptions;
 pub use tried::TriedCandidate;
 
 use crate::calibration::cooled;
-use crate::candidate::{Candidate, CandidateBuilder, Folding};
+use crate::candidate::{Candidate, CandidateBuilder, Folding, WITH_FEATURES};
 use crate::labeled_support::LabeledSupport;
 use crate::{
     Approach, CandidateSpec, CropPolicy, Fitted, InputVariant, Problem, Result, Scale, TransferError, ValidationReport,
@@ -343,10 +343,14 @@ fn try_fine_tuning(
             return Ok(());
         }
         let once = builder.estimate_fine_tuning_time(stage, variant)?;
-        reserve += once;
-        let needed = reserve + once * (1.0 - 1.0 / folds as f64);
+        reserve += WITH_FEATURES * once;
+        let needed = reserve + search.seconds_to_close() + once * (1.0 - 1.0 / folds as f64);
         if needed <= search.seconds_left() {
-            return search.try_candidate(&spec, builder, folding, reserve, observer);
+            search.try_candidate(&spec, builder, folding, reserve, observer)?;
+            if search.has_scored(&spec) {
+                return Ok(());
+            }
+            continue;
         }
         search.skip(&spec, format!("takes about {} more", seconds_text(needed - search.seconds_left())));
     }

@@ -62,7 +62,7 @@ impl Search {
     }
 
     /// About how many seconds it takes to make a classifier of the best head so far.
-    fn seconds_to_close(&self) -> f64 {
+    pub(super) fn seconds_to_close(&self) -> f64 {
         let best = self.best().ok().filter(|best| !matches!(best.approach, Approach::FineTune(_)));
         best.and_then(|best| Some(self.score_of(&best)?.seconds_to_close())).unwrap_or(0.0)
     }
@@ -122,13 +122,20 @@ impl Search {
             let others = if self.scores.is_empty() { 0.5 * self.seconds_left() } else { 0.0 };
             let until = self.deadline(reserve + self.seconds_to_close() + others);
             let rival = self.best().ok().filter(|_| matches!(spec.approach, Approach::FineTune(_)));
-            let score = match rival.and_then(|rival| self.score_of(&rival)) {
-                Some(rival) => candidate.race(&name, training, folding, rival, until)?,
-                None => candidate.score(&name, training, folding, until)?,
+            let (score, closing) = match rival.and_then(|rival| self.score_of(&rival)) {
+                Some(rival) => {
+                    let end = self.deadline(builder.estimate_report_time(spec.variant));
+                    candidate.race(&name, training, folding, rival, (until, end))?
+                }
+                None => {
+                    let score = candidate.score(&name, training, folding, until)?;
+                    let closing = score.seconds_to_close();
+                    (score, closing)
+                }
             };
-            Ok((score, candidate))
+            Ok((score, closing, candidate))
         });
-        let (score, candidate) = match scored {
+        let (score, closing, candidate) = match scored {
             Ok(scored) => scored,
             Err(error) if error.is_out_of_time() => {
                 self.skip(spec, "did not end in the time left".into());
@@ -136,8 +143,10 @@ impl Search {
             }
             Err(error) => return Err(error),
         };
-        let closing = score.seconds_to_close();
-        if is_head && closing > self.seconds_left() - reserve {
+        let after = if is_head { reserve } else { builder.estimate_report_time(spec.variant) };
+        let best = self.best().ok();
+        let leads = best.and_then(|best| self.score_of(&best)).is_none_or(|best| score.beats(best));
+        if (is_head || leads) && closing > self.seconds_left() - after {
             self.skip(spec, format!("making a classifier of it takes about {}", seconds_text(closing)));
             return Ok(());
         }
