@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, bail};
 use std::{path::PathBuf, process::Command};
 
-/// Builds a package's program with `--release`; returns its path. Its dependencies are those of the whole workspace's build,
-/// so that they need not be built once more.
+/// Builds a package's program with `--release`; returns its path. Features are resolved for the whole workspace, so that
+/// dependencies built for it are reused.
 ///
 /// Fails if it does not build.
 pub(crate) fn release(package: &str) -> Result<PathBuf> {

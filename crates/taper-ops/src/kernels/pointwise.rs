@@ -32,7 +32,7 @@ pub(crate) struct Around<'a> {
 /// stay in the second-level cache.
 const ROWS: usize = 120;
 
-/// Weights of a panel whose products are summed at a time: so many stay in the first-level cache.
+/// Weights of a panel whose products are summed at a time: they about fill the first-level cache.
 const WEIGHTS: usize = 8192;
 
 impl Pointwise {

@@ -363,7 +363,8 @@ pub(super) unsafe fn activated<L: Lanes>(sum: L, activation: Activation) -> L {
 /// Inputs whose products are added in one turn of the loop of a small tile.
 const STEPS: usize = 4;
 
-/// Whether a tile has so few products for an input that the loop around them counts. Its rows' addresses fit the registers.
+/// Whether a tile has so few products per input that the cost of the loop itself matters. The addresses of its rows then fit in
+/// registers.
 const fn small(pixels: usize, vectors: usize) -> bool {
     pixels <= 8 && pixels * vectors <= 12
 }
@@ -371,7 +372,7 @@ const fn small(pixels: usize, vectors: usize) -> bool {
 /// Adds the products of the rows' values number `input` with `V` vectors of weights.
 ///
 /// # Safety
-/// As [`Lanes`] asks; the rows have so many values, and the weights are there.
+/// As [`Lanes`] asks; each row has more than `input` values, and `V * L::WIDTH` weights lie at `weights`.
 #[inline(always)]
 unsafe fn add_products<L: Lanes, const P: usize, const V: usize>(
     sums: &mut [[L; V]; P],
@@ -395,7 +396,7 @@ unsafe fn add_products<L: Lanes, const P: usize, const V: usize>(
 }
 
 /// # Safety
-/// As [`Product::run`] has checked, for the pixels `first..first + P`.
+/// As [`Product::run`] has checked, for the pixels `first..first + P` and a panel of `V * L::WIDTH` columns.
 #[inline(always)]
 unsafe fn product_tile<L: Lanes, const P: usize, const V: usize>(job: &Job, first: usize) {
     // SAFETY: the caller's promise.
