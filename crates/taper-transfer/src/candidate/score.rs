@@ -48,7 +48,7 @@ impl CandidateScore {
     /// calibration from the other folds of each and from halves.
     pub(crate) fn seconds_to_close(&self) -> f64 {
         let times = 1 + self.folds_per_repetition + 2;
-        self.seconds * times as f64 / self.folds.len().max(1) as f64
+        times as f64 * self.seconds_of_a_fold()
     }
 
     /// About how many seconds it takes to fine-tune on all images, of which a fold leaves some out, and to compute the

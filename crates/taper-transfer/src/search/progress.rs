@@ -116,13 +116,14 @@ impl Search {
         }
         let name = spec.to_string();
         let is_head = !matches!(spec.approach, Approach::FineTune(_));
+        // fine-tuning is compared with the best so far
+        let rival = if is_head { None } else { self.best().ok() };
         let scored = builder.build(spec, observer).and_then(|candidate| {
             let training = builder.problem(spec.variant).training();
             // half of the time is kept for simpler heads if the first takes too long
             let others = if self.scores.is_empty() { 0.5 * self.seconds_left() } else { 0.0 };
             let until = self.deadline(reserve + self.seconds_to_close() + others);
-            let rival = self.best().ok().filter(|_| matches!(spec.approach, Approach::FineTune(_)));
-            let (score, closing) = match rival.and_then(|rival| self.score_of(&rival)) {
+            let (score, closing) = match rival.as_ref().and_then(|rival| self.score_of(rival)) {
                 Some(rival) => {
                     let end = self.deadline(builder.estimate_report_time(spec.variant));
                     candidate.race(&name, training, folding, rival, (until, end))?
@@ -144,9 +145,8 @@ impl Search {
             Err(error) => return Err(error),
         };
         let after = if is_head { reserve } else { builder.estimate_report_time(spec.variant) };
-        let best = self.best().ok();
-        let leads = best.and_then(|best| self.score_of(&best)).is_none_or(|best| score.beats(best));
-        if (is_head || leads) && closing > self.seconds_left() - after {
+        let may_be_kept = rival.and_then(|rival| self.score_of(&rival)).is_none_or(|rival| score.beats(rival));
+        if may_be_kept && closing > self.seconds_left() - after {
             self.skip(spec, format!("making a classifier of it takes about {}", seconds_text(closing)));
             return Ok(());
         }
