@@ -8,11 +8,11 @@ use std::sync::{Arc, OnceLock};
 use taper_ops::{Rng, map_in_order};
 
 /// Transformed images are kept in memory if those of the whole data set fit into this many bytes.
-const KEPT_BYTES: usize = 512 << 20;
+const KEPT_BYTES: usize = 128 << 20;
 
 /// A data set's images through a [`Transform`], all of one size: the inputs of networks.
 ///
-/// Images of a fixed transform are kept in memory if all of them fit into 512 MiB, so that each is
+/// Images of a fixed transform are kept in memory if all of them fit into 128 MiB, so that each is
 /// decoded and transformed once. Otherwise each thread holds one decoded image at a time.
 pub struct View {
     dataset: Arc<dyn Dataset>,

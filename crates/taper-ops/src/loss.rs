@@ -101,15 +101,30 @@ pub fn smoothed(targets: &Tensor, smoothing: f64) -> Result<Tensor> {
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn cross_entropy_to(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    cross_entropy_part(logits, targets, weight_of(targets)?)
+}
+
+/// What a part of a batch adds to the batch's [`cross_entropy_to`]: `weight` is that of the whole batch, by [`weight_of`].
+///
+/// # Errors
+/// Returns an error if the shapes differ, or if `weight` is not more than 0.
+pub fn cross_entropy_part(logits: &Tensor, targets: &Tensor, weight: f64) -> Result<Tensor> {
     if logits.dims() != targets.dims() {
         bail!("cross-entropy: logits of shape {:?} do not fit targets of shape {:?}", logits.dims(), targets.dims());
     }
-    // on the CPU, because not every device has f64
-    let weight = targets.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
     if weight.is_nan() || weight <= 0.0 {
         bail!("cross-entropy: a batch without weight has no mean loss");
     }
     log_softmax(logits)?.mul(targets)?.sum_all()?.affine(-1.0 / weight, 0.0)
+}
+
+/// The sum of targets: the weight of a batch.
+///
+/// # Errors
+/// Returns an error if they can't be read.
+pub fn weight_of(targets: &Tensor) -> Result<f64> {
+    // on the CPU, because not every device has f64
+    targets.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.sum_all()?.to_scalar()
 }
 
 #[cfg(test)]

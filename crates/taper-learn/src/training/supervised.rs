@@ -1,15 +1,15 @@
 //! Ordinary supervised learning: the cross-entropy of a batch, differentiated with respect to the trained parameters.
 
 use crate::{
-    Draw, Result,
+    Draw, LearnError, Result,
     evaluation::accuracy,
     training::{Gradient, Objective},
 };
 use candle_core::{DType, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use taper_data::Batch;
-use taper_models::{Buffers, Leaves, Mode, Network, Norm, Params, State};
-use taper_ops::{cross_entropy_to, one_hot, smoothed};
+use taper_models::{BatchStatistics, Buffers, Leaves, Mode, Network, Norm, Params, State};
+use taper_ops::{Rng, cross_entropy_part, one_hot, smoothed, weight_of};
 
 /// Inputs with each input's class shares.
 #[derive(Debug, Clone)]
@@ -33,6 +33,14 @@ impl Targeted {
             None => targets,
         };
         Ok(Self { inputs: batch.inputs.clone(), targets })
+    }
+
+    fn len(&self) -> Result<usize> {
+        Ok(self.targets.dim(0)?)
+    }
+
+    fn narrow(&self, first: usize, len: usize) -> Result<Self> {
+        Ok(Self { inputs: self.inputs.narrow(0, first, len)?, targets: self.targets.narrow(0, first, len)? })
     }
 }
 
@@ -81,19 +89,67 @@ impl Supervised {
             Trainable::Named(names) => names.contains(name),
         }
     }
+
+    /// What the batch's inputs add to loss and gradient. Images that don't depend on each other are differentiated some at
+    /// a time, which takes less memory.
+    fn sum_over_parts(&self, state: &State, batch: &Targeted, at: Draw) -> Result<Part> {
+        /// Images at a time.
+        const AT_ONCE: usize = 8;
+        let len = batch.len()?;
+        let at_once = if self.norm == Norm::Stored && batch.inputs.rank() == 4 { AT_ONCE } else { len };
+        let weight = weight_of(&batch.targets)?;
+        let mut sum: Option<Part> = None;
+        for first in (0..len).step_by(at_once.max(1)) {
+            let stream = if first == 0 { "dropout".to_string() } else { format!("dropout from {first}") };
+            let part = batch.narrow(first, at_once.min(len - first))?;
+            let part = self.part(state, &part, weight, at.rng(&stream))?;
+            sum = Some(match sum {
+                None => part,
+                Some(sum) => sum.plus(part)?,
+            });
+        }
+        sum.ok_or_else(|| LearnError::Invalid("a batch without images has no gradient: give it some".into()))
+    }
+
+    /// What these inputs of a batch of this weight add to loss and gradient.
+    fn part(&self, state: &State, inputs: &Targeted, weight: f64, dropout: Rng) -> Result<Part> {
+        let leaves = Leaves::new(&state.params.filter(|name| self.trains(name)))?;
+        let params = state.params.merged(&leaves.params());
+        let mode = Mode { norm: self.norm, dropout: Some(dropout), ..Mode::evaluate() };
+        let forward = self.network.forward(&params, &state.buffers, &inputs.inputs, mode)?;
+        let loss = cross_entropy_part(&forward.output, &inputs.targets, weight)?;
+        let slopes = leaves.gradient(&loss)?;
+        let right = accuracy(&forward.output, &inputs.targets.argmax(1)?)? * inputs.len()? as f64;
+        Ok(Part { loss: loss.to_dtype(DType::F64)?.to_scalar()?, slopes, right, statistics: forward.statistics })
+    }
+}
+
+/// What some inputs of a batch add to its loss and gradient.
+struct Part {
+    loss: f64,
+    slopes: Params,
+    /// How many are classified correctly.
+    right: f64,
+    statistics: BatchStatistics,
+}
+
+impl Part {
+    /// The sum, which has no statistics: those of a batch's parts aren't its own.
+    fn plus(self, other: Self) -> Result<Self> {
+        Ok(Self {
+            loss: self.loss + other.loss,
+            slopes: self.slopes.plus(1.0, &other.slopes)?,
+            right: self.right + other.right,
+            statistics: BatchStatistics::default(),
+        })
+    }
 }
 
 impl Objective for Supervised {
     type Item = Targeted;
 
     fn gradient(&self, state: &State, batch: &Targeted, at: Draw) -> Result<Gradient> {
-        let leaves = Leaves::new(&state.params.filter(|name| self.trains(name)))?;
-        let params = state.params.merged(&leaves.params());
-        let mode = Mode { norm: self.norm, dropout: Some(at.rng("dropout")), ..Mode::evaluate() };
-        let forward = self.network.forward(&params, &state.buffers, &batch.inputs, mode)?;
-        let loss = cross_entropy_to(&forward.output, &batch.targets)?;
-        let slopes = leaves.gradient(&loss)?;
-        let mut value = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        let Part { loss: mut value, slopes, right, statistics } = self.sum_over_parts(state, batch, at)?;
         let params = if self.origin.is_empty() {
             slopes
         } else {
@@ -104,10 +160,42 @@ impl Objective for Supervised {
             slopes.merged(&pulled)
         };
         let buffers = match self.norm {
-            Norm::Batch => state.buffers.moved(&forward.statistics)?,
+            Norm::Batch => state.buffers.moved(&statistics)?,
             Norm::Stored => Buffers::default(),
         };
-        let metrics = BTreeMap::from([("accuracy", accuracy(&forward.output, &batch.targets.argmax(1)?)?)]);
+        let metrics = BTreeMap::from([("accuracy", right / batch.len()? as f64)]);
         Ok(Gradient { loss: value, metrics, params, buffers })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use taper_models::{Architecture, Head};
+    use taper_ops::{cross_entropy_to, rng, uniform};
+
+    #[test]
+    fn the_gradient_of_images_some_at_a_time_is_that_of_all_at_once() {
+        let backbone = "cifar-resnet20".parse::<Architecture>().unwrap().backbone((3, 8, 8)).unwrap();
+        let network = Network::new(backbone, Head::Linear { outputs: 3 });
+        let state = network.init(0).unwrap();
+        let inputs = uniform(&mut rng(0, "images", 0), (21, 3, 8, 8), -1.0, 1.0).unwrap();
+        let labels: Vec<u32> = (0..21).map(|image| image % 3).collect();
+        let batch = Batch::new(inputs, &labels, 3).unwrap();
+        let weights = Tensor::new(&[1f32, 0.0, 2.5], &candle_core::Device::Cpu).unwrap();
+        let batch = Targeted::of(&batch, Some(&weights), 0.1).unwrap();
+
+        let leaves = Leaves::new(&state.params).unwrap();
+        let forward = network.forward(&leaves.params(), &state.buffers, &batch.inputs, Mode::evaluate()).unwrap();
+        let loss = cross_entropy_to(&forward.output, &batch.targets).unwrap();
+        let whole = leaves.gradient(&loss).unwrap();
+
+        let objective = Supervised::new(network, Trainable::All, Norm::Stored);
+        let made = objective.gradient(&state, &batch, Draw { seed: 0, step: 0, number: 0 }).unwrap();
+        let off = made.params.minus(1.0, &whole).unwrap().norm().unwrap() / whole.norm().unwrap();
+        assert!(off < 1e-5, "{off}");
+        assert!((made.loss - f64::from(loss.to_scalar::<f32>().unwrap())).abs() < 1e-5, "{}", made.loss);
+        let right = accuracy(&forward.output, &batch.targets.argmax(1).unwrap()).unwrap();
+        assert!((made.metrics["accuracy"] - right).abs() < 1e-12);
     }
 }

@@ -59,7 +59,7 @@ impl CandidateScore {
 
     /// The seconds that must be left for fine-tuning on one more fold and then on all images, with a margin.
     pub(crate) fn seconds_for_one_more(&self) -> f64 {
-        const MARGIN: f64 = 1.1;
+        const MARGIN: f64 = 1.25;
         MARGIN * (self.seconds_of_a_fold() + self.seconds_to_fine_tune())
     }
 
@@ -145,7 +145,7 @@ mod tests {
     fn one_more_fold_needs_the_time_of_training_on_all_images_as_well() {
         let score = CandidateScore { seconds: 20.0, folds_per_repetition: 5, ..score(&[15, 17]) };
         assert!((score.seconds_to_fine_tune() - 1.2 * 12.5).abs() < 1e-9);
-        assert!((score.seconds_for_one_more() - 1.1 * (10.0 + 15.0)).abs() < 1e-9);
+        assert!((score.seconds_for_one_more() - 1.25 * (10.0 + 15.0)).abs() < 1e-9);
     }
 
     #[test]
