@@ -294,7 +294,7 @@ pub(crate) fn dropout(x: &Tensor, p: f64, what: Drop, mode: &mut Mode) -> Result
 }
 
 /// DropBlock (Ghiasi, Lin and Le 2018, algorithm 1): squares of `side` of a channel of an image
-/// `(n, h, w, c)` are dropped together, a share `p` of everything, the rest scaled up; does nothing if
+/// `(n, h, w, c)` are dropped together, a share `p` of everything, the rest of the image scaled up; does nothing if
 /// the mode has no dropout.
 pub(crate) fn drop_block(x: &Tensor, p: f64, side: usize, mode: &mut Mode) -> Result<Tensor> {
     let Some(rng) = mode.dropout.as_mut() else { return Ok(x.clone()) };
@@ -304,22 +304,23 @@ pub(crate) fn drop_block(x: &Tensor, p: f64, side: usize, mode: &mut Mode) -> Re
     // eq. 1: enough corners to drop a share p
     let gamma = p / (side * side) as f64 * (h * w) as f64 / (rows * columns) as f64;
     let mut mask = vec![1f32; n * h * w * c];
-    for image in 0..n {
+    for image in mask.chunks_exact_mut(h * w * c) {
         for (top, left) in (0..rows).flat_map(|top| (0..columns).map(move |left| (top, left))) {
             for channel in 0..c {
                 if rng.random::<f64>() >= gamma {
                     continue;
                 }
                 for (i, j) in (top..top + side).flat_map(|i| (left..left + side).map(move |j| (i, j))) {
-                    mask[((image * h + i) * w + j) * c + channel] = 0.0;
+                    image[(i * w + j) * c + channel] = 0.0;
                 }
             }
         }
+        let kept: f32 = image.iter().sum();
+        let scale = image.len() as f32 / kept.max(1.0);
+        image.iter_mut().for_each(|value| *value *= scale);
     }
-    let kept: f32 = mask.iter().sum();
-    let scale = mask.len() as f64 / f64::from(kept.max(1.0));
     let mask = Tensor::from_vec(mask, (n, h, w, c), &Device::Cpu)?.to_dtype(x.dtype())?;
-    Ok((x.mul(&mask)? * scale)?)
+    Ok(x.mul(&mask)?)
 }
 
 /// `(n, h, w, c)` to `(n, c·h·w)`, PyTorch's order of flattening.

@@ -50,7 +50,7 @@ pub use kernels::smooth::Gelu;
 pub use kernels::tile::Activation;
 pub use layer_norm::layer_norm;
 pub use layout::{add_per_channel, channels_last, multiply_per_channel};
-pub use loss::{cross_entropy, cross_entropy_part, cross_entropy_to, log_softmax, one_hot, smoothed, weight_of};
+pub use loss::{cross_entropy, cross_entropy_part, cross_entropy_to, log_softmax, one_hot, smoothed, target_weight};
 pub use matmul::{matmul, matmul_nt, matmul_tn};
 pub use norm::{Statistics, batch_norm, batch_statistics, scale_shift};
 pub use packs::PackedOnce;

@@ -67,7 +67,7 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
         bail!("cross-entropy: an empty batch has no mean loss");
     }
     let hard = one_hot(labels, ways, logits.dtype())?.to_device(logits.device())?;
-    log_softmax(logits)?.mul(&smoothed(&hard, smoothing)?)?.sum_all()?.affine(-1.0 / n as f64, 0.0)
+    cross_entropy_part(logits, &smoothed(&hard, smoothing)?, n as f64)
 }
 
 /// Targets `(n, ways)` with `smoothing` ε: each row times 1 − ε, plus ε / ways.
@@ -101,10 +101,11 @@ pub fn smoothed(targets: &Tensor, smoothing: f64) -> Result<Tensor> {
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn cross_entropy_to(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
-    cross_entropy_part(logits, targets, weight_of(targets)?)
+    cross_entropy_part(logits, targets, target_weight(targets)?)
 }
 
-/// What a part of a batch adds to the batch's [`cross_entropy_to`]: `weight` is that of the whole batch, by [`weight_of`].
+/// What some rows of a batch, with logits and targets `(rows, ways)`, add to the batch's [`cross_entropy_to`], a scalar, in
+/// nats: `weight` is that of all its targets, by [`target_weight`].
 ///
 /// # Errors
 /// Returns an error if the shapes differ, or if `weight` is not more than 0.
@@ -118,11 +119,11 @@ pub fn cross_entropy_part(logits: &Tensor, targets: &Tensor, weight: f64) -> Res
     log_softmax(logits)?.mul(targets)?.sum_all()?.affine(-1.0 / weight, 0.0)
 }
 
-/// The sum of targets: the weight of a batch.
+/// The sum of targets `(n, ways)`: what [`cross_entropy_to`] divides by.
 ///
 /// # Errors
 /// Returns an error if they can't be read.
-pub fn weight_of(targets: &Tensor) -> Result<f64> {
+pub fn target_weight(targets: &Tensor) -> Result<f64> {
     // on the CPU, because not every device has f64
     targets.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.sum_all()?.to_scalar()
 }

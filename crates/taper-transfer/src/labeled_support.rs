@@ -13,7 +13,7 @@ use taper_learn::{
 use taper_models::{Network, State};
 
 /// Images that a classifier keeps at most, which bounds its file and the time for comparing them with each other.
-const MOST: usize = 3000;
+pub(crate) const MOST: usize = 3000;
 
 /// Labeled images that a classifier was made from. It keeps at most about 3,000 of them, spread evenly over the classes;
 /// from a part of them its head can't be made anew.

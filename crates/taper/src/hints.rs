@@ -74,7 +74,9 @@ fn of_transfer(error: &TransferError) -> Option<String> {
             Some(format!("use --budget {}s or more", (2.0 * needed).ceil()))
         }
         TransferError::NothingScored => Some("use a longer --budget".into()),
-        TransferError::ClassTooSmall { .. } => Some("use --min-images 2 to go on without such classes".into()),
+        TransferError::ClassTooSmall { .. } => {
+            Some("add images of it, or use --min-images 2 to go on without such classes".into())
+        }
         TransferError::DamagedFile { .. } => Some("use --force".into()),
         TransferError::NoFiniteLoss => Some("see `taper inspect`".into()),
         TransferError::Learn(error) => of_learning(error),

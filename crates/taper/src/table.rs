@@ -156,14 +156,21 @@ fn is_figure(cell: &str) -> bool {
     cell.trim_start_matches(['-', '+']).starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// `61.3 ± 1.2`, of a share in percent.
+/// `61.3 ± 1.2`, of a share in percent; `95.0 (79.6 to 99.1)` if one side of the interval is longer.
 pub(crate) fn percent(interval: Interval) -> String {
-    format!("{:.1} ± {:.1}", interval.mean * 100.0, interval.margin() * 100.0)
+    let [mean, low, high] = [interval.mean, interval.low, interval.high].map(|share| share * 100.0);
+    if ((high - mean) - (mean - low)).abs() < 0.1 {
+        return format!("{mean:.1} ± {:.1}", (high - low) / 2.0);
+    }
+    format!("{mean:.1} ({low:.1} to {high:.1})")
 }
 
-/// `83.3% (95% CI 75.7 to 88.9)`.
+/// `83.3% (95% CI 75.7 to 88.9)`; without an interval if a bootstrap found no spread.
 pub(crate) fn in_words(interval: Interval) -> String {
     let Interval { mean, low, high } = interval;
+    if low == high {
+        return format!("{:.1}%", mean * 100.0);
+    }
     format!("{:.1}% (95% CI {:.1} to {:.1})", mean * 100.0, low * 100.0, high * 100.0)
 }
 
@@ -172,7 +179,8 @@ pub(crate) fn duration(seconds: f64) -> String {
     match seconds {
         s if s >= 90.0 => format!("{:.1} min", s / 60.0),
         s if s >= 1.0 => format!("{s:.1} s"),
-        s if s > 0.0 => format!("{:.1} ms", s * 1e3),
+        s if s >= 1e-4 => format!("{:.1} ms", s * 1e3),
+        s if s > 0.0 => format!("{:.0} µs", s * 1e6),
         _ => String::new(),
     }
 }
@@ -191,6 +199,13 @@ pub(crate) fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interval_with_a_longer_side_is_written_with_its_ends() {
+        assert_eq!(percent(Interval { mean: 0.613, low: 0.601, high: 0.625 }), "61.3 ± 1.2");
+        assert_eq!(percent(Interval { mean: 1.0, low: 0.796, high: 1.0 }), "100.0 (79.6 to 100.0)");
+        assert_eq!((duration(0.0012), duration(3e-5)), ("1.2 ms".to_string(), "30 µs".to_string()));
+    }
 
     #[test]
     fn a_table_fits_the_terminal_and_says_what_it_leaves_out() {

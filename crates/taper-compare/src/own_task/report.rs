@@ -42,6 +42,14 @@ pub struct OwnTaskReport {
     pub answers: Option<KeptAnswers>,
 }
 
+impl OwnTaskReport {
+    /// The forecasts that say something: of an accuracy that differs from today's, within an interval that is not very
+    /// wide.
+    pub fn useful_forecasts(&self) -> Vec<Forecast> {
+        super::words::useful(&self.forecasts, self.chosen.as_ref())
+    }
+}
+
 /// What the chosen method answered about images that it did not learn from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeptAnswers {

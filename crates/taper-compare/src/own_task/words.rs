@@ -56,7 +56,7 @@ pub(super) fn verdict(
 }
 
 /// Forecasts that say something: of an accuracy that differs from today's, within an interval that is not very wide.
-fn useful(forecasts: &[Forecast], chosen: Option<&Chosen>) -> Vec<Forecast> {
+pub(super) fn useful(forecasts: &[Forecast], chosen: Option<&Chosen>) -> Vec<Forecast> {
     const GAIN: f64 = 0.005;
     const MARGIN: f64 = 0.15;
     let now = chosen.map_or(0.0, |chosen| chosen.accuracy.mean);
@@ -84,6 +84,8 @@ fn difference(claim: &Claim, labels: f64, first: Option<Approach>, second: Optio
         format!(
             "With {at}, {better} {beats} {worse}: {ahead} is {points} points more accurate than {behind} ({interval})."
         )
+    } else if mean < 0.0005 {
+        format!("With {at}, {ahead} and {behind} are equally accurate ({interval}), which does not show that they are.")
     } else {
         let points = tenths(mean);
         format!(

@@ -8,8 +8,8 @@ use crate::{
 use candle_core::{DType, Tensor};
 use std::collections::{BTreeMap, BTreeSet};
 use taper_data::Batch;
-use taper_models::{BatchStatistics, Buffers, Leaves, Mode, Network, Norm, Params, State};
-use taper_ops::{Rng, cross_entropy_part, one_hot, smoothed, weight_of};
+use taper_models::{BatchStatistics, Buffers, Forward, Leaves, Mode, Network, Norm, Params, State};
+use taper_ops::{PackedOnce, cross_entropy_part, one_hot, smoothed, target_weight};
 
 /// Inputs with each input's class shares.
 #[derive(Debug, Clone)]
@@ -90,37 +90,43 @@ impl Supervised {
         }
     }
 
-    /// What the batch's inputs add to loss and gradient. Images that don't depend on each other are differentiated some at
-    /// a time, which takes less memory.
+    /// Loss and gradient of a batch. Images that don't depend on each other are differentiated some at a time, which takes
+    /// less memory.
     fn sum_over_parts(&self, state: &State, batch: &Targeted, at: Draw) -> Result<Part> {
-        /// Images at a time.
-        const AT_ONCE: usize = 8;
+        let leaves = Leaves::new(&state.params.filter(|name| self.trains(name)))?;
+        let params = state.params.merged(&leaves.params());
         let len = batch.len()?;
-        let at_once = if self.norm == Norm::Stored && batch.inputs.rank() == 4 { AT_ONCE } else { len };
-        let weight = weight_of(&batch.targets)?;
+        let at_once = self.at_once(state, batch)?;
+        let shared = (at_once < len).then(|| PackedOnce::new(params.iter().map(|(_, weight)| weight)));
+        let weight = target_weight(&batch.targets)?;
         let mut sum: Option<Part> = None;
-        for first in (0..len).step_by(at_once.max(1)) {
+        for first in (0..len).step_by(at_once) {
+            let inputs = batch.narrow(first, at_once.min(len - first))?;
             let stream = if first == 0 { "dropout".to_string() } else { format!("dropout from {first}") };
-            let part = batch.narrow(first, at_once.min(len - first))?;
-            let part = self.part(state, &part, weight, at.rng(&stream))?;
+            let mode = Mode { norm: self.norm, dropout: Some(at.rng(&stream)), ..Mode::evaluate() };
+            let forward = self.network.forward(&params, &state.buffers, &inputs.inputs, mode)?;
+            let part = Part::new(&leaves, forward, &inputs.targets, weight)?;
             sum = Some(match sum {
                 None => part,
                 Some(sum) => sum.plus(part)?,
             });
         }
+        drop(shared);
         sum.ok_or_else(|| LearnError::Invalid("a batch without images has no gradient: give it some".into()))
     }
 
-    /// What these inputs of a batch of this weight add to loss and gradient.
-    fn part(&self, state: &State, inputs: &Targeted, weight: f64, dropout: Rng) -> Result<Part> {
-        let leaves = Leaves::new(&state.params.filter(|name| self.trains(name)))?;
-        let params = state.params.merged(&leaves.params());
-        let mode = Mode { norm: self.norm, dropout: Some(dropout), ..Mode::evaluate() };
-        let forward = self.network.forward(&params, &state.buffers, &inputs.inputs, mode)?;
-        let loss = cross_entropy_part(&forward.output, &inputs.targets, weight)?;
-        let slopes = leaves.gradient(&loss)?;
-        let right = accuracy(&forward.output, &inputs.targets.argmax(1)?)? * inputs.len()? as f64;
-        Ok(Part { loss: loss.to_dtype(DType::F64)?.to_scalar()?, slopes, right, statistics: forward.statistics })
+    /// How many inputs of the batch are differentiated at a time: all where norms use the batch's statistics.
+    fn at_once(&self, state: &State, batch: &Targeted) -> Result<usize> {
+        const FEWEST: usize = 8;
+        /// Bytes of inputs, about.
+        const BYTES: usize = 2 << 20;
+        let len = batch.len()?.max(1);
+        let depend = self.norm == Norm::Batch && !state.buffers.is_empty();
+        if depend || batch.inputs.rank() != 4 {
+            return Ok(len);
+        }
+        let bytes = batch.inputs.elem_count() * batch.inputs.dtype().size_in_bytes() / len;
+        Ok((BYTES / bytes.max(1)).clamp(FEWEST, len.max(FEWEST)))
     }
 }
 
@@ -134,6 +140,13 @@ struct Part {
 }
 
 impl Part {
+    fn new(leaves: &Leaves, forward: Forward, targets: &Tensor, weight: f64) -> Result<Self> {
+        let loss = cross_entropy_part(&forward.output, targets, weight)?;
+        let slopes = leaves.gradient(&loss)?;
+        let right = accuracy(&forward.output, &targets.argmax(1)?)? * targets.dim(0)? as f64;
+        Ok(Self { loss: loss.to_dtype(DType::F64)?.to_scalar()?, slopes, right, statistics: forward.statistics })
+    }
+
     /// The sum, which has no statistics: those of a batch's parts aren't its own.
     fn plus(self, other: Self) -> Result<Self> {
         Ok(Self {
@@ -176,11 +189,12 @@ mod tests {
 
     #[test]
     fn the_gradient_of_images_some_at_a_time_is_that_of_all_at_once() {
-        let backbone = "cifar-resnet20".parse::<Architecture>().unwrap().backbone((3, 8, 8)).unwrap();
+        let backbone = "cifar-resnet20".parse::<Architecture>().unwrap().backbone((3, 64, 64)).unwrap();
         let network = Network::new(backbone, Head::Linear { outputs: 3 });
         let state = network.init(0).unwrap();
-        let inputs = uniform(&mut rng(0, "images", 0), (21, 3, 8, 8), -1.0, 1.0).unwrap();
-        let labels: Vec<u32> = (0..21).map(|image| image % 3).collect();
+        let images = 50;
+        let inputs = uniform(&mut rng(0, "images", 0), (images, 3, 64, 64), -1.0, 1.0).unwrap();
+        let labels: Vec<u32> = (0..images as u32).map(|image| image % 3).collect();
         let batch = Batch::new(inputs, &labels, 3).unwrap();
         let weights = Tensor::new(&[1f32, 0.0, 2.5], &candle_core::Device::Cpu).unwrap();
         let batch = Targeted::of(&batch, Some(&weights), 0.1).unwrap();
@@ -191,11 +205,31 @@ mod tests {
         let whole = leaves.gradient(&loss).unwrap();
 
         let objective = Supervised::new(network, Trainable::All, Norm::Stored);
+        assert!(objective.at_once(&state, &batch).unwrap() < images);
         let made = objective.gradient(&state, &batch, Draw { seed: 0, step: 0, number: 0 }).unwrap();
         let off = made.params.minus(1.0, &whole).unwrap().norm().unwrap() / whole.norm().unwrap();
         assert!(off < 1e-5, "{off}");
         assert!((made.loss - f64::from(loss.to_scalar::<f32>().unwrap())).abs() < 1e-5, "{}", made.loss);
         let right = accuracy(&forward.output, &batch.targets.argmax(1).unwrap()).unwrap();
         assert!((made.metrics["accuracy"] - right).abs() < 1e-12);
+    }
+
+    #[test]
+    fn images_differentiated_later_are_dropped_by_other_masks() {
+        let backbone = "small-cnn".parse::<Architecture>().unwrap().backbone((1, 28, 28)).unwrap();
+        let network = Network::new(backbone, Head::Linear { outputs: 2 });
+        let state = network.init(0).unwrap();
+        // without norms images don't depend on each other, whatever the norms would use
+        let objective = Supervised::new(network, Trainable::All, Norm::Batch);
+        let loss = |images: usize| {
+            let inputs = Tensor::ones((images, 1, 28, 28), DType::F32, &candle_core::Device::Cpu).unwrap();
+            let batch = Targeted::of(&Batch::new(inputs, &vec![0; images], 2).unwrap(), None, 0.0).unwrap();
+            let at_once = objective.at_once(&state, &batch).unwrap();
+            (objective.gradient(&state, &batch, Draw { seed: 0, step: 0, number: 0 }).unwrap().loss, at_once)
+        };
+        let at_once = loss(1).1.max(loss(1000).1);
+        let (half, whole) = (loss(at_once), loss(2 * at_once));
+        assert_eq!(whole.1, at_once);
+        assert!((half.0 - whole.0).abs() > 1e-6, "{half:?} {whole:?}");
     }
 }

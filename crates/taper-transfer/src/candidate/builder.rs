@@ -1,13 +1,13 @@
 //! Builds candidates, computing features once for each version of the images.
 
+use super::estimates;
 use super::version::{Version, Versions, mirrored};
-use super::{Approach, Candidate, CandidateSpec, CropPolicy, HEADS, InputVariant, Scale, Views, default_fine_tuning};
-use crate::{Activations, Features, FineTune, Init, Problem, Result};
+use super::{Approach, Candidate, CandidateSpec, CropPolicy, HEADS, InputVariant, Scale, Views};
+use crate::{Features, Problem, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 use taper_data::{Inputs, View};
-use taper_learn::{Adapt, Observer, evaluation::Labeled};
+use taper_learn::{Observer, evaluation::Labeled};
 use taper_models::{Backbone, StageFeatures, ViewMean, center_side};
 
 /// Images whose single views are learned from beside their mean, at most.
@@ -15,15 +15,15 @@ const MOST_IN_VIEWS: usize = 3000;
 
 /// Builds candidates, computing features once for each version of the images.
 pub(crate) struct CandidateBuilder<'a> {
-    problem: &'a Problem,
+    pub(super) problem: &'a Problem,
     /// The problem with other versions of the images.
     versions: Versions,
     /// What makes features of stages.
     stages: StageFeatures,
     /// Means of the stages of the training images.
-    means: BTreeMap<Version, Arc<Features>>,
+    pub(super) means: BTreeMap<Version, Arc<Features>>,
     /// Seconds that the features of an image take if they are not cached.
-    seconds_per_image: f64,
+    pub(super) seconds_per_image: f64,
 }
 
 impl<'a> CandidateBuilder<'a> {
@@ -32,7 +32,8 @@ impl<'a> CandidateBuilder<'a> {
         let versions = Versions::new(problem)?;
         let stages = StageFeatures::new(problem.network().backbone().clone())?;
         let mut builder = Self { problem, versions, stages, means: BTreeMap::new(), seconds_per_image: 0.0 };
-        builder.seconds_per_image = seconds_per_image(&builder.means_problem(Version::default())?, observer)?;
+        builder.seconds_per_image =
+            estimates::seconds_per_image(&builder.means_problem(Version::default())?, observer)?;
         Ok(builder)
     }
 
@@ -71,21 +72,8 @@ impl<'a> CandidateBuilder<'a> {
         })
     }
 
-    /// Estimated seconds for the features of the candidate's training images that are not cached.
-    pub(crate) fn estimate_feature_time(&self, spec: &CandidateSpec) -> Result<f64> {
-        let seconds = |version| {
-            if self.means.contains_key(&version) {
-                return Ok(0.0);
-            }
-            let problem = self.means_problem(version)?;
-            let missing = problem.missing_features(&problem.training().images)?;
-            Ok(self.seconds_per_image * missing as f64 * self.pixels(&problem))
-        };
-        self.versions(spec).into_iter().map(seconds).sum()
-    }
-
     /// The views that the candidate's features are made from.
-    fn versions(&self, spec: &CandidateSpec) -> Vec<Version> {
+    pub(super) fn versions(&self, spec: &CandidateSpec) -> Vec<Version> {
         let InputVariant { crop, scale, views } = spec.variant;
         let version = |center, mirrored| Version { crop, scale, mirrored, center };
         match views {
@@ -93,56 +81,6 @@ impl<'a> CandidateBuilder<'a> {
             Views::Two => vec![version(false, false), version(false, true)],
             Views::Four => [false, true].map(|center| [version(center, false), version(center, true)]).concat(),
         }
-    }
-
-    /// Estimated seconds for the report on the validation images in that variant.
-    pub(crate) fn estimate_report_time(&self, variant: InputVariant) -> f64 {
-        let scored = self.problem.validation().images.len() + self.problem.test().images.len();
-        // a center has 9/16 of the pixels
-        let passes = match variant.views {
-            Views::One => 1.0,
-            Views::Two => 2.0,
-            Views::Four => 3.125,
-        };
-        self.seconds_per_image * self.pixels(self.problem(variant)) * passes * scored as f64
-    }
-
-    /// How many times as many pixels as in the given preprocessing its images have.
-    fn pixels(&self, problem: &Problem) -> f64 {
-        let of = |problem: &Problem| (problem.view().shape().1 * problem.view().shape().2) as f64;
-        of(problem) / of(self.problem)
-    }
-
-    /// Bytes of the activations below `stage` of all training images, in the views that fine-tuning learns from.
-    pub(crate) fn estimate_activation_bytes(&self, stage: &str, variant: InputVariant) -> Result<usize> {
-        let problem = self.problem(variant);
-        let (network, state) = (problem.network(), problem.state());
-        let each = Activations::bytes_per_image(problem.view(), network, state, stage)?;
-        let copies = if variant.views == Views::One { 1 } else { 2 };
-        Ok(each * copies * problem.training().images.len())
-    }
-
-    /// Estimated seconds that fine-tuning on all training images takes, from the second of two passes over a few.
-    pub(crate) fn estimate_fine_tuning_time(&self, stage: &str, variant: InputVariant) -> Result<f64> {
-        const SAMPLE: usize = 64;
-        let problem = self.problem(variant);
-        let training = problem.training();
-        let every = training.images.len().div_ceil(SAMPLE);
-        let sample = training.select(&(0..training.images.len()).step_by(every).collect::<Vec<_>>());
-        let start = Instant::now();
-        let candidate = Candidate::fine_tune(stage, problem, &[problem.view()], &sample.images)?;
-        let below = start.elapsed().as_secs_f64() / sample.images.len() as f64;
-        let tune = default_fine_tuning(stage, problem)?;
-        let batch = sample.batch(candidate.plain())?;
-        let one_pass = FineTune { epochs: 1, init: Init::FreshHead, ..tune.clone() };
-        let pass = || -> Result<f64> {
-            let start = Instant::now();
-            one_pass.adapt(&batch, problem.seed())?;
-            Ok(start.elapsed().as_secs_f64() / sample.images.len() as f64)
-        };
-        let above = pass()?.min(pass()?);
-        let copies = if variant.views == Views::One { 1.0 } else { 2.0 };
-        Ok((copies * below + above * tune.epochs as f64) * training.images.len() as f64)
     }
 
     /// Builds the candidate.
@@ -212,13 +150,8 @@ impl<'a> CandidateBuilder<'a> {
         Ok(computed)
     }
 
-    /// Of these images, those whose features of stages were not computed yet, as given.
-    pub(crate) fn missing_features(&self, images: &[usize]) -> Result<usize> {
-        self.means_problem(Version::default())?.missing_features(images)
-    }
-
     /// The problem with the images in that version, and a network that makes means of stages.
-    fn means_problem(&self, version: Version) -> Result<Problem> {
+    pub(super) fn means_problem(&self, version: Version) -> Result<Problem> {
         let problem = self.versions.problem_of(version)?;
         if !problem.network().backbone().takes_any_size() {
             return Ok(problem);
@@ -232,27 +165,6 @@ impl<'a> CandidateBuilder<'a> {
 fn has_center(problem: &Problem) -> bool {
     let (_, height, width) = problem.view().shape();
     center_side(height, width) > 0
-}
-
-/// Seconds that the features of an image take. Cached images don't count.
-fn seconds_per_image(problem: &Problem, observer: &mut dyn Observer) -> Result<f64> {
-    const SAMPLE: usize = 8;
-    // the faster of two samples: the first one includes one-time costs
-    let mut seconds = f64::INFINITY;
-    for sample in problem.training().images.chunks(SAMPLE).take(2) {
-        let missing = problem.missing_features(sample)?;
-        let start = Instant::now();
-        let computed = if missing > 0 {
-            problem.features(sample, observer)?;
-            missing
-        } else {
-            let (view, network, state) = (problem.view(), problem.network(), problem.state());
-            Features::compute(view, sample, network, state, None, |_, _| Ok(()))?;
-            sample.len()
-        };
-        seconds = seconds.min(start.elapsed().as_secs_f64() / computed as f64);
-    }
-    Ok(seconds)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! images.
 
 mod builder;
+mod estimates;
 mod heads;
 mod score;
 mod spec;
@@ -10,7 +11,7 @@ mod version;
 pub(crate) use builder::CandidateBuilder;
 pub use heads::HEADS;
 pub(crate) use heads::head_learner;
-pub(crate) use score::{CandidateScore, WITH_FEATURES};
+pub(crate) use score::CandidateScore;
 pub use spec::{Approach, CandidateSpec, CropPolicy, InputVariant, Scale, Views};
 
 use crate::{Activations, FineTune, Problem, Result};
@@ -44,6 +45,17 @@ pub(crate) struct Folding {
     /// Each repetition has different folds, the same for every candidate.
     pub(crate) repetitions: u64,
     pub(crate) seed: u64,
+}
+
+/// The time that a race has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RaceTimes {
+    /// When to give up a fold, as what follows would not fit any more.
+    pub(crate) until: Deadline,
+    /// When the classifier must have been made.
+    pub(crate) end: Deadline,
+    /// The seconds that a classifier takes after its training, for what it keeps.
+    pub(crate) keeping: f64,
 }
 
 impl Candidate {
@@ -138,16 +150,17 @@ impl Candidate {
 
     /// The score of a candidate that takes long: fold by fold with all threads, on further folds only while it is better
     /// than `rival` on the first ones (successive halving, Jamieson and Talwalkar 2016), and while there is time for one more
-    /// and for training on all images, which must end by `end`. Also returns about how many seconds that training takes.
-    /// Fails if the first fold is not completed by `until`.
+    /// and for making a classifier. Also returns about how many seconds the latter takes. Fails if the first fold is not
+    /// completed in time.
     pub(crate) fn race(
         &self,
         name: &str,
         training: &Labeled,
         folding: Folding,
         rival: &CandidateScore,
-        (until, end): (Deadline, Deadline),
+        times: RaceTimes,
     ) -> Result<(CandidateScore, f64)> {
+        let RaceTimes { until, end, keeping } = times;
         let start = Instant::now();
         let Folding { folds, seed, .. } = folding;
         let learner = self.learner(until)?;
@@ -155,7 +168,7 @@ impl Candidate {
         let mut score = CandidateScore::new(name, Vec::new(), folds, start);
         let mut rows = Vec::new();
         for fold in 0..folds {
-            if fold > 0 && !end.leaves(score.seconds_for_one_more()) {
+            if fold > 0 && !end.leaves(score.seconds_for_one_more() + keeping) {
                 break;
             }
             let scored = until.check().and_then(|()| {
@@ -176,9 +189,9 @@ impl Candidate {
                 break;
             }
         }
-        let training_on_all = score.seconds_to_fine_tune();
+        let closing = score.seconds_to_fine_tune() + keeping;
         let seconds = start.elapsed().as_secs_f64();
-        Ok((CandidateScore { temperature: Some(fitted_temperature(&rows)), seconds, ..score }, training_on_all))
+        Ok((CandidateScore { temperature: Some(fitted_temperature(&rows)), seconds, ..score }, closing))
     }
 
     /// The classifier trained on all training images, as a network for images.
@@ -225,8 +238,8 @@ mod tests {
         let nothing_right = vec![vec![false; 6]; 3];
         let rival = CandidateScore::new("rival", nothing_right, 3, Instant::now());
         let folds = |end| {
-            let until = (Deadline::default(), end);
-            candidate.race("tuned", problem.training(), folding, &rival, until).unwrap().0.folds.len()
+            let times = RaceTimes { until: Deadline::default(), end, keeping: 0.0 };
+            candidate.race("tuned", problem.training(), folding, &rival, times).unwrap().0.folds.len()
         };
         assert_eq!((folds(Deadline::at(Instant::now())), folds(Deadline::default())), (1, 3));
     }

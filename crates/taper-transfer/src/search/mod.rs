@@ -3,47 +3,25 @@
 //! training images, and scored once on validation images.
 
 mod expectation;
+mod made;
 mod options;
 mod progress;
+mod trials;
 mod tried;
 
 pub use expectation::Expectation;
+pub(crate) use made::fine_tuned_support;
 pub use options::SearchOptions;
 pub use tried::TriedCandidate;
 
-use crate::calibration::cooled;
-use crate::candidate::{Candidate, CandidateBuilder, Folding, WITH_FEATURES};
-use crate::labeled_support::LabeledSupport;
-use crate::{
-    Approach, CandidateSpec, CropPolicy, Fitted, InputVariant, Problem, Result, Scale, TransferError, ValidationReport,
-    Views,
-};
-use progress::{KEPT, Search};
+use crate::candidate::CandidateBuilder;
+use crate::{CandidateSpec, CropPolicy, Fitted, InputVariant, Problem, Result, Scale, TransferError, ValidationReport};
+use made::Made;
+use progress::Search;
 use std::time::Instant;
 use taper_learn::heads::default_folds;
-use taper_learn::{
-    LearnError, Model, NoopObserver, Observer, RunDirectory, evaluation::Labeled, provenance::Provenance,
-    runs::write_atomically, support::Support, training::Deadline,
-};
-use taper_models::{Network, State};
-
-/// Heads on the network's own features, the simplest first: of equally good ones the first is kept. The last is the
-/// seed recipe's.
-const HEADS: [&str; 5] = ["nearest-mean", "ridge", "lda", "linear-probe", "linear-head"];
-/// Heads that are also tried on other versions of the images.
-const STRONG_HEADS: [&str; 3] = ["ridge", "lda", "linear-probe"];
-/// The first head if only the network's own features count.
-const PLAIN_HEAD: &str = "linear-probe";
-/// The head on features of stages.
-const STAGED_HEAD: &str = "rda";
-/// Repetitions of the folds for heads, which are cheap: at least two, and for few images up to ten.
-const REPETITIONS: std::ops::RangeInclusive<u64> = 2..=10;
-/// Predictions that suffice.
-const PREDICTIONS: u64 = 600;
-/// Bytes of activations that are kept in memory at most.
-const MOST_ACTIVATIONS: usize = 2 << 30;
-/// Stages to fine-tune at most. Those below hold what all photographs have in common.
-const MOST_STAGES: usize = 3;
+use taper_learn::{LearnError, NoopObserver, Observer, RunDirectory, evaluation::Labeled};
+use trials::{STAGED_HEAD, favorite, folding, save_best, try_all};
 
 /// Tries heads and partial fine-tuning on folds of the training images, trains the best one on all of
 /// them and scores it on the validation images, which no choice depends on.
@@ -117,8 +95,7 @@ pub fn search(
     let report = scored(problem.validation())?;
     let test = if problem.test().images.is_empty() { None } else { Some(scored(problem.test())?) };
     if let Some(run) = run {
-        let text = serde_json::to_vec(&spec.to_string()).map_err(|error| LearnError::Invalid(error.to_string()))?;
-        write_atomically(&run.file(KEPT)?, &text)?;
+        search.finish(run, &spec)?;
     }
     let candidates = search.into_tried();
     let (name, train_seconds) = (spec.to_string(), made.seconds);
@@ -144,104 +121,6 @@ fn widest(builder: &CandidateBuilder, seconds: f64) -> Result<InputVariant> {
     Ok(InputVariant::default())
 }
 
-/// The head to start with; `plain` if only the network's own features count.
-fn favorite(plain: bool, variant: InputVariant) -> CandidateSpec {
-    match plain {
-        true => CandidateSpec::head(PLAIN_HEAD, variant),
-        false => CandidateSpec::staged(STAGED_HEAD, variant),
-    }
-}
-
-/// Heads, then fine-tuning. With a run, a first classifier is saved as soon as one is scored, and returned.
-fn try_all(
-    search: &mut Search,
-    builder: &mut CandidateBuilder,
-    (folds, plain): (usize, bool),
-    run: Option<&RunDirectory>,
-    observer: &mut dyn Observer,
-) -> Result<Option<(CandidateSpec, Made)>> {
-    let first = favorite(plain, InputVariant::default());
-    try_head(search, builder, &first, folds, observer)?;
-    let made = match run.filter(|run| !run.model_path().exists()) {
-        Some(run) => save_best(search, builder, run, observer)?,
-        None => None,
-    };
-    try_heads(search, builder, (folds, plain), observer)?;
-    try_fine_tuning(search, builder, folds, observer)?;
-    Ok(made)
-}
-
-/// Saves the best head so far as the run's classifier. A later one replaces it.
-fn save_best(
-    search: &mut Search,
-    builder: &mut CandidateBuilder,
-    run: &RunDirectory,
-    observer: &mut dyn Observer,
-) -> Result<Option<(CandidateSpec, Made)>> {
-    let Some(spec) = search.best_head() else { return Ok(None) };
-    let candidate = builder.build(&spec, observer)?;
-    let made = Made::new(builder, &spec, &candidate, None)?;
-    made.model(true)?.save(&run.model_path())?;
-    let accuracy = search.accuracy(&spec).map_or(f64::NAN, |accuracy| 100.0 * accuracy.mean);
-    observer.note(format!("saved {spec} so far: {accuracy:.0}% correct in cross-validation"))?;
-    Ok(Some((spec, made)))
-}
-
-/// A classifier trained on all training images.
-struct Made {
-    problem: Problem,
-    network: Network,
-    state: State,
-    kept: Support,
-    /// The time that it took.
-    seconds: f64,
-}
-
-impl Made {
-    /// `temperature` is that of the candidate's logits if it is known.
-    fn new(
-        builder: &CandidateBuilder,
-        spec: &CandidateSpec,
-        candidate: &Candidate,
-        temperature: Option<f64>,
-    ) -> Result<Self> {
-        let start = Instant::now();
-        let problem = builder.problem_of(spec)?;
-        let (network, state) = candidate.train(&problem)?;
-        let (kept, state) = match &spec.approach {
-            Approach::Head(name) | Approach::Staged(name) => {
-                let learner = candidate.learner(Deadline::default())?;
-                LabeledSupport {
-                    dataset: problem.dataset().as_ref(),
-                    labeled: problem.training(),
-                    seed: problem.seed(),
-                }
-                .of_head(Some(name.as_str()), learner.as_ref(), &candidate.inputs, &network, state)?
-            }
-            Approach::FineTune(_) => {
-                let state = cooled(&network, state, temperature.unwrap_or(1.0))?;
-                (fine_tuned_support(&problem, &network, &state)?, state)
-            }
-        };
-        Ok(Self { problem, network, state, kept, seconds: start.elapsed().as_secs_f64() })
-    }
-
-    /// The classifier, as it is saved; `chosen` says whether it was chosen on folds of the training images.
-    fn model(&self, chosen: bool) -> Result<Model> {
-        let Self { problem, network, state, kept, .. } = self;
-        let (network, state, kept) = (network.clone(), state.clone(), kept.clone());
-        let chosen_on = if chosen { vec![problem.learned_from()?] } else { Vec::new() };
-        problem.model(network, state, Provenance { chosen_on, ..Provenance::default() }, Some(kept))
-    }
-}
-
-/// What a fine-tuned network keeps: its features of the training images, and its scores on the validation images, which
-/// it has not learned from and nothing was chosen by.
-pub(crate) fn fine_tuned_support(problem: &Problem, network: &Network, state: &State) -> Result<Support> {
-    LabeledSupport { dataset: problem.dataset().as_ref(), labeled: problem.training(), seed: problem.seed() }
-        .of_fine_tuned(problem.view().as_ref(), network, state, problem.validation())
-}
-
 /// Fails if the budget does not even cover the features.
 fn check_budget(options: &SearchOptions, problem: &Problem, builder: &CandidateBuilder) -> Result<()> {
     let missing = builder.missing_features(&problem.training().images)?;
@@ -254,109 +133,6 @@ fn check_budget(options: &SearchOptions, problem: &Problem, builder: &CandidateB
     Ok(())
 }
 
-/// Heads on the images as published; the strong ones also on whole images; and the one on stages on several views of the
-/// better version, also at a larger size.
-fn try_heads(
-    search: &mut Search,
-    builder: &mut CandidateBuilder,
-    (folds, only_own): (usize, bool),
-    observer: &mut dyn Observer,
-) -> Result<()> {
-    let plain = InputVariant::default();
-    let whole = InputVariant { crop: CropPolicy::Whole, ..plain };
-    let versions = [(&HEADS[..], Some(plain)), (&STRONG_HEADS, builder.has(whole.crop, whole.scale).then_some(whole))];
-    for (heads, variant) in versions.into_iter().filter_map(|(heads, variant)| Some((heads, variant?))) {
-        let staged = (!only_own).then(|| CandidateSpec::staged(STAGED_HEAD, variant));
-        for spec in staged.into_iter().chain(heads.iter().map(|head| CandidateSpec::head(head, variant))) {
-            try_head(search, builder, &spec, folds, observer)?;
-        }
-    }
-    if builder.views() != Views::One && !only_own {
-        let variant = InputVariant { views: builder.views(), ..search.best()?.variant };
-        try_head(search, builder, &CandidateSpec::staged(STAGED_HEAD, variant), folds, observer)?;
-        let variant = InputVariant { views: builder.views(), scale: Scale::Larger, ..search.best()?.variant };
-        if builder.has(variant.crop, variant.scale) {
-            try_head(search, builder, &CandidateSpec::staged(STAGED_HEAD, variant), folds, observer)?;
-        }
-    }
-    Ok(())
-}
-
-/// A head, if computing its features leaves time to use them.
-fn try_head(
-    search: &mut Search,
-    builder: &mut CandidateBuilder,
-    spec: &CandidateSpec,
-    folds: usize,
-    observer: &mut dyn Observer,
-) -> Result<()> {
-    /// Features of another version of the images may take this share of the time left.
-    const WORTH: f64 = 0.3;
-    if spec.variant != InputVariant::default() && !search.has_scored(spec) {
-        let features = builder.estimate_feature_time(spec)?;
-        if features > WORTH * search.seconds_left() {
-            search.skip(spec, format!("its features take about {} of the budget", seconds_text(features)));
-            return Ok(());
-        }
-    }
-    // the report is on the best candidate, or on this one
-    let variants = search.best().ok().map(|best| best.variant).into_iter().chain([spec.variant]);
-    let reserve = variants.map(|variant| builder.estimate_report_time(variant)).fold(0.0, f64::max);
-    search.try_candidate(spec, builder, folding(builder.problem(spec.variant), folds), reserve, observer)
-}
-
-/// The folds that heads are scored on.
-fn folding(problem: &Problem, folds: usize) -> Folding {
-    let images = problem.training().images.len() as u64;
-    let repetitions = PREDICTIONS.div_ceil(images).clamp(*REPETITIONS.start(), *REPETITIONS.end());
-    Folding { folds, repetitions, seed: problem.seed() }
-}
-
-/// Fine-tuning of as many of the uppermost stages as fit into the time left, on the version of the images that the best
-/// head uses: one fold and the training on all images must fit.
-fn try_fine_tuning(
-    search: &mut Search,
-    builder: &mut CandidateBuilder,
-    folds: usize,
-    observer: &mut dyn Observer,
-) -> Result<()> {
-    let views = if builder.views() == Views::One { Views::One } else { Views::Two };
-    let variant = InputVariant { views, ..search.best()?.variant };
-    let folding = Folding { folds, repetitions: 1, seed: builder.problem(variant).seed() };
-    let stages = builder.problem(variant).network().backbone().split_points();
-    let stages = &stages[stages.len().saturating_sub(MOST_STAGES)..];
-    let spec_of = |stage: &String| CandidateSpec { approach: Approach::FineTune(stage.clone()), variant };
-    // what an earlier session had the time for, whatever fits now
-    if let Some(spec) = stages.iter().map(spec_of).find(|spec| search.has_scored(spec)) {
-        return search.try_candidate(&spec, builder, folding, 0.0, observer);
-    }
-    for stage in stages {
-        let spec = spec_of(stage);
-        let mut reserve = builder.estimate_report_time(search.best()?.variant);
-        let bytes = builder.estimate_activation_bytes(stage, variant)?;
-        if bytes > MOST_ACTIVATIONS {
-            search.skip(&spec, format!("its activations take {:.1} GB", bytes as f64 / 1e9));
-            continue;
-        }
-        if search.seconds_left() <= reserve {
-            search.skip(&spec, "the budget is spent".into());
-            return Ok(());
-        }
-        let once = builder.estimate_fine_tuning_time(stage, variant)?;
-        reserve += WITH_FEATURES * once;
-        let needed = reserve + search.seconds_to_close() + once * (1.0 - 1.0 / folds as f64);
-        if needed <= search.seconds_left() {
-            search.try_candidate(&spec, builder, folding, reserve, observer)?;
-            if search.has_scored(&spec) {
-                return Ok(());
-            }
-            continue;
-        }
-        search.skip(&spec, format!("takes about {} more", seconds_text(needed - search.seconds_left())));
-    }
-    Ok(())
-}
-
 /// `90.0 s`, or `2.5 min`.
 fn seconds_text(seconds: f64) -> String {
     if seconds >= 90.0 { format!("{:.1} min", seconds / 60.0) } else { format!("{seconds:.1} s") }
@@ -364,6 +140,7 @@ fn seconds_text(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::trials::PLAIN_HEAD;
     use super::*;
     use crate::toy::Toy;
     use serde_json::Value;
@@ -464,6 +241,28 @@ mod tests {
         let resumed = searched(&problem, &run);
         assert_eq!(scores(&run), some);
         assert!(resumed.candidates.len() >= 3 && !fitted.name.is_empty());
+    }
+
+    #[test]
+    fn a_finished_search_says_again_what_it_skipped_and_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let problem = Toy::new(&[6, 6, 6]).problem(0);
+        let run = run(folder.path());
+        let skipped = |fitted: &Fitted| {
+            let reasons =
+                fitted.candidates.iter().filter_map(|tried| Some((tried.name.clone(), tried.skipped.clone()?)));
+            reasons.collect::<Vec<_>>()
+        };
+        searched(&problem, &run);
+        let mut some = scores(&run)[..3].to_vec();
+        some[2]["left_out"] = Value::from("too long");
+        write(&run, &some);
+        let said = [("lda".to_string(), "too slow".to_string())];
+        std::fs::write(run.path().join("skipped.json"), serde_json::to_vec(&said).unwrap()).unwrap();
+        let left_out = some[2]["name"].as_str().unwrap().to_string();
+        let expected = [(left_out, "too long".to_string()), said[0].clone()];
+        assert_eq!(skipped(&searched(&problem, &run)), expected);
+        assert_eq!(skipped(&searched(&problem, &run)), expected);
     }
 
     #[test]

@@ -1,18 +1,25 @@
 //! The state of a search: scores, candidates that were skipped, and the time left.
 
 use super::{TriedCandidate, seconds_text};
-use crate::candidate::{Candidate, CandidateBuilder, CandidateScore, Folding};
+use crate::candidate::{Candidate, CandidateBuilder, CandidateScore, Folding, RaceTimes};
 use crate::run_list::RunList;
 use crate::{Approach, CandidateSpec, Result, TransferError, Views};
+use serde::Serialize;
 use serde_json::json;
+use std::path::Path;
 use std::time::{Duration, Instant};
-use taper_learn::{Event, Flow, Interval, LearnError, Observer, RunDirectory, training::Deadline};
+use taper_learn::{
+    Event, Flow, Interval, LearnError, Observer, RunDirectory, runs::write_atomically, training::Deadline,
+};
 
 /// The file of a run with the scores.
 pub(super) const SCORES: &str = "tried.json";
 
 /// The file of a run with the name of the candidate that a finished search kept.
-pub(super) const KEPT: &str = "kept.json";
+const KEPT: &str = "kept.json";
+
+/// The file of a run with the candidates that a finished search skipped, and why.
+const SKIPPED: &str = "skipped.json";
 
 /// The longest budget in seconds, a year.
 const LONGEST: f64 = 365.0 * 24.0 * 3600.0;
@@ -42,7 +49,9 @@ impl Search {
         let is_finished = run.is_some_and(|run| run.path().join(KEPT).exists());
         let left = Duration::try_from_secs_f64((seconds - before).clamp(0.0, LONGEST)).unwrap_or_default();
         let end = if is_finished { None } else { Some(start + left) };
-        Ok(Self { end, scores, tried: Vec::new(), skipped: Vec::new(), best: None })
+        let skipped = run.filter(|_| is_finished).and_then(|run| std::fs::read(run.path().join(SKIPPED)).ok());
+        let skipped = skipped.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        Ok(Self { end, scores, tried: Vec::new(), skipped, best: None })
     }
 
     /// Whether nothing was scored yet.
@@ -67,10 +76,16 @@ impl Search {
         best.and_then(|best| Some(self.score_of(&best)?.seconds_to_close())).unwrap_or(0.0)
     }
 
-    /// The candidate's score, of this session or an earlier one.
+    /// The candidate's score, of this session or an earlier one; `None` if it was left out.
     pub(super) fn score_of(&self, spec: &CandidateSpec) -> Option<&CandidateScore> {
         let name = spec.to_string();
-        self.scores.iter().find(|score| score.name == name)
+        self.scores.iter().find(|score| score.name == name && score.left_out.is_none())
+    }
+
+    /// Whether the candidate was scored but left out, by this session or an earlier one.
+    pub(super) fn has_left_out(&self, spec: &CandidateSpec) -> bool {
+        let name = spec.to_string();
+        self.scores.iter().any(|score| score.name == name && score.left_out.is_some())
     }
 
     /// Whether the candidate has a score, of this session or an earlier one.
@@ -88,13 +103,21 @@ impl Search {
         self.score_of(spec)?.temperature
     }
 
-    /// Skips a candidate for a reason.
+    /// Skips a candidate for a reason. If an earlier session finished the search, its reasons stand.
     pub(super) fn skip(&mut self, spec: &CandidateSpec, reason: String) {
-        self.skipped.push((spec.to_string(), reason));
+        if self.end.is_some() {
+            self.skipped.push((spec.to_string(), reason));
+        }
+    }
+
+    /// Notes in the run what is kept, and what was skipped: the search is finished.
+    pub(super) fn finish(&self, run: &RunDirectory, kept: &CandidateSpec) -> Result<()> {
+        write_json(&run.file(SKIPPED)?, &self.skipped)?;
+        write_json(&run.file(KEPT)?, &kept.to_string())
     }
 
     /// Scores a candidate, unless it has a score, or the time has run out except for `reserve` seconds, which
-    /// are reserved for what follows the search.
+    /// are reserved for what follows: after a head the report, after fine-tuning the classifier too.
     pub(super) fn try_candidate(
         &mut self,
         spec: &CandidateSpec,
@@ -103,7 +126,7 @@ impl Search {
         reserve: f64,
         observer: &mut dyn Observer,
     ) -> Result<()> {
-        if self.tried.contains(spec) {
+        if self.tried.contains(spec) || self.has_left_out(spec) {
             return Ok(());
         }
         if self.has_scored(spec) {
@@ -118,17 +141,22 @@ impl Search {
         let is_head = !matches!(spec.approach, Approach::FineTune(_));
         // fine-tuning is compared with the best so far
         let rival = if is_head { None } else { self.best().ok() };
+        let after = if is_head { reserve } else { builder.estimate_report_time(spec.variant) };
         let scored = builder.build(spec, observer).and_then(|candidate| {
             let training = builder.problem(spec.variant).training();
-            // half of the time is kept for simpler heads if the first takes too long
-            let others = if self.scores.is_empty() { 0.5 * self.seconds_left() } else { 0.0 };
-            let until = self.deadline(reserve + self.seconds_to_close() + others);
             let (score, closing) = match rival.as_ref().and_then(|rival| self.score_of(rival)) {
                 Some(rival) => {
-                    let end = self.deadline(builder.estimate_report_time(spec.variant));
-                    candidate.race(&name, training, folding, rival, (until, end))?
+                    let times = RaceTimes {
+                        until: self.deadline(reserve),
+                        end: self.deadline(after),
+                        keeping: builder.estimate_keeping_time(spec.variant),
+                    };
+                    candidate.race(&name, training, folding, rival, times)?
                 }
                 None => {
+                    // half of the time is kept for simpler heads if the first takes too long
+                    let others = if self.scores.is_empty() { 0.5 * self.seconds_left() } else { 0.0 };
+                    let until = self.deadline(reserve + self.seconds_to_close() + others);
                     let score = candidate.score(&name, training, folding, until)?;
                     let closing = score.seconds_to_close();
                     (score, closing)
@@ -144,11 +172,11 @@ impl Search {
             }
             Err(error) => return Err(error),
         };
-        let after = if is_head { reserve } else { builder.estimate_report_time(spec.variant) };
         let may_be_kept = rival.and_then(|rival| self.score_of(&rival)).is_none_or(|rival| score.beats(rival));
         if may_be_kept && closing > self.seconds_left() - after {
-            self.skip(spec, format!("making a classifier of it takes about {}", seconds_text(closing)));
-            return Ok(());
+            // its time counts for a search that resumes
+            let reason = format!("making a classifier of it takes about {}", seconds_text(closing));
+            return Ok(self.scores.push(CandidateScore { left_out: Some(reason), ..score })?);
         }
         let record =
             json!({"event": "tried", "name": name, "accuracy": score.interval().mean, "seconds": score.seconds});
@@ -216,9 +244,9 @@ impl Search {
         }
     }
 
-    /// All candidates, scored ones first.
+    /// All candidates, first those that took time.
     pub(super) fn into_tried(self) -> Vec<TriedCandidate> {
-        let scored = self.scores.into_entries().into_iter().map(TriedCandidate::scored);
+        let scored = self.scores.into_entries().into_iter().map(TriedCandidate::of_score);
         let skipped = self.skipped.into_iter().map(|(name, reason)| TriedCandidate {
             name,
             accuracy: None,
@@ -228,4 +256,9 @@ impl Search {
         });
         scored.chain(skipped).collect()
     }
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_vec(value).map_err(|error| LearnError::Invalid(error.to_string()))?;
+    Ok(write_atomically(path, &text)?)
 }

@@ -22,13 +22,13 @@ pub struct TriedCandidate {
 }
 
 impl TriedCandidate {
-    pub(super) fn scored(score: CandidateScore) -> Self {
+    pub(super) fn of_score(score: CandidateScore) -> Self {
         Self {
-            accuracy: Some(score.interval()),
+            accuracy: score.left_out.is_none().then(|| score.interval()),
             decisions: score.decisions(),
             seconds: score.seconds,
             name: score.name,
-            skipped: None,
+            skipped: score.left_out,
         }
     }
 
@@ -37,6 +37,6 @@ impl TriedCandidate {
     pub fn in_run(run: &Path) -> Vec<Self> {
         let text = std::fs::read(run.join(SCORES)).unwrap_or_default();
         let scores: Vec<CandidateScore> = serde_json::from_slice(&text).unwrap_or_default();
-        scores.into_iter().map(Self::scored).collect()
+        scores.into_iter().map(Self::of_score).collect()
     }
 }

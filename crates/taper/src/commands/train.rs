@@ -155,6 +155,10 @@ fn finish(
         output.line(format!("saved the classifier to {}", run.model_path().display()));
     }
     page::save(run, page::train(fitted, problem), output);
+    if let Some(run) = run {
+        let run = run.path().display();
+        output.line(format!("Next: `taper predict {run} PICTURES` names the classes of other pictures."));
+    }
     let kind = if problem.weights().is_some() || searches { "transfer" } else { "scratch" };
     let facts = json!({"name": fitted.name, "kind": kind, "train_seconds": fitted.train_seconds, "adapt_seconds": 0.0});
     let mut method = with(classifier_report::figures(&fitted.report), facts);

@@ -76,7 +76,7 @@ fn facts(report: &OwnTaskReport) -> Vec<Fact> {
             Fact::new(format!("Its accuracy with {:.0} labels per class", chosen.labels), share(chosen.accuracy)),
         ]
     });
-    let forecast = report.forecasts.iter().map(|forecast| {
+    let forecast = report.useful_forecasts().into_iter().map(|forecast| {
         let labels = forecast.labels;
         Fact::new(format!("Forecast for {labels:.0} labels per class"), share(forecast.accuracy))
     });
