@@ -41,6 +41,10 @@ fn heads_and_fine_tuning_are_tried_and_the_best_is_kept_and_resumed() {
     taper_ok(at.path(), "train --resume run");
     assert!(model("run") == unbroken, "the resumed run keeps another model");
     taper_ok(at.path(), "predict run/model data");
+    fs::write(at.path().join("base/model/model.safetensors"), &unbroken).unwrap();
+    let refused = taper(at.path(), "train --resume run");
+    assert!(refused.code != Some(0) && refused.stderr.contains("pretrained weights have changed"), "{refused:?}");
+    assert!(model("run") == unbroken);
 }
 
 /// The candidates that a run has tried so far, with their correct predictions on every fold.

@@ -4,6 +4,7 @@ use crate::ranks::{OneProcess, Ranks};
 use crate::{LearnError, Progress, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Whether to continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,12 @@ pub trait Observer {
     /// The processes that share the job. An observer that wraps another returns the other's.
     fn ranks(&self) -> Arc<dyn Ranks> {
         Arc::new(OneProcess)
+    }
+
+    /// What becomes true when the job should stop, for computations that send no events meanwhile. An observer that wraps
+    /// another returns the other's.
+    fn stop(&self) -> Option<&'static AtomicBool> {
+        None
     }
 
     /// Reports progress of a computation that can only be stopped between its items.

@@ -47,7 +47,7 @@ pub enum TransferError {
     },
     /// A class without training images.
     #[error(
-        "class `{class}` is in the validation part but not in the training part: add images to train on, or remove it"
+        "class `{class}` is in the validation part but has no images to learn from, or all were left out as copies: add some, or remove it"
     )]
     ClassNotTrained {
         /// The class's full name.

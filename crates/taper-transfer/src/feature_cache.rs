@@ -108,7 +108,7 @@ impl FeatureCache {
             entries => entries.map_err(failed)?,
         };
         let paths = entries.map(|entry| Ok(entry.map_err(failed)?.path())).collect::<Result<Vec<_>>>()?;
-        Ok(paths.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == ENDING)).collect())
+        Ok(paths.into_iter().filter(|path| is_ours(path)).collect())
     }
 
     /// Opens the features of one key, rows of `width`.
@@ -137,6 +137,13 @@ impl FeatureCache {
         }
         Ok(sum <= self.bound)
     }
+}
+
+/// Whether a file is named as those of a cache are, after a hash. Others that lie there are nobody's to delete.
+fn is_ours(path: &Path) -> bool {
+    let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_hash = name.len() == 64 && name.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_hash && path.extension().is_some_and(|ending| ending == ENDING)
 }
 
 /// Deletes the file; one that another process has deleted is not an error.
@@ -422,6 +429,9 @@ mod tests {
         filled(&cache, "new", &rows);
         let listed = cache.list().unwrap();
         assert_eq!((listed.len(), listed[0].key.as_str(), listed[0].images), (1, "new", 3));
+        let other = folder.path().join(format!("my.{ENDING}"));
+        fs::write(&other, "somebody's").unwrap();
         assert!(cache.clear().unwrap() == listed[0].bytes && cache.list().unwrap().is_empty());
+        assert!(other.exists(), "only what the cache has written is removed");
     }
 }

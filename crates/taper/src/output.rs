@@ -227,6 +227,10 @@ impl Observer for Reporter<'_> {
     fn ranks(&self) -> Arc<dyn Ranks> {
         self.output.ranks.clone()
     }
+
+    fn stop(&self) -> Option<&'static AtomicBool> {
+        Some(&INTERRUPTED)
+    }
 }
 
 /// Writes a line. A closed pipe (`taper inspect | head`) does not stop a run; a full disk does, because

@@ -1,15 +1,15 @@
 //! JSON results, run directories, and how a command ends.
 
-use crate::args::{RunOptions, UsageError};
+use crate::args::{InputPath, RunOptions, UsageError};
 use crate::cluster::data_fingerprint;
-use crate::config;
 use crate::output::Output;
-use anyhow::{Result, bail};
+use crate::{config, data};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::Path;
 use taper_compare::CompareError;
-use taper_data::Dataset;
+use taper_data::{Dataset, Hash};
 use taper_learn::{
     Evaluation, LearnError, Model, RunDirectory,
     runs::{Existing, read_if_there, write_atomically},
@@ -19,13 +19,22 @@ use taper_transfer::TransferError;
 /// The file of a run with the fingerprint of its data.
 const DATA: &str = "data.txt";
 
+/// The file of a run with the fingerprints of the weight files that it starts from.
+const WEIGHTS: &str = "weights.txt";
+
+/// What a run is made from.
+pub(crate) struct Sources<'a> {
+    pub(crate) data: &'a [&'a dyn Dataset],
+    pub(crate) weights: Vec<&'a InputPath>,
+}
+
 /// The directory of a run on these data: a new one, an earlier one to resume, or none. Of processes that share a job only
 /// rank 0 has one.
 pub(crate) fn run_directory<T: Serialize>(
     command: &str,
     options: &T,
     run: &RunOptions,
-    data: &[&dyn Dataset],
+    sources: &Sources,
     output: &Output,
 ) -> Result<Option<RunDirectory>> {
     if !output.ranks().writes() {
@@ -44,12 +53,12 @@ pub(crate) fn run_directory<T: Serialize>(
                 let problem = "its classifier was changed by `taper adapt`, and resuming the run would undo that";
                 bail!("{}: {problem}: train anew with another --out", path.display());
             }
-            check_data(&run, data)?;
+            check_sources(&run, sources)?;
             Ok(Some(run))
         }
         (None, Some(path)) => {
             let run = RunDirectory::create(path, &config, existing(run.force))?;
-            write_atomically(&run.file(DATA)?, fingerprints(data)?.as_bytes())?;
+            check_sources(&run, sources)?;
             Ok(Some(run))
         }
         (None, None) if run.tensorboard => {
@@ -59,22 +68,39 @@ pub(crate) fn run_directory<T: Serialize>(
     }
 }
 
-/// Fails if a run began with other images or labels than these: what it has learned and scored would not be theirs. Earlier
-/// versions wrote no fingerprint.
-fn check_data(run: &RunDirectory, data: &[&dyn Dataset]) -> Result<()> {
-    if let Some(before) = read_if_there(&run.file(DATA)?)?
-        && before != fingerprints(data)?.into_bytes()
-    {
-        let problem =
-            "its images or labels have changed since it began: put them back, or begin anew with another --out";
-        bail!("{}: {problem}", run.path().display());
-    }
-    Ok(())
+/// Notes what a run begins with. Fails if it began with other images, labels or weights than these: what it has learned and
+/// scored would not be theirs. Earlier versions noted less.
+fn check_sources(run: &RunDirectory, sources: &Sources) -> Result<()> {
+    let data = sources.data.iter().map(|dataset| Ok(data_fingerprint(*dataset)? + "\n")).collect::<Result<String>>()?;
+    check_same(run, DATA, &data, "images or labels")?;
+    let weights = sources.weights.iter().map(|given| Ok(content(data::weights(given)?.path())? + "\n"));
+    check_same(run, WEIGHTS, &weights.collect::<Result<String>>()?, "pretrained weights")
 }
 
-/// One line for each data set.
-fn fingerprints(data: &[&dyn Dataset]) -> Result<String> {
-    data.iter().map(|dataset| Ok(data_fingerprint(*dataset)? + "\n")).collect()
+/// The fingerprint of a file, or those of the files in a folder.
+fn content(path: &Path) -> Result<String> {
+    let failed = || path.display().to_string();
+    if !path.is_dir() {
+        return Ok(Hash::of(&std::fs::read(path).with_context(failed)?).to_string());
+    }
+    let entries = std::fs::read_dir(path).with_context(failed)?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().with_context(failed)?;
+    files.retain(|file| file.is_file());
+    files.sort();
+    Ok(files.iter().map(|file| content(file)).collect::<Result<Vec<_>>>()?.join(" "))
+}
+
+/// Notes `now` in a file of the run; fails if something else is noted there.
+fn check_same(run: &RunDirectory, file: &str, now: &str, what: &str) -> Result<()> {
+    let file = run.file(file)?;
+    match read_if_there(&file)? {
+        None => Ok(write_atomically(&file, now.as_bytes())?),
+        Some(before) if before == now.as_bytes() => Ok(()),
+        Some(_) => {
+            let path = run.path().display();
+            bail!("{path}: its {what} have changed since it began: put them back, or begin anew with another --out")
+        }
+    }
 }
 
 /// Whether the classifier of a run was changed since, so that the run's figures are not the classifier's.

@@ -150,10 +150,12 @@ pub(crate) fn symmetric_eigen(matrix: &Matrix) -> Result<Eigen> {
 /// # Errors
 /// Returns an error if `A` is not positive definite.
 pub(crate) fn solve_positive(matrix: &Matrix, right: &Matrix) -> Result<Matrix> {
-    let factor = matrix
-        .faer()
-        .llt(Side::Lower)
-        .map_err(|_| LearnError::Invalid("a covariance of the features can't be inverted: use another head".into()))?;
+    let factor = matrix.faer().llt(Side::Lower).map_err(|_| {
+        LearnError::Invalid(
+            "a covariance of the features can't be inverted: check that the weights are whole, or use another head"
+                .into(),
+        )
+    })?;
     let solution = factor.solve(right.faer());
     Ok(Matrix::from_fn(right.rows, right.columns, |i, j| solution[(i, j)]))
 }

@@ -7,7 +7,7 @@ use crate::{
     training::{Fit, Objective, Outcome},
 };
 use serde_json::json;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 use std::time::Instant;
 use taper_models::State;
 
@@ -126,6 +126,10 @@ impl Observer for Recorder<'_> {
 
     fn ranks(&self) -> Arc<dyn Ranks> {
         self.outer.ranks()
+    }
+
+    fn stop(&self) -> Option<&'static AtomicBool> {
+        self.outer.stop()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::TaskSource;
 use crate::SharedTasks;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 use taper_learn::{
     Draw, Event, Flow, Observer, Plan, Result, RunDirectory,
     evaluation::accuracy,
@@ -144,6 +144,10 @@ impl Observer for TaskLines<'_> {
 
     fn ranks(&self) -> Arc<dyn Ranks> {
         self.outer.ranks()
+    }
+
+    fn stop(&self) -> Option<&'static AtomicBool> {
+        self.outer.stop()
     }
 }
 

@@ -55,12 +55,25 @@ impl CandidateBuilder<'_> {
         self.seconds_per_image * self.pixels(self.problem(variant)) * images as f64
     }
 
-    /// Estimated seconds that fine-tuning on all training images takes, from the second of two passes over a few.
-    pub(crate) fn estimate_fine_tuning_time(&self, stage: &str, variant: InputVariant) -> Result<f64> {
-        const SAMPLE: usize = 64;
+    /// Estimated seconds that fine-tuning on all training images takes, from the faster of two passes over a few, which
+    /// should take no more than `seconds`; `None` if there is no time for that.
+    pub(crate) fn estimate_fine_tuning_time(
+        &self,
+        stage: &str,
+        variant: InputVariant,
+        seconds: f64,
+    ) -> Result<Option<f64>> {
+        const FEWEST: usize = 8;
+        const MOST: usize = 64;
+        /// Two passes forward and back, and one through the part below, in passes forward.
+        const PASSES: f64 = 7.0;
         let problem = self.problem(variant);
         let training = problem.training();
-        let every = training.images.len().div_ceil(SAMPLE);
+        let affordable = seconds / (PASSES * self.seconds_per_image * self.pixels(problem)).max(f64::MIN_POSITIVE);
+        if affordable < FEWEST as f64 {
+            return Ok(None);
+        }
+        let every = training.images.len().div_ceil((affordable as usize).min(MOST));
         let sample = training.select(&(0..training.images.len()).step_by(every).collect::<Vec<_>>());
         let start = Instant::now();
         let candidate = Candidate::fine_tune(stage, problem, &[problem.view()], &sample.images)?;
@@ -75,7 +88,7 @@ impl CandidateBuilder<'_> {
         };
         let above = pass()?.min(pass()?);
         let copies = if variant.views == Views::One { 1.0 } else { 2.0 };
-        Ok((copies * below + above * tune.epochs as f64) * training.images.len() as f64)
+        Ok(Some((copies * below + above * tune.epochs as f64) * training.images.len() as f64))
     }
 
     /// Of these images, those whose features of stages were not computed yet, as given.

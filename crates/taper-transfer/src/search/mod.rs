@@ -42,7 +42,7 @@ pub fn search(
 ) -> Result<Fitted> {
     let start = Instant::now();
     let mut builder = CandidateBuilder::new(problem, observer)?;
-    let mut search = Search::new(run, start, options.budget)?;
+    let mut search = Search::new(run, start, options.budget, observer.stop())?;
     if search.is_empty() {
         check_budget(options, problem, &builder)?;
     }

@@ -7,6 +7,7 @@ use crate::{Approach, CandidateSpec, Result, TransferError, Views};
 use serde::Serialize;
 use serde_json::json;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use taper_learn::{
     Event, Flow, Interval, LearnError, Observer, RunDirectory, runs::write_atomically, training::Deadline,
@@ -36,13 +37,20 @@ pub(super) struct Search {
     /// Candidates that this session has reached, each with a score.
     tried: Vec<CandidateSpec>,
     skipped: Vec<(String, String)>,
+    /// What becomes true when the search should stop.
+    stop: Option<&'static AtomicBool>,
     /// The best candidate, if this session built it.
     best: Option<(CandidateSpec, Candidate)>,
 }
 
 impl Search {
     /// A search of `seconds` from `start` on. Scores of earlier sessions are read, and their time counts.
-    pub(super) fn new(run: Option<&RunDirectory>, start: Instant, seconds: f64) -> Result<Self> {
+    pub(super) fn new(
+        run: Option<&RunDirectory>,
+        start: Instant,
+        seconds: f64,
+        stop: Option<&'static AtomicBool>,
+    ) -> Result<Self> {
         let scores: RunList<CandidateScore> = RunList::open(run, SCORES)?;
         let before: f64 = scores.iter().map(|score| score.seconds).sum();
         // resuming a finished search tries nothing more
@@ -51,7 +59,7 @@ impl Search {
         let end = if is_finished { None } else { Some(start + left) };
         let skipped = run.filter(|_| is_finished).and_then(|run| std::fs::read(run.path().join(SKIPPED)).ok());
         let skipped = skipped.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        Ok(Self { end, scores, tried: Vec::new(), skipped, best: None })
+        Ok(Self { end, scores, tried: Vec::new(), skipped, stop, best: None })
     }
 
     /// Whether nothing was scored yet.
@@ -67,7 +75,7 @@ impl Search {
     /// When to stop so that `reserve` seconds of the budget are left; never if an earlier session finished the search.
     pub(super) fn deadline(&self, reserve: f64) -> Deadline {
         let left = Duration::from_secs_f64((self.seconds_left() - reserve).max(0.0));
-        self.end.map_or(Deadline::default(), |_| Deadline::at(Instant::now() + left))
+        self.end.map_or(Deadline::default(), |_| Deadline::at(Instant::now() + left)).or_when(self.stop)
     }
 
     /// About how many seconds it takes to make a classifier of the best head so far.
@@ -170,6 +178,7 @@ impl Search {
                 self.skip(spec, "did not end in the time left".into());
                 return Ok(());
             }
+            Err(TransferError::Learn(LearnError::Stopped { .. })) => return Err(self.stopped()),
             Err(error) => return Err(error),
         };
         let may_be_kept = rival.and_then(|rival| self.score_of(&rival)).is_none_or(|rival| score.beats(rival));
@@ -186,9 +195,13 @@ impl Search {
             self.best = Some((spec.clone(), candidate));
         }
         if observer.on(Event::Record(&record))? == Flow::Stop {
-            return Err(LearnError::Stopped { at: format!("{} candidates", self.scores.len()) }.into());
+            return Err(self.stopped());
         }
         Ok(())
+    }
+
+    fn stopped(&self) -> TransferError {
+        LearnError::Stopped { at: format!("{} candidates", self.scores.len()) }.into()
     }
 
     /// The candidates that this session has reached, with their scores. An earlier session may have scored more: they

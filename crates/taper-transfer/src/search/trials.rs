@@ -144,6 +144,8 @@ fn try_fine_tuning(
     if let Some(spec) = stages.iter().map(spec_of).find(|spec| search.has_scored(spec)) {
         return search.try_candidate(&spec, builder, folding, 0.0, observer);
     }
+    /// Finding out how long fine-tuning takes may take this share of the time left.
+    const WORTH: f64 = 0.1;
     for stage in stages {
         let spec = spec_of(stage);
         if search.has_left_out(&spec) {
@@ -155,11 +157,11 @@ fn try_fine_tuning(
             search.skip(&spec, format!("its activations take {:.1} GB", bytes as f64 / 1e9));
             continue;
         }
-        if search.seconds_left() <= report {
+        let left = search.seconds_left() - report - search.seconds_to_close();
+        let Some(once) = builder.estimate_fine_tuning_time(stage, variant, WORTH * left)? else {
             search.skip(&spec, "the budget is spent".into());
-            return Ok(());
-        }
-        let once = builder.estimate_fine_tuning_time(stage, variant)?;
+            continue;
+        };
         let closing = (once + builder.estimate_keeping_time(variant)).max(search.seconds_to_close());
         let reserve = report + closing;
         let needed = reserve + once * (1.0 - 1.0 / folds as f64);

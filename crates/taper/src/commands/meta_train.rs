@@ -5,7 +5,7 @@ use crate::cluster::enough;
 use crate::data;
 use crate::output::Output;
 use crate::page;
-use crate::report::{method_json, result_json, run_directory, stopped_or_failed};
+use crate::report::{Sources, method_json, result_json, run_directory, stopped_or_failed};
 use crate::table::percent;
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -44,7 +44,9 @@ pub(crate) fn run(options: &MetaTrain, output: &Output) -> Result<()> {
         error => anyhow::Error::from(error),
     })?;
     let written = MetaTrain { weights, ..options.clone() };
-    let run = run_directory("meta-train", &written, &options.run, &[found.dataset.as_ref()], output)?;
+    let data = [found.dataset.as_ref()];
+    let sources = Sources { data: &data, weights: written.weights.iter().collect() };
+    let run = run_directory("meta-train", &written, &options.run, &sources, output)?;
     let trained = prepared
         .train(run.as_ref(), &mut output.recorder(run.as_ref(), options.run.tensorboard))
         .map_err(|error| stopped_or_failed(error, run.as_ref()))?;

@@ -6,7 +6,7 @@ use crate::config::written;
 use crate::data;
 use crate::output::Output;
 use crate::page;
-use crate::report::{needs_out, result_json, run_directory, stopped_or_failed};
+use crate::report::{Sources, needs_out, result_json, run_directory, stopped_or_failed};
 use crate::results::{Facts, Part, show_survey};
 use anyhow::Result;
 use std::time::Instant;
@@ -31,7 +31,8 @@ pub(crate) fn run(options: &Survey, output: &Output) -> Result<()> {
         shard.check(problems.len() * surveyed.labels.len() * rows, "cells")?;
     }
     let data: Vec<&dyn Dataset> = problems.iter().take(1).map(|problem| problem.dataset().as_ref()).collect();
-    let run = run_directory("survey", options, &options.run, &data, output)?;
+    let sources = Sources { data: &data, weights: options.weights.iter().chain(&options.color_weights).collect() };
+    let run = run_directory("survey", options, &options.run, &sources, output)?;
     let mine = |cell| options.shard.is_none_or(|shard| shard.owns(cell));
     let cells = survey_part(&problems, &surveyed, METHODS, &mine, run.as_ref(), &mut output.reporter())
         .map_err(|error| stopped_or_failed(error, run.as_ref()))?;

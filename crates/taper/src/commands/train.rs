@@ -5,7 +5,7 @@ use crate::classifier_report;
 use crate::data;
 use crate::output::Output;
 use crate::page;
-use crate::report::{RESULT, result_json, run_directory, stopped_or_failed, with};
+use crate::report::{RESULT, Sources, result_json, run_directory, stopped_or_failed, with};
 use crate::table::{duration, in_words};
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -64,7 +64,9 @@ pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
     }
     // a resumed run does what this one does, whatever the hub's cache holds by then
     let written = Train { search: searches, weights, ..options.clone() };
-    let run = run_directory("train", &written, &options.run, &[problem.dataset().as_ref()], output)?;
+    let data = [problem.dataset().as_ref()];
+    let sources = Sources { data: &data, weights: written.weights.iter().collect() };
+    let run = run_directory("train", &written, &options.run, &sources, output)?;
     let kept = run.as_ref();
     let mut reporter = output.recorder(kept, options.run.tensorboard);
     let fitted = if searches {

@@ -5,7 +5,7 @@ use crate::chart::{Line, chart};
 use crate::data;
 use crate::output::Output;
 use crate::page;
-use crate::report::{result_json, run_directory, stopped_or_failed, with};
+use crate::report::{Sources, result_json, run_directory, stopped_or_failed, with};
 use crate::table::{bar, duration, percent};
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -32,7 +32,8 @@ pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output)
     // a resumed run does what this one does, whatever the hub's cache holds by then
     let written = Compare { weights, ..options.clone() };
     let data: Vec<&dyn Dataset> = [&dataset].into_iter().chain(&meta_data).map(AsRef::as_ref).collect();
-    let run = run_directory("compare", &written, &options.run, &data, output)?;
+    let sources = Sources { data: &data, weights: written.weights.iter().collect() };
+    let run = run_directory("compare", &written, &options.run, &sources, output)?;
     let learners = options.learner.iter().map(learner).collect::<Result<_>>()?;
     let compared = OwnTaskData { dataset, pretrained: pretrained.as_ref(), meta_data, learners };
     let mut reporter = output.recorder(run.as_ref(), options.run.tensorboard);

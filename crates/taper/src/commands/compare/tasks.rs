@@ -7,7 +7,7 @@ use crate::data;
 use crate::hints::with_hint;
 use crate::output::Output;
 use crate::page;
-use crate::report::{needs_out, run_directory, stopped_or_failed};
+use crate::report::{Sources, needs_out, run_directory, stopped_or_failed};
 use crate::results::{Facts, Part, comparison_json, show_comparison};
 use crate::table::duration;
 use anyhow::Result;
@@ -40,7 +40,8 @@ pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output)
         shard.check(comparison.units(pretrained.is_some()), "groups of methods")?;
     }
     let data = [compared.dataset.as_ref(), compared.meta_data.as_ref()];
-    let run = run_directory("compare", options, &options.run, &data, output)?;
+    let sources = Sources { data: &data, weights: options.weights.iter().collect() };
+    let run = run_directory("compare", options, &options.run, &sources, output)?;
     let mine = |unit| options.shard.is_none_or(|shard| shard.owns(unit));
     let mut reporter = output.recorder(run.as_ref(), options.run.tensorboard);
     let scores =
