@@ -3,7 +3,7 @@
 use crate::page::VALUE;
 use crate::results::PART_FILE;
 use crate::run_log::{StageLog, stages};
-use crate::table::{duration, percent, table};
+use crate::table::{duration, percent, share, table};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Modifier, Style};
@@ -81,7 +81,7 @@ impl View {
             count => format!("{count} candidates"),
         };
         let in_words = |(tried, accuracy): (&TriedCandidate, Interval)| {
-            format!("{count} tried, highest score on folds: {}, {}%", tried.name, percent(accuracy))
+            format!("{count} tried, highest score on folds: {}, {}", tried.name, share(accuracy))
         };
         self.best_tried().map_or(String::new(), in_words)
     }
@@ -109,7 +109,11 @@ impl View {
         };
         let state = format!("{}: {}", self.run.display(), self.state.words());
         let candidate = |tried: &TriedCandidate| {
-            vec![tried.name.clone(), tried.accuracy.map_or(String::new(), percent), duration(tried.seconds)]
+            vec![
+                tried.name.clone(),
+                tried.accuracy.map_or_else(|| tried.skipped.clone().unwrap_or_default(), percent),
+                duration(tried.seconds),
+            ]
         };
         let tried: Vec<Vec<String>> = self.tried.iter().map(candidate).collect();
         let mut text = state;
@@ -213,14 +217,15 @@ pub(crate) fn draw(view: &View, frame: &mut Frame<'_>) {
 /// A row with a bar for each candidate. If there is no room for all, the first ones are left out.
 fn accuracies(tried: &[TriedCandidate], area: Rect, frame: &mut Frame<'_>) {
     const NAME: u16 = 48;
-    const NUMBER: u16 = 14;
-    let hidden = tried.len().saturating_sub(usize::from(area.height));
-    for (tried, row) in tried[hidden..].iter().zip(area.rows()) {
+    const NUMBER: u16 = 24;
+    let scored: Vec<&TriedCandidate> = tried.iter().filter(|tried| tried.accuracy.is_some()).collect();
+    let hidden = scored.len().saturating_sub(usize::from(area.height));
+    for (tried, row) in scored[hidden..].iter().zip(area.rows()) {
         let Some(accuracy) = tried.accuracy else { continue };
         let columns = [Constraint::Length(NAME), Constraint::Length(NUMBER), Constraint::Fill(1)];
         let [name, number, bar] = Layout::horizontal(columns).areas(row);
         frame.render_widget(Line::raw(&*tried.name), name);
-        frame.render_widget(Line::raw(format!("{}%", percent(accuracy))), number);
+        frame.render_widget(Line::raw(share(accuracy)), number);
         let length = (accuracy.mean.clamp(0.0, 1.0) * f64::from(bar.width)).round() as usize;
         frame.render_widget(Line::raw("█".repeat(length)), bar);
     }

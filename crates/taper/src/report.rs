@@ -19,7 +19,7 @@ use taper_transfer::TransferError;
 /// The file of a run with the fingerprint of its data.
 const DATA: &str = "data.txt";
 
-/// The file of a run with the fingerprints of the weight files that it starts from.
+/// The file of a run with the fingerprints of the weights and learners that it starts from.
 const WEIGHTS: &str = "weights.txt";
 
 /// What a run is made from.
@@ -74,20 +74,24 @@ fn check_sources(run: &RunDirectory, sources: &Sources) -> Result<()> {
     let data = sources.data.iter().map(|dataset| Ok(data_fingerprint(*dataset)? + "\n")).collect::<Result<String>>()?;
     check_same(run, DATA, &data, "images or labels")?;
     let weights = sources.weights.iter().map(|given| Ok(content(data::weights(given)?.path())? + "\n"));
-    check_same(run, WEIGHTS, &weights.collect::<Result<String>>()?, "pretrained weights")
+    check_same(run, WEIGHTS, &weights.collect::<Result<String>>()?, "weights")
 }
 
-/// The fingerprint of a file, or those of the files in a folder.
+/// The fingerprint of a file, or those of the weights in a folder and in folders there, and of what says which is current.
 fn content(path: &Path) -> Result<String> {
+    const WEIGHTS: [&str; 5] = ["safetensors", "bin", "pt", "pth", "th"];
     let failed = || path.display().to_string();
     if !path.is_dir() {
         return Ok(Hash::of(&std::fs::read(path).with_context(failed)?).to_string());
     }
     let entries = std::fs::read_dir(path).with_context(failed)?;
-    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().with_context(failed)?;
-    files.retain(|file| file.is_file());
-    files.sort();
-    Ok(files.iter().map(|file| content(file)).collect::<Result<Vec<_>>>()?.join(" "))
+    let mut inside =
+        entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().with_context(failed)?;
+    let ending = |file: &Path| file.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    let is_weights = |file: &Path| ending(file).is_some_and(|ending| WEIGHTS.contains(&&*ending));
+    inside.retain(|file| file.is_dir() || is_weights(file) || path.ends_with("refs"));
+    inside.sort();
+    Ok(inside.iter().map(|file| content(file)).collect::<Result<Vec<_>>>()?.concat())
 }
 
 /// Notes `now` in a file of the run; fails if something else is noted there.

@@ -165,6 +165,15 @@ pub(crate) fn percent(interval: Interval) -> String {
     format!("{mean:.1} ({low:.1} to {high:.1})")
 }
 
+/// `61.3 ± 1.2%`; `95.0% (79.6 to 99.1)` if one side of the interval is longer.
+pub(crate) fn share(interval: Interval) -> String {
+    let text = percent(interval);
+    match text.split_once(" (") {
+        Some((mean, ends)) => format!("{mean}% ({ends}"),
+        None => text + "%",
+    }
+}
+
 /// `83.3% (95% CI 75.7 to 88.9)`; without an interval if a bootstrap found no spread.
 pub(crate) fn in_words(interval: Interval) -> String {
     let Interval { mean, low, high } = interval;
@@ -204,6 +213,7 @@ mod tests {
     fn an_interval_with_a_longer_side_is_written_with_its_ends() {
         assert_eq!(percent(Interval { mean: 0.613, low: 0.601, high: 0.625 }), "61.3 ± 1.2");
         assert_eq!(percent(Interval { mean: 1.0, low: 0.796, high: 1.0 }), "100.0 (79.6 to 100.0)");
+        assert_eq!(share(Interval { mean: 1.0, low: 0.796, high: 1.0 }), "100.0% (79.6 to 100.0)");
         assert_eq!((duration(0.0012), duration(3e-5)), ("1.2 ms".to_string(), "30 µs".to_string()));
     }
 

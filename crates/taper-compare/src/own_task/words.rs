@@ -85,7 +85,7 @@ fn difference(claim: &Claim, labels: f64, first: Option<Approach>, second: Optio
             "With {at}, {better} {beats} {worse}: {ahead} is {points} points more accurate than {behind} ({interval})."
         )
     } else if mean < 0.0005 {
-        format!("With {at}, {ahead} and {behind} are equally accurate ({interval}), which does not show that they are.")
+        format!("With {at}, {ahead} and {behind} scored the same ({interval}); either may be better.")
     } else {
         let points = tenths(mean);
         format!(

@@ -152,7 +152,7 @@ pub(crate) fn symmetric_eigen(matrix: &Matrix) -> Result<Eigen> {
 pub(crate) fn solve_positive(matrix: &Matrix, right: &Matrix) -> Result<Matrix> {
     let factor = matrix.faer().llt(Side::Lower).map_err(|_| {
         LearnError::Invalid(
-            "a covariance of the features can't be inverted: check that the weights are whole, or use another head"
+            "a covariance of the features can't be inverted: check that the weights are undamaged, or use another head"
                 .into(),
         )
     })?;

@@ -166,7 +166,7 @@ impl Model {
         let foreign = MODEL_FILES.iter().any(|name| path.join(name).exists());
         let in_run = path.parent().is_some_and(RunRecord::is_run) && !foreign;
         if !is_model(path) && !in_run {
-            let problem = "exists but is not a Taper model directory; the folder of a run is none either: choose another directory".into();
+            let problem = "exists but is not a Taper model directory (a run directory is not one either): choose another directory".into();
             return Err(LearnError::Run { path: path.to_path_buf(), problem });
         }
         match existing {

@@ -57,14 +57,13 @@ impl Search {
         let is_finished = run.is_some_and(|run| run.path().join(KEPT).exists());
         let left = Duration::try_from_secs_f64((seconds - before).clamp(0.0, LONGEST)).unwrap_or_default();
         let end = if is_finished { None } else { Some(start + left) };
-        let skipped = run.filter(|_| is_finished).and_then(|run| std::fs::read(run.path().join(SKIPPED)).ok());
-        let skipped = skipped.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let skipped = RunList::open(run.filter(|_| is_finished), SKIPPED)?.into_entries();
         Ok(Self { end, scores, tried: Vec::new(), skipped, stop, best: None })
     }
 
-    /// Whether nothing was scored yet.
+    /// Whether nothing that can be kept was scored yet.
     pub(super) fn is_empty(&self) -> bool {
-        self.scores.is_empty()
+        self.scores.iter().all(|score| score.left_out.is_some())
     }
 
     /// Seconds of the budget that are left.
@@ -141,10 +140,11 @@ impl Search {
             self.tried.push(spec.clone());
             return Ok(());
         }
-        if self.seconds_left() <= reserve && !self.scores.is_empty() {
+        if self.seconds_left() <= reserve && !self.is_empty() {
             self.skip(spec, "the budget is spent".into());
             return Ok(());
         }
+        let start = Instant::now();
         let name = spec.to_string();
         let is_head = !matches!(spec.approach, Approach::FineTune(_));
         // fine-tuning is compared with the best so far
@@ -163,7 +163,7 @@ impl Search {
                 }
                 None => {
                     // half of the time is kept for simpler heads if the first takes too long
-                    let others = if self.scores.is_empty() { 0.5 * self.seconds_left() } else { 0.0 };
+                    let others = if self.is_empty() { 0.5 * self.seconds_left() } else { 0.0 };
                     let until = self.deadline(reserve + self.seconds_to_close() + others);
                     let score = candidate.score(&name, training, folding, until)?;
                     let closing = score.seconds_to_close();
@@ -175,17 +175,15 @@ impl Search {
         let (score, closing, candidate) = match scored {
             Ok(scored) => scored,
             Err(error) if error.is_out_of_time() => {
-                self.skip(spec, "did not end in the time left".into());
-                return Ok(());
+                let score = CandidateScore::new(&name, Vec::new(), folding.folds, start);
+                return self.leave_out(score, "did not end in the time left".into());
             }
             Err(TransferError::Learn(LearnError::Stopped { .. })) => return Err(self.stopped()),
             Err(error) => return Err(error),
         };
         let may_be_kept = rival.and_then(|rival| self.score_of(&rival)).is_none_or(|rival| score.beats(rival));
         if may_be_kept && closing > self.seconds_left() - after {
-            // its time counts for a search that resumes
-            let reason = format!("making a classifier of it takes about {}", seconds_text(closing));
-            return Ok(self.scores.push(CandidateScore { left_out: Some(reason), ..score })?);
+            return self.leave_out(score, format!("making a classifier of it takes about {}", seconds_text(closing)));
         }
         let record =
             json!({"event": "tried", "name": name, "accuracy": score.interval().mean, "seconds": score.seconds});
@@ -198,6 +196,11 @@ impl Search {
             return Err(self.stopped());
         }
         Ok(())
+    }
+
+    /// Notes a candidate that can't be kept, with its time, which counts for a search that resumes.
+    fn leave_out(&mut self, score: CandidateScore, reason: String) -> Result<()> {
+        self.scores.push(CandidateScore { left_out: Some(reason), ..score })
     }
 
     fn stopped(&self) -> TransferError {

@@ -106,7 +106,7 @@ fn try_head(
 ) -> Result<()> {
     /// Features of another version of the images may take this share of the time left.
     const WORTH: f64 = 0.3;
-    if spec.variant != InputVariant::default() && !search.has_scored(spec) {
+    if spec.variant != InputVariant::default() && !search.has_scored(spec) && !search.has_left_out(spec) {
         let features = builder.estimate_feature_time(spec)?;
         if features > WORTH * search.seconds_left() {
             search.skip(spec, format!("its features take about {} of the budget", seconds_text(features)));
@@ -159,7 +159,7 @@ fn try_fine_tuning(
         }
         let left = search.seconds_left() - report - search.seconds_to_close();
         let Some(once) = builder.estimate_fine_tuning_time(stage, variant, WORTH * left)? else {
-            search.skip(&spec, "the budget is spent".into());
+            search.skip(&spec, "too little time is left to find out how long it takes".into());
             continue;
         };
         let closing = (once + builder.estimate_keeping_time(variant)).max(search.seconds_to_close());

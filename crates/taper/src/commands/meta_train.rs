@@ -6,7 +6,7 @@ use crate::data;
 use crate::output::Output;
 use crate::page;
 use crate::report::{Sources, method_json, result_json, run_directory, stopped_or_failed};
-use crate::table::percent;
+use crate::table::{percent, share};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -135,7 +135,7 @@ fn scores(prepared: &PreparedTraining<'_>, trained: &TrainedLearner, output: &Ou
     let several = tests.len() > 1;
     let all = Evaluation::together(tests.into_iter().map(|test| test.evaluation));
     if let (true, Some(all)) = (several, &all) {
-        output.line(format!("{}: {}% on all of them", info.title, percent(all.accuracy())));
+        output.line(format!("{}: {} on all of them", info.title, share(all.accuracy())));
     }
     let entry = |all: Evaluation| method_json(info.name, &info.kind.to_string(), &all, trained.seconds);
     Ok((scored, all.map(entry).into_iter().collect()))
@@ -147,7 +147,7 @@ fn last_epoch(prepared: &PreparedTraining<'_>, trained: &TrainedLearner, output:
         return Scores::default();
     }
     let (info, accuracy) = (prepared.method().info(), mean_interval(&trained.last_epoch));
-    output.line(format!("last epoch: {}% over {} tasks", percent(accuracy), trained.last_epoch.len()));
+    output.line(format!("last epoch: {} over {} tasks", share(accuracy), trained.last_epoch.len()));
     let entry = json!({"name": info.name, "kind": info.kind.to_string(), "accuracy": accuracy.mean,
         "ci95": [accuracy.low, accuracy.high], "train_seconds": trained.seconds, "adapt_seconds": 0.0});
     let name = format!("{}, last epoch", prepared.tasks().main.dataset().name());

@@ -20,7 +20,7 @@ pub(crate) use train::train;
 use crate::hints::causes;
 use crate::output::Output;
 use crate::run_log::{StageLog, stages};
-use crate::table::percent;
+use crate::table::share;
 use anyhow::Result;
 use std::path::Path;
 use taper_data::{Dataset, one_line};
@@ -102,11 +102,6 @@ fn kind(kind: methods::Kind) -> Kind {
         methods::Kind::Transfer => Kind::Transfer,
         methods::Kind::Meta => Kind::Meta,
     }
-}
-
-/// `61.3 ± 1.2%`.
-fn share(interval: taper_learn::Interval) -> String {
-    format!("{}%", percent(interval))
 }
 
 /// Files of a data set that were not read, and what a reader should know about it.

@@ -107,11 +107,11 @@ fn candidates(fitted: &Fitted) -> Option<Section> {
     };
     let rows: Vec<AccuracyRow> = fitted.candidates.iter().filter_map(row).collect();
     (!rows.is_empty()).then(|| Section {
-        title: format!("Kept of {} candidates: {}", rows.len(), fitted.name),
+        title: format!("{} candidates; kept: {}", rows.len(), fitted.name),
         text:
             "Cross-validated on the training images alone. The one in bold was kept, trained on all of them, and then \
                scored on images that no choice depends on. It is the most accurate, or one that was better on most \
-               other data and is less than a standard error behind."
+               other data and is at most a standard error behind."
                 .into(),
         figure: Figure::Accuracies(Accuracies { what: "candidate".into(), rows }),
     })

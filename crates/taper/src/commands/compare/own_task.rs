@@ -32,7 +32,7 @@ pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output)
     // a resumed run does what this one does, whatever the hub's cache holds by then
     let written = Compare { weights, ..options.clone() };
     let data: Vec<&dyn Dataset> = [&dataset].into_iter().chain(&meta_data).map(AsRef::as_ref).collect();
-    let sources = Sources { data: &data, weights: written.weights.iter().collect() };
+    let sources = Sources { data: &data, weights: written.weights.iter().chain(&options.learner).collect() };
     let run = run_directory("compare", &written, &options.run, &sources, output)?;
     let learners = options.learner.iter().map(learner).collect::<Result<_>>()?;
     let compared = OwnTaskData { dataset, pretrained: pretrained.as_ref(), meta_data, learners };

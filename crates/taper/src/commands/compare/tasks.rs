@@ -40,7 +40,7 @@ pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output)
         shard.check(comparison.units(pretrained.is_some()), "groups of methods")?;
     }
     let data = [compared.dataset.as_ref(), compared.meta_data.as_ref()];
-    let sources = Sources { data: &data, weights: options.weights.iter().collect() };
+    let sources = Sources { data: &data, weights: options.weights.iter().chain(&options.learner).collect() };
     let run = run_directory("compare", options, &options.run, &sources, output)?;
     let mine = |unit| options.shard.is_none_or(|shard| shard.owns(unit));
     let mut reporter = output.recorder(run.as_ref(), options.run.tensorboard);
