@@ -119,7 +119,7 @@ impl Supervised {
     fn at_once(&self, state: &State, batch: &Targeted) -> Result<usize> {
         const FEWEST: usize = 8;
         /// Bytes of inputs, about.
-        const BYTES: usize = 2 << 20;
+        const BYTES: usize = 512 << 10;
         let len = batch.len()?.max(1);
         let depend = self.norm == Norm::Batch && !state.buffers.is_empty();
         if depend || batch.inputs.rank() != 4 {
