@@ -53,8 +53,8 @@ impl Activations {
             for ((part, stage), Self { rows }) in parts.iter().zip(stages).zip(&mut made) {
                 x = part.forward_to(params, buffers, &x, &mut mode, stage)?.detach();
                 for (row, &image) in images.iter().enumerate() {
-                    // a copy: a slice would keep the whole batch alive
-                    rows[image] = Some(x.get(row)?.copy()?);
+                    // a slice would keep the whole batch alive, and so would `copy`, which copies the slice's storage whole
+                    rows[image] = Some(x.get(row)?.force_contiguous()?);
                 }
             }
             progress(batch * BATCH + images.len(), indices.len())?;
@@ -87,5 +87,26 @@ impl Inputs for Activations {
             return Ok(Tensor::zeros(0, candle_core::DType::F32, &Device::Cpu)?);
         }
         Ok(Tensor::stack(&rows, 0)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::toy::Toy;
+    use candle_core::Storage;
+
+    #[test]
+    fn each_image_has_memory_for_its_own_activations_alone() {
+        let problem = Toy::new(&[6, 6]).problem(0);
+        let (view, network, state) = (problem.view(), problem.network(), problem.state());
+        let images = &problem.training().images;
+        let stages = ["layer3".to_string()];
+        let made = Activations::compute(view, images, network, state, &stages, |_, _| Ok(())).unwrap();
+        for row in made[0].rows.iter().flatten() {
+            let (storage, _) = row.storage_and_layout();
+            let Storage::Cpu(storage) = &*storage else { panic!("not in memory") };
+            assert_eq!(storage.as_slice::<f32>().unwrap().len(), row.elem_count());
+        }
     }
 }
