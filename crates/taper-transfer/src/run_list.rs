@@ -4,7 +4,7 @@ use crate::{Result, TransferError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use taper_learn::{LearnError, RunDirectory, runs::write_atomically};
 
 /// Entries of this session and earlier ones, in the order in which they came.
@@ -49,8 +49,7 @@ impl<T: Serialize + DeserializeOwned> RunList<T> {
     pub fn extend(&mut self, entries: impl IntoIterator<Item = T>) -> Result<()> {
         self.entries.extend(entries);
         if let Some(file) = &self.file {
-            let text = serde_json::to_vec(&self.entries).map_err(|error| LearnError::Invalid(error.to_string()))?;
-            write_atomically(file, &text)?;
+            write_json(file, &self.entries)?;
         }
         Ok(())
     }
@@ -67,4 +66,10 @@ impl<T> Deref for RunList<T> {
     fn deref(&self) -> &[T] {
         &self.entries
     }
+}
+
+/// Writes a value as JSON, at once or not at all.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_vec(value).map_err(|error| LearnError::Invalid(error.to_string()))?;
+    Ok(write_atomically(path, &text)?)
 }

@@ -158,20 +158,20 @@ fn is_figure(cell: &str) -> bool {
 
 /// `61.3 ± 1.2`, of a share in percent; `95.0 (79.6 to 99.1)` if one side of the interval is longer.
 pub(crate) fn percent(interval: Interval) -> String {
-    let [mean, low, high] = [interval.mean, interval.low, interval.high].map(|share| share * 100.0);
-    if ((high - mean) - (mean - low)).abs() < 0.1 {
-        return format!("{mean:.1} ± {:.1}", (high - low) / 2.0);
-    }
-    format!("{mean:.1} ({low:.1} to {high:.1})")
+    with_unit(interval, "")
 }
 
 /// `61.3 ± 1.2%`; `95.0% (79.6 to 99.1)` if one side of the interval is longer.
 pub(crate) fn share(interval: Interval) -> String {
-    let text = percent(interval);
-    match text.split_once(" (") {
-        Some((mean, ends)) => format!("{mean}% ({ends}"),
-        None => text + "%",
+    with_unit(interval, "%")
+}
+
+fn with_unit(interval: Interval, unit: &str) -> String {
+    let [mean, low, high] = [interval.mean, interval.low, interval.high].map(|share| share * 100.0);
+    if ((high - mean) - (mean - low)).abs() < 0.1 {
+        return format!("{mean:.1} ± {:.1}{unit}", (high - low) / 2.0);
     }
+    format!("{mean:.1}{unit} ({low:.1} to {high:.1})")
 }
 
 /// `83.3% (95% CI 75.7 to 88.9)`; without an interval if a bootstrap found no spread.

@@ -55,8 +55,8 @@ impl CandidateBuilder<'_> {
         self.seconds_per_image * self.pixels(self.problem(variant)) * images as f64
     }
 
-    /// Estimated seconds that fine-tuning on all training images takes, from the faster of two passes over a few, which
-    /// should take no more than `seconds`; `None` if there is no time for that.
+    /// Estimated seconds that fine-tuning on all training images takes, from the faster of two passes over a few: as many
+    /// as probably fit into `seconds`. `None` if that is too short for any.
     pub(crate) fn estimate_fine_tuning_time(
         &self,
         stage: &str,

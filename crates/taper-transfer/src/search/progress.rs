@@ -2,16 +2,12 @@
 
 use super::{TriedCandidate, seconds_text};
 use crate::candidate::{Candidate, CandidateBuilder, CandidateScore, Folding, RaceTimes};
-use crate::run_list::RunList;
+use crate::run_list::{RunList, write_json};
 use crate::{Approach, CandidateSpec, Result, TransferError, Views};
-use serde::Serialize;
 use serde_json::json;
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use taper_learn::{
-    Event, Flow, Interval, LearnError, Observer, RunDirectory, runs::write_atomically, training::Deadline,
-};
+use taper_learn::{Event, Flow, Interval, LearnError, Observer, RunDirectory, training::Deadline};
 
 /// The file of a run with the scores.
 pub(super) const SCORES: &str = "tried.json";
@@ -272,9 +268,4 @@ impl Search {
         });
         scored.chain(skipped).collect()
     }
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_vec(value).map_err(|error| LearnError::Invalid(error.to_string()))?;
-    Ok(write_atomically(path, &text)?)
 }
