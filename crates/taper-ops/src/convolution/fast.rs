@@ -57,7 +57,7 @@ fn packed(packs: Option<&Packs>, of: Use, pack: impl FnOnce() -> Kernel) -> Arc<
 }
 
 /// Weights that do not change, with a kernel for each size of images: which one runs
-/// depends only on the current images, as in [`forward`].
+/// depends only on the size of the current images.
 pub(crate) struct Kernels {
     /// For sizes for which Winograd's algorithms don't pay; the others are made from it.
     plain: Kernel,
@@ -73,7 +73,7 @@ impl Kernels {
 
     /// The kernel that convolves images of that size fastest.
     pub(crate) fn of(&self, g: &Geometry) -> &Kernel {
-        let (Some(algorithm), Kernel::Direct(packed)) = (algorithm(g), &self.plain) else { return &self.plain };
+        let (Some(algorithm), Kernel::Direct(packed)) = (kept_algorithm(g), &self.plain) else { return &self.plain };
         let kernel = match algorithm {
             Algorithm::Two => &self.two,
             Algorithm::Four => &self.four,
@@ -202,7 +202,12 @@ fn depthwise(g: &Geometry) -> bool {
 
 /// Winograd's algorithm for the output, if one pays.
 fn algorithm(g: &Geometry) -> Option<Algorithm> {
-    Tiling::choose((g.oh, g.ow), g.c, g.o).filter(|_| takes_winograd(g))
+    Tiling::choose((g.oh, g.ow), g.c, g.o, false).filter(|_| takes_winograd(g))
+}
+
+/// The same for weights that do not change.
+fn kept_algorithm(g: &Geometry) -> Option<Algorithm> {
+    Tiling::choose((g.oh, g.ow), g.c, g.o, true).filter(|_| takes_winograd(g))
 }
 
 /// Its tiling of the output.
@@ -213,7 +218,7 @@ fn tiling(g: &Geometry, algorithm: Algorithm) -> Tiling {
 
 /// The same for the input gradient, itself a convolution of the outputs.
 fn algorithm_back(g: &Geometry) -> Option<Algorithm> {
-    Tiling::choose((g.h, g.w), g.o, g.c).filter(|_| takes_winograd(g) && g.how.padding <= 2)
+    Tiling::choose((g.h, g.w), g.o, g.c, false).filter(|_| takes_winograd(g) && g.how.padding <= 2)
 }
 
 /// Its tiling of the inputs.

@@ -6,7 +6,7 @@ use super::buffer::written;
 use super::pack::{Packed, Strides};
 use super::simd::InstructionSet;
 use super::smooth::{exponential_rows, scaled_rows, softmax_gradient_rows};
-use super::tile::{self, Outer, Product, Rows};
+use super::tile::{self, Outer, Offsets, Product, Rows};
 use crate::threads::{for_each_chunk, for_each_part, may_split, threads};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -191,7 +191,7 @@ impl Heads {
 fn product(set: InstructionSet, (rows, stride): (&[f32], usize), weights: &Packed, (out, pitch): (&mut [f32], usize)) {
     let inputs = weights.inputs;
     let count = (rows.len() + stride - inputs) / stride;
-    let offsets: Vec<usize> = (0..count).map(|row| row * pitch).collect();
+    let offsets: Offsets = (0..count).map(|row| row * pitch).collect();
     let rows = Rows::Strided { values: rows, stride, width: inputs };
     for panel in weights.panels(0) {
         let product = Product {

@@ -6,7 +6,7 @@
 use super::buffer::{summed, written};
 use super::pack::{Packed, Panel};
 use super::simd::InstructionSet;
-use super::tile::{self, Finish, List, Outer, Product, Rows};
+use super::tile::{self, Finish, List, Offsets, Outer, Product, Rows};
 use crate::threads::{for_each_chunk, for_each_part};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -180,7 +180,7 @@ impl Walk {
     }
 
     /// Offsets of a line's pixels in an output of `channels` that begins with the first row.
-    fn offsets(&self, rows: Range<usize>, lines: (&Line, &Line), channels: usize) -> Vec<usize> {
+    fn offsets(&self, rows: Range<usize>, lines: (&Line, &Line), channels: usize) -> Offsets {
         let mut offsets = Vec::new();
         for row in rows.clone() {
             if (row % self.rows.output) % self.rows.step_out == lines.0.phase {
@@ -189,7 +189,7 @@ impl Walk {
                 offsets.extend(columns.map(|column| (start + column) * channels));
             }
         }
-        offsets
+        offsets.into_iter().collect()
     }
 }
 
@@ -261,7 +261,7 @@ fn chunk(walk: &Walk, operands: Operands, zeros: &[f32], here: Range<usize>, par
 fn block(
     rows: &Rows,
     taps: &[usize],
-    offsets: &[usize],
+    offsets: &Offsets,
     operands: Operands,
     panel: &Panel,
     group: usize,

@@ -12,7 +12,7 @@ use super::depthwise_panels::{Images, Panel, needed, taps};
 use super::depthwise_strip::{OUTSIDE, Strip};
 use super::pointwise::Pointwise;
 use super::simd::InstructionSet;
-use super::tile::{self, Activation, Finish, Product, Rows};
+use super::tile::{self, Activation, Finish, Offsets, Product, Rows};
 use crate::element::elements;
 use crate::threads::{for_each_part, may_split, threads};
 use candle_core::Result;
@@ -172,7 +172,7 @@ impl Block {
             panel: weights.panel(panel.channels.start),
             panel_inputs: inputs,
             columns: panel.columns,
-            offsets: &offsets.collect::<Vec<_>>(),
+            offsets: &offsets.collect(),
             channels: panel.channels.len(),
             add: false,
             finish: Some(Finish { bias: Some(bias), residual: None, activation: Activation::Relu6 }),
@@ -193,7 +193,7 @@ impl Block {
     ) {
         let Pointwise { weights, bias } = &self.project;
         let outputs = self.outputs();
-        let offsets: Vec<usize> = (0..band.len() * columns).map(|pixel| pixel * outputs).collect();
+        let offsets: Offsets = (0..band.len() * columns).map(|pixel| pixel * outputs).collect();
         let finish =
             Finish { bias: Some(bias), residual: self.residual.then_some(x), activation: Activation::Identity };
         for panel in weights.panels(0) {

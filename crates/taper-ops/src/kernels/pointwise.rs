@@ -7,7 +7,7 @@ use super::pack::{Packed, Strides};
 use super::row_norm::normalized_rows;
 use super::simd::InstructionSet;
 use super::smooth::{Gelu, gelu_over};
-use super::tile::{Activation, Finish, Product, Rows};
+use super::tile::{Activation, Finish, Offsets, Product, Rows};
 use crate::threads::{for_each_chunk, may_split, threads};
 use std::mem::MaybeUninit;
 
@@ -102,7 +102,7 @@ impl Pointwise {
         let Packed { inputs, outputs, set, .. } = self.weights;
         let normalized = around.normalized.map(|eps| normalized_values(set, x, inputs, eps));
         let x = normalized.as_deref().unwrap_or(x);
-        let offsets: Vec<usize> = (0..x.len() / inputs).map(|row| row * outputs).collect();
+        let offsets: Offsets = (0..x.len() / inputs).map(|row| row * outputs).collect();
         let rows = Rows::Strided { values: x, stride: inputs, width: inputs };
         let finish = Finish { bias: Some(&self.bias), residual: around.residual, activation: Activation::Identity };
         for panel in self.weights.panels(0) {

@@ -117,6 +117,52 @@ impl Source {
             }
         }
     }
+
+    /// The values number `input` of `P` rows.
+    ///
+    /// # Safety
+    /// As [`Source::row`], for all of them.
+    #[inline(always)]
+    unsafe fn rows<const P: usize>(self, index: usize, input: usize) -> [*const f32; P] {
+        let mut rows = [std::ptr::null::<f32>(); P];
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Self::Listed(list) => {
+                    for p in 0..P {
+                        rows[p] = (*list.add(index + p)).add(input);
+                    }
+                }
+                Self::Strided(first, stride) => {
+                    for p in 0..P {
+                        rows[p] = first.add((index + p) * stride + input);
+                    }
+                }
+            }
+        }
+        rows
+    }
+}
+
+/// Where the pixels of an output begin.
+pub(crate) struct Offsets {
+    values: Vec<usize>,
+    last: Option<usize>,
+}
+
+impl FromIterator<usize> for Offsets {
+    fn from_iter<I: IntoIterator<Item = usize>>(offsets: I) -> Self {
+        let values: Vec<usize> = offsets.into_iter().collect();
+        let last = values.iter().max().copied();
+        Self { values, last }
+    }
+}
+
+impl Offsets {
+    /// Pixels.
+    pub(crate) fn len(&self) -> usize {
+        self.values.len()
+    }
 }
 
 /// What is added to a sum before it is stored.
@@ -157,7 +203,7 @@ pub(crate) struct Product<'a> {
     /// Columns of the panel: whole vectors, one block at most.
     pub(crate) columns: usize,
     /// Where each pixel's sums go; `channels` values there.
-    pub(crate) offsets: &'a [usize],
+    pub(crate) offsets: &'a Offsets,
     /// Output channels, at most `columns` and less than a vector below it.
     pub(crate) channels: usize,
     /// Whether the sums are added to what is there.
@@ -184,7 +230,7 @@ impl Product<'_> {
         assert!(self.taps.iter().all(reach), "a product outside its panel");
         assert!(self.columns.is_multiple_of(width) && self.columns <= width * vectors, "a panel of wrong width");
         assert!(self.channels <= self.columns && self.columns - self.channels < width, "a panel of wrong width");
-        let end = self.offsets.iter().max().map_or(0, |last| last + self.channels);
+        let end = self.offsets.last.map_or(0, |last| last + self.channels);
         assert!(end <= output.len(), "a product outside its output");
         let finish = self.finish.unwrap_or_default();
         let bias = finish.bias.map_or(std::ptr::null(), |bias| bias[self.first_channel..][..self.channels].as_ptr());
@@ -197,7 +243,7 @@ impl Product<'_> {
             taps: self.taps,
             weights: self.panel.as_ptr(),
             tap_size,
-            offsets: self.offsets,
+            offsets: &self.offsets.values,
             output: output.as_mut_ptr().cast(),
             last: self.channels + width - self.columns,
             add: self.add,
@@ -403,10 +449,7 @@ unsafe fn product_tile<L: Lanes, const P: usize, const V: usize>(job: &Job, firs
     unsafe {
         let mut sums = [[L::splat(0.0); V]; P];
         for (index, &tap) in job.taps.iter().enumerate() {
-            let mut rows = [std::ptr::null::<f32>(); P];
-            for p in 0..P {
-                rows[p] = job.source.row(index * job.pixels + first + p).add(job.first_input);
-            }
+            let mut rows = job.source.rows::<P>(index * job.pixels + first, job.first_input);
             let mut weights = job.weights.add(tap * job.tap_size);
             let mut i = 0;
             if small(P, V) {
@@ -426,23 +469,73 @@ unsafe fn product_tile<L: Lanes, const P: usize, const V: usize>(job: &Job, firs
                 i += 1;
             }
         }
+        if job.last == L::WIDTH {
+            finish_tile::<L, P, V, true>(job, first, sums);
+        } else {
+            finish_tile::<L, P, V, false>(job, first, sums);
+        }
+    }
+}
+
+/// Adds to the sums what is added at the end, and stores them. Each step goes through all sums, so that they stay in
+/// registers; `WHOLE` says that the last vector is stored whole.
+///
+/// # Safety
+/// As [`product_tile`].
+#[inline(always)]
+unsafe fn finish_tile<L: Lanes, const P: usize, const V: usize, const WHOLE: bool>(
+    job: &Job,
+    first: usize,
+    mut sums: [[L; V]; P],
+) {
+    let count = |v: usize| if WHOLE || v + 1 < V { L::WIDTH } else { job.last };
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut offsets = [0; P];
         for p in 0..P {
-            let offset = *job.offsets.get_unchecked(first + p);
+            offsets[p] = *job.offsets.get_unchecked(first + p);
+        }
+        if job.add {
+            for p in 0..P {
+                for v in 0..V {
+                    let there = load::<L>(job.output.add(offsets[p] + v * L::WIDTH), count(v));
+                    sums[p][v] = sums[p][v].plus(there);
+                }
+            }
+        }
+        if !job.bias.is_null() {
             for v in 0..V {
-                let count = if v + 1 < V { L::WIDTH } else { job.last };
-                let at = v * L::WIDTH;
-                let to = job.output.add(offset + at);
-                let mut sum = sums[p][v];
-                if job.add {
-                    sum = sum.plus(load::<L>(to, count));
+                let bias = load::<L>(job.bias.add(v * L::WIDTH), count(v));
+                for p in 0..P {
+                    sums[p][v] = sums[p][v].plus(bias);
                 }
-                if !job.bias.is_null() {
-                    sum = sum.plus(load::<L>(job.bias.add(at), count));
+            }
+        }
+        if !job.residual.is_null() {
+            for p in 0..P {
+                for v in 0..V {
+                    let there = load::<L>(job.residual.add(offsets[p] + v * L::WIDTH), count(v));
+                    sums[p][v] = sums[p][v].plus(there);
                 }
-                if !job.residual.is_null() {
-                    sum = sum.plus(load::<L>(job.residual.add(offset + at), count));
+            }
+        }
+        if job.activation != Activation::Identity {
+            for p in 0..P {
+                for v in 0..V {
+                    sums[p][v] = sums[p][v].rectified();
                 }
-                store(activated(sum, job.activation), to, count);
+            }
+        }
+        if job.activation == Activation::Relu6 {
+            for p in 0..P {
+                for v in 0..V {
+                    sums[p][v] = sums[p][v].at_most(L::splat(6.0));
+                }
+            }
+        }
+        for p in 0..P {
+            for v in 0..V {
+                store(sums[p][v], job.output.add(offsets[p] + v * L::WIDTH), count(v));
             }
         }
     }
@@ -454,13 +547,30 @@ unsafe fn product_tile<L: Lanes, const P: usize, const V: usize>(job: &Job, firs
 unsafe fn outer_tile<L: Lanes, const I: usize, const V: usize>(job: &OuterJob, first: usize) {
     // SAFETY: the caller's promise.
     unsafe {
+        if job.last == L::WIDTH {
+            sum_outer_tile::<L, I, V, true>(job, first);
+        } else {
+            sum_outer_tile::<L, I, V, false>(job, first);
+        }
+    }
+}
+
+/// `WHOLE` says that the last vector is whole.
+///
+/// # Safety
+/// As [`outer_tile`].
+#[inline(always)]
+unsafe fn sum_outer_tile<L: Lanes, const I: usize, const V: usize, const WHOLE: bool>(job: &OuterJob, first: usize) {
+    let count = |v: usize| if WHOLE || v + 1 < V { L::WIDTH } else { job.last };
+    // SAFETY: the caller's promise.
+    unsafe {
         let mut sums = [[L::splat(0.0); V]; I];
         for pixel in 0..job.pixels {
             let row = job.source.row(pixel).add(job.first + first);
             let gradient = job.gradient.add(pixel * job.gradient_stride);
             let mut g = [L::splat(0.0); V];
             for v in 0..V {
-                g[v] = load(gradient.add(v * L::WIDTH), if v + 1 < V { L::WIDTH } else { job.last });
+                g[v] = load(gradient.add(v * L::WIDTH), count(v));
             }
             for i in 0..I {
                 let x = L::splat(*row.add(i));
@@ -469,12 +579,17 @@ unsafe fn outer_tile<L: Lanes, const I: usize, const V: usize>(job: &OuterJob, f
                 }
             }
         }
+        let to = job.sums.add(first * job.stride);
+        if job.add {
+            for i in 0..I {
+                for v in 0..V {
+                    sums[i][v] = sums[i][v].plus(load::<L>(to.add(i * job.stride + v * L::WIDTH), count(v)));
+                }
+            }
+        }
         for i in 0..I {
             for v in 0..V {
-                let to = job.sums.add((first + i) * job.stride + v * L::WIDTH);
-                let count = if v + 1 < V { L::WIDTH } else { job.last };
-                let sum = if job.add { sums[i][v].plus(load::<L>(to, count)) } else { sums[i][v] };
-                store(sum, to, count);
+                store(sums[i][v], to.add(i * job.stride + v * L::WIDTH), count(v));
             }
         }
     }

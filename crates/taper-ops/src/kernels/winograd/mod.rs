@@ -16,8 +16,8 @@ pub(crate) use tiling::{Algorithm, Tiling};
 use super::buffer::written;
 use super::pack::Packed;
 use super::simd::InstructionSet;
-use super::tile::{Finish, Product, Rows};
-use crate::threads::for_each_part;
+use super::tile::{Finish, Offsets, Product, Rows};
+use crate::threads::{for_each_part, threads};
 use form::{Form, Four, Two};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -25,6 +25,13 @@ use transforms::{Ending, Places, with_lanes};
 
 /// Cells that one thread transforms at a time: with 64 channels both sides stay in the second-level cache.
 const CELLS_A_PART: usize = 896;
+
+/// Cells that one thread transforms at a time if there are too many weights for the second-level cache: each is then read less
+/// often.
+const WIDE_CELLS_A_PART: usize = 4 * CELLS_A_PART;
+
+/// Transformed weights that stay in the caches.
+const NARROW: usize = 1 << 20;
 
 /// `$function(form, …)`, with the algorithm as a type.
 macro_rules! with_form {
@@ -75,7 +82,11 @@ pub(crate) fn run(tiling: &Tiling, source: &[f32], weights: &Packed, finish: Fin
     assert!(source.len() == pixels * inputs, "images of wrong size");
     assert!(weights.groups == tiling.algorithm.cells() && weights.taps == 1, "weights that are not transformed");
     let (rows, row) = (tiling.images * tiling.down(), tiling.output.1 * outputs);
-    let rows_a_part = tiling.rows_of(CELLS_A_PART).min(rows.div_ceil(4).max(1));
+    let wide = weights.groups * inputs * outputs > NARROW;
+    let cells = if wide { WIDE_CELLS_A_PART } else { CELLS_A_PART };
+    // as many parts for each thread
+    let parts = rows.div_ceil(tiling.rows_of(cells)).next_multiple_of(threads()).max(1);
+    let rows_a_part = rows.div_ceil(parts).max(1);
     let part = |index: usize| index * rows_a_part..rows.min((index + 1) * rows_a_part);
     let length = |rows: Range<usize>| (tiling.rows_before(rows.end) - tiling.rows_before(rows.start)) * row;
     let lengths: Vec<usize> = (0..rows.div_ceil(rows_a_part)).map(|index| length(part(index))).collect();
@@ -104,7 +115,7 @@ fn one_part<F: Form<T, M>, const T: usize, const M: usize>(
     let (inputs, outputs, set) = (weights.inputs, weights.outputs, weights.set);
     let tiles = rows.len() * tiling.across();
     let transformed = transform_inputs(form, set, tiling, (source, zeros), inputs, 0..inputs, rows.clone());
-    let offsets: Vec<usize> = (0..tiles).map(|tile| tile * outputs).collect();
+    let offsets: Offsets = (0..tiles).map(|tile| tile * outputs).collect();
     // SAFETY: the panels of each cell write every channel of every tile.
     let products = unsafe {
         written(T * T * tiles * outputs, |products| {

@@ -1,6 +1,6 @@
 //! How Winograd's algorithms tile a convolution's output, and which of them pays.
 
-/// Pairs of channels above which transforming the weights for larger tiles costs more than it saves.
+/// Pairs of channels above which transforming the weights for larger tiles, for each batch anew, costs more than it saves.
 const MOST_PAIRS: usize = 256 * 256;
 
 /// Outputs per image up to which transforming the weights does not pay for a few images.
@@ -45,14 +45,15 @@ pub(crate) struct Tiling {
 
 impl Tiling {
     /// The fastest algorithm for outputs of this size and these numbers of channels, if one is worth its
-    /// transforms. Neither it nor an image's bits depend on the number of images.
-    pub(crate) fn choose((h, w): (usize, usize), inputs: usize, outputs: usize) -> Option<Algorithm> {
+    /// transforms; `kept` says that weights are transformed once, for many images. Neither it nor an image's bits depend
+    /// on the number of images.
+    pub(crate) fn choose((h, w): (usize, usize), inputs: usize, outputs: usize, kept: bool) -> Option<Algorithm> {
         let cells = |algorithm: Algorithm| {
             let m = algorithm.outputs();
             algorithm.cells() * h.div_ceil(m) * w.div_ceil(m)
         };
         let (two, four) = (cells(Algorithm::Two), cells(Algorithm::Four));
-        let best = if four * 10 < two * 9 && inputs * outputs <= MOST_PAIRS { Algorithm::Four } else { Algorithm::Two };
+        let best = if four * 10 < two * 9 && (kept || inputs * outputs <= MOST_PAIRS) { Algorithm::Four } else { Algorithm::Two };
         let pays = h * w > FEWEST_OUTPUTS && cells(best) * 5 < 9 * h * w * 4;
         (inputs >= 16 && outputs >= 16 && pays).then_some(best)
     }
