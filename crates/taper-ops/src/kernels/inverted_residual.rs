@@ -127,10 +127,15 @@ impl Block {
             let new = made.max(needed.start)..needed.end;
             made = made.max(needed.end);
             let taps = taps(band.clone(), rows, k, s);
+            // where a panel's new pixels go: the same for all panels of a width
+            let mut places: (usize, Offsets) = (0, std::iter::empty().collect());
             for panel in &self.depthwise {
+                if places.0 != panel.columns {
+                    places = (panel.columns, ring.offsets(new.clone(), panel.columns));
+                }
                 let place = panel.channels.start * slots * width;
                 let expanded = &mut expanded[place..place + slots * width * panel.columns];
-                self.expand(&ring, x, new.clone(), panel, expanded);
+                self.expand(&x[ring.values(&new, self.inputs)], panel, &places.1, expanded);
                 let start = |row: &Option<usize>| row.map_or(OUTSIDE, |row| ring.place(row) * panel.columns);
                 let strip = Strip {
                     source: expanded,
@@ -151,16 +156,11 @@ impl Block {
         }
     }
 
-    /// Fills the ring with a panel's expanded rows `new`.
-    fn expand(&self, ring: &Ring, x: &[f32], new: Range<usize>, panel: &Panel, expanded: &mut [f32]) {
+    /// Writes the expanded pixels of a panel for `values`, those of the block's input.
+    fn expand(&self, values: &[f32], panel: &Panel, offsets: &Offsets, expanded: &mut [f32]) {
         let inputs = self.inputs;
-        let values = &x[new.start.min(new.end) * ring.columns * inputs..new.end * ring.columns * inputs];
-        let offsets = new.flat_map(|row| {
-            let first = ring.place(row) + ring.before;
-            (first..first + ring.columns).map(|pixel| pixel * panel.columns)
-        });
         let Some(Pointwise { weights, bias }) = &self.expand else {
-            for (to, from) in offsets.zip(values.chunks_exact(inputs)) {
+            for (to, from) in offsets.iter().zip(values.chunks_exact(inputs)) {
                 expanded[to..to + panel.channels.len()].copy_from_slice(&from[panel.channels.clone()]);
             }
             return;
@@ -172,7 +172,7 @@ impl Block {
             panel: weights.panel(panel.channels.start),
             panel_inputs: inputs,
             columns: panel.columns,
-            offsets: &offsets.collect(),
+            offsets,
             channels: panel.channels.len(),
             add: false,
             finish: Some(Finish { bias: Some(bias), residual: None, activation: Activation::Relu6 }),
@@ -231,6 +231,21 @@ impl Ring {
     /// The first pixel of a row's slot.
     fn place(&self, row: usize) -> usize {
         row % self.slots * self.width
+    }
+
+    /// Where the pixels of some of the image's rows lie in a panel of `columns`.
+    fn offsets(&self, rows: Range<usize>, columns: usize) -> Offsets {
+        let pixels = |row| {
+            let first = self.place(row) + self.before;
+            first..first + self.columns
+        };
+        rows.flat_map(pixels).map(|pixel| pixel * columns).collect()
+    }
+
+    /// Where the values of those rows lie in an image of `channels`.
+    fn values(&self, rows: &Range<usize>, channels: usize) -> Range<usize> {
+        let row = self.columns * channels;
+        rows.start.min(rows.end) * row..rows.end * row
     }
 }
 

@@ -159,6 +159,10 @@ impl FromIterator<usize> for Offsets {
 }
 
 impl Offsets {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.values.iter().copied()
+    }
+
     /// Pixels.
     pub(crate) fn len(&self) -> usize {
         self.values.len()
