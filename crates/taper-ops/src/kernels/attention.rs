@@ -6,7 +6,7 @@ use super::buffer::written;
 use super::pack::{Packed, Strides};
 use super::simd::InstructionSet;
 use super::smooth::{exponential_rows, scaled_rows, softmax_gradient_rows};
-use super::tile::{self, Outer, Offsets, Product, Rows};
+use super::tile::{self, Offsets, Outer, Product, Rows};
 use crate::threads::{for_each_chunk, for_each_part, may_split, threads};
 use std::mem::MaybeUninit;
 use std::ops::Range;

@@ -53,7 +53,11 @@ impl Tiling {
             algorithm.cells() * h.div_ceil(m) * w.div_ceil(m)
         };
         let (two, four) = (cells(Algorithm::Two), cells(Algorithm::Four));
-        let best = if four * 10 < two * 9 && (kept || inputs * outputs <= MOST_PAIRS) { Algorithm::Four } else { Algorithm::Two };
+        let best = if four * 10 < two * 9 && (kept || inputs * outputs <= MOST_PAIRS) {
+            Algorithm::Four
+        } else {
+            Algorithm::Two
+        };
         let pays = h * w > FEWEST_OUTPUTS && cells(best) * 5 < 9 * h * w * 4;
         (inputs >= 16 && outputs >= 16 && pays).then_some(best)
     }
