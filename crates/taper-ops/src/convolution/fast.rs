@@ -280,6 +280,7 @@ mod tests {
     use super::*;
     use crate::kernels::tile::Activation;
     use crate::test_support::{near, near_sums, numbers};
+    use crate::threads::in_pool;
     use proptest::prelude::*;
 
     fn wide(values: &[f32]) -> Vec<f64> {
@@ -354,6 +355,29 @@ mod tests {
             near(&forward(set, &g, &x, &weight, None), &reference::forward(&g, &wx, &ww), 1e-5);
             near(&input_gradient(set, &g, &y, &weight, None), &reference::input_gradient(&g, &wy, &ww), 1e-5);
             near(&weight_gradient(set, &g, &x, &y), &reference::weight_gradient(&g, &wx, &wy), 1e-5);
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "too many products")]
+    fn kept_weights_of_many_channels_take_larger_tiles_with_the_same_bits_on_any_number_of_threads() {
+        let (images, side, c, o) = (3, 7, 272, 256);
+        let how = Convolution { padding: 1, ..Convolution::default() };
+        let geometry = |n| Geometry::new(&[n, side, side, c], &[o, c, 3, 3], how).unwrap();
+        let (size, weight) = (side * side * c, numbers("w", o * c * 9));
+        let x = numbers("x", images * size);
+        assert_eq!(algorithm(&geometry(images)), Some(Algorithm::Two));
+        let right = reference::forward(&geometry(images), &wide(&x), &wide(&weight));
+        for set in InstructionSet::here() {
+            let kernels = Kernels::new(set, &geometry(images), &weight);
+            let kernel = kernels.of(&geometry(images));
+            assert!(matches!(kernel, Kernel::Winograd(Algorithm::Four, _)));
+            let together = kernel.run(&geometry(images), &x, Finish::default());
+            near(&together, &right, 1e-5);
+            let run = |threads| in_pool(threads, || kernel.run(&geometry(images), &x, Finish::default())).unwrap();
+            assert!([1, 2, 3, 8].into_iter().all(|threads| run(threads) == together));
+            let alone = kernel.run(&geometry(1), &x[2 * size..], Finish::default());
+            assert!(together.ends_with(&alone));
         }
     }
 
