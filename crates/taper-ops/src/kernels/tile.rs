@@ -118,10 +118,10 @@ impl Source {
         }
     }
 
-    /// The values number `input` of `P` rows.
+    /// The addresses of value number `input` in each of `P` rows, from the row `index` on.
     ///
     /// # Safety
-    /// As [`Source::row`], for all of them.
+    /// As [`Source::row`], for all of them; `input` is at most the rows' width.
     #[inline(always)]
     unsafe fn rows<const P: usize>(self, index: usize, input: usize) -> [*const f32; P] {
         let mut rows = [std::ptr::null::<f32>(); P];
@@ -144,17 +144,18 @@ impl Source {
     }
 }
 
-/// Where the pixels of an output begin.
+/// Where the pixels of an output begin; they do not overlap.
 pub(crate) struct Offsets {
     values: Vec<usize>,
-    last: Option<usize>,
+    /// The greatest of them, which [`Product::run`] checks against the output.
+    greatest: Option<usize>,
 }
 
 impl FromIterator<usize> for Offsets {
     fn from_iter<I: IntoIterator<Item = usize>>(offsets: I) -> Self {
         let values: Vec<usize> = offsets.into_iter().collect();
-        let last = values.iter().max().copied();
-        Self { values, last }
+        let greatest = values.iter().max().copied();
+        Self { values, greatest }
     }
 }
 
@@ -234,7 +235,7 @@ impl Product<'_> {
         assert!(self.taps.iter().all(reach), "a product outside its panel");
         assert!(self.columns.is_multiple_of(width) && self.columns <= width * vectors, "a panel of wrong width");
         assert!(self.channels <= self.columns && self.columns - self.channels < width, "a panel of wrong width");
-        let end = self.offsets.last.map_or(0, |last| last + self.channels);
+        let end = self.offsets.greatest.map_or(0, |greatest| greatest + self.channels);
         assert!(end <= output.len(), "a product outside its output");
         let finish = self.finish.unwrap_or_default();
         let bias = finish.bias.map_or(std::ptr::null(), |bias| bias[self.first_channel..][..self.channels].as_ptr());

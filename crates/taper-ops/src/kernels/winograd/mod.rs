@@ -17,7 +17,7 @@ use super::buffer::written;
 use super::pack::Packed;
 use super::simd::InstructionSet;
 use super::tile::{Finish, Offsets, Product, Rows};
-use crate::threads::{for_each_part, threads};
+use crate::threads::{for_each_part, may_split, threads};
 use form::{Form, Four, Two};
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -26,11 +26,11 @@ use transforms::{Ending, Places, with_lanes};
 /// Cells that one thread transforms at a time: with 64 channels both sides stay in the second-level cache.
 const CELLS_A_PART: usize = 896;
 
-/// Cells that one thread transforms at a time if there are too many weights for the second-level cache: each is then read less
-/// often.
+/// Cells that one thread transforms at a time if there are more than [`NARROW`] transformed weights: each weight is then
+/// read less often.
 const WIDE_CELLS_A_PART: usize = 4 * CELLS_A_PART;
 
-/// Transformed weights that stay in the caches.
+/// The most transformed weights that stay in the nearer caches, about.
 const NARROW: usize = 1 << 20;
 
 /// `$function(form, …)`, with the algorithm as a type.
@@ -84,8 +84,9 @@ pub(crate) fn run(tiling: &Tiling, source: &[f32], weights: &Packed, finish: Fin
     let (rows, row) = (tiling.images * tiling.down(), tiling.output.1 * outputs);
     let wide = weights.groups * inputs * outputs > NARROW;
     let cells = if wide { WIDE_CELLS_A_PART } else { CELLS_A_PART };
-    // as many parts for each thread
-    let parts = rows.div_ceil(tiling.rows_of(cells)).next_multiple_of(threads()).max(1);
+    // about the same number of parts for each thread
+    let threads = if may_split() { threads() } else { 1 };
+    let parts = rows.div_ceil(tiling.rows_of(cells)).next_multiple_of(threads).max(1);
     let rows_a_part = rows.div_ceil(parts).max(1);
     let part = |index: usize| index * rows_a_part..rows.min((index + 1) * rows_a_part);
     let length = |rows: Range<usize>| (tiling.rows_before(rows.end) - tiling.rows_before(rows.start)) * row;
