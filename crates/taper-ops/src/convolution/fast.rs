@@ -403,16 +403,23 @@ mod tests {
     #[test]
     fn the_finish_adds_bias_and_residual_and_rectifies_in_every_kernel() {
         let plain = Convolution { padding: 1, ..Convolution::default() };
-        for (c, o, how) in [(3, 21, plain), (18, 21, plain), (21, 21, Convolution { groups: 21, ..plain })] {
+        let strided = Convolution { stride: 2, ..plain };
+        // the last is summed in blocks of inputs
+        for (c, o, how) in
+            [(3, 21, plain), (18, 21, plain), (21, 21, Convolution { groups: 21, ..plain }), (600, 21, strided)]
+        {
             let g = Geometry::new(&[2, 9, 9, c], &[o, c / how.groups, 3, 3], how).unwrap();
             let (x, weight) = (numbers("x", 2 * 81 * c), numbers("w", o * c / how.groups * 9));
             let (bias, residual) = (numbers("bias", o), numbers("residual", g.outputs().elem_count()));
             let right = reference::forward(&g, &wide(&x), &wide(&weight));
-            let finished = |(at, y): (usize, &f64)| (y + f64::from(bias[at % o]) + f64::from(residual[at])).max(0.0);
-            let right: Vec<f64> = right.iter().enumerate().map(finished).collect();
-            let finish = Finish { bias: Some(&bias), residual: Some(&residual), activation: Activation::Relu };
-            for set in InstructionSet::here() {
-                near(&Kernel::forward(set, &g, &weight).run(&g, &x, finish), &right, 1e-4);
+            for (activation, most) in [(Activation::Relu, f64::INFINITY), (Activation::Relu6, 6.0)] {
+                let finished =
+                    |(at, y): (usize, &f64)| (y + f64::from(bias[at % o]) + f64::from(residual[at])).max(0.0).min(most);
+                let right: Vec<f64> = right.iter().enumerate().map(finished).collect();
+                let finish = Finish { bias: Some(&bias), residual: Some(&residual), activation };
+                for set in InstructionSet::here() {
+                    near(&Kernel::forward(set, &g, &weight).run(&g, &x, finish), &right, 1e-4);
+                }
             }
         }
     }

@@ -265,6 +265,7 @@ mod tests {
     use super::super::depthwise_panels::Side;
     use super::*;
     use crate::test_support::{near, numbers};
+    use crate::threads::in_pool;
 
     /// The output for one square image by the definition, in f64.
     fn by_definition(
@@ -327,6 +328,8 @@ mod tests {
             ([3, 9, 7, 5, 1], 7, 2),
             ([2, 18, 3, 3, 2], 16, 0),
             ([2, 5, 3, 2, 3], 8, 0),
+            // more than one band, and panels of two widths except with AVX-512
+            ([3, 18, 5, 3, 1], 14, 1),
         ] {
             let side = Side { source: side, output: side.div_ceil(stride), before };
             for (expands, adds) in [(true, (c, stride) == (o, 1)), (false, false)] {
@@ -347,7 +350,9 @@ mod tests {
                     let depthwise = (&weights.depthwise[..], &weights.depthwise_bias[..]);
                     let project = Pointwise::new(set, &weights.project, weights.project_bias.clone(), e);
                     let block = Block::new(set, expand, depthwise, project, (k, stride, adds));
-                    near(&block.run(Images { count: 1, rows: side, columns: side }, &x), &right, 1e-5);
+                    let run = || block.run(Images { count: 1, rows: side, columns: side }, &x);
+                    near(&in_pool(1, run).unwrap(), &right, 1e-5);
+                    near(&run(), &right, 1e-5);
                 }
             }
         }

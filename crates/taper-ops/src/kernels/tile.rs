@@ -501,12 +501,7 @@ unsafe fn finish_tile<L: Lanes, const P: usize, const V: usize, const WHOLE: boo
             offsets[p] = *job.offsets.get_unchecked(first + p);
         }
         if job.add {
-            for p in 0..P {
-                for v in 0..V {
-                    let there = load::<L>(job.output.add(offsets[p] + v * L::WIDTH), count(v));
-                    sums[p][v] = sums[p][v].plus(there);
-                }
-            }
+            add_values::<L, P, V>(&mut sums, job.output, &offsets, count(V - 1));
         }
         if !job.bias.is_null() {
             for v in 0..V {
@@ -517,32 +512,49 @@ unsafe fn finish_tile<L: Lanes, const P: usize, const V: usize, const WHOLE: boo
             }
         }
         if !job.residual.is_null() {
-            for p in 0..P {
-                for v in 0..V {
-                    let there = load::<L>(job.residual.add(offsets[p] + v * L::WIDTH), count(v));
-                    sums[p][v] = sums[p][v].plus(there);
-                }
-            }
+            add_values::<L, P, V>(&mut sums, job.residual, &offsets, count(V - 1));
         }
-        if job.activation != Activation::Identity {
-            for p in 0..P {
-                for v in 0..V {
-                    sums[p][v] = sums[p][v].rectified();
-                }
-            }
-        }
-        if job.activation == Activation::Relu6 {
-            for p in 0..P {
-                for v in 0..V {
-                    sums[p][v] = sums[p][v].at_most(L::splat(6.0));
-                }
-            }
+        // constants, so that the choice is made once for all sums
+        match job.activation {
+            Activation::Identity => {}
+            Activation::Relu => activate(&mut sums, Activation::Relu),
+            Activation::Relu6 => activate(&mut sums, Activation::Relu6),
         }
         for p in 0..P {
             for v in 0..V {
                 store(sums[p][v], job.output.add(offsets[p] + v * L::WIDTH), count(v));
             }
         }
+    }
+}
+
+/// Adds the values that lie at some offsets from an address, `last` of them in the last vector of each.
+///
+/// # Safety
+/// As [`Lanes`] asks; those values exist.
+#[inline(always)]
+unsafe fn add_values<L: Lanes, const P: usize, const V: usize>(
+    sums: &mut [[L; V]; P],
+    from: *const f32,
+    offsets: &[usize; P],
+    last: usize,
+) {
+    for p in 0..P {
+        for v in 0..V {
+            let count = if v + 1 < V { L::WIDTH } else { last };
+            // SAFETY: the caller's promise.
+            sums[p][v] = unsafe { sums[p][v].plus(load::<L>(from.add(offsets[p] + v * L::WIDTH), count)) };
+        }
+    }
+}
+
+/// # Safety
+/// As [`Lanes`] asks.
+#[inline(always)]
+unsafe fn activate<L: Lanes, const P: usize, const V: usize>(sums: &mut [[L; V]; P], activation: Activation) {
+    for sum in sums.as_flattened_mut() {
+        // SAFETY: the caller's promise.
+        *sum = unsafe { activated(*sum, activation) };
     }
 }
 
@@ -586,11 +598,8 @@ unsafe fn sum_outer_tile<L: Lanes, const I: usize, const V: usize, const WHOLE: 
         }
         let to = job.sums.add(first * job.stride);
         if job.add {
-            for i in 0..I {
-                for v in 0..V {
-                    sums[i][v] = sums[i][v].plus(load::<L>(to.add(i * job.stride + v * L::WIDTH), count(v)));
-                }
-            }
+            let rows = std::array::from_fn(|i| i * job.stride);
+            add_values::<L, I, V>(&mut sums, to, &rows, count(V - 1));
         }
         for i in 0..I {
             for v in 0..V {

@@ -84,13 +84,12 @@ pub(crate) fn run(tiling: &Tiling, source: &[f32], weights: &Packed, finish: Fin
     let (rows, row) = (tiling.images * tiling.down(), tiling.output.1 * outputs);
     let wide = weights.groups * inputs * outputs > NARROW;
     let cells = if wide { WIDE_CELLS_A_PART } else { CELLS_A_PART };
-    // about the same number of parts for each thread
+    // the same number of parts for each thread
     let threads = if may_split() { threads() } else { 1 };
-    let parts = rows.div_ceil(tiling.rows_of(cells)).next_multiple_of(threads).max(1);
-    let rows_a_part = rows.div_ceil(parts).max(1);
-    let part = |index: usize| index * rows_a_part..rows.min((index + 1) * rows_a_part);
+    let parts = rows.div_ceil(tiling.rows_of(cells)).next_multiple_of(threads).min(rows);
+    let part = |index: usize| rows * index / parts..rows * (index + 1) / parts;
     let length = |rows: Range<usize>| (tiling.rows_before(rows.end) - tiling.rows_before(rows.start)) * row;
-    let lengths: Vec<usize> = (0..rows.div_ceil(rows_a_part)).map(|index| length(part(index))).collect();
+    let lengths: Vec<usize> = (0..parts).map(|index| length(part(index))).collect();
     let operations = 2 * rows * tiling.across() * weights.groups * inputs * outputs;
     let zeros = vec![0.0; inputs];
     // SAFETY: each part writes both rows and both columns of all its tiles, where they exist.

@@ -1,6 +1,6 @@
 //! How Winograd's algorithms tile a convolution's output, and which of them pays.
 
-/// Pairs of channels above which transforming the weights for larger tiles, for each batch anew, costs more than it saves.
+/// Pairs of channels above which transforming the weights anew for each batch costs more for larger tiles than it saves.
 const MOST_PAIRS: usize = 256 * 256;
 
 /// Outputs per image up to which transforming the weights does not pay for a few images.
