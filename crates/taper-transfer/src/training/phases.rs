@@ -13,8 +13,8 @@ use taper_learn::{
 };
 use taper_models::{Network, Norm, State};
 
-/// Activations at several split points are kept if they fit in this many bytes.
-const KEPT_BYTES: usize = 2 << 30;
+/// Activations at split points are kept if they fit in this many bytes; else images go through the frozen part again.
+const KEPT_BYTES: usize = 1 << 30;
 
 /// What is trained from an epoch on, and its inputs.
 pub(super) struct Phase {
@@ -107,13 +107,11 @@ impl KeptActivations {
         let mut left = KEPT_BYTES;
         for UnfreezePhase { trained, .. } in schedule.iter().filter(|phase| !is_head_only(network, &phase.trained)) {
             let Some(cut) = lowest_cut(network, trained) else { break };
-            if schedule.len() > 1 {
-                let bytes = images.len() * Activations::bytes_per_image(view, network, state, &cut)?;
-                if bytes > left {
-                    break;
-                }
-                left -= bytes;
+            let bytes = images.len() * Activations::bytes_per_image(view, network, state, &cut)?;
+            if bytes > left {
+                break;
             }
+            left -= bytes;
             cuts.insert(0, cut);
         }
         let made = Activations::compute(view, &images, network, state, &cuts, |_, _| Ok(()))?;

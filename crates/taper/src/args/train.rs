@@ -39,11 +39,10 @@ pub(crate) struct Train {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) search: bool,
-    /// Time for the search: 90s, 5m, 1h
-    #[arg(long, default_value = "5m")]
-    #[serde(with = "taper_learn::text")]
-    pub(crate) budget: Seconds,
-
+    /// Time for the search: 90s, 5m, 1h [default: 5m]
+    #[arg(long)]
+    #[serde(with = "taper_learn::text::option", skip_serializing_if = "Option::is_none")]
+    pub(crate) budget: Option<Seconds>,
     /// Search only classifiers that timm and transformers load: the published network with another head
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -197,7 +196,27 @@ impl Train {
             let problem = "--search chooses how to train: remove the options that say how, such as --epochs";
             return Err(UsageError(problem.into()));
         }
-        Ok(SearchOptions { budget: self.budget.0, plain: self.plain })
+        Ok(SearchOptions { budget: self.search_budget().0, plain: self.plain })
+    }
+
+    /// Time for the search.
+    pub(crate) fn search_budget(&self) -> Seconds {
+        self.budget.unwrap_or(Seconds(SearchOptions::default().budget))
+    }
+
+    /// Fails if an option is of searches, but this run trains as other options say.
+    pub(crate) fn check_training_only(&self) -> Result<(), UsageError> {
+        let option = match (self.budget, self.plain) {
+            (Some(_), _) => "--budget",
+            (None, true) => "--plain",
+            (None, false) => return Ok(()),
+        };
+        let (problem, remedy) = if self.says_nothing() {
+            ("there are no weights to search with", "give --weights or --search")
+        } else {
+            ("other options say how to train", "remove it, or those options")
+        };
+        Err(UsageError(format!("{option} is for a search, but {problem}: {remedy}")))
     }
 }
 
@@ -284,6 +303,17 @@ mod tests {
             assert!(written.contains_key(said[0].trim_start_matches("--")), "{said:?}: {written}");
         }
         assert!(!train(&["--find-lr"]).says_nothing());
+    }
+
+    #[test]
+    fn options_of_searches_are_refused_where_others_say_how_to_train() {
+        let refused = |options: &[&str]| train(options).check_training_only().unwrap_err().to_string();
+        assert!(
+            refused(&["--epochs", "2", "--budget", "90s"]).starts_with("--budget is for a search, but other options")
+        );
+        assert!(refused(&["--lr", "0.1", "--plain"]).starts_with("--plain is for a search"));
+        assert!(refused(&["--budget", "90s"]).contains("no weights"));
+        assert!(train(&["--epochs", "2"]).check_training_only().is_ok());
     }
 
     #[test]

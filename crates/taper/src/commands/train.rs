@@ -57,13 +57,18 @@ pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
             return Err(UsageError(problem.into()).into());
         }
     } else {
+        // runs of earlier versions name a budget whether they search or not
+        if options.run.resume.is_none() {
+            options.check_training_only()?;
+        }
         check_training(&problem, &options.training())?;
     }
     if options.find_lr {
         return find_lr(options, &problem, output);
     }
     // a resumed run does what this one does, whatever the hub's cache holds by then
-    let written = Train { search: searches, weights, ..options.clone() };
+    let budget = searches.then(|| options.search_budget());
+    let written = Train { search: searches, budget, weights, ..options.clone() };
     let data = [problem.dataset().as_ref()];
     let sources = Sources { data: &data, weights: written.weights.iter().collect() };
     let run = run_directory("train", &written, &options.run, &sources, output)?;
