@@ -106,6 +106,10 @@ fn pictures_in_both_parts_are_named_and_left_out_and_a_budget_for_nothing_is_an_
     let run = taper(at.path(), "train parts --backbone conv4-4 --epochs 1");
     assert!(run.code == Some(0) && run.stderr.contains("are also training images"), "{run:?}");
     assert!(run.stderr.contains("twin.png"), "{run:?}");
+    for line in ["train parts --budget 90s --epochs 1", "train parts --budget 90s --backbone conv4-4"] {
+        let run = taper(at.path(), line);
+        assert!(run.code == Some(2) && run.stderr.contains("--budget is for a search, but"), "{run:?}");
+    }
     let line = "train parts --weights base/model/model.safetensors --image-size 16 --budget 0.000001s --cache none";
     let run = taper(at.path(), line);
     assert!(run.code == Some(1) && run.stderr.contains("is too short"), "{run:?}");

@@ -18,7 +18,7 @@ pub(super) struct Parts {
 
 impl Parts {
     /// The parts that the data set has; without a validation part, a `share` of each class to validate
-    /// on. Of the images of a picture (the same file, or a resized, re-encoded or mirrored copy) the first is used: one in
+    /// on. Of the images of a picture (the same file, or a resized or re-encoded copy, mirrored in the same class) the first is used: one in
     /// another part, or on another fold of the training part, would tell about it. A picture with several labels is used
     /// nowhere. Both are reported.
     pub(super) fn new(dataset: &dyn Dataset, share: f64, seed: u64, observer: &mut dyn Observer) -> Result<Self> {

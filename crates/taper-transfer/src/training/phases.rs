@@ -13,8 +13,8 @@ use taper_learn::{
 };
 use taper_models::{Network, Norm, State};
 
-/// Activations at split points are kept if they fit in this many bytes; else images go through the frozen part again.
-const KEPT_BYTES: usize = 1 << 30;
+/// Activations at split points are kept if they fit in this many bytes; otherwise images go through the frozen part in every epoch.
+const KEPT_BYTES: usize = 2 << 30;
 
 /// What is trained from an epoch on, and its inputs.
 pub(super) struct Phase {
@@ -38,7 +38,8 @@ impl Phases {
         let (view, network) = (problem.view(), problem.network());
         let schedule = options.unfreeze_schedule(problem)?;
         let is_fixed = !view.transform().is_random() && options.mixing() == Mixing::Off && !options.as_published;
-        let kept = if is_fixed { KeptActivations::new(&schedule, problem)? } else { KeptActivations(Vec::new()) };
+        let kept =
+            if is_fixed { KeptActivations::new(&schedule, problem, observer)? } else { KeptActivations(Vec::new()) };
         let phase = |UnfreezePhase { epoch, trained }: UnfreezePhase| -> Result<Phase> {
             let (network, inputs) = if is_fixed && is_head_only(network, &trained) {
                 (network.clone(), kept.features(problem, observer)?)
@@ -100,7 +101,7 @@ struct KeptActivations(Vec<(String, Arc<Activations>)>);
 impl KeptActivations {
     /// Activations below what is trained, from one pass over the images: at the highest split points if not
     /// all of them fit in memory.
-    fn new(schedule: &[UnfreezePhase], problem: &Problem) -> Result<Self> {
+    fn new(schedule: &[UnfreezePhase], problem: &Problem, observer: &mut dyn Observer) -> Result<Self> {
         let (view, network, state) = (problem.view(), problem.network(), problem.state());
         let images = all_images(problem);
         let mut cuts: Vec<String> = Vec::new();
@@ -109,6 +110,10 @@ impl KeptActivations {
             let Some(cut) = lowest_cut(network, trained) else { break };
             let bytes = images.len() * Activations::bytes_per_image(view, network, state, &cut)?;
             if bytes > left {
+                observer.note(format!(
+                    "activations below {cut} would take {:.1} GiB, so they are computed again in every epoch",
+                    bytes as f64 / f64::from(1 << 30)
+                ))?;
                 break;
             }
             left -= bytes;

@@ -204,12 +204,13 @@ impl Train {
         self.budget.unwrap_or(Seconds(SearchOptions::default().budget))
     }
 
-    /// Fails if an option is of searches, but this run trains as other options say.
-    pub(crate) fn check_training_only(&self) -> Result<(), UsageError> {
+    /// Fails if an option for searches is given, but this run doesn't search. The default budget passes: runs of earlier
+    /// versions have it in their configurations.
+    pub(crate) fn check_no_search_options(&self) -> Result<(), UsageError> {
         let option = match (self.budget, self.plain) {
-            (Some(_), _) => "--budget",
-            (None, true) => "--plain",
-            (None, false) => return Ok(()),
+            (Some(Seconds(budget)), _) if budget != SearchOptions::default().budget => "--budget",
+            (_, true) => "--plain",
+            (_, false) => return Ok(()),
         };
         let (problem, remedy) = if self.says_nothing() {
             ("there are no weights to search with", "give --weights or --search")
@@ -306,14 +307,15 @@ mod tests {
     }
 
     #[test]
-    fn options_of_searches_are_refused_where_others_say_how_to_train() {
-        let refused = |options: &[&str]| train(options).check_training_only().unwrap_err().to_string();
+    fn options_for_searches_are_refused_where_others_say_how_to_train() {
+        let refused = |options: &[&str]| train(options).check_no_search_options().unwrap_err().to_string();
         assert!(
             refused(&["--epochs", "2", "--budget", "90s"]).starts_with("--budget is for a search, but other options")
         );
         assert!(refused(&["--lr", "0.1", "--plain"]).starts_with("--plain is for a search"));
         assert!(refused(&["--budget", "90s"]).contains("no weights"));
-        assert!(train(&["--epochs", "2"]).check_training_only().is_ok());
+        assert!(train(&["--epochs", "2"]).check_no_search_options().is_ok());
+        assert!(train(&["--epochs", "2", "--budget", "5m"]).check_no_search_options().is_ok());
     }
 
     #[test]

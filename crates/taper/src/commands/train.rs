@@ -23,6 +23,9 @@ use taper_transfer::{
 /// to train; otherwise trains with the options.
 pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
     let start = Instant::now();
+    if !options.search && !options.says_nothing() {
+        options.check_no_search_options()?;
+    }
     let hints = WeightHints { architecture: options.backbone, classes: None };
     let read = |weights: &InputPath| Pretrained::read(weights.path(), &hints);
     let named = options.weights.as_ref().map(data::weights).transpose();
@@ -57,17 +60,14 @@ pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
             return Err(UsageError(problem.into()).into());
         }
     } else {
-        // runs of earlier versions name a budget whether they search or not
-        if options.run.resume.is_none() {
-            options.check_training_only()?;
-        }
+        options.check_no_search_options()?;
         check_training(&problem, &options.training())?;
     }
     if options.find_lr {
         return find_lr(options, &problem, output);
     }
     // a resumed run does what this one does, whatever the hub's cache holds by then
-    let budget = searches.then(|| options.search_budget());
+    let budget = if searches { Some(options.search_budget()) } else { options.budget };
     let written = Train { search: searches, budget, weights, ..options.clone() };
     let data = [problem.dataset().as_ref()];
     let sources = Sources { data: &data, weights: written.weights.iter().collect() };
