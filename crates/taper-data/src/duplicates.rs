@@ -41,7 +41,7 @@ const CONTRAST: f64 = 1.15;
 /// Pictures of less contrast, in levels, are blank and not compared.
 const BLANK: f64 = 2.0;
 /// Up to this many pictures, every pair of hashes is compared; in larger sets only pairs that share 16
-/// of the 64 bits as a block, which finds all pairs that differ in up to 3 bits.
+/// of the 64 bits as a block that few others have, which finds pairs that differ in up to 3 bits.
 const ALL_PAIRS: usize = 60_000;
 
 /// How two pictures are the same.
@@ -306,7 +306,7 @@ pub(crate) fn prints(dataset: &dyn Dataset) -> Vec<Option<Print>> {
 ///
 /// # Errors
 ///
-/// Never today; a data set whose images can't be compared may return one.
+/// Currently none; reserved for data sets whose images cannot be compared.
 pub fn duplicates(dataset: &dyn Dataset) -> Result<Vec<Duplicate>> {
     Ok(duplicates_of(dataset, &prints(dataset)))
 }
@@ -320,35 +320,10 @@ pub(crate) fn duplicates_of(dataset: &dyn Dataset, prints: &[Option<Print>]) -> 
     let mut order: Vec<usize> = (0..prints.len()).filter(|&image| prints[image].is_some()).collect();
     order.sort_by_key(|&image| (dataset.part(image), image));
     let ordered: Vec<&Print> = order.iter().filter_map(|&image| prints[image].as_ref()).collect();
-    let mut firsts: BTreeMap<Hash, usize> = BTreeMap::new();
-    let mut found: BTreeMap<usize, (usize, Likeness)> = BTreeMap::new();
-    for (place, print) in ordered.iter().enumerate() {
-        match firsts.get(&print.pixels) {
-            Some(&first) => {
-                let same = ordered[first].file == print.file;
-                found.insert(place, (first, if same { Likeness::SameFile } else { Likeness::SamePixels }));
-            }
-            None => {
-                firsts.insert(print.pixels, place);
-            }
-        }
-    }
-    // copies among the remaining pictures, each of the first that it is a copy of
+    let mut found = same_pixels(&ordered);
     let single: Vec<usize> = (0..ordered.len()).filter(|place| !found.contains_key(place)).collect();
     let one_class = |one: usize, other: usize| dataset.labels()[order[one]] == dataset.labels()[order[other]];
-    let copies: Vec<Option<(usize, Likeness)>> = if single.len() <= ALL_PAIRS {
-        let earlier = |at: usize| copy_of(&ordered, single[at], single[..at].iter().copied(), one_class);
-        (0..single.len()).into_par_iter().map(earlier).collect()
-    } else {
-        let blocks = Blocks::new(&ordered, &single);
-        single
-            .par_iter()
-            .map(|&place| copy_of(&ordered, place, blocks.near(ordered[place], place).into_iter(), one_class))
-            .collect()
-    };
-    let chained: Vec<(usize, (usize, Likeness))> =
-        single.iter().zip(copies).filter_map(|(&place, copy)| Some((place, copy?))).collect();
-    found.extend(chained);
+    found.extend(near_copies(&ordered, &single, one_class));
     let mut duplicates: Vec<Duplicate> = found
         .into_iter()
         .map(|(copy, (original, likeness))| {
@@ -364,6 +339,42 @@ pub(crate) fn duplicates_of(dataset: &dyn Dataset, prints: &[Option<Print>]) -> 
         .collect();
     duplicates.sort_by_key(|duplicate| duplicate.copy);
     duplicates
+}
+
+/// Pictures of the same pixels as an earlier one: the first of them, by the place of the later one.
+fn same_pixels(prints: &[&Print]) -> BTreeMap<usize, (usize, Likeness)> {
+    let mut firsts: BTreeMap<Hash, usize> = BTreeMap::new();
+    let mut found = BTreeMap::new();
+    for (place, print) in prints.iter().enumerate() {
+        match firsts.get(&print.pixels) {
+            Some(&first) => {
+                let same = prints[first].file == print.file;
+                found.insert(place, (first, if same { Likeness::SameFile } else { Likeness::SamePixels }));
+            }
+            None => {
+                firsts.insert(print.pixels, place);
+            }
+        }
+    }
+    found
+}
+
+/// Copies among these places, each with the first that it is a copy of.
+fn near_copies(
+    prints: &[&Print],
+    places: &[usize],
+    may_mirror: impl Fn(usize, usize) -> bool + Sync,
+) -> Vec<(usize, (usize, Likeness))> {
+    let copies: Vec<Option<(usize, Likeness)>> = if places.len() <= ALL_PAIRS {
+        let earlier = |at: usize| copy_of(prints, places[at], places[..at].iter().copied(), &may_mirror);
+        (0..places.len()).into_par_iter().map(earlier).collect()
+    } else {
+        let blocks = Blocks::new(prints, places);
+        let earlier =
+            |&place: &usize| copy_of(prints, place, blocks.near(prints[place], place).into_iter(), &may_mirror);
+        places.par_iter().map(earlier).collect()
+    };
+    places.iter().zip(copies).filter_map(|(&place, copy)| Some((place, copy?))).collect()
 }
 
 /// Vectors that are there more than once.

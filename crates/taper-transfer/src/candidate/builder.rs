@@ -43,8 +43,8 @@ impl<'a> CandidateBuilder<'a> {
         self.versions.has(crop, scale)
     }
 
-    /// The most views that an image has: a mirrored photograph is a photograph of the same class, and some networks take
-    /// its center too, which is smaller.
+    /// The most views that an image has: a mirrored photograph is mostly one of the same class (where it is not, a head in
+    /// one view is better), and some networks take its center too, which is smaller.
     pub(crate) fn views(&self) -> Views {
         match self.problem.has_published_preprocessing() {
             false => Views::One,

@@ -51,11 +51,7 @@ pub fn search(
     let mut first = None;
     let (spec, candidate) = match folds {
         None => {
-            let variant = match options.plain {
-                true => InputVariant::default(),
-                false => widest(&builder, search.seconds_left())?,
-            };
-            let spec = favorite(options.plain, variant);
+            let spec = single(&builder, options.plain, search.seconds_left(), Search::kept(run).as_deref())?;
             observer.note(format!(
                 "a class has a single training image, so candidates can't be compared, and probabilities are calibrated \
                  only roughly: using {spec}"
@@ -102,23 +98,32 @@ pub fn search(
     Ok(Fitted { name, model, report, test, expected, candidates, train_seconds })
 }
 
-/// The version of the images that shows most of them, of those whose features and report fit into so many seconds.
-fn widest(builder: &CandidateBuilder, seconds: f64) -> Result<InputVariant> {
-    let views = builder.views();
+/// What is used where candidates can't be compared: what an earlier session `kept`, or the favorite head, on the version of
+/// the images that shows most of them, of those whose features and report fit into so many seconds.
+fn single(builder: &CandidateBuilder, plain: bool, seconds: f64, kept: Option<&str>) -> Result<CandidateSpec> {
     let versions = [
         (CropPolicy::Whole, Scale::Larger),
         (CropPolicy::AsGiven, Scale::Larger),
         (CropPolicy::Whole, Scale::AsGiven),
         (CropPolicy::AsGiven, Scale::AsGiven),
     ];
-    for (crop, scale) in versions.into_iter().filter(|&(crop, scale)| builder.has(crop, scale)) {
-        let variant = InputVariant { crop, scale, views };
-        let features = builder.estimate_feature_time(&CandidateSpec::staged(STAGED_HEAD, variant))?;
-        if features + builder.estimate_report_time(variant) <= seconds {
-            return Ok(variant);
+    let versions = versions.into_iter().filter(|&(crop, scale)| !plain && builder.has(crop, scale));
+    let views = builder.views();
+    let widest = versions.map(|(crop, scale)| favorite(plain, InputVariant { crop, scale, views }));
+    let default = favorite(plain, InputVariant::default());
+    for spec in widest.chain([default.clone()]) {
+        let is_chosen = match kept {
+            Some(kept) => spec.to_string() == kept,
+            None => {
+                let features = builder.estimate_feature_time(&spec)?;
+                features + builder.estimate_report_time(spec.variant) <= seconds
+            }
+        };
+        if is_chosen {
+            return Ok(spec);
         }
     }
-    Ok(InputVariant::default())
+    Ok(default)
 }
 
 /// Fails if the budget does not even cover the features.
@@ -227,6 +232,19 @@ mod tests {
         assert_eq!(resumed.model.packed().unwrap(), unbroken.model.packed().unwrap());
         let saved = taper_learn::Model::load(run.path()).unwrap();
         assert_eq!(saved.packed().unwrap(), resumed.model.packed().unwrap());
+    }
+
+    #[test]
+    fn a_finished_search_of_single_images_keeps_its_classifier_when_it_is_resumed() {
+        let folder = tempfile::tempdir().unwrap();
+        let problem = Toy::new(&[1, 6]).problem(0);
+        let run = run(folder.path());
+        let fitted = searched(&problem, &run);
+        let default = favorite(false, InputVariant::default()).to_string();
+        assert_ne!(fitted.name, default, "the toy has several versions");
+        let resumed = searched(&problem, &run);
+        assert_eq!(resumed.name, fitted.name);
+        assert_eq!(resumed.model.packed().unwrap(), fitted.model.packed().unwrap());
     }
 
     #[test]

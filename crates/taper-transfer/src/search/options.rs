@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct SearchOptions {
-    /// Time for trying candidates, in seconds. Time that earlier sessions of a run spent on candidates
-    /// is included.
+    /// Time for the whole search with its report, in seconds. What earlier sessions of a run spent on candidates that
+    /// they finished is included.
     pub budget: f64,
     /// Tries only what keeps the published network: heads on its own features, in one view, and fine-tuning. Other
     /// programs know such classifiers, and they take less time per image.

@@ -57,6 +57,11 @@ impl Search {
         Ok(Self { end, scores, tried: Vec::new(), skipped, stop, best: None })
     }
 
+    /// The name of the candidate that an earlier session kept when it finished the search.
+    pub(super) fn kept(run: Option<&RunDirectory>) -> Option<String> {
+        serde_json::from_slice(&std::fs::read(run?.path().join(KEPT)).ok()?).ok()
+    }
+
     /// Whether nothing that can be kept was scored yet.
     pub(super) fn is_empty(&self) -> bool {
         self.scores.iter().all(|score| score.left_out.is_some())
@@ -231,7 +236,7 @@ impl Search {
     }
 
     /// By how many predictions `candidate` may be worse than `other` on folds and still be kept; `None` if it must be
-    /// better. A head on stages in several views was better than other heads on all data sets and numbers of labels that
+    /// better. A head on stages in several views was better than other heads, on average, on every data set that
     /// it was tried on, so it is kept unless others are better by more than a standard error.
     pub(super) fn handicap(candidate: Scored, other: Scored) -> Option<f64> {
         let in_views =

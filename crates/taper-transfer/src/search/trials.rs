@@ -48,7 +48,7 @@ pub(super) fn try_all(
         None => None,
     };
     try_heads(search, builder, (folds, plain), observer)?;
-    try_fine_tuning(search, builder, folds, observer)?;
+    try_fine_tuning(search, builder, (folds, plain), observer)?;
     Ok(made)
 }
 
@@ -88,7 +88,7 @@ fn try_heads(
     if builder.views() != Views::One && !only_own {
         let variant = InputVariant { views: builder.views(), ..search.best()?.variant };
         try_head(search, builder, &CandidateSpec::staged(STAGED_HEAD, variant), folds, observer)?;
-        let variant = InputVariant { views: builder.views(), scale: Scale::Larger, ..search.best()?.variant };
+        let variant = InputVariant { scale: Scale::Larger, ..search.best()?.variant };
         if builder.has(variant.crop, variant.scale) {
             try_head(search, builder, &CandidateSpec::staged(STAGED_HEAD, variant), folds, observer)?;
         }
@@ -127,14 +127,16 @@ pub(super) fn folding(problem: &Problem, folds: usize) -> Folding {
 }
 
 /// Fine-tuning of as many of the uppermost stages as fit into the time left, on the version of the images that the best
-/// head uses: one fold and the training on all images must fit.
+/// head uses, with mirror images unless a head without them was better: one fold and the training on all images must fit.
 fn try_fine_tuning(
     search: &mut Search,
     builder: &mut CandidateBuilder,
-    folds: usize,
+    (folds, only_own): (usize, bool),
     observer: &mut dyn Observer,
 ) -> Result<()> {
-    let views = if builder.views() == Views::One { Views::One } else { Views::Two };
+    // heads on the network's own features alone are tried in one view only
+    let are_mirrored = builder.views() != Views::One && (only_own || search.best()?.variant.views != Views::One);
+    let views = if are_mirrored { Views::Two } else { Views::One };
     let variant = InputVariant { views, ..search.best()?.variant };
     let folding = Folding { folds, repetitions: 1, seed: builder.problem(variant).seed() };
     let stages = builder.problem(variant).network().backbone().split_points();
