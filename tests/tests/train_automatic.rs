@@ -104,7 +104,7 @@ fn pictures_in_both_parts_are_named_and_left_out_and_a_budget_for_nothing_is_an_
         fs::copy(&images[0], val.join(name).join("twin.png")).unwrap();
     }
     let run = taper(at.path(), "train parts --backbone conv4-4 --epochs 1");
-    assert!(run.code == Some(0) && run.stderr.contains("are also training images"), "{run:?}");
+    assert!(run.code == Some(0) && run.stderr.contains("are copies of training images"), "{run:?}");
     assert!(run.stderr.contains("twin.png"), "{run:?}");
     for line in ["train parts --budget 90s --epochs 1", "train parts --budget 90s --backbone conv4-4"] {
         let run = taper(at.path(), line);

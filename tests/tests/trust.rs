@@ -100,6 +100,8 @@ fn a_classifier_with_classes_added_is_that_of_all_images_at_once() {
     assert!(result["already_there"][0].as_str().unwrap().ends_with("c01/03.png"), "{result}");
     assert!(result["held_out_accuracy"].as_f64().unwrap() > 0.5, "{result}");
     assert!(fs::read(at.path().join("classifier/model.safetensors")).unwrap() == before);
+    let shown = taper_ok(at.path(), "inspect grown");
+    assert!(shown.stdout.contains("learned from 17 images of mine and more"), "{shown:?}");
     copy(at.path(), "mine", 3, 0..4);
     copy(at.path(), "mine", 1, 4..5);
     taper_ok(at.path(), "adapt mine --out at-once");

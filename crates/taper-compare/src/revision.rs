@@ -130,6 +130,10 @@ pub fn revise(model: &Model, revision: &Revision, cache: Option<&FeatureCache>, 
     let mut origin = model.origin.clone();
     origin.classes.clone_from(&labels);
     origin.revised = true;
+    if let (Some(dataset), Some(support)) = (&revision.add, &support) {
+        let before = origin.on.rsplit_once(" (").map_or(origin.on.as_str(), |(name, _)| name);
+        origin.on = format!("{before} and {} ({} images)", dataset.name(), support.images.len());
+    }
     let trained_on = new.used.into_iter().collect();
     let provenance = model.provenance.clone().and(Provenance { trained_on, ..Provenance::default() });
     let right = support.as_ref().and_then(|support| support.held_out.as_ref()).map(|held_out| held_out.right());

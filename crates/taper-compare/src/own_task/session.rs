@@ -151,7 +151,11 @@ impl Session<'_> {
                 }
                 (Planned::MetaThenFineTune, Some(frozen), Some(Made { activations: Some(activations), .. })) => {
                     let (Some(stage), Some(trained)) = (&frozen.stage, &trained) else {
-                        self.leave_out("meta-train, then fine-tune", Kind::Meta, "no meta-learner was trained".into());
+                        self.leave_out(
+                            "a meta-learner, then fine-tune",
+                            Kind::Meta,
+                            "no meta-learner was trained".into(),
+                        );
                         continue;
                     };
                     rows::meta_then_fine_tune(trained, frozen, stage, activations, &sample, &mut self.ledger)?

@@ -227,10 +227,10 @@ fn used_once(
     for (copies, of) in [(earlier, of), (again, &format!("other {part}"))] {
         if !copies.is_empty() {
             let name = |&(image, twin): &(usize, usize)| {
-                format!("{} = {}", one_line(&dataset.image_name(image)), one_line(&dataset.image_name(twin)))
+                format!("{} (of {})", one_line(&dataset.image_name(image)), one_line(&dataset.image_name(twin)))
             };
             observer.note(format!(
-                "{} {part} image(s) are also {of} images and are {excluded}: {}",
+                "{} {part} image(s) are copies of {of} images and are {excluded}: {}",
                 copies.len(),
                 first(copies.iter().map(name), copies.len())
             ))?;
@@ -317,8 +317,14 @@ mod tests {
         let picture = |image: &usize| data.content_hash(*image).unwrap();
         let trained: BTreeSet<_> = parts.training.images.iter().map(picture).collect();
         assert!(parts.validation.images.iter().all(|image| !trained.contains(&picture(image))));
-        assert!(notes.iter().any(|note| note.contains("2 validation image(s) are also other validation")), "{notes:?}");
-        assert!(notes.iter().any(|note| note.contains("2 training image(s) are also other training")), "{notes:?}");
+        assert!(
+            notes.iter().any(|note| note.contains("2 validation image(s) are copies of other validation")),
+            "{notes:?}"
+        );
+        assert!(
+            notes.iter().any(|note| note.contains("2 training image(s) are copies of other training")),
+            "{notes:?}"
+        );
     }
 
     #[test]

@@ -111,11 +111,18 @@ impl Search {
         self.score_of(spec)?.temperature
     }
 
-    /// Skips a candidate for a reason. If an earlier session finished the search, its reasons stand.
+    /// Skips a candidate for a reason; of several the last counts. If an earlier session finished the search, its reasons
+    /// stand.
     pub(super) fn skip(&mut self, spec: &CandidateSpec, reason: String) {
         if self.end.is_some() {
+            self.do_not_skip(spec);
             self.skipped.push((spec.to_string(), reason));
         }
+    }
+
+    fn do_not_skip(&mut self, spec: &CandidateSpec) {
+        let name = spec.to_string();
+        self.skipped.retain(|(skipped, _)| *skipped != name);
     }
 
     /// Notes in the run what is kept, and what was skipped: the search is finished.
@@ -144,6 +151,9 @@ impl Search {
         if self.seconds_left() <= reserve && !self.is_empty() {
             self.skip(spec, "the budget is spent".into());
             return Ok(());
+        }
+        if self.end.is_some() {
+            self.do_not_skip(spec);
         }
         let start = Instant::now();
         let name = spec.to_string();

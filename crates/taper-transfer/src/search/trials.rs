@@ -20,6 +20,8 @@ pub(super) const STAGED_HEAD: &str = "rda";
 const REPETITIONS: std::ops::RangeInclusive<u64> = 2..=10;
 /// Predictions that suffice.
 const PREDICTIONS: u64 = 600;
+/// Features of another version of the images may take this share of the time left, before fine-tuning.
+const WORTH: f64 = 0.3;
 /// Bytes of activations that are kept in memory at most.
 const MOST_ACTIVATIONS: usize = 512 << 20;
 /// Stages to fine-tune at most. Those below hold what all photographs have in common.
@@ -33,7 +35,7 @@ pub(super) fn favorite(plain: bool, variant: InputVariant) -> CandidateSpec {
     }
 }
 
-/// Heads, then fine-tuning. With a run, a first classifier is saved as soon as one is scored, and returned.
+/// Heads, fine-tuning, then the heads that were too long before it. With a run, a first classifier is saved as soon as one is scored, and returned.
 pub(super) fn try_all(
     search: &mut Search,
     builder: &mut CandidateBuilder,
@@ -42,13 +44,15 @@ pub(super) fn try_all(
     observer: &mut dyn Observer,
 ) -> Result<Option<(CandidateSpec, Made)>> {
     let first = favorite(plain, InputVariant::default());
-    try_head(search, builder, &first, folds, observer)?;
+    try_head(search, builder, &first, (folds, WORTH), observer)?;
     let made = match run.filter(|run| !run.model_path().exists()) {
         Some(run) => save_best(search, builder, run, observer)?,
         None => None,
     };
-    try_heads(search, builder, (folds, plain), observer)?;
+    try_heads(search, builder, (folds, plain), WORTH, observer)?;
     try_fine_tuning(search, builder, (folds, plain), observer)?;
+    // with whatever time is left now
+    try_heads(search, builder, (folds, plain), 1.0, observer)?;
     Ok(made)
 }
 
@@ -64,16 +68,17 @@ pub(super) fn save_best(
     let made = Made::new(builder, &spec, &candidate, None)?;
     made.model(true)?.save(&run.model_path())?;
     let accuracy = search.accuracy(&spec).map_or(f64::NAN, |accuracy| 100.0 * accuracy.mean);
-    observer.note(format!("saved {spec} so far: {accuracy:.0}% correct in cross-validation"))?;
+    observer.note(format!("saved the best so far, {spec}: {accuracy:.0}% correct in cross-validation"))?;
     Ok(Some((spec, made)))
 }
 
 /// Heads on the images as published; the strong ones also on whole images; and the one on stages on several views of the
-/// better version, also at a larger size.
+/// better version, also at a larger size. The features of a version of the images may take the share `worth` of the time left.
 fn try_heads(
     search: &mut Search,
     builder: &mut CandidateBuilder,
     (folds, only_own): (usize, bool),
+    worth: f64,
     observer: &mut dyn Observer,
 ) -> Result<()> {
     let plain = InputVariant::default();
@@ -82,34 +87,34 @@ fn try_heads(
     for (heads, variant) in versions.into_iter().filter_map(|(heads, variant)| Some((heads, variant?))) {
         let staged = (!only_own).then(|| CandidateSpec::staged(STAGED_HEAD, variant));
         for spec in staged.into_iter().chain(heads.iter().map(|head| CandidateSpec::head(head, variant))) {
-            try_head(search, builder, &spec, folds, observer)?;
+            try_head(search, builder, &spec, (folds, worth), observer)?;
         }
     }
     if builder.views() != Views::One && !only_own {
-        let variant = InputVariant { views: builder.views(), ..search.best()?.variant };
-        try_head(search, builder, &CandidateSpec::staged(STAGED_HEAD, variant), folds, observer)?;
-        let variant = InputVariant { scale: Scale::Larger, ..search.best()?.variant };
+        let variant_of_best = |search: &Search| search.best_head().map(|best| best.variant).unwrap_or_default();
+        let variant = InputVariant { views: builder.views(), ..variant_of_best(search) };
+        try_head(search, builder, &CandidateSpec::staged(STAGED_HEAD, variant), (folds, worth), observer)?;
+        let variant = InputVariant { scale: Scale::Larger, ..variant_of_best(search) };
         if builder.has(variant.crop, variant.scale) {
-            try_head(search, builder, &CandidateSpec::staged(STAGED_HEAD, variant), folds, observer)?;
+            try_head(search, builder, &CandidateSpec::staged(STAGED_HEAD, variant), (folds, worth), observer)?;
         }
     }
     Ok(())
 }
 
-/// A head, if computing its features leaves time to use them.
+/// A head, if computing its features takes no more than a share of the time left.
 fn try_head(
     search: &mut Search,
     builder: &mut CandidateBuilder,
     spec: &CandidateSpec,
-    folds: usize,
+    (folds, worth): (usize, f64),
     observer: &mut dyn Observer,
 ) -> Result<()> {
-    /// Features of another version of the images may take this share of the time left.
-    const WORTH: f64 = 0.3;
     if spec.variant != InputVariant::default() && !search.has_scored(spec) && !search.has_left_out(spec) {
         let features = builder.estimate_feature_time(spec)?;
-        if features > WORTH * search.seconds_left() {
-            search.skip(spec, format!("its features take about {} of the budget", seconds_text(features)));
+        if features > worth * search.seconds_left() {
+            let left = seconds_text(search.seconds_left());
+            search.skip(spec, format!("its features take about {}, {left} were left", seconds_text(features)));
             return Ok(());
         }
     }
@@ -161,7 +166,13 @@ fn try_fine_tuning(
         }
         let left = search.seconds_left() - report - search.seconds_to_close();
         let Some(once) = builder.estimate_fine_tuning_time(stage, variant, WORTH * left)? else {
-            search.skip(&spec, "too little time is left to find out how long it takes".into());
+            search.skip(
+                &spec,
+                format!(
+                    "measuring how long it takes would take more than a tenth of the {} left",
+                    seconds_text(left.max(0.0))
+                ),
+            );
             continue;
         };
         let closing = (once + builder.estimate_keeping_time(variant)).max(search.seconds_to_close());
@@ -174,7 +185,8 @@ fn try_fine_tuning(
             }
             continue;
         }
-        search.skip(&spec, format!("takes about {} more", seconds_text(needed - search.seconds_left())));
+        let left = seconds_text(search.seconds_left());
+        search.skip(&spec, format!("takes about {}, {left} were left", seconds_text(needed)));
     }
     Ok(())
 }

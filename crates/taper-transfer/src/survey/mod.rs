@@ -180,8 +180,14 @@ impl ProblemSurvey<'_> {
             let draws = if labels == LabelCount::All { 1 } else { options.draws as u64 };
             let drawn = (0..draws).map(|draw| labeled(problem.training(), labels, problem.seed().wrapping_add(draw)));
             let Some(drawn) = drawn.collect::<Option<Vec<Labeled>>>() else {
-                observer
-                    .note(format!("{}: skipped, because a class has fewer than {labels} training images", name.data))?;
+                let mut counts = vec![0; problem.training().ways];
+                problem.training().labels.iter().for_each(|&label| counts[label as usize] += 1);
+                observer.note(format!(
+                    "{}: {labels} labels per class are skipped: a class has only {} images to learn from, the others are for \
+                     validation",
+                    name.data,
+                    counts.iter().min().copied().unwrap_or(0)
+                ))?;
                 continue;
             };
             let place = |method: &str| Place {

@@ -16,6 +16,7 @@ use taper_compare::{BUILT_IN_NAME, Revised, Revision, adapt, revise};
 use taper_data::{one_line, open};
 use taper_learn::{
     LearnError, Model, RunDirectory,
+    models::CLASSIFIER,
     runs::{Existing, RunRecord},
     statistics::wilson_interval,
 };
@@ -32,15 +33,18 @@ pub(crate) fn run(options: &Adapt, output: &Output) -> Result<()> {
     let dataset = data::dataset(Some(&options.support))?;
     data::describe(dataset.as_ref(), output)?;
     let model = given.map_or_else(|| built_in_learner(dataset.as_ref(), output), Ok)?;
+    if model.origin.method == CLASSIFIER {
+        output.note("this is a classifier: it learns these classes anew, without the images that it was made from; --add adds to them");
+    }
     let name = || options.model.as_ref().map_or(BUILT_IN_NAME.to_string(), |path| path.display().to_string());
     let classifier = adapt(&model, &dataset, options.views.views, options.common.seed).with_context(name)?;
     classifier.save(&out)?;
     let seconds = start.elapsed().as_secs_f64();
+    let by = if model.origin.method == CLASSIFIER { String::new() } else { format!(" by {}", model.origin.method) };
     output.line(format!(
-        "{} images of {} classes, adapted by {} in {}: saved the classifier to {}",
+        "{} images of {} classes, adapted{by} in {}: saved the classifier to {}",
         dataset.labels().len(),
         dataset.classes().len(),
-        model.origin.method,
         duration(seconds),
         out.display()
     ));

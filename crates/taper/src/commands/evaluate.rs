@@ -48,6 +48,11 @@ pub(crate) fn run(options: &Evaluate, output: &Output) -> Result<()> {
         Some(Protocol::Lake) => lake(&model, options, output)?,
         None => {
             let dataset = data::given_labeled(options.data.as_ref(), &options.labels, output)?;
+            let knows = |class: &taper_data::Class| model.labels.contains(&class.full_name());
+            if options.data.is_none() && model.origin.method == CLASSIFIER && !dataset.classes().iter().any(knows) {
+                let problem = "the classifier knows none of the built-in drawings: give a folder of labeled images of its classes";
+                return Err(UsageError(problem.into()).into());
+            }
             let view = Arc::new(View::new(dataset, model.transform.parse()?)?);
             let shown = match model.origin.method == CLASSIFIER {
                 true => classifier(&model, &view, options, &job)?,

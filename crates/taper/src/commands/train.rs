@@ -133,7 +133,11 @@ fn print_candidates(fitted: &Fitted, problem: &Problem, output: &Output) {
         output.table(&["candidate", "accuracy %", "95% CI", "predictions", "time"], &rows);
     }
     let images = problem.training().images.len();
-    output.line(format!("keeping {}, trained on all {images} training images", fitted.name));
+    let accuracy_of = |tried: &TriedCandidate| tried.accuracy.map_or(0.0, |accuracy| accuracy.mean);
+    let kept = fitted.candidates.iter().find(|tried| tried.name == fitted.name).map_or(1.0, accuracy_of);
+    let is_behind = fitted.candidates.iter().any(|tried| accuracy_of(tried) > kept);
+    let why = if is_behind { " (others were better by less than a standard error, or on fewer folds)" } else { "" };
+    output.line(format!("keeping {}, trained on all {images} training images{why}", fitted.name));
     if let Some(Expectation { accuracy, with_twice_the_labels }) = &fitted.expected {
         let accuracy = in_words(*accuracy);
         output.line(format!("expected accuracy on new images, estimated from the training images: {accuracy}"));

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use taper_compare::{Curve, CurvePoint, OwnTaskData, OwnTaskReport, method};
 use taper_data::{Dataset, Look, one_line};
-use taper_learn::Model;
+use taper_learn::{Model, methods::Kind};
 use taper_models::catalog::{Pretrained, WeightHints};
 
 pub(super) fn run(options: &Compare, dataset: Arc<dyn Dataset>, output: &Output) -> Result<()> {
@@ -109,12 +109,11 @@ fn print(report: &OwnTaskReport, output: &Output) {
             0 => String::new(),
             shared => format!("; {shared} that {} holds too are left out", one_line(&data.name)),
         };
-        output.line(format!(
-            "Meta-learners learned from {} images of {} classes of {}{shared}.",
-            meta.images,
-            meta.classes,
-            one_line(&meta.name)
-        ));
+        let images = format!("{} images of {} classes of {}{shared}", meta.images, meta.classes, one_line(&meta.name));
+        output.line(match report.methods.iter().any(|curve| curve.kind == Kind::Meta) {
+            true => format!("Meta-learners learned from {images}."),
+            false => format!("No meta-learner learned from {images}: the reasons are below."),
+        });
     }
     let columns = columns(report);
     let names: Vec<String> = columns.iter().map(CurvePointColumn::name).collect();
