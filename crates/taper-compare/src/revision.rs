@@ -5,7 +5,7 @@ use crate::{CompareError, Result};
 use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use taper_data::{Dataset, Hash, Inputs, View, one_line};
+use taper_data::{Dataset, Hash, Inputs, View, duplicates, one_line};
 use taper_learn::{
     LearnError, Model,
     evaluation::{Labeled, Right},
@@ -189,6 +189,13 @@ impl New {
         let labeled = kept.iter().flat_map(|kept| kept.images.iter().zip(&kept.labels));
         let mut there: BTreeMap<Hash, u32> = labeled.map(|(image, &label)| (image.content, label)).collect();
         let (mut new, mut indices) = (Self::default(), Vec::new());
+        // an image that is held out would be told by its copy
+        let copies: BTreeMap<usize, usize> =
+            duplicates(dataset.as_ref())?.into_iter().map(|found| (found.copy, found.original)).collect();
+        let is_copy_of = |index: &usize, taken: &BTreeMap<usize, u32>| {
+            copies.get(index).filter(|original| taken.contains_key(*original)).copied()
+        };
+        let mut taken: BTreeMap<usize, u32> = BTreeMap::new();
         for (index, &label) in dataset.labels().iter().enumerate() {
             let (name, content) = (dataset.image_name(index), dataset.content_hash(index)?);
             let class = dataset.classes()[label as usize].full_name();
@@ -201,9 +208,22 @@ impl New {
                         one_line(&name)
                     )));
                 }
+                taken.insert(index, label);
                 new.already_there.push(name);
                 continue;
             }
+            if let Some(original) = is_copy_of(&index, &taken) {
+                if taken[&original] != label {
+                    return Err(CompareError::Invalid(format!(
+                        "{}: is labeled `{class}`, but is a copy of {}, which has another label: correct one of them",
+                        one_line(&name),
+                        one_line(&dataset.image_name(original))
+                    )));
+                }
+                new.already_there.push(name);
+                continue;
+            }
+            taken.insert(index, label);
             let place = labels.iter().position(|label| *label == class).unwrap_or_else(|| {
                 labels.push(class.clone());
                 new.classes.push(class);

@@ -101,6 +101,13 @@ struct Agreement {
     times: f64,
 }
 
+impl Agreement {
+    /// With this share of the difference of a place.
+    fn times(self, tolerance: f64) -> Self {
+        Self { place: tolerance * self.place, ..self }
+    }
+}
+
 /// A square picture.
 #[derive(Debug, Clone)]
 struct Thumbnail {
@@ -114,11 +121,10 @@ struct Thumbnail {
 }
 
 impl Thumbnail {
-    fn of(image: &Image, side: usize) -> Self {
-        let small = averaged(&image.pixels, (image.height, image.width, image.channels), side, side);
-        let color =
-            |pixel: &[f32]| [0, 1, 2].map(|channel: usize| pixel[channel.min(image.channels - 1)].round() as u8);
-        let values: Vec<u8> = small.chunks_exact(image.channels).flat_map(color).collect();
+    /// Of samples `(side, side, channels)`.
+    fn new(small: &[f32], side: usize, channels: usize) -> Self {
+        let color = |pixel: &[f32]| [0, 1, 2].map(|channel: usize| pixel[channel.min(channels - 1)].round() as u8);
+        let values: Vec<u8> = small.chunks_exact(channels).flat_map(color).collect();
         let count = values.len() as f64;
         let color = [0, 1, 2]
             .map(|channel| values.iter().skip(channel).step_by(3).map(|&v| f64::from(v)).sum::<f64>() / (count / 3.0));
@@ -175,7 +181,10 @@ impl Thumbnail {
 
 impl Print {
     fn of(file: Hash, image: &Image) -> Self {
-        let coarse = Thumbnail::of(image, SIDE);
+        let channels = image.channels;
+        let fine = averaged(&image.pixels, (image.height, image.width, channels), FINE_SIDE, FINE_SIDE);
+        let coarse = averaged(&fine, (FINE_SIDE, FINE_SIDE, channels), SIDE, SIDE);
+        let coarse = Thumbnail::new(&coarse, SIDE, channels);
         let luma =
             |pixel: &[u8]| 0.299 * f32::from(pixel[0]) + 0.587 * f32::from(pixel[1]) + 0.114 * f32::from(pixel[2]);
         let gray: Vec<f32> = coarse.values.chunks_exact(3).map(luma).collect();
@@ -192,13 +201,15 @@ impl Print {
             mirrored_bits: bits(&hashed, true),
             contrast: deviation(image),
             coarse,
-            fine: Thumbnail::of(image, FINE_SIDE),
+            fine: Thumbnail::new(&fine, FINE_SIDE, channels),
             side: image.height.min(image.width),
         }
     }
 
-    /// Whether the other picture is a copy of this one, by their thumbnails.
-    fn is_copy(&self, other: &Self, mirrored: bool) -> bool {
+    /// Whether the other picture is a copy of this one, by their thumbnails. If it is in another class, they must agree better: there
+    /// is more evidence that they are not the same.
+    fn is_copy(&self, other: &Self, mirrored: bool, of_one_class: bool) -> bool {
+        let tolerance = if of_one_class { 1.0 } else { 0.5 };
         let (own, its) = (&self.coarse, &other.coarse);
         if own.contrast.min(its.contrast) < BLANK
             || own.color.iter().zip(its.color).any(|(own, its)| (own - its).abs() > BRIGHTNESS)
@@ -214,9 +225,9 @@ impl Print {
             _ if smaller < PIXELS * FINE_SIDE => ANYWHERE,
             _ => FINE,
         };
-        own.agrees(its, mirrored, coarse)
-            && (smaller < PIXELS * SIDE || own.largest_square(its, mirrored) <= SQUARE)
-            && self.fine.agrees(&other.fine, mirrored, fine)
+        own.agrees(its, mirrored, coarse.times(tolerance))
+            && (smaller < PIXELS * SIDE || own.largest_square(its, mirrored) <= tolerance * SQUARE)
+            && self.fine.agrees(&other.fine, mirrored, fine.times(tolerance))
     }
 }
 
@@ -363,15 +374,15 @@ fn same_pixels(prints: &[&Print]) -> BTreeMap<usize, (usize, Likeness)> {
 fn near_copies(
     prints: &[&Print],
     places: &[usize],
-    may_mirror: impl Fn(usize, usize) -> bool + Sync,
+    one_class: impl Fn(usize, usize) -> bool + Sync,
 ) -> Vec<(usize, (usize, Likeness))> {
     let copies: Vec<Option<(usize, Likeness)>> = if places.len() <= ALL_PAIRS {
-        let earlier = |at: usize| copy_of(prints, places[at], places[..at].iter().copied(), &may_mirror);
+        let earlier = |at: usize| copy_of(prints, places[at], places[..at].iter().copied(), &one_class);
         (0..places.len()).into_par_iter().map(earlier).collect()
     } else {
         let blocks = Blocks::new(prints, places);
         let earlier =
-            |&place: &usize| copy_of(prints, place, blocks.near(prints[place], place).into_iter(), &may_mirror);
+            |&place: &usize| copy_of(prints, place, blocks.near(prints[place], place).into_iter(), &one_class);
         places.par_iter().map(earlier).collect()
     };
     places.iter().zip(copies).filter_map(|(&place, copy)| Some((place, copy?))).collect()
@@ -421,19 +432,20 @@ pub fn shared_pictures(dataset: &dyn Dataset, other: &dyn Dataset) -> Result<Vec
     Ok(places.into_iter().zip(shared).filter(|(_, shared)| *shared).map(|(image, _)| image).collect())
 }
 
-/// The first of `others` that the picture is a copy of; if there is none, the first of which it is a mirrored copy and
-/// `may_mirror` says so of both.
+/// The first of `others` that the picture is a copy of; if there is none, the first of the same class, as `one_class` says of
+/// two places, of which it is a mirrored copy.
 fn copy_of(
     prints: &[&Print],
     place: usize,
     others: impl Iterator<Item = usize> + Clone,
-    may_mirror: impl Fn(usize, usize) -> bool,
+    one_class: impl Fn(usize, usize) -> bool,
 ) -> Option<(usize, Likeness)> {
     let print = prints[place];
     let near = |other: usize, bits: u64| (prints[other].bits ^ bits).count_ones() <= BITS;
-    let is_copy = |&other: &usize| near(other, print.bits) && prints[other].is_copy(print, false);
+    let is_copy =
+        |&other: &usize| near(other, print.bits) && prints[other].is_copy(print, false, one_class(place, other));
     let is_mirrored = |&other: &usize| {
-        near(other, print.mirrored_bits) && may_mirror(place, other) && prints[other].is_copy(print, true)
+        near(other, print.mirrored_bits) && one_class(place, other) && prints[other].is_copy(print, true, true)
     };
     let copy = others.clone().find(is_copy).map(|other| (other, Likeness::Copy));
     copy.or_else(|| others.clone().find(is_mirrored).map(|other| (other, Likeness::Mirrored)))
@@ -489,6 +501,11 @@ mod tests {
     fn toy(images: Vec<(Image, u32)>, held_out: usize) -> Toy {
         let held_out = (images.len() - held_out..images.len()).collect();
         Toy { held_out, ..Toy::new(&[("", "a"), ("", "b")], images) }
+    }
+
+    fn thumbnail(image: &Image, side: usize) -> Thumbnail {
+        let small = averaged(&image.pixels, (image.height, image.width, image.channels), side, side);
+        Thumbnail::new(&small, side, image.channels)
     }
 
     /// A picture of six disks that the seed draws, of any size, as it is or mirrored.
@@ -563,7 +580,7 @@ mod tests {
             let rng = &mut rng(seed, "noise", 0);
             noisy.pixels.iter_mut().for_each(|value| *value = value.saturating_add_signed(rng.random_range(-1..=1)));
             // less than half the contrast: the correlation and single places allow it
-            let contrast = Thumbnail::of(&scene, SIDE).contrast;
+            let contrast = thumbnail(&scene, SIDE).contrast;
             let lighter = |value: u8| value.saturating_add((0.4 * contrast) as u8);
             let small = if side == 160 { 0.06 } else { 0.1 };
             let objects = [
@@ -588,8 +605,8 @@ mod tests {
 
     #[test]
     fn a_correlation_is_told_from_a_lower_one_by_the_first_rows_or_all() {
-        let (one, two) = (Thumbnail::of(&disc(1, 48, false), 16), Thumbnail::of(&disc(1, 60, true), 16));
-        let other = Thumbnail::of(&disc(2, 48, false), 16);
+        let (one, two) = (thumbnail(&disc(1, 48, false), 16), thumbnail(&disc(1, 60, true), 16));
+        let other = thumbnail(&disc(2, 48, false), 16);
         // as Pearson's formula has it
         let correlation = |a: &Thumbnail, b: &Thumbnail| {
             let product =

@@ -73,7 +73,7 @@ pub enum TransferError {
     },
     /// A search whose time budget does not even cover the features.
     #[error(
-        "the time budget of {budget} s is too short: computing the features of {images} images takes about {needed:.1} s"
+        "the time budget of {budget} s is too short: opening the images and computing features of {images} takes about {needed:.1} s"
     )]
     BudgetTooShort {
         /// Seconds given.

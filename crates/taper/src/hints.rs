@@ -69,9 +69,9 @@ fn of_comparison(error: &CompareError) -> Option<String> {
 
 fn of_transfer(error: &TransferError) -> Option<String> {
     match error {
-        // twice the time leaves some for trying candidates
+        // three times leaves some for trying candidates, and for slower minutes
         TransferError::BudgetTooShort { needed, .. } => {
-            Some(format!("use --budget {}s or more", (2.0 * needed).ceil()))
+            Some(format!("use --budget {}s or more", (3.0 * needed).ceil()))
         }
         TransferError::NothingScored => Some("use a longer --budget".into()),
         TransferError::ClassTooSmall { .. } => {

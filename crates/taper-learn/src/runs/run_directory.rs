@@ -264,6 +264,10 @@ fn check_target(path: &Path, existing: Existing) -> Result<Option<Manifest>> {
     if existing == Existing::Refuse && path.join(CONFIG).exists() {
         return Err(LearnError::Exists { path: path.to_path_buf(), what: "run" });
     }
+    if let Some(link) = [MODEL, CHECKPOINTS].iter().map(|name| path.join(name)).find(|folder| folder.is_symlink()) {
+        let problem = "is a link to a folder elsewhere, which nothing is written to: remove the link".into();
+        return Err(LearnError::Run { path: link, problem });
+    }
     Ok(Some(manifest))
 }
 

@@ -125,21 +125,24 @@ fn whole(problem: &Problem, published: &Transform) -> Result<Option<Transform>> 
     Ok(Some(Transform::new(kept.collect())?))
 }
 
-/// Height and width of the whole training images with this shorter side; of a square if their proportions differ.
+/// Height and width of the whole training images with this shorter side; of a square if their proportions differ, or
+/// one side is more than four times the other.
 fn whole_size(problem: &Problem, side: usize, filter: Filter) -> Result<(usize, usize)> {
+    const LONGEST: usize = 4;
     let dataset = problem.dataset();
     let resized = Transform::new(vec![Step::ResizeShort { side, filter }])?;
-    let mut sizes = problem.training().images.iter().map(|&image| -> Result<(usize, usize)> {
-        let (_, height, width) = resized.shape(dataset.size(image)?)?;
-        Ok((height, width))
-    });
-    let Some(first) = sizes.next().transpose()? else { return Ok((side, side)) };
-    for size in sizes {
-        if size? != first {
+    let mut whole = None;
+    for &image in &problem.training().images {
+        // a strip may be too long to be resized at all
+        let size = resized.shape(dataset.size(image)?).ok().map(|(_, height, width)| (height, width));
+        let Some(size) = size.filter(|(height, width)| (*height).max(*width) <= LONGEST * side) else {
+            return Ok((side, side));
+        };
+        if *whole.get_or_insert(size) != size {
             return Ok((side, side));
         }
     }
-    Ok(first)
+    Ok(whole.unwrap_or((side, side)))
 }
 
 /// The problem with its images mirrored, before they are normalized.

@@ -152,7 +152,9 @@ pub(crate) struct TrainingArgs {
 impl Train {
     /// Whether no option says how to train.
     pub(crate) fn says_nothing(&self) -> bool {
-        self.training == TrainingArgs::default() && !self.find_lr
+        let default = TrainingOptions::default();
+        let has_default_steps = self.batch_size == default.batch_size && self.weight_decay == default.weight_decay;
+        self.training == TrainingArgs::default() && !self.find_lr && has_default_steps
     }
 
     /// What the classification problem is.

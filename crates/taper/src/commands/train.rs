@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
 use taper_data::{Dataset, LargeClasses, Look};
-use taper_learn::{Interval, RunDirectory, runs::write_atomically};
+use taper_learn::{Interval, Observer, RunDirectory, runs::write_atomically};
 use taper_models::catalog::{Pretrained, WeightHints};
 use taper_transfer::{
-    Expectation, Fitted, Problem, RatePoint, RateTest, TransferError, TriedCandidate, check_training,
+    Expectation, Fitted, Problem, RatePoint, RateTest, SearchOptions, TransferError, TriedCandidate, check_training,
     find_learning_rate, search, train,
 };
 
@@ -75,7 +75,7 @@ pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
     let kept = run.as_ref();
     let mut reporter = output.recorder(kept, options.run.tensorboard);
     let fitted = if searches {
-        search(&problem, &options.searching()?, kept, &mut reporter)
+        in_time(&problem, &options.searching()?, start, kept, &mut reporter)
     } else {
         train(&problem, &options.training(), kept, &mut reporter)
     };
@@ -89,6 +89,24 @@ pub(crate) fn run(options: &Train, output: &Output) -> Result<()> {
         classifier_report::print(test, "test", output);
     }
     finish(&fitted, &problem, searches, kept, start, output)
+}
+
+/// Searches in what is left of the budget: opening the images takes a part of it.
+fn in_time(
+    problem: &Problem,
+    options: &SearchOptions,
+    start: Instant,
+    run: Option<&RunDirectory>,
+    observer: &mut dyn Observer,
+) -> Result<Fitted, TransferError> {
+    let spent = start.elapsed().as_secs_f64();
+    let left = SearchOptions { budget: (options.budget - spent).max(0.0), ..options.clone() };
+    search(problem, &left, run, observer).map_err(|error| match error {
+        TransferError::BudgetTooShort { needed, images, .. } => {
+            TransferError::BudgetTooShort { budget: options.budget, needed: spent + needed, images }
+        }
+        other => other,
+    })
 }
 
 /// The data set, without its small classes if --min-images asks for it.
@@ -139,8 +157,13 @@ fn print_candidates(fitted: &Fitted, problem: &Problem, output: &Output) {
     let why = if is_behind { " (others were better by less than a standard error, or on fewer folds)" } else { "" };
     output.line(format!("keeping {}, trained on all {images} training images{why}", fitted.name));
     if let Some(Expectation { accuracy, with_twice_the_labels }) = &fitted.expected {
-        let accuracy = in_words(*accuracy);
+        let (expected, accuracy) = (accuracy, in_words(*accuracy));
         output.line(format!("expected accuracy on new images, estimated from the training images: {accuracy}"));
+        if expected.mean <= 1.0 / problem.training().ways as f64 {
+            output.warning_line(
+                "this is no better than guessing: the images may not show the classes, or labels may be wrong",
+            );
+        }
         if let Some(more) = with_twice_the_labels {
             output.line(format!("expected with twice as many labels: {}", in_words(*more)));
         }
