@@ -59,6 +59,21 @@ fn adapt_never_overwrites_a_config_json_of_something_else() {
     assert_eq!(fs::read_dir(at.path().join("site")).unwrap().count(), 1);
 }
 
+#[cfg(unix)]
+#[test]
+fn force_writes_nothing_through_a_link_in_a_run() {
+    let at = folder();
+    taper_ok(at.path(), &format!("meta-train data {SMALL} --out run"));
+    let package = at.path().join("site/config.json");
+    plant(&package, "{\"name\": \"site\"}");
+    fs::remove_dir_all(at.path().join("run/model")).unwrap();
+    std::os::unix::fs::symlink(at.path().join("site"), at.path().join("run/model")).unwrap();
+    let run = taper(at.path(), &format!("meta-train data {SMALL} --out run --force"));
+    assert!(run.code != Some(0) && run.stderr.contains("is a link to a folder elsewhere"), "{run:?}");
+    assert_eq!(fs::read_to_string(&package).unwrap(), "{\"name\": \"site\"}");
+    assert_eq!(fs::read_dir(at.path().join("site")).unwrap().count(), 1);
+}
+
 /// A process that is killed when the value is dropped.
 struct Process(Child);
 

@@ -92,12 +92,17 @@ fn a_classifier_with_classes_added_is_that_of_all_images_at_once() {
     let at = adapted(3, 4);
     copy(at.path(), "more", 3, 0..4);
     copy(at.path(), "more", 1, 3..5); // the first is there already
+    // the same picture in other bytes
+    let more = at.path().join("more/c03");
+    let bytes = fs::read(more.join("00.png")).unwrap();
+    fs::write(more.join("again.png"), [bytes, vec![0]].concat()).unwrap();
     let before = fs::read(at.path().join("classifier/model.safetensors")).unwrap();
     let run = taper_ok(at.path(), "adapt classifier more --add --out grown --json");
     let result = run.result();
     assert_eq!(result["added"], 5);
     assert_eq!(result["new_classes"], serde_json::json!(["c03"]));
     assert!(result["already_there"][0].as_str().unwrap().ends_with("c01/03.png"), "{result}");
+    assert!(result["already_there"][1].as_str().unwrap().ends_with("c03/again.png"), "{result}");
     assert!(result["held_out_accuracy"].as_f64().unwrap() > 0.5, "{result}");
     assert!(fs::read(at.path().join("classifier/model.safetensors")).unwrap() == before);
     let shown = taper_ok(at.path(), "inspect grown");
@@ -111,7 +116,7 @@ fn a_classifier_with_classes_added_is_that_of_all_images_at_once() {
         assert!(grown["class"] == at_once["class"] && apart.abs() < 1e-3, "{grown} {at_once}");
     }
     let run = taper(at.path(), "adapt grown more --add");
-    assert!(run.code == Some(1) && run.stderr.contains("has all 6 images already"), "{run:?}");
+    assert!(run.code == Some(1) && run.stderr.contains("has all 7 images already"), "{run:?}");
     let wrong = at.path().join("wrong/c00");
     fs::create_dir_all(&wrong).unwrap();
     fs::copy(at.path().join("data/c01/03.png"), wrong.join("03.png")).unwrap();

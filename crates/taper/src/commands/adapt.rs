@@ -121,7 +121,10 @@ fn print(revised: &Revised, options: &Adapt, place: &Path, output: &Output) {
     if let Some(example) = already_there.first() {
         let count = already_there.len();
         let images = counted(count, "image");
-        output.note(format!("{images} left out, such as {}: the classifier has them or copies of them already", one_line(example)));
+        output.note(format!(
+            "{images} left out, such as {}: the classifier has them or copies of them already",
+            one_line(example)
+        ));
     }
     let mut done = Vec::new();
     let removed: BTreeSet<&String> = options.remove.iter().collect();
