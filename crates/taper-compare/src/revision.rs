@@ -131,7 +131,8 @@ pub fn revise(model: &Model, revision: &Revision, cache: Option<&FeatureCache>, 
     origin.classes.clone_from(&labels);
     origin.revised = true;
     if let (Some(dataset), Some(support)) = (&revision.add, &support) {
-        let before = origin.on.rsplit_once(" (").map_or(origin.on.as_str(), |(name, _)| name);
+        let before = origin.on.rsplit_once(" (").or_else(|| origin.on.rsplit_once(" by "));
+        let before = before.map_or(origin.on.as_str(), |(name, _)| name);
         origin.on = format!("{before} and {} ({} images)", dataset.name(), support.images.len());
     }
     let trained_on = new.used.into_iter().collect();

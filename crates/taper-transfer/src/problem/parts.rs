@@ -288,8 +288,8 @@ mod tests {
         assert_eq!(names(&parts.validation), ["val/a/new.png"]);
         assert_eq!(names(&parts.test), ["test/b/new.png"]);
         let notes = notes.0.join("\n");
-        assert!(notes.contains("val/b/smaller.png = train/b/2.png"), "{notes}");
-        assert!(notes.contains("test/a/mirrored.png = train/a/1.png"), "{notes}");
+        assert!(notes.contains("val/b/smaller.png (of train/b/2.png)"), "{notes}");
+        assert!(notes.contains("test/a/mirrored.png (of train/a/1.png)"), "{notes}");
     }
 
     /// The parts of a folder with these pictures, and the notes.
