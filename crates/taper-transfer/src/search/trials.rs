@@ -166,13 +166,14 @@ fn try_fine_tuning(
         }
         let left = search.seconds_left() - report - search.seconds_to_close();
         let Some(once) = builder.estimate_fine_tuning_time(stage, variant, WORTH * left)? else {
-            search.skip(
-                &spec,
-                format!(
+            let reason = match left > 0.0 {
+                true => format!(
                     "measuring how long it takes would take more than a tenth of the {} left",
-                    seconds_text(left.max(0.0))
+                    seconds_text(left)
                 ),
-            );
+                false => "no time is left for it".into(),
+            };
+            search.skip(&spec, reason);
             continue;
         };
         let closing = (once + builder.estimate_keeping_time(variant)).max(search.seconds_to_close());
