@@ -13,7 +13,7 @@ use taper_models::{Architecture, Head, Network};
 use taper_ops::{Rng, map_in_order, rng};
 
 /// Photographs in the folder of `folder-features`.
-pub(crate) const PHOTOGRAPHS: usize = 4000;
+pub(crate) const PHOTOGRAPHS: usize = 400;
 
 /// Classes that they are spread over, and that the classifier of `cold-start` knows.
 const CLASSES: usize = 5;
