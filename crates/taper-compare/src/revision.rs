@@ -191,46 +191,33 @@ impl New {
         let mut there: BTreeMap<Hash, u32> = labeled.map(|(image, &label)| (image.content, label)).collect();
         let (mut new, mut indices) = (Self::default(), Vec::new());
         // an image that is held out would be told by its copy
-        let copies: BTreeMap<usize, usize> =
+        let originals: BTreeMap<usize, usize> =
             duplicates(dataset.as_ref())?.into_iter().map(|found| (found.copy, found.original)).collect();
-        let is_copy_of = |index: &usize, taken: &BTreeMap<usize, u32>| {
-            copies.get(index).filter(|original| taken.contains_key(*original)).copied()
-        };
-        let mut taken: BTreeMap<usize, u32> = BTreeMap::new();
+        let mut places: BTreeMap<usize, u32> = BTreeMap::new();
         for (index, &label) in dataset.labels().iter().enumerate() {
             let (name, content) = (dataset.image_name(index), dataset.content_hash(index)?);
             let class = dataset.classes()[label as usize].full_name();
-            if let Some(&before) = there.get(&content) {
-                let before = &labels[before as usize];
-                if *before != class {
+            let of_original = || places.get(originals.get(&index)?);
+            if let Some(&before) = there.get(&content).or_else(of_original) {
+                let before_class = &labels[before as usize];
+                if *before_class != class {
                     return Err(CompareError::Invalid(format!(
-                        "{}: is labeled `{class}` here, but the same picture is labeled `{before}` already: correct one of \
+                        "{}: is labeled `{class}` here, but the same picture is labeled `{before_class}` already: correct one of \
                          them",
                         one_line(&name)
                     )));
                 }
-                taken.insert(index, label);
+                places.insert(index, before);
                 new.already_there.push(name);
                 continue;
             }
-            if let Some(original) = is_copy_of(&index, &taken) {
-                if taken[&original] != label {
-                    return Err(CompareError::Invalid(format!(
-                        "{}: is labeled `{class}`, but is a copy of {}, which has another label: correct one of them",
-                        one_line(&name),
-                        one_line(&dataset.image_name(original))
-                    )));
-                }
-                new.already_there.push(name);
-                continue;
-            }
-            taken.insert(index, label);
             let place = labels.iter().position(|label| *label == class).unwrap_or_else(|| {
                 labels.push(class.clone());
                 new.classes.push(class);
                 labels.len() - 1
             });
             there.insert(content, place as u32);
+            places.insert(index, place as u32);
             indices.push(index);
             new.labels.push(place as u32);
             new.images.push(SupportImage { name, content });

@@ -97,7 +97,7 @@ struct Agreement {
     correlation: f64,
     /// No place differs by more than this many standard deviations, as the root of the mean square of its red, green and blue …
     place: f64,
-    /// … unless all differ so much that it is no more than this many times that of all places.
+    /// … or, where the whole pictures differ, by more than this many times the root of the mean square of all places.
     times: f64,
 }
 

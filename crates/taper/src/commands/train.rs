@@ -161,7 +161,7 @@ fn print_candidates(fitted: &Fitted, problem: &Problem, output: &Output) {
         output.line(format!("expected accuracy on new images, estimated from the training images: {accuracy}"));
         if expected.mean <= 1.0 / problem.training().ways as f64 {
             output.warning_line(
-                "this is no better than guessing: the images may not show the classes, or labels may be wrong",
+                "this is no better than guessing: check the labels, and whether the images show what tells the classes apart",
             );
         }
         if let Some(more) = with_twice_the_labels {
